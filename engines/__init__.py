@@ -1,0 +1,1 @@
+"""One picture in, one relit picture of the same geometry out."""

@@ -1,0 +1,181 @@
+"""The recipe: every setting that decides a pixel, frozen, checked, hashed, and written as TOML.
+
+What differs from image to image (seed, scene, prompt) is not in it; the plan derives that from the sample.
+Defaults lie inside the ranges of the paper this implements (diffusion-based augmentation of AcuSim).
+"""
+
+import dataclasses
+import json
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from acusim.errors import ConfigError
+from acusim.files import sha256
+
+EngineName = Literal["comfyui", "embedded", "relight"]
+Background = Literal["keep", "black", "scene"]
+Wiring = Literal["fc", "fbc"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+
+DIFFUSION: tuple[EngineName, ...] = ("comfyui", "embedded")
+
+
+def _number(default: float, low: float, high: float, *engines: EngineName) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "engines": engines or ENGINES})
+
+
+def _choice(default: str, *allowed: str, engines: tuple[EngineName, ...] = ENGINES) -> Any:
+    return field(default=default, metadata={"allowed": allowed, "engines": engines})
+
+
+def _file(default: str) -> Any:
+    return field(default=default, metadata={"file": True, "engines": DIFFUSION})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All settings of an augmentation. Unknown names and values out of range raise ConfigError."""
+
+    engine: EngineName = _choice("comfyui", *ENGINES)
+    """Who makes the pixels."""
+    background: Background = _choice("scene", *get_args(Background))
+    """What lies behind the head: the sample's own, black, or the scene picture."""
+
+    wiring: Wiring = _choice("fc", *get_args(Wiring), engines=DIFFUSION)
+    """IC-Light model: fc takes the scene through the IP-Adapter, fbc as background latent."""
+    steps: int = _number(24, 1, 200, *DIFFUSION)
+    """Sampler steps (paper: 20-32)."""
+    cfg: float = _number(4.0, 1.0, 30.0, *DIFFUSION)
+    """Classifier-free guidance scale; 1 skips the unconditional half (paper: 2.5-7)."""
+    sampler: str = _choice("dpmpp_2m", "dpmpp_2m", "euler", engines=DIFFUSION)
+    """k-sampler."""
+    scheduler: str = _choice("sgm_uniform", "sgm_uniform", "karras", "normal", engines=DIFFUSION)
+    """Sigma schedule."""
+    denoise: float = _number(0.5, 0.01, 1.0, *DIFFUSION)
+    """Splice ratio t0: the share of the noise schedule that is run, 1 keeps nothing of the sample."""
+    ic_light_multiplier: float = _number(0.3, 0.0, 1.0, *DIFFUSION)
+    """Weight of IC-Light's concatenated latents (paper: 0.3; trained with 0.18215)."""
+    ip_adapter_weight: float = _number(0.45, 0.0, 1.0, *DIFFUSION)
+    """Weight of the IP-Adapter's attention (paper: 0.3-0.6); 0 disables it."""
+    checkpoint: str = _file("v1-5-pruned-emaonly.safetensors")
+    """Stable Diffusion 1.5, single file."""
+    ic_light: str = _file("iclight_sd15_fc.safetensors")
+    """IC-Light model; must belong to the wiring."""
+    ip_adapter: str = _file("ip-adapter_sd15.safetensors")
+    """IP-Adapter model."""
+    clip_vision: str = _file("CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors")
+    """Image encoder of the IP-Adapter."""
+
+    light_strength: float = _number(0.8, 0.0, 1.0, "relight")
+    """How much of the sample's own shading gives way to the new light; 0 leaves it as it is."""
+    light_contrast: float = _number(1.0, 0.0, 2.0, "relight")
+    """Directional against ambient part of the scene's light; 0 is flat, 1 as measured from the scene."""
+    light_colour: float = _number(0.7, 0.0, 1.0, "relight")
+    """How much of the scene light's colour is taken over; 0 is white light."""
+    hair_shift: float = _number(0.5, 0.0, 1.0, "relight")
+    """Largest change of the hair's colour, drawn by the image's seed; 0 keeps it."""
+    tone_shift: float = _number(0.3, 0.0, 1.0, "relight")
+    """Largest change of skin tone and exposure, drawn by the image's seed; 0 keeps them."""
+
+    def __post_init__(self) -> None:
+        for spec in dataclasses.fields(self):
+            object.__setattr__(self, spec.name, _checked(spec, getattr(self, spec.name)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """All settings by name."""
+        return dataclasses.asdict(self)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over all settings: equal for equal recipes, on every machine."""
+        return sha256(json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":")).encode())
+
+    def to_toml(self) -> str:
+        """The whole recipe as TOML, which from_toml reads back to an equal one."""
+        # JSON's strings, integers and floats are all valid TOML.
+        return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in self.as_dict().items())
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any], base: "Recipe | None" = None) -> "Recipe":
+        """A recipe from the settings that differ from ``base`` (or from the defaults).
+
+        Raises:
+            ConfigError: an unknown name or a value out of its range.
+        """
+        for name in settings:
+            _spec(name)
+        return dataclasses.replace(base or cls(), **settings)
+
+    @classmethod
+    def from_toml(cls, path: Path, base: "Recipe | None" = None) -> "Recipe":
+        """A recipe from a TOML file of differences.
+
+        Raises:
+            ConfigError: unreadable, not TOML, an unknown name or a value out of its range.
+        """
+        try:
+            settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"recipe {str(path)!r} cannot be read: {error}") from None
+        try:
+            return cls.from_dict(settings, base)
+        except ConfigError as error:
+            raise ConfigError(f"recipe {str(path)!r}: {error}") from None
+
+    def with_settings(self, assignments: list[str]) -> "Recipe":
+        """A copy changed by ``name=value`` texts, as the command line's --set takes them.
+
+        Raises:
+            ConfigError: no '=', an unknown name, or a value out of its range.
+        """
+        changes: dict[str, Any] = {}
+        for text in assignments:
+            name, equals, value = text.partition("=")
+            name, value = name.strip(), value.strip()
+            if not equals:
+                raise ConfigError(f"--set {text!r} is not of the form name=value, such as steps=28")
+            kind = type(_spec(name).default)
+            try:
+                changes[name] = kind(value)
+            except ValueError:
+                raise ConfigError(f"--set {name}={value}: not a value of type {kind.__name__}") from None
+        return self.from_dict(changes, self)
+
+
+def unused_settings(recipe: Recipe) -> tuple[str, ...]:
+    """Settings that differ from their defaults although the recipe's engine does not read them."""
+    return tuple(
+        spec.name
+        for spec in dataclasses.fields(recipe)
+        if recipe.engine not in spec.metadata["engines"] and getattr(recipe, spec.name) != spec.default
+    )
+
+
+def _spec(name: str) -> "dataclasses.Field[Any]":
+    specs = {spec.name: spec for spec in dataclasses.fields(Recipe)}
+    if name not in specs:
+        raise ConfigError(f"{name!r} is not a recipe setting; there are {', '.join(specs)}")
+    return specs[name]
+
+
+def _is_weights_name(name: str) -> bool:
+    return name.endswith(".safetensors") and not name.startswith("/") and ".." not in name.split("/")
+
+
+def _checked(spec: "dataclasses.Field[Any]", value: Any) -> Any:
+    """The value in its field's own type, or ConfigError."""
+    kind = type(spec.default)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{spec.name} = {value!r} is not of type {kind.__name__}")
+    rules = spec.metadata
+    if "allowed" in rules and value not in rules["allowed"]:
+        raise ConfigError(f"{spec.name} = {value!r} is not one of {', '.join(rules['allowed'])}")
+    if "low" in rules and not rules["low"] <= value <= rules["high"]:
+        raise ConfigError(f"{spec.name} = {value!r} is outside {rules['low']}..{rules['high']}")
+    if rules.get("file") and not _is_weights_name(str(value)):
+        raise ConfigError(f"{spec.name} = {value!r} is not the relative name of a .safetensors file")
+    return value

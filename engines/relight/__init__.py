@@ -1,0 +1,1 @@
+"""Relighting without weights: depth -> normals -> spherical harmonics. Not one pixel moves."""

@@ -1,0 +1,224 @@
+"""The relight engine: new light on the same pixels."""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from acusim.errors import AcuSimError, PictureError
+from acusim.pictures import read_rgb
+from engines.engine import Engine, Request, Result
+from engines.relight import light, tones
+from engines.relight.geometry import Surface, surface_of
+
+Floats = NDArray[np.float32]
+
+SCENES_KEPT = 32
+"""Decoded scenes held in memory, at SCENE_SIDE at most: 3 MB each."""
+SCENE_SIDE = 1024
+BACKDROPS_KEPT = 16
+"""Scenes as background, blurred and linear: 3 MB each at 512², 12 MB at 1024²."""
+DARKEST_LEVEL = 8
+"""A head without any level above this is refused."""
+GAIN_LIMITS = (0.15, 5.0)
+"""New over old light at any pixel."""
+SCENE_BLUR = 0.012
+"""Blur of a scene as background, as a share of the picture's width: the head is in focus, the room is not."""
+
+
+class RelightEngine(Engine):
+    """Depth -> normals -> shading divided out, a scene's light laid on. Weights-free; geometry exact."""
+
+    name = "relight"
+    processes = True
+
+    def open(self) -> None:
+        """Sets OpenCV to one thread: the worker processes are the parallelism, and the order of sums stays fixed."""
+        cv2.setNumThreads(1)
+        self._scenes: OrderedDict[Path, NDArray[np.uint8]] = OrderedDict()
+        self._backdrops: OrderedDict[tuple[Path, tuple[int, ...]], Floats] = OrderedDict()
+
+    def close(self) -> None:
+        """Drops the scenes."""
+        self._scenes, self._backdrops = OrderedDict(), OrderedDict()
+
+    def augment(self, batch: Sequence[Request]) -> list[Result | AcuSimError]:
+        """Each picture by itself."""
+        answers: list[Result | AcuSimError] = []
+        for request in batch:
+            try:
+                answers.append(self._relight(request))
+            except AcuSimError as error:
+                answers.append(error)
+        return answers
+
+    def _relight(self, request: Request) -> Result:
+        recipe, pixels = self.recipe, request.pixels
+        surface = surface_of(pixels, request.depth)
+        scene = self._scene(request.scene)
+        random = _generator(request.seed)
+        turn, mirrored = random.uniform(-0.4, 0.4), bool(random.integers(2))
+        linear = tones.to_linear(pixels)
+        mask = surface.mask
+        if pixels[mask].max() < DARKEST_LEVEL:
+            raise PictureError(f"the head is black: no level above {DARKEST_LEVEL}, too dark to be lit")
+
+        gain = np.ones((*mask.shape, 3), np.float32)
+        if recipe.light_strength > 0:
+            new = light.adjusted(
+                light.light_of_scene(tones.to_linear(scene), turn, mirrored), recipe.light_contrast, recipe.light_colour
+            )
+            gain[mask] = _light_gain(linear[mask], surface.normals[mask], new, recipe.light_strength)
+        gain[mask] *= tones.tone_gain(random, recipe.tone_shift)
+        coloured = linear
+        if recipe.hair_shift > 0:
+            hair = tones.hair_mask(linear, surface.depth_mm, mask, request.sample.frame)
+            coloured = tones.recolour_hair(linear, hair, random, recipe.hair_shift)
+        out = self._compose(pixels, linear, coloured, gain, surface, request.scene, mirrored)
+        return Result(out, {"geometry": surface.source})
+
+    def _compose(
+        self,
+        pixels: NDArray[np.uint8],
+        original: Floats,
+        coloured: Floats,
+        gain: Floats,
+        surface: Surface,
+        scene: Path,
+        mirrored: bool,
+    ) -> NDArray[np.uint8]:
+        """Head with its new light over the background; edge pixels are unmixed from the old background first.
+
+        Args:
+            pixels: [H, W, 3] the sample.
+            original: the same, linear.
+            coloured: linear, with the hair's new colour.
+            gain: [H, W, 3] new over old light.
+            surface: what is head.
+            scene: for the background.
+            mirrored: the scene is laid left to right.
+        """
+        mask = surface.mask
+        alpha, head, behind = _unmixed(coloured, original, mask)
+        gain = _spread(gain, mask)
+        lit = tones.shoulder(head * gain)
+        kind = self.recipe.background
+        if kind == "keep":
+            untouched = (gain == 1).all(2) & (coloured == original).all(2)
+            out = tones.to_srgb(lit * alpha + behind * (1 - alpha))
+            outside = ~(alpha[..., 0] > 0)
+            return np.where((untouched | outside)[..., None], pixels, out)
+        if kind == "black":
+            out = tones.to_srgb(lit * alpha)
+        else:
+            out = tones.to_srgb(lit * alpha + self._backdrop(scene, mirrored, mask.shape) * (1 - alpha))
+        return out
+
+    def _backdrop(self, path: Path, mirrored: bool, shape: tuple[int, ...]) -> Floats:
+        """[H, W, 3] linear: the scene scaled to cover a picture of this shape, centred, and out of focus."""
+        key = (path, shape)
+        if key not in self._backdrops:
+            self._backdrops[key] = tones.to_linear(_fitted(self._scene(path), shape))
+            if len(self._backdrops) > BACKDROPS_KEPT:
+                self._backdrops.popitem(last=False)
+        self._backdrops.move_to_end(key)
+        return self._backdrops[key][:, ::-1] if mirrored else self._backdrops[key]
+
+    def _scene(self, path: Path) -> NDArray[np.uint8]:
+        if path in self._scenes:
+            self._scenes.move_to_end(path)
+            return self._scenes[path]
+        pixels = read_rgb(path).pixels
+        side = max(pixels.shape[:2])
+        if side > SCENE_SIDE:
+            size = (round(pixels.shape[1] * SCENE_SIDE / side) or 1, round(pixels.shape[0] * SCENE_SIDE / side) or 1)
+            pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+        self._scenes[path] = pixels
+        if len(self._scenes) > SCENES_KEPT:
+            self._scenes.popitem(last=False)
+        return pixels
+
+
+def _generator(seed: int) -> np.random.Generator:
+    """PCG64 from the request's seed, apart from what the plan draws from it."""
+    digest = hashlib.sha256(f"relight\n{seed}".encode()).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
+
+
+def _light_gain(linear: Floats, normals: Floats, new_light: NDArray[np.float64], strength: float) -> Floats:
+    """[N, 3] new over old light on the head's N pixels; its median luminance is 1, so that exposure stays."""
+    new = np.maximum(light.irradiance(new_light, normals), 0.04)
+    old = light.own_shading(linear, normals)
+    ratio = new / old[:, None]
+    ratio /= max(float(np.median(tones.luminance(ratio))), 1e-4)
+    return np.clip(np.power(ratio, np.float32(strength)), *GAIN_LIMITS)
+
+
+def _spread(gain: Floats, mask: NDArray[np.bool_]) -> Floats:
+    """Carries the gain some pixels beyond the mask, where the head's antialiased edge is; 1 farther out."""
+    if (gain == 1).all():
+        return gain
+    sigma = max(1.0, mask.shape[1] / 400)
+    weight = mask.astype(np.float32)
+    near = cv2.GaussianBlur(weight, (0, 0), sigma)
+    out = gain.copy()
+    rim = ~mask & (near > 1e-3)
+    blurred = cv2.GaussianBlur(gain * weight[..., None], (0, 0), sigma)
+    out[rim] = blurred[rim] / near[rim][:, None]
+    return out
+
+
+def _unmixed(linear: Floats, original: Floats, mask: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
+    """Takes the head's edge apart from the old background.
+
+    Returns:
+        alpha [H, W, 1], the head's own linear colour [H, W, 3] and what was behind it [H, W, 3]; where alpha is
+        neither 0 nor 1, ``alpha * head + (1 - alpha) * behind`` is the original.
+    """
+    solid = mask.astype(np.uint8)
+    kernel = np.ones((3, 3), np.uint8)
+    inner = cv2.erode(solid, kernel, borderType=cv2.BORDER_REPLICATE) > 0
+    outer = cv2.dilate(solid, kernel) > 0
+    band = outer & ~inner
+    alpha = mask.astype(np.float32)
+    head, behind = linear, original
+    if not band.any():
+        return alpha[..., None], head, behind
+    weight = inner.astype(np.float32)
+    near = cv2.GaussianBlur(weight, (0, 0), 1.5)
+    colour = cv2.GaussianBlur(linear * weight[..., None], (0, 0), 1.5)[band] / np.maximum(near[band], 1e-4)[:, None]
+    far = (~outer).astype(np.float32)
+    beyond = cv2.GaussianBlur(far, (0, 0), 1.5)
+    old = cv2.GaussianBlur(original * far[..., None], (0, 0), 1.5)[band] / np.maximum(beyond[band], 1e-4)[:, None]
+    # How far the pixel lies on the way from background to head, by colour; where the two are alike, by the mask.
+    way = colour - old
+    length = 3 * tones.luminance(way**2)
+    by_colour = 3 * tones.luminance((original[band] - old) * way) / np.maximum(length, 1e-8)
+    by_mask = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.6)[band]
+    sure = np.clip(length / 0.01, 0, 1) * (near[band] > 0.02) * (beyond[band] > 0.02)
+    mixed = np.clip(sure * by_colour + (1 - sure) * by_mask, 0, 1)
+    # The mask is right by a pixel: what it calls head is at least half head.
+    mixed = np.where(mask[band], np.maximum(mixed, 0.5), np.minimum(mixed, 0.5))
+    alpha[band] = mixed
+    head, behind = linear.copy(), original.copy()
+    ratio = np.maximum(mixed, 0.05)[:, None]
+    head[band] = np.clip((linear[band] - (1 - mixed)[:, None] * old) / ratio, 0, 1)
+    behind[band] = old
+    return alpha[..., None], head, behind
+
+
+def _fitted(scene: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """[H, W, 3] the scene scaled to cover, centred, and blurred."""
+    height, width = shape[:2]
+    scale = max(height / scene.shape[0], width / scene.shape[1])
+    size = (max(width, round(scene.shape[1] * scale)), max(height, round(scene.shape[0] * scale)))
+    large = cv2.resize(
+        np.ascontiguousarray(scene), size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    )
+    top, left = (size[1] - height) // 2, (size[0] - width) // 2
+    cut = large[top : top + height, left : left + width]
+    return np.asarray(cv2.GaussianBlur(cut, (0, 0), max(0.6, SCENE_BLUR * width)), np.uint8)

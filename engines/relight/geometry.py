@@ -1,0 +1,237 @@
+"""Surface of the head in a picture: from a depth map, or, if there is none, inflated from the silhouette.
+
+Camera frame (OpenCV): x right, y down, z away from the camera; a normal that faces the camera has z < 0. Lengths
+in millimetres. The perspective is that of AcuSim's rig.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from acusim import rig
+from acusim.errors import PictureError
+from acusim.pictures import read_depth
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Source = Literal["depth-mm16", "depth-rel8-near-bright", "depth-rel8-far-bright", "silhouette-inflation"]
+
+HEAD_DEPTH_MM = 190.0
+"""From the nearest to the farthest seen surface of a head: gives relative depth its scale."""
+JUMP_MM = 8.0
+"""Neighbouring pixels that differ by more (at 512 px) lie on different surfaces."""
+DEPTH_TOLERANCE_MM = 6.0
+"""Depths that differ by much more are not averaged with one another."""
+MIN_SHARE = 0.01
+"""A foreground smaller than this share of the picture is none."""
+UNIFORM = 12.0
+"""A background counts as uniform if most of the border is within so many levels of its median."""
+TRUE_HOLE = 0.0005
+"""A hole of more than this share of the picture that has the background's very colour is one."""
+INFLATION_SIDE = 96
+"""The silhouette is inflated on a grid of at most this side."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Surface:
+    """What the camera sees of the head."""
+
+    depth_mm: Floats
+    """[H, W] z in the camera frame; 0 in the background."""
+    normals: Floats
+    """[H, W, 3] unit normals in the camera frame; 0 in the background."""
+    mask: Mask
+    """[H, W] True on the head."""
+    source: Source
+
+
+def surface_of(pixels: NDArray[np.uint8], depth: Path | None) -> Surface:
+    """The surface in a picture.
+
+    Args:
+        pixels: [H, W, 3] RGB.
+        depth: depth map of the same size, None if there is none.
+
+    Raises:
+        PictureError: the depth map is unreadable, of another size, or without a foreground; or there is no depth map
+            and the background is not uniform enough to find the silhouette.
+    """
+    if depth is None:
+        mask = silhouette(pixels)
+        z = _inflate(mask)
+        return Surface(z, _normals(z, mask, blur=pixels.shape[1] / 100), mask, "silhouette-inflation")
+    values, kind = read_depth(depth)
+    if values.shape != pixels.shape[:2]:
+        size = f"{values.shape[1]} x {values.shape[0]}"
+        raise PictureError(
+            f"depth {depth.name!r} is {size}, its picture {pixels.shape[1]} x {pixels.shape[0]}; they must be equal"
+        )
+    if kind == "mm16":
+        mask, z, source = values > 0, values, "depth-mm16"
+    else:
+        mask, z, source = _from_relative(values, depth.name)
+    _check_share(mask, f"depth {depth.name!r}")
+    return Surface(z, normals_from_depth(z, mask), mask, source)
+
+
+def _check_share(mask: Mask, what: str) -> None:
+    if mask.mean() < MIN_SHARE:
+        raise PictureError(f"{what}: no foreground found, only {100 * mask.mean():.2f} % of the picture")
+
+
+def _from_relative(values: Floats, name: str) -> tuple[Mask, Floats, Source]:
+    """8-bit relative depth in pseudo-millimetres. Which way round it is, the head's own roundness tells."""
+    border = np.concatenate([values[0], values[: len(values) // 2, 0], values[: len(values) // 2, -1]])
+    background = float(np.median(border))
+    if background not in (0.0, 255.0):
+        raise PictureError(f"depth {name!r}: its background is {background:.0f}; it must be 0 or 255")
+    mask = values != background
+    _check_share(mask, f"depth {name!r}")
+    inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
+    rim = mask & (inside < 0.25 * inside.max())
+    near_bright = values[mask & ~rim].mean() > values[rim].mean()
+    low, high = np.percentile(values[mask], (1, 99))
+    nearness = (values - low) / max(high - low, 1.0)
+    if not near_bright:
+        nearness = 1 - nearness
+    z = np.where(mask, rig.ORBIT_RADIUS_MM + HEAD_DEPTH_MM * (0.5 - nearness), 0).astype(np.float32)
+    return mask, z, "depth-rel8-near-bright" if near_bright else "depth-rel8-far-bright"
+
+
+def silhouette(pixels: NDArray[np.uint8]) -> Mask:
+    """[H, W] the head before a uniform background, holes filled.
+
+    Raises:
+        PictureError: the border is not of one colour, or nothing stands out from it.
+    """
+    height = pixels.shape[0]
+    # The lower border is left out: shoulders cross it.
+    border = np.concatenate([pixels[0], pixels[: height // 2, 0], pixels[: height // 2, -1]]).astype(np.float32)
+    background = np.median(border, axis=0)
+    if (np.abs(border - background).max(1) > UNIFORM).mean() > 0.2:
+        raise PictureError(
+            "no foreground found: the background is not of one colour and there is no depth map to tell the head from "
+            "it; put one at <split>/depth/img_<size>/<sample ID>.png"
+        )
+    distance = np.abs(pixels.astype(np.float32) - background).max(2)
+    noise = np.abs(border - background).max(1)
+    threshold = max(3.0, float(np.percentile(noise, 80)) * 1.5)
+    mask = (distance > threshold).astype(np.uint8)
+    reach = max(1, round(pixels.shape[1] / 128))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel)
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=4)
+    if count < 2:
+        raise PictureError("no foreground found: the whole picture is of one colour")
+    largest = (parts == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
+    _check_share(largest > 0, "picture")
+    return _without_false_holes(largest > 0, distance)
+
+
+def _without_false_holes(mask: Mask, distance: Floats) -> Mask:
+    """Fills holes, such as pupils and dark strands, but not those that show nothing but the background's colour."""
+    count, parts, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
+    out = mask.copy()
+    edge = set(np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])).tolist())
+    for part in range(1, count):
+        left, top, width, height, area = stats[part]
+        if part in edge:
+            continue
+        window = (slice(top, top + height), slice(left, left + width))
+        hole = parts[window] == part
+        see_through = area > TRUE_HOLE * mask.size and (distance[window][hole] <= 1).mean() > 0.9
+        if not see_through:
+            out[window] |= hole
+    return out
+
+
+def _inflate(mask: Mask) -> Floats:
+    """Depth of a silhouette blown up like a balloon: the root of the solution of a Poisson equation on it."""
+    height, width = mask.shape
+    scale = min(1.0, INFLATION_SIDE / max(height, width))
+    small_size = (max(3, round(width * scale)), max(3, round(height * scale)))
+    small = cv2.resize(mask.astype(np.float32), small_size, interpolation=cv2.INTER_AREA) >= 0.5
+    bulge = np.sqrt(np.maximum(_poisson(small), 0))
+    bulge *= HEAD_DEPTH_MM / 2 / max(float(bulge.max()), 1e-6)
+    full = cv2.resize(bulge, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.where(mask, rig.ORBIT_RADIUS_MM - full, 0).astype(np.float32)
+
+
+def _poisson(inside: Mask) -> NDArray[np.float64]:
+    """[H, W] solution of -laplace(u) = 1 inside, u = 0 beside; below the picture the body goes on.
+
+    Conjugate gradients with sums that do not depend on the number of threads, unlike a library's solver.
+    """
+    weight = inside.astype(np.float64)
+
+    def operator(u: NDArray[np.float64]) -> NDArray[np.float64]:
+        padded = np.pad(u, 1)
+        padded[-1] = padded[-2]
+        around = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
+        return (4 * u - around) * weight
+
+    u, residual = np.zeros(inside.shape), weight.copy()
+    direction, norm = residual.copy(), float((residual**2).sum())
+    goal = 1e-8 * norm
+    for _ in range(4 * max(inside.shape)):
+        if norm <= goal:
+            break
+        applied = operator(direction)
+        step = norm / float((direction * applied).sum())
+        u += step * direction
+        residual -= step * applied
+        before, norm = norm, float((residual**2).sum())
+        direction = residual + norm / before * direction
+    return u
+
+
+def normals_from_depth(depth_mm: Floats, mask: Mask) -> Floats:
+    """[H, W, 3] normals of a depth map stored in whole millimetres, whose steps have to be smoothed first.
+
+    Bilateral, so that a surface does not pull at another that lies in front of it.
+    """
+    scale = depth_mm.shape[1] / 512
+    reach = max(3, 2 * round(4.5 * scale) + 1)
+    z = np.where(mask, cv2.bilateralFilter(depth_mm, reach, DEPTH_TOLERANCE_MM, 3.0 * scale), 0).astype(np.float32)
+    return _normals(z, mask, blur=1.5 * scale)
+
+
+def _normals(depth_mm: Floats, mask: Mask, blur: float) -> Floats:
+    """Normals by back-projection; of the two neighbours on an axis those on the same surface are used."""
+    height, width = depth_mm.shape
+    focal = rig.FOCAL * width
+    u = (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / focal
+    v = (np.arange(height, dtype=np.float32) + 0.5 - height / 2) / focal
+    jump = JUMP_MM * max(1.0, 512 / width)
+    across, down = (_slope(depth_mm, mask, axis, jump) for axis in (1, 0))
+    # P = z (u, v, 1), so dP/dcolumn = z' (u, v, 1) + z (1/f, 0, 0), and so for rows; their cross product up to scale:
+    z = depth_mm / focal
+    nx = across
+    ny = down
+    nz = -(z + across * u[None] + down * v[:, None])
+    normals = _unit(np.dstack([nx, ny, nz]).astype(np.float32), mask)
+    return _unit(np.asarray(cv2.GaussianBlur(normals, (0, 0), blur), np.float32), mask) if blur >= 0.3 else normals
+
+
+def _unit(vectors: Floats, mask: Mask) -> Floats:
+    """Vectors of length 1 inside the mask, of length 0 outside."""
+    x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
+    scale = np.where(mask, 1 / np.maximum(np.sqrt(x * x + y * y + z * z), 1e-9), 0)
+    return vectors * scale[..., None].astype(np.float32)
+
+
+def _slope(z: Floats, mask: Mask, axis: int, jump: float) -> Floats:
+    """Derivative of depth along one axis, in mm a pixel; one-sided at edges, 0 where a pixel stands alone."""
+    step = np.diff(z, axis=axis)
+    both = mask[1:] & mask[:-1] if axis == 0 else mask[:, 1:] & mask[:, :-1]
+    usable = both & (np.abs(step) < jump)
+    step = np.where(usable, step, 0)
+    pad_after, pad_before = ((0, 1), (1, 0))
+    spread = ((pad_after, (0, 0)), (pad_before, (0, 0))) if axis == 0 else (((0, 0), pad_after), ((0, 0), pad_before))
+    ahead, behind = np.pad(step, spread[0]), np.pad(step, spread[1])
+    count = np.pad(usable, spread[0]).astype(np.float32) + np.pad(usable, spread[1])
+    return ((ahead + behind) / np.maximum(count, 1)).astype(np.float32)

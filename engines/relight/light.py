@@ -1,0 +1,163 @@
+"""Light as spherical harmonics of order 2: read off a scene picture, fitted to a sample, and laid on normals.
+
+Irradiance of a distant environment L on a surface with normal n (Ramamoorthi & Hanrahan, "An Efficient
+Representation for Irradiance Environment Maps", SIGGRAPH 2001):
+
+    E(n) = sum over l, m of A_l L_lm Y_lm(n),   A_0 = pi, A_1 = 2 pi / 3, A_2 = pi / 4
+
+with real, orthonormal Y_lm. Directions are in the camera frame (x right, y down, z away); light that a seen surface
+receives comes from z < 0.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.relight.tones import luminance
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+A = np.array([np.pi] + [2 * np.pi / 3] * 3 + [np.pi / 4] * 5)
+"""[9] what the cosine lobe leaves of each coefficient."""
+_Y = (0.282095, 0.488603, 1.092548, 0.315392, 0.546274)
+SCENE_GRID = 32
+"""Scene pictures are read at this resolution: order 2 sees nothing finer."""
+HIGHLIGHT_BOOST = 6.0
+"""A clipped pixel of a photograph was in truth many times brighter; white counts 1 + this many times."""
+BEHIND_SHARE = 0.5
+"""What comes from behind the head, as a share of the scene's mean."""
+SAMPLES = 6_000
+"""Pixels on which a sample's own shading is fitted."""
+SHADING_LIMITS = (0.3, 2.0)
+"""A sample's own shading is taken for no more than this, as a multiple of its median."""
+RIDGE = np.diag([0.0, *[0.01] * 3, *[0.03] * 5])
+"""Holds the fit to flat light where a view shows too few directions to tell."""
+CHROMA_WIDTH = 0.35
+"""Pixels whose log chroma is farther from the head's median (clothes, lips) hardly count in the fit."""
+
+
+def basis(normals: NDArray[np.floating]) -> list[NDArray[np.floating]]:
+    """The nine Y_lm at unit vectors [..., 3], each [...]: 1, y, z, x, xy, yz, 3z²-1, xz, x²-y²."""
+    x, y, z = normals[..., 0], normals[..., 1], normals[..., 2]
+    return [
+        np.full_like(x, _Y[0]),
+        _Y[1] * y,
+        _Y[1] * z,
+        _Y[1] * x,
+        _Y[2] * x * y,
+        _Y[2] * y * z,
+        _Y[3] * (3 * z * z - 1),
+        _Y[2] * x * z,
+        _Y[4] * (x * x - y * y),
+    ]
+
+
+def irradiance(coefficients: Doubles, normals: Floats) -> Floats:
+    """E(n) for each colour channel.
+
+    Args:
+        coefficients: [9, C] of the radiance.
+        normals: [N, 3] unit vectors.
+
+    Returns:
+        [N, C]; may be slightly negative, as order 2 is an approximation.
+    """
+    weights = (A[:, None] * coefficients).astype(np.float32)
+    out = np.zeros((coefficients.shape[1], len(normals)), np.float32)
+    # Added up term by term: a matrix product may sum in another order on another number of threads.
+    for values, weight in zip(basis(normals), weights, strict=True):
+        for channel, factor in enumerate(weight):
+            out[channel] += values * factor
+    return np.ascontiguousarray(out.T)
+
+
+def project(directions: Doubles, radiance: Doubles, solid_angle: Doubles) -> Doubles:
+    """[9, C] coefficients of radiance [N, C] seen along unit directions [N, 3], each for a solid angle [N]."""
+    return np.stack([(values * solid_angle)[:, None] * radiance for values in basis(directions)]).sum(1)
+
+
+def light_of_scene(scene: Floats, turn: float, mirrored: bool) -> Doubles:
+    """The light of a scene picture, as if it were reflected in a mirror ball where the head is.
+
+    What is bright at the left of the picture lights the head from the left, and so on; from behind comes an even
+    share of the mean.
+
+    Args:
+        scene: [H, W, 3] linear RGB, 0..1.
+        turn: turns the light about the viewing axis, in radians.
+        mirrored: exchanges left and right.
+
+    Returns:
+        [9, 3] coefficients, scaled to a luminance of 1 for a surface that faces the camera.
+    """
+    small = np.asarray(cv2.resize(scene, (SCENE_GRID, SCENE_GRID), interpolation=cv2.INTER_AREA), np.float32)
+    if mirrored:
+        small = small[:, ::-1]
+    brightness = luminance(small)[..., None]
+    radiance = (small * (1 + HIGHLIGHT_BOOST * brightness**3)).reshape(-1, 3).astype(np.float64)
+    directions = _near_hemisphere(SCENE_GRID, turn)
+    angle = np.full(len(directions), 2 * np.pi / len(directions))
+    behind = directions * [1, 1, -1]
+    mean = np.broadcast_to(radiance.mean(0) * BEHIND_SHARE, radiance.shape)
+    coefficients = project(directions, radiance, angle) + project(behind, mean, angle)
+    facing = irradiance(coefficients, np.array([[0, 0, -1]], np.float32)).mean()
+    return coefficients / max(float(facing), 1e-6)
+
+
+def _near_hemisphere(side: int, turn: float) -> Doubles:
+    """[side², 3] directions of a square picture's pixels, equal areas becoming equal solid angles.
+
+    Square to disk by Shirley & Chiu's concentric map (1997), disk to hemisphere by Lambert's equal-area projection.
+    """
+    step = (np.arange(side) + 0.5) / side * 2 - 1
+    across, down = np.meshgrid(step, step)
+    wide = np.abs(across) > np.abs(down)
+    radius = np.where(wide, across, down)
+    divisor = np.where(radius == 0, 1.0, radius)
+    angle = np.where(wide, np.pi / 4 * down / divisor, np.pi / 2 - np.pi / 4 * across / divisor) + turn
+    z = -(1 - radius**2)
+    flat = np.sqrt(1 - z**2) * np.sign(divisor)
+    return np.stack([flat * np.cos(angle), flat * np.sin(angle), z], -1).reshape(-1, 3).astype(np.float64)
+
+
+def adjusted(coefficients: Doubles, contrast: float, colour: float) -> Doubles:
+    """A light with its directional part scaled by ``contrast`` and its colour by ``colour`` (0 is white)."""
+    grey = coefficients.mean(1, keepdims=True)
+    out = grey + colour * (coefficients - grey)
+    out[1:] *= contrast
+    return out
+
+
+def own_shading(linear: Floats, normals: Floats) -> Floats:
+    """The sample's own shading, from a robust fit of its luminance to its normals.
+
+    Solved by iteratively reweighted least squares (Cauchy weights), so that hair, eyes and clothes count little.
+
+    Args:
+        linear: [N, 3] linear RGB of the head's pixels.
+        normals: [N, 3] their normals.
+
+    Returns:
+        [N] shading with median 1, within SHADING_LIMITS.
+    """
+    chosen = np.linspace(0, len(linear) - 1, min(SAMPLES, len(linear))).astype(np.int64)
+    colours = linear[chosen].astype(np.float64)
+    brightness = luminance(colours)
+    logs = np.log(colours + 0.004)
+    chroma = logs - luminance(logs)[:, None]
+    near = np.exp(-3 * luminance((chroma - np.median(chroma, axis=0)) ** 2) / CHROMA_WIDTH**2)
+    rows = np.stack(basis(normals[chosen].astype(np.float64)), 1)
+    weight = near
+    solution = np.zeros(9)
+    for _ in range(4):
+        weighted = rows * weight[:, None]
+        # Sums along one axis: the same on any number of threads, unlike a matrix product.
+        normal_matrix = (weighted[:, :, None] * rows[:, None, :]).sum(0) + weight.sum() * RIDGE + 1e-9 * np.eye(9)
+        solution = np.linalg.solve(normal_matrix, (weighted * brightness[:, None]).sum(0))
+        residual = np.abs(brightness - (rows * solution).sum(1))
+        weight = near / (1 + (residual / max(1.5 * float(np.median(residual)), 1e-4)) ** 2)
+    shading = np.zeros(len(normals), np.float32)
+    for values, factor in zip(basis(normals), solution.astype(np.float32), strict=True):
+        shading += values * factor
+    return np.clip(shading / max(float(np.median(shading)), 1e-4), *SHADING_LIMITS)

@@ -1,0 +1,82 @@
+"""Scene pictures: loaded safely, drawn by content."""
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from acusim.errors import ConfigError
+from engines.make_scenes import clinic
+from engines.scenes import SHIPPED, load_scenes, pick_scene, scenes_digest
+from tests.support import ROOT
+
+
+def _scene(folder: Path, name: str, shade: int) -> None:
+    folder.mkdir(exist_ok=True)
+    Image.fromarray(np.full((8, 8, 3), shade, np.uint8)).save(folder / name)
+
+
+def test_shipped_scenes_differ_in_light():
+    scenes, warnings = load_scenes()
+    assert len(scenes) == 8 and not warnings
+    means = [np.asarray(Image.open(scene.path)).reshape(-1, 3).mean(0) for scene in scenes]
+    assert min(np.abs(a - b).max() for i, a in enumerate(means) for b in means[:i]) > 5
+    assert all(scene.path.stat().st_size < 100_000 for scene in scenes)
+
+
+def test_shipped_scenes_are_what_the_script_draws():
+    """Within JPEG's and the platform's rounding."""
+    shipped = np.asarray(Image.open(SHIPPED / "clinic.jpg")).astype(int)
+    assert np.abs(shipped - clinic()).mean() < 1.0
+
+
+def test_pick_depends_on_seed_and_content_only(tmp_path: Path):
+    for number in range(5):
+        _scene(tmp_path / "a", f"{number}.png", 40 * number)
+        _scene(tmp_path / "b", f"other{9 - number}.png", 40 * number)  # same pictures, other names and order
+    (a, _), (b, _) = load_scenes(tmp_path / "a"), load_scenes(tmp_path / "b")
+    assert scenes_digest(a) == scenes_digest(b)
+    picks = [pick_scene(a, seed) for seed in range(2000)]
+    assert [p.sha256 for p in picks] == [pick_scene(b, seed).sha256 for seed in range(2000)]
+    counts = Counter(p.name for p in picks)
+    assert len(counts) == 5 and min(counts.values()) > 320  # 400 expected
+    _scene(tmp_path / "a", "new.png", 250)
+    more, _ = load_scenes(tmp_path / "a")
+    changed = [new.name for seed, old in enumerate(picks) if (new := pick_scene(more, seed)) != old]
+    assert set(changed) == {"new.png"} and 250 < len(changed) < 420  # 333 expected
+
+
+def test_unusable_files_are_told(tmp_path: Path):
+    folder = tmp_path / "scenes"
+    _scene(folder, "good.png", 9)
+    _scene(folder, "twin.png", 9)
+    (folder / "bad.jpg").write_bytes(b"no")
+    (folder / "notes.txt").write_text("x")
+    (folder / ".hidden.png").write_text("x")
+    scenes, warnings = load_scenes(folder)
+    assert [scene.name for scene in scenes] == ["good.png"]
+    assert sorted(text.split("'")[1] if "'" in text else text.split(":")[0] for text in warnings) == [
+        "bad.jpg",
+        "notes.txt",
+        "twin.png",
+    ]
+
+
+def test_no_scene_at_all(tmp_path: Path):
+    with pytest.raises(ConfigError, match="not a folder"):
+        load_scenes(tmp_path / "none")
+    (tmp_path / "bad.jpg").write_bytes(b"no")
+    with pytest.raises(ConfigError, match="bad.jpg"):
+        load_scenes(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_script_draws_the_same_bytes_twice(tmp_path: Path):
+    for name in ("one", "two"):
+        subprocess.run([sys.executable, "-m", "engines.make_scenes", str(tmp_path / name)], cwd=ROOT, check=True)
+    pairs = [(path, tmp_path / "two" / path.name) for path in (tmp_path / "one").iterdir()]
+    assert len(pairs) == 8 and all(a.read_bytes() == b.read_bytes() for a, b in pairs)
