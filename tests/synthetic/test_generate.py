@@ -1,0 +1,198 @@
+"""Files: layout, the same bytes for any workers and after interruptions, refusals, provenance."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from acusim import acupoints, layout, pictures
+from acusim.errors import ConfigError
+from acusim.labels import read_label
+from synthetic import cli
+from synthetic.generate import generate
+from synthetic.plan import Settings
+
+ROOT = Path(__file__).parents[2]
+ARGUMENTS = ["--identities", "2", "--views", "1,55", "--size", "64", "--quiet"]
+
+
+def snapshot(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "synthetic", *arguments]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("made") / "heads"
+    assert cli.main(["--out", str(root), *ARGUMENTS, "--workers", "1"]) == 0
+    return root
+
+
+def test_layout_is_acusims(made: Path) -> None:
+    dataset = layout.scan(made)
+    assert not dataset.problems and len(dataset.samples) == 4
+    assert (made / "map.txt").read_bytes() == acupoints.MAP_TXT
+    for sample in dataset.samples:
+        assert sample.depth is not None and str(sample.id) == sample.stem
+        # Long hair may well hide every point from behind; a face shows many.
+        assert read_label(made / sample.label).listed.sum() > 30 or sample.id.frame == 55
+        assert pictures.read_rgb(made / sample.image).pixels.shape == (64, 64, 3)
+        depth, kind = pictures.read_depth(made / sample.depth)
+        assert kind == "mm16" and depth.shape == (64, 64)
+        assert depth.min() == 0 and 600 < depth[depth > 0].min() < depth.max() < 1300
+
+
+def test_pictures_say_what_made_them(made: Path) -> None:
+    for sample in layout.scan(made).samples:
+        record = pictures.read_provenance(made / sample.image)
+        assert record["generator"] == "synthetic" and record["frame"] == sample.id.frame
+        assert record["identity"]["name"] == sample.id.name
+        assert str(made) not in json.dumps(record)
+
+
+def test_two_workers_make_the_same_bytes(made: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        command("--out", str(tmp_path / "b"), *ARGUMENTS, "--workers", "2"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "4 views made" in done.stdout and "MB a worker" in done.stdout
+    assert snapshot(tmp_path / "b") == snapshot(made)
+
+
+def test_resumes_what_is_missing_and_nothing_else(made: Path, tmp_path: Path) -> None:
+    root = tmp_path / "c"
+    settings = Settings(root, identities=1, frames=(55,), size=64)
+    assert generate(settings).made == 1
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*_0055.*")}
+    grown = generate(replace(settings, identities=2, frames=(1, 55)))
+    assert (grown.made, grown.skipped) == (3, 1)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert snapshot(root) == snapshot(made)
+    # A sample without its picture, the file written last, is made again.
+    victim = next(root.rglob("image/*/*_0001.png"))
+    victim.unlink()
+    assert generate(replace(settings, identities=2, frames=(1, 55))).made == 1
+    assert snapshot(root) == snapshot(made)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_interrupt_leaves_whole_samples_and_the_rest_can_follow(workers: str, tmp_path: Path) -> None:
+    root = tmp_path / "d"
+    arguments = ["--out", str(root), "--identities", "2", "--size", "64", "--quiet", "--workers", workers]
+    process = subprocess.Popen(command(*arguments), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 40
+    while not any(root.glob("train/image/img_64/*.png")):
+        assert process.poll() is None and time.monotonic() < deadline, "no picture was made"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130 and "run the same command again" in errors and "Traceback" not in errors
+    stems = [{path.stem for path in root.glob(f"train/{kind}/*/*")} for kind in ("image", "depth", "label")]
+    assert stems[0] == stems[1] == stems[2] and 0 < len(stems[0]) < 90
+    assert not list(root.rglob("*.part"))
+    assert cli.main(arguments) == 0
+    assert len(layout.scan(root).samples) == 90
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--size", "128", "--size was 64, now 128"),
+        ("--seed", "1", "--seed was 0, now 1"),
+        ("--quality", "fine", "--quality was draft, now fine"),
+        ("--light", "wild", "--light was studio, now wild"),
+        ("--split", "test", "--split was train, now test"),
+    ],
+)
+def test_refuses_a_folder_made_with_other_arguments(
+    made: Path, option: str, value: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = snapshot(made)
+    assert cli.main(["--out", str(made), *ARGUMENTS, option, value]) == 1
+    errors = capsys.readouterr().err
+    assert words in errors and "another --out" in errors
+    assert snapshot(made) == before
+
+
+def test_refuses_a_folder_of_somebody_else(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="not made by this program"):
+        generate(Settings(tmp_path, frames=(1,)))
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_refuses_a_damaged_record(tmp_path: Path) -> None:
+    (tmp_path / "synthetic.json").write_text("{")
+    with pytest.raises(ConfigError, match="damaged"):
+        generate(Settings(tmp_path, frames=(1,)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--size", "500"], ["--size 500", "64, 128, 256, 512, 1024", "choose"]),
+        (["--identities", "0"], ["--identities 0", "1..100000"]),
+        (["--identities", "many"], ["'many'", "--help"]),
+        (["--workers", "0"], ["--workers 0", "1..256"]),
+        (["--seed", "-1"], ["--seed -1", "0.."]),
+        (["--views", "1,200"], ["--views", "200", "1..144"]),
+        (["--views", "9-5"], ["--views", "'9-5'"]),
+        (["--views", ""], ["--views"]),
+        (["--quality", "best"], ["'best'", "draft, fine"]),
+        (["--light", "sun"], ["'sun'", "studio, wild"]),
+        (["--split", "temp"], ["'temp'", "train, test"]),
+        (["--nonsense"], ["--nonsense", "--help"]),
+    ],
+)
+def test_bad_arguments_exit_1_with_a_message(
+    arguments: list[str], words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["--out", str(tmp_path / "x"), *arguments]) == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: ") and all(word in errors for word in words), errors
+    assert not (tmp_path / "x").exists()
+
+
+def test_out_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert cli.main(["--out", str(tmp_path / "file"), "--views", "1"]) == 1
+    assert "is a file" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_out_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tmp_path.chmod(0o500)
+    assert cli.main(["--out", str(tmp_path / "x"), "--views", "1"]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_help_does_not_load_the_heavy_libraries() -> None:
+    code = "import sys, synthetic.cli as c; c.parser(); print({'numpy', 'cv2', 'embreex'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_wild_light_changes_the_picture_and_not_the_label(made: Path, tmp_path: Path) -> None:
+    root = tmp_path / "w"
+    settings = Settings(root, identities=1, frames=(1,), size=64, light="wild")
+    generate(settings)
+    sample = layout.scan(root).samples[0]
+    assert (root / sample.label).read_bytes() == (made / sample.label).read_bytes()
+    assert sample.depth and (root / sample.depth).read_bytes() == (made / sample.depth).read_bytes()
+    studio, wild = (pictures.read_rgb(folder / sample.image).pixels.astype(int) for folder in (made, root))
+    background = pictures.read_depth(root / sample.depth)[0] == 0
+    assert studio[background].max() == 0 and wild[background].mean() > 15
+    assert np.abs(studio - wild)[~background].mean() > 4
