@@ -1,0 +1,48 @@
+# make demo | test | check | bench. Each makes .venv from the pinned requirements if it is missing or out of date.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+DEMO ?= demo
+DEMO_IDENTITIES ?= 6
+DEMO_VIEWS ?= 1,4,7,10,19,28,31,34,37,42,73,91,109,114
+DEMO_SIZE ?= 512
+
+.PHONY: demo test check format bench clean
+
+$(STAMP): requirements.txt requirements-dev.txt
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 13), f"Python 3.11 or 3.12 is needed, this is {sys.version}"'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	touch $@
+
+demo: $(STAMP)
+	$(PY) -m synthetic --out $(DEMO)/dataset --identities $(DEMO_IDENTITIES) --views $(DEMO_VIEWS) --size $(DEMO_SIZE)
+	$(PY) controller/controller.py --batch --engine relight --dataset $(DEMO)/dataset --output $(DEMO)/augmented
+	cp $(DEMO)/augmented/contact_sheet.jpg $(DEMO)/contact_sheet.jpg
+	@images=$$(find $(DEMO)/augmented -path '*/image/img_*/*' -type f | wc -l); \
+	labels=$$(find $(DEMO)/augmented -path '*/label/label/*.json' -type f | wc -l); \
+	aside=$$($(PY) -m controller --status --json --output $(DEMO)/augmented | \
+		$(PY) -c 'import json, sys; print(json.load(sys.stdin)["counts"]["set aside"])'); \
+	echo "demo: $$images images, $$labels labels, $$aside set aside"
+
+test: $(STAMP)
+	$(PY) -m pytest -q
+
+check: $(STAMP)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/basedpyright
+	$(PY) -m pytest -q tests/test_imports.py
+
+format: $(STAMP)
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: $(STAMP)
+	for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) build

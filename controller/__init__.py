@@ -1,0 +1,1 @@
+"""Decides what to make and remembers what was made."""

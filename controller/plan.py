@@ -1,0 +1,120 @@
+"""What is to be made: sample -> prompt set, seed, scene and output path, one item for each picture."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from acusim.errors import AcuSimError
+from acusim.files import same_on_every_disk
+from acusim.layout import Dataset, Sample
+from acusim.sample_id import KNOWN_HAIR_CODES, SampleId
+from controller.bald import Evidence
+from controller.prompt_sets import PromptSets
+from controller.selection import Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One picture to make."""
+
+    sample: Sample
+    variant: int
+    """0-based."""
+    folder: str
+    """Where in OUT this variant's data set lies: "" or "v01/"."""
+
+    @property
+    def key(self) -> str:
+        """The output picture's path relative to OUT."""
+        return self.folder + self.sample.image
+
+
+@dataclass(slots=True)
+class Plan:
+    """All items of a run, and what was left out."""
+
+    root: Path
+    items: list[Item]
+    aside: list[tuple[str, str]]
+    """(path, reason) of pictures that cannot take part."""
+    notes: list[str]
+    """What else a user should know: orphans, unknown hair codes."""
+    bald: frozenset[str]
+    evidence: list[Evidence]
+    prompts: PromptSets
+    prompt_sets: dict[str, int]
+    """Samples for each prompt set."""
+
+
+def derive_seed(base: int, sample_id: SampleId, variant: int, attempt: int) -> int:
+    """The seed of one picture: a function of what it is, never of the order of work. 0 <= seed < 2**63."""
+    text = f"{base}\n{sample_id}\n{variant}\n{attempt}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def variant_folders(variants: int) -> tuple[str, ...]:
+    """The folder of each variant below OUT: OUT itself for a single one, else v01/, v02/, …"""
+    return ("",) if variants == 1 else tuple(f"v{number:02d}/" for number in range(1, variants + 1))
+
+
+def make_plan(
+    dataset: Dataset,
+    prompts: PromptSets,
+    judge: Callable[[list[Sample]], list[Evidence]],
+    selection: Selection,
+    limit: int | None,
+    variants: int,
+) -> Plan:
+    """Turns a dataset into items.
+
+    Args:
+        dataset: what scan() found.
+        prompts: the prompt sets.
+        judge: tells for each hair code among the samples whether it means bald.
+        selection: which samples take part.
+        limit: at most so many samples, in the dataset's order.
+        variants: pictures per sample.
+    """
+    evidence = judge(dataset.samples)
+    bald = frozenset(entry.code for entry in evidence if entry.bald)
+    chosen = [sample for sample in dataset.samples if selection(sample.id, sample.split)]
+    folders = variant_folders(variants)
+    plan = Plan(dataset.root, [], [], [], bald, evidence, prompts, {})
+    everything = not selection.values and selection.frames is None
+    for problem in dataset.problems:
+        split = problem.path.split("/", 1)[0]
+        selected = selection(problem.id, split) if problem.id else everything
+        if problem.is_image and selected and limit is None:
+            plan.aside += [(folder + problem.path, problem.reason) for folder in folders]
+        else:
+            plan.notes.append(f"{problem.path}: {problem.reason}")
+    counts: Counter[str] = Counter()
+    for sample in chosen[:limit]:
+        try:
+            counts[prompts.choose(sample.id, sample.id.hair in bald).name] += 1
+        except AcuSimError as error:
+            plan.aside += [(folder + sample.image, str(error)) for folder in folders]
+            continue
+        plan.items += [Item(sample, variant, folder) for variant, folder in enumerate(folders)]
+    plan.prompt_sets = dict(sorted(counts.items()))
+    strange = Counter(s.id.hair for s in chosen[:limit] if s.id.hair not in KNOWN_HAIR_CODES)
+    for code, count in sorted(strange.items()):
+        kind = "bald" if code in bald else "haired"
+        plan.notes.append(
+            f"hair code {code} is not among the known {', '.join(KNOWN_HAIR_CODES)}: {count} samples, {kind}"
+        )
+    return plan
+
+
+def split_colliding(items: Iterable[Item]) -> Iterator[tuple[Item, str | None]]:
+    """Items with the reason why one cannot be written to a file system that folds names, None if it can."""
+    taken: dict[str, str] = {}
+    for item in items:
+        name = same_on_every_disk(item.key)
+        if name in taken:
+            yield item, f"on this file system its name is the same as that of {taken[name]!r}; rename one"
+        else:
+            taken[name] = item.key
+            yield item, None

@@ -1,0 +1,151 @@
+"""Prompt sets: data in TOML, chosen by what a sample ID says and by whether the head is bald."""
+
+import json
+import string
+import tomllib
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from acusim.errors import ConfigError
+from acusim.files import sha256
+from acusim.sample_id import SampleId
+
+PLACEHOLDERS = ("size", "eyes", "hair")
+_CONDITIONS: dict[str, type] = {"gender": str, "bald": bool, "size": str, "hair": str, "eye": str}
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSet:
+    """One positive / negative pair and the samples it is for."""
+
+    name: str
+    positive: tuple[str, ...]
+    """One or more phrasings."""
+    negative: str
+    conditions: dict[str, str | bool] = field(default_factory=dict)
+
+    def matches(self, sample_id: SampleId, bald: bool) -> bool:
+        """Whether all conditions hold."""
+        return all((bald if k == "bald" else getattr(sample_id, k)) == v for k, v in self.conditions.items())
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSets:
+    """All sets, in the order they are tried, and the words behind the placeholders."""
+
+    sets: tuple[PromptSet, ...]
+    words: dict[str, dict[str, str]]
+
+    def choose(self, sample_id: SampleId, bald: bool) -> PromptSet:
+        """The first set whose conditions hold.
+
+        Raises:
+            ConfigError: none does.
+        """
+        for prompt_set in self.sets:
+            if prompt_set.matches(sample_id, bald):
+                return prompt_set
+        raise ConfigError(f"no prompt set matches {sample_id} (bald: {bald}); add one without conditions")
+
+    def texts(self, prompt_set: PromptSet, sample_id: SampleId, seed: int) -> tuple[str, str]:
+        """Positive and negative text of one picture: placeholders filled, phrasing drawn by the seed."""
+        codes = {"size": sample_id.size, "eyes": sample_id.eye or "", "hair": sample_id.hair}
+        filled = {name: self.words.get(name, {}).get(code, "") for name, code in codes.items()}
+        positive = prompt_set.positive[seed % len(prompt_set.positive)]
+        return _fill(positive, filled), _fill(prompt_set.negative, filled)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over everything that decides a text."""
+        content = [self.words, [[s.name, s.positive, s.negative, s.conditions] for s in self.sets]]
+        return sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode())
+
+
+def _fill(text: str, words: dict[str, str]) -> str:
+    parts = (" ".join(part.split()) for part in text.format_map(words).split(","))
+    return ", ".join(part for part in parts if part)
+
+
+def load_prompt_sets(path: Path | None = None) -> PromptSets:
+    """The shipped sets, with those of a user's file, if any, tried first.
+
+    Raises:
+        ConfigError: the file is unreadable or breaks the format; names the set and the fault.
+    """
+    text = resources.files("controller").joinpath("prompts/default.toml").read_text(encoding="utf-8")
+    shipped = _parse(text, "prompts/default.toml")
+    if path is None:
+        return shipped
+    try:
+        own = _parse(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"prompt file {str(path)!r} cannot be read: {error}") from None
+    names = {prompt_set.name for prompt_set in own.sets}
+    words = {kind: {**shipped.words.get(kind, {}), **own.words.get(kind, {})} for kind in PLACEHOLDERS}
+    return PromptSets((*own.sets, *(s for s in shipped.sets if s.name not in names)), words)
+
+
+def _parse(text: str, source: str) -> PromptSets:
+    def wrong(fault: str) -> ConfigError:
+        return ConfigError(f"prompt file {source!r}: {fault}")
+
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise wrong(f"not TOML: {error}") from None
+    for key in document:
+        if key not in ("words", "set"):
+            raise wrong(f"{key!r} is not one of words, set")
+    words = document.get("words", {})
+    if not isinstance(words, dict) or not all(isinstance(table, dict) for table in words.values()):
+        raise wrong("words is not made of tables such as [words.size]")
+    for kind, table in words.items():
+        if kind not in PLACEHOLDERS:
+            raise wrong(f"words.{kind} is not one of {', '.join(PLACEHOLDERS)}")
+        if not all(isinstance(word, str) for word in table.values()):
+            raise wrong(f"words.{kind} holds something that is not text")
+    sets = document.get("set", [])
+    if not isinstance(sets, list):
+        raise wrong("write each set as [[set]], with two brackets")
+    parsed = tuple(_parse_set(entry, wrong) for entry in sets)
+    if len({prompt_set.name for prompt_set in parsed}) < len(parsed):
+        raise wrong("two sets have the same name")
+    return PromptSets(parsed, {kind: words.get(kind, {}) for kind in PLACEHOLDERS})
+
+
+def _parse_set(entry: Any, wrong: Any) -> PromptSet:
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"]:
+        raise wrong("a set has no name")
+    name = entry["name"]
+    conditions: dict[str, str | bool] = {}
+    for key, value in entry.items():
+        if key in _CONDITIONS:
+            if not isinstance(value, _CONDITIONS[key]):
+                raise wrong(f"set {name!r}: {key} = {value!r} is not of type {_CONDITIONS[key].__name__}")
+            conditions[key] = value
+        elif key not in ("name", "positive", "negative"):
+            allowed = ", ".join(("name", "positive", "negative", *_CONDITIONS))
+            raise wrong(f"set {name!r}: {key!r} is not one of {allowed}")
+    positive = entry.get("positive")
+    phrasings = [positive] if isinstance(positive, str) else positive
+    negative = entry.get("negative", "")
+    if not isinstance(phrasings, list) or not phrasings or not all(isinstance(p, str) and p for p in phrasings):
+        raise wrong(f"set {name!r}: positive must be a text or a list of texts")
+    if not isinstance(negative, str):
+        raise wrong(f"set {name!r}: negative must be a text")
+    for text in (*phrasings, negative):
+        _check_placeholders(text, name, wrong)
+    return PromptSet(name, tuple(phrasings), negative, conditions)
+
+
+def _check_placeholders(text: str, name: str, wrong: Any) -> None:
+    try:
+        fields = list(string.Formatter().parse(text))
+    except ValueError as error:
+        raise wrong(f"set {name!r}: {error} in {text!r}") from None
+    for _, placeholder, form, conversion in fields:
+        if placeholder is not None and (placeholder not in PLACEHOLDERS or form or conversion):
+            allowed = ", ".join(f"{{{p}}}" for p in PLACEHOLDERS)
+            raise wrong(f"set {name!r}: {{{placeholder}}} is not one of {allowed}")

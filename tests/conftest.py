@@ -1,0 +1,56 @@
+"""Shared fixtures: small data sets, and the command as a process."""
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.support import FOUR_SETS, ROOT, add_sample
+
+
+@pytest.fixture
+def make_dataset(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a data set of some models in some frames and returns its root."""
+
+    def make(
+        frames: Sequence[int] = (1, 8), models: Sequence[str] = FOUR_SETS, name: str = "data", **how: object
+    ) -> Path:
+        root = tmp_path / name
+        for model in models:
+            for frame in frames:
+                add_sample(root, f"{model}_{frame:04d}", **how)  # type: ignore[arg-type]
+        return root
+
+    return make
+
+
+@pytest.fixture
+def command() -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Runs ``python controller/controller.py`` with some arguments, as a user would, and returns what it said."""
+
+    def run(*arguments: object, check: int | None = None, **how: object) -> "subprocess.CompletedProcess[str]":
+        line = [sys.executable, str(ROOT / "controller" / "controller.py"), *map(str, arguments)]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=120, **how)  # type: ignore[call-overload]
+        if check is not None:
+            assert done.returncode == check, f"exit {done.returncode}, not {check}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run
+
+
+@pytest.fixture
+def tree() -> Callable[[Path], dict[str, str]]:
+    """Hash of every file below a folder by its relative path, without the ledger's own folder."""
+
+    def hashes(root: Path) -> dict[str, str]:
+        files = (path for path in sorted(root.rglob("*")) if path.is_file())
+        return {
+            str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in files
+            if path.relative_to(root).parts[0] != ".acusim"
+        }
+
+    return hashes

@@ -1,0 +1,230 @@
+"""The main job, run as a user runs it: layout restored, labels byte for byte, every picture says what made it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from acusim.layout import scan
+from acusim.pictures import read_provenance, read_rgb
+
+Run = Callable[..., object]
+
+
+@pytest.fixture
+def batch(command: Run) -> Run:
+    def run(root: Path, out: Path, *more: object, check: int = 0, **how: object) -> object:
+        return command("--batch", "--engine", "relight", "--dataset", root, "--output", out, *more, check=check, **how)
+
+    return run
+
+
+def test_batch_restores_the_dataset(make_dataset: Run, batch: Run, tmp_path: Path):
+    root, out = make_dataset(frames=(1, 8, 73)), tmp_path / "out"
+    report = json.loads(batch(root, out, "--json").stdout)
+    assert (report["made"], report["planned"], report["exit_code"]) == (12, 12, 0)
+    before, after = scan(root), scan(out)
+    assert [s.image for s in before.samples] == [s.image for s in after.samples]
+    assert not after.problems
+    assert (out / "map.txt").read_bytes() == (root / "map.txt").read_bytes()
+    for sample in before.samples:
+        assert (out / sample.label).read_bytes() == (root / sample.label).read_bytes()
+        assert (out / sample.depth).read_bytes() == (root / sample.depth).read_bytes()
+        one, other = read_rgb(root / sample.image).pixels, read_rgb(out / sample.image).pixels
+        assert one.shape == other.shape and (one != other).any()
+        record = read_provenance(out / sample.image)
+        assert record["sample"] == sample.stem and record["source"] == sample.image
+        assert record["recipe"]["engine"] == "relight" and record["facts"]["geometry"] == "depth-mm16"
+        assert str(tmp_path) not in json.dumps(record)  # no path of this machine
+    lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert [line["image"] for line in lines] == [s.image for s in before.samples]
+    assert {line["prompt_set"] for line in lines} == {"female", "male", "bald_female", "bald_male"}
+    assert (out / "contact_sheet.jpg").stat().st_size > 1000
+    assert not list(out.rglob("*.part"))
+
+
+def test_worker_count_does_not_matter(make_dataset: Run, batch: Run, tree: Run, tmp_path: Path):
+    root = make_dataset(frames=(1, 8, 33))
+    batch(root, tmp_path / "one", "--workers", 1)
+    batch(root, tmp_path / "three", "--workers", 3)
+    assert tree(tmp_path / "one") == tree(tmp_path / "three")
+
+
+def test_another_seed_gives_other_pictures_and_the_same_one_the_same(
+    make_dataset: Run, batch: Run, tree: Run, tmp_path: Path
+):
+    root = make_dataset(frames=(1,))
+    for name, seed in (("a", 1), ("b", 2), ("c", 1)):
+        batch(root, tmp_path / name, "--seed", seed, "--workers", 1)
+    a, b, c = (tree(tmp_path / name) for name in "abc")
+    pictures = [path for path in a if "/image/" in path]
+    assert a == c and all(a[path] != b[path] for path in pictures)
+
+
+def test_variants_are_data_sets_of_their_own(make_dataset: Run, batch: Run, tmp_path: Path):
+    root, out = make_dataset(frames=(1, 8)), tmp_path / "out"
+    batch(root, out, "--variants", 2)
+    first, second = scan(out / "v01"), scan(out / "v02")
+    assert (
+        [s.image for s in first.samples] == [s.image for s in second.samples] == [s.image for s in scan(root).samples]
+    )
+    for sample in first.samples:
+        assert (first.root / sample.image).read_bytes() != (second.root / sample.image).read_bytes()
+        assert read_provenance(second.root / sample.image)["variant"] == 1
+    assert (out / "v02/map.txt").read_bytes() == (root / "map.txt").read_bytes()
+    batch(root, out, "--variants", 3)  # growing is allowed
+    assert len(scan(out / "v03").samples) == 8
+
+
+def test_select_limit_and_growing(make_dataset: Run, batch: Run, tmp_path: Path):
+    root, out = make_dataset(frames=(1, 8)), tmp_path / "out"
+    batch(root, out, "--select", "gender=F,frame=1")
+    assert [s.stem for s in scan(out).samples] == ["F_Ann_N_HA_O_0001", "F_Cleo_S_HB_O_0001"]
+    made = {s.stem: (out / s.image).stat().st_mtime_ns for s in scan(out).samples}
+    report = json.loads(batch(root, out, "--limit", 3, "--json").stdout)
+    assert (report["already"], report["made"]) == (2, 1)
+    for sample in scan(out).samples:
+        assert made.get(sample.stem, (out / sample.image).stat().st_mtime_ns) == (out / sample.image).stat().st_mtime_ns
+    report = json.loads(batch(root, out, "--json").stdout)
+    assert (report["already"], report["made"]) == (3, 5)
+
+
+def test_running_again_makes_nothing(make_dataset: Run, batch: Run, tree: Run, tmp_path: Path):
+    root, out = make_dataset(), tmp_path / "out"
+    batch(root, out)
+    before = tree(out)
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    report = json.loads(batch(root, out, "--json").stdout)
+    assert (report["already"], report["made"]) == (8, 0)
+    assert tree(out) == before
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} == times
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("--seed", "5"), "seed"),
+        (("--set", "light_strength=0.1"), "recipe.light_strength"),
+        (("--variants", "2"), "several variants"),
+        (("--bald-codes", "none"), "bald codes"),
+    ],
+)
+def test_other_settings_on_a_begun_output_are_refused(
+    make_dataset: Run, batch: Run, tree: Run, tmp_path: Path, change: tuple[str, str], named: str
+):
+    root, out = make_dataset(frames=(1,)), tmp_path / "out"
+    batch(root, out, "--workers", 1)
+    before = tree(out)
+    assert named in batch(root, out, *change, check=1).stderr
+    assert tree(out) == before
+
+
+def test_reproduce(make_dataset: Run, batch: Run, command: Run, tmp_path: Path):
+    root, out = make_dataset(frames=(1,), extension=".jpg"), tmp_path / "out"
+    batch(root, out, "--variants", 2)
+    image = out / "v02/train/image/img_64/M_Bob_F_HC_C_0001.jpg"
+    assert "the same bytes" in command("--reproduce", image, check=0).stdout
+    away = tmp_path / "away.jpg"
+    shutil.copy(image, away)  # away from its OUT it needs to be told where the dataset is
+    assert "--dataset" in command("--reproduce", away, check=1).stderr
+    command("--reproduce", away, "--dataset", root, check=0)
+    tampered = Image.open(image)
+    record = tampered.info["comment"]
+    tampered.save(image, quality=50, comment=record)
+    assert "differs" in command("--reproduce", image, check=2).stdout
+    Image.open(away).save(away)
+    plain = tmp_path / "plain.png"
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(plain)
+    assert "does not say what made it" in command("--reproduce", plain, check=1).stderr
+
+
+def test_verify_and_repair(make_dataset: Run, batch: Run, command: Run, tree: Run, tmp_path: Path):
+    root, out = make_dataset(), tmp_path / "out"
+    batch(root, out)
+    before = tree(out)
+    assert "8 pictures checked, 0 damaged" in command("--verify", "--output", out, check=0).stdout
+    images = sorted((out / "train/image/img_64").iterdir())
+    flipped = bytearray(images[0].read_bytes())
+    flipped[-20] ^= 1
+    images[0].write_bytes(flipped)  # same size, other bytes
+    images[1].unlink()
+    (out / "train/label/label" / f"{images[2].stem}.json").write_text("{}")
+    report = json.loads(command("--verify", "--output", out, "--json", check=2).stdout)
+    assert sorted(fault["key"] for fault in report["faults"]) == [f"train/image/img_64/{p.name}" for p in images[:3]]
+    command("--repair", "--output", out, check=0)
+    assert tree(out) == before
+    command("--verify", "--output", out, check=0)
+
+
+def test_status(make_dataset: Run, batch: Run, command: Run, tmp_path: Path):
+    root, out = make_dataset(), tmp_path / "out"
+    batch(root, out, "--limit", 3)
+    report = json.loads(command("--status", "--output", out, "--json", check=0).stdout)
+    assert report["counts"] == {"planned": 0, "running": 0, "done": 3, "set aside": 0}
+    assert report["running"] is None
+    assert "3 done" in command("--status", "--output", out, check=0).stdout
+    assert "no ledger" in command("--status", "--output", root, check=1).stderr
+
+
+def test_own_scenes(make_dataset: Run, batch: Run, command: Run, tmp_path: Path):
+    root, out, scenes = make_dataset(frames=(1,)), tmp_path / "out", tmp_path / "scenes"
+    scenes.mkdir()
+    Image.fromarray(np.full((50, 80, 3), (200, 40, 40), np.uint8)).save(scenes / "red.png")
+    batch(root, out, "--scenes", scenes, "--set", "background=scene")
+    [picture, *_] = sorted(out.glob("train/image/*/*.png"))
+    record = read_provenance(picture)
+    assert record["scene"].startswith("red")
+    corner = read_rgb(picture).pixels[:4, :4].astype(int)
+    assert (corner[..., 0] > corner[..., 1] + 80).all()
+    command("--reproduce", picture, check=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "named"),
+    [
+        ((), 1, "nothing to do"),
+        (("--batch",), 1, "--output"),
+        (("--batch", "--output", "{out}"), 1, "--dataset"),
+        (("--batch", "--output", "{out}", "--dataset", "{full}/none"), 1, "not a folder"),
+        (("--batch", "--output", "{out}", "--dataset", "{data}/train"), 1, "not an AcuSim dataset root"),
+        (("--batch", "--output", "{data}/out", "--dataset", "{data}"), 1, "lie in one another"),
+        (("--batch", "--output", "{data}", "--dataset", "{data}"), 1, "lie in one another"),
+        (("--batch", "--output", "{full}", "--dataset", "{data}"), 1, "no ledger of this program"),
+        (("--batch", "--output", "{out}", "--dataset", "{data}", "--set", "steps=zero"), 1, "steps"),
+        (("--batch", "--output", "{out}", "--dataset", "{data}", "--set", "stepz=1"), 1, "stepz"),
+        (("--batch", "--output", "{out}", "--dataset", "{data}", "--variants", "0"), 1, "--variants 0"),
+        (("--batch", "--output", "{out}", "--dataset", "{data}", "--limit", "0"), 1, "--limit 0"),
+        (("--batch", "--output", "{out}", "--dataset", "{data}", "--size", "100"), 1, "size 100"),
+        (("--batch", "--output", "{out}", "--dataset", "{data}", "--select", "hair=XX"), 1, "matches none"),
+        (("--batch", "--output", "{out}", "--dataset", "{data}", "--workers", "0"), 1, "--workers 0"),
+        (("--batch", "--output", "{out}", "--dataset", "{data}", "--scenes", "{out}"), 1, "scene"),
+        (("--batch", "--output", "{out}", "--dataset", "{data}", "--engine", "warp"), 1, "warp"),
+        (("--batch", "--status", "--output", "{out}"), 1, "choose one"),
+    ],
+)
+def test_usage_errors(make_dataset: Run, command: Run, tmp_path: Path, arguments: tuple, code: int, named: str):
+    root, full, out = make_dataset(frames=(1,)), tmp_path / "full", tmp_path / "out"
+    full.mkdir()
+    (full / "thesis.txt").write_text("mine")
+    filled = [text.format(data=root, out=out, full=full) for text in arguments]
+    if "--engine" not in filled and "--batch" in filled:
+        filled += ["--engine", "relight"]
+    assert named in command(*filled, check=code).stderr
+    assert not out.exists() and (full / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("engine", [(), ("--engine", "comfyui"), ("--engine", "embedded")])
+def test_an_engine_that_is_not_there_is_exit_code_3(make_dataset: Run, command: Run, tmp_path: Path, engine: tuple):
+    root, out = make_dataset(frames=(1,)), tmp_path / "out"
+    done = command("--batch", "--dataset", root, "--output", out, *engine, check=3)
+    assert "--engine relight" in done.stderr and not out.exists()
+
+
+def test_module_form_and_help(command: Run):
+    text = command("--help", check=0).stdout
+    for option in ("--batch", "--select", "--bald-codes", "--reproduce", "exit codes", "130"):
+        assert option in text

@@ -1,0 +1,421 @@
+"""Bad input and bad luck, each injected: one bad item is set aside, nothing made is lost, nothing leaves OUT."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from acusim.errors import AcuSimError
+from acusim.layout import scan
+from controller import making
+from controller.ledger import Ledger
+from tests.support import ROOT, add_sample, label_json
+
+Run = Callable[..., object]
+IMAGES, LABELS, DEPTHS = "train/image/img_64", "train/label/label", "train/depth/img_64"
+VICTIM = "F_Ann_N_HA_O_0001"
+
+
+def _aside(out: Path) -> dict[str, str]:
+    lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    return {Path(line["image"]).name: line["reason"] for line in lines if line["status"] == "set aside"}
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _exif(path: Path) -> None:
+    image = Image.open(path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(path, exif=exif)
+
+
+def _bomb(path: Path) -> None:
+    Image.new("1", (20_000, 20_000)).save(path)
+
+
+def _several_frames(path: Path) -> None:
+    frames = [Image.new("RGB", (64, 64), (shade, 0, 0)) for shade in (10, 200)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+def _rename(path: Path, stem: str) -> None:
+    label = path.parents[2] / "label/label" / f"{path.stem}.json"
+    label.rename(label.with_name(f"{stem}.json"))
+    path.rename(path.with_name(f"{stem}.png"))
+
+
+def _label(content: bytes) -> Callable[[Path], None]:
+    return lambda path: (path.parents[2] / "label/label" / f"{path.stem}.json").write_bytes(content)  # type: ignore
+
+
+def _edited(name: str | None = None, **coordinate: object) -> bytes:
+    document = json.loads(label_json(1, False))
+    entry = document["label"][0]
+    entry["name"] = name or entry["name"]
+    entry["coordinate"].update(coordinate)
+    return json.dumps(document, ensure_ascii=False).encode()
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "truncated picture": (_truncate, "damaged or cut off"),
+    "zero bytes": (lambda path: path.write_bytes(b""), "0 bytes"),
+    "text renamed to .png": (lambda path: path.write_text("hello"), "not a readable PNG or JPEG"),
+    "CMYK": (lambda path: Image.new("CMYK", (64, 64)).save(path, "JPEG"), "CMYK"),
+    "EXIF rotation": (_exif, "EXIF orientation 6"),
+    "decompression bomb": (_bomb, "megapixels"),
+    "animation": (_several_frames, "several frames"),
+    "a folder named like a picture": (lambda path: (path.unlink(), path.mkdir()), ""),
+    "a pipe named like a picture": (lambda path: (path.unlink(), os.mkfifo(path)), "not a regular file"),
+    "label missing": (lambda path: (path.parents[2] / "label/label" / f"{path.stem}.json").unlink(), "no label"),
+    "label corrupt": (_label(b'{"label": ['), "not a JSON file"),
+    "label of zero bytes": (_label(b""), "not a JSON file"),
+    "label with unknown name": (_label(_edited("LI20_迎香_left")), "LI120_迎香_left"),
+    "label out of range": (_label(_edited(x=1.7)), "x = 1.7"),
+    "label NaN": (_label(_edited(y=float("nan"))), "y = nan"),
+    "label with a name twice": (
+        _label(json.dumps({"label": json.loads(label_json(1, False))["label"][:1] * 2}).encode()),
+        "twice",
+    ),
+    "unknown gender": (lambda path: _rename(path, "X_Ann_N_HA_O_0001"), "gender 'X'"),
+    "unknown size": (lambda path: _rename(path, "F_Ann_Q_HA_O_0001"), "size 'Q'"),
+    "frame out of range": (lambda path: _rename(path, "F_Ann_N_HA_O_0999"), "'0999'"),
+    "depth of another size": (
+        lambda path: Image.fromarray(np.full((32, 32), 800, np.uint16)).save(
+            path.parents[2] / "depth/img_64" / path.name
+        ),
+        "depth",
+    ),
+    "depth truncated": (lambda path: _truncate(path.parents[2] / "depth/img_64" / path.name), "depth"),
+}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """One data set with every kind of damage at once, and the OUT of a batch over it."""
+    folder = tmp_path_factory.mktemp("faults")
+    root, out = folder / "data", folder / "out"
+    for number in range(len(DAMAGE)):
+        add_sample(root, f"M_Victim{number:02d}_N_HA_O_0001")
+    for frame in (1, 8):
+        add_sample(root, f"M_Whole_N_HA_O_{frame:04d}")
+    for number, (damage, _) in enumerate(DAMAGE.values()):
+        damage(root / IMAGES / f"M_Victim{number:02d}_N_HA_O_0001.png")
+    line = [sys.executable, ROOT / "controller/controller.py", "--batch", "--engine", "relight"]
+    done = subprocess.run([*line, "--dataset", root, "--output", out], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2, done.stderr
+    return root, out
+
+
+def test_the_whole_ones_are_made(shared: tuple[Path, Path]):
+    root, out = shared
+    assert [s.stem for s in scan(out).samples] == ["M_Whole_N_HA_O_0001", "M_Whole_N_HA_O_0008"]
+    assert not list(out.rglob("*.part"))
+
+
+@pytest.mark.parametrize("kind", [kind for kind, (_, reason) in DAMAGE.items() if reason])
+def test_a_bad_item_is_set_aside_with_its_reason(shared: tuple[Path, Path], kind: str):
+    number = list(DAMAGE).index(kind)
+    found = _aside(shared[1])
+    renamed = {"unknown gender": "X_Ann", "unknown size": "F_Ann_Q", "frame out of range": "F_Ann_N_HA_O_0999"}
+    stem = renamed.get(kind, f"M_Victim{number:02d}_")
+    [reason] = [reason for name, reason in found.items() if name.startswith(stem)]
+    assert DAMAGE[kind][1] in reason
+    assert "unexpected" not in reason
+    assert not list((shared[1] / IMAGES).glob(f"{stem}*"))
+
+
+def test_mended_items_are_made_when_run_again(make_dataset: Run, command: Run, tmp_path: Path):
+    root, out = make_dataset(frames=(1,)), tmp_path / "out"
+    picture = root / IMAGES / f"{VICTIM}.png"
+    whole = picture.read_bytes()
+    _truncate(picture)
+    line = ("--batch", "--engine", "relight", "--dataset", root, "--output", out)
+    command(*line, check=2)
+    command(*line, check=2)
+    picture.write_bytes(whole)
+    assert json.loads(command(*line, "--json", check=0).stdout)["made"] == 1
+
+
+CONVERTED = {
+    "alpha": (lambda image: image.convert("RGBA"), "alpha over black"),
+    "grey": (lambda image: image.convert("L"), "mode L to RGB"),
+    "palette": (lambda image: image.quantize(64), "mode P to RGB"),
+    "16-bit grey": (lambda image: Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257), "16 bits"),
+}
+
+
+@pytest.mark.parametrize("kind", CONVERTED)
+def test_unambiguous_pictures_are_converted_and_say_so(make_dataset: Run, command: Run, tmp_path: Path, kind: str):
+    root, out = make_dataset(frames=(1,), models=("F_Ann_N_HA_O",)), tmp_path / "out"
+    picture = root / IMAGES / f"{VICTIM}.png"
+    convert, note = CONVERTED[kind]
+    convert(Image.open(picture)).save(picture)
+    command("--batch", "--engine", "relight", "--dataset", root, "--output", out, check=0)
+    [line] = [json.loads(text) for text in (out / "manifest.jsonl").read_text().splitlines()]
+    assert note in " ".join(line["source_notes"])
+    assert Image.open(out / line["image"]).mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["王小明", "Zoé", "Zoe\u0301", "Mary Ann", "a" * 200, "..", "-rf", "'; DROP", "x%2f..", "🙂"],
+    ids=["CJK", "NFC", "NFD", "space", "long", "dots", "dash", "quote", "percent", "emoji"],
+)
+def test_strange_names_stay_in_their_place(make_dataset: Run, command: Run, tmp_path: Path, name: str):
+    root, out = make_dataset(frames=(1,), models=(f"F_{name}_N_HA_O",)), tmp_path / "out"
+    command("--batch", "--engine", "relight", "--dataset", root, "--output", out, check=0)
+    [picture] = (out / IMAGES).iterdir()
+    assert picture.name == f"F_{name}_N_HA_O_0001.png"
+    command("--reproduce", picture, check=0)
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "out"}
+
+
+def test_a_name_that_is_no_utf8_is_set_aside(make_dataset: Run, command: Run, tmp_path: Path):
+    root, out = make_dataset(frames=(1,)), tmp_path / "out"
+    picture = root / IMAGES / f"{VICTIM}.png"
+    os.rename(os.fsencode(picture), os.fsencode(picture.parent) + b"/F_\xff\xfe_N_HA_O_0001.png")
+    command("--batch", "--engine", "relight", "--dataset", root, "--output", out, check=2)
+    [reason] = _aside(out).values()
+    assert "UTF-8" in reason
+
+
+def test_links_that_lead_out_are_not_followed(make_dataset: Run, command: Run, tmp_path: Path):
+    root, out = make_dataset(frames=(1,)), tmp_path / "out"
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    for folder, suffix in ((IMAGES, ".png"), (LABELS, ".json"), (DEPTHS, ".png")):
+        path = root / folder / f"{VICTIM}{suffix}"
+        shutil.move(path, secret / path.name)
+        path.symlink_to(secret / path.name)
+    command("--batch", "--engine", "relight", "--dataset", root, "--output", out, check=2)
+    assert "leads out" in _aside(out)[f"{VICTIM}.png"]
+    # A whole folder that leads out ends the run before anything is written.
+    shutil.rmtree(root / LABELS)
+    (root / LABELS).symlink_to(secret)
+    done = command("--batch", "--engine", "relight", "--dataset", root, "--output", tmp_path / "out2", check=1)
+    assert "leads out" in done.stderr and not (tmp_path / "out2").exists()
+
+
+def test_links_inside_out_that_lead_out_are_not_written_through(make_dataset: Run, command: Run, tmp_path: Path):
+    root, out, elsewhere = make_dataset(frames=(1,)), tmp_path / "out", tmp_path / "elsewhere"
+    line = ("--batch", "--engine", "relight", "--dataset", root, "--output", out)
+    command(*line, "--limit", 1, check=0)
+    elsewhere.mkdir()
+    shutil.rmtree(out / "train/image")
+    (out / "train/image").symlink_to(elsewhere)
+    command(*line, check=2)
+    assert not list(elsewhere.iterdir())
+    assert all("symbolic link" in reason for reason in _aside(out).values())
+
+
+def test_colliding_names_both_live_on_a_disk_that_tells_them_apart(make_dataset: Run, command: Run, tmp_path: Path):
+    root, out = make_dataset(frames=(1,), models=("F_Ann_N_HA_O", "F_ANN_N_HA_O")), tmp_path / "out"
+    command("--batch", "--engine", "relight", "--dataset", root, "--output", out, check=0)
+    assert len(list((out / IMAGES).iterdir())) == 2
+
+
+def test_an_unknown_hair_code_is_listed_and_taken_for_haired(make_dataset: Run, command: Run, tmp_path: Path):
+    root, out = make_dataset(frames=(1,), models=("F_Ann_N_Q9_O",)), tmp_path / "out"
+    done = command("--batch", "--engine", "relight", "--dataset", root, "--output", out, check=0)
+    assert "Q9" in done.stderr and "haired" in done.stderr
+    assert json.loads((out / "manifest.jsonl").read_text())["prompt_set"] == "female"
+
+
+def _start(root: Path, out: Path, *more: str) -> "subprocess.Popen[str]":
+    line = [sys.executable, str(ROOT / "controller/controller.py"), "--batch", "--engine", "relight"]
+    line += ["--dataset", str(root), "--output", str(out), *more]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def _wait_for_pictures(out: Path, count: int, process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 60
+    while len(list(out.glob("train/image/*/*.png"))) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def long_batch(make_dataset: Run, command: Run, tree: Run, tmp_path: Path) -> tuple[Path, Path, dict[str, str]]:
+    """A data set that takes a while, an OUT not begun, and what an uninterrupted run makes of it."""
+    root = make_dataset(frames=range(1, 31), size=128)
+    command("--batch", "--engine", "relight", "--dataset", root, "--output", tmp_path / "whole", check=0)
+    return root, tmp_path / "out", tree(tmp_path / "whole")
+
+
+def test_kill_9_loses_nothing(long_batch: tuple[Path, Path, dict[str, str]], command: Run, tree: Run):
+    root, out, expected = long_batch
+    for count in (5, 40):
+        process = _start(root, out)
+        _wait_for_pictures(out, count, process)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.communicate()
+    (out / IMAGES.replace("64", "128") / ".acusim-0123456789ab.part").write_bytes(b"half")
+    report = json.loads(command("--status", "--output", out, "--json", check=0).stdout)
+    assert report["running"] is None or "process" in report["running"]
+    done = json.loads(
+        command("--batch", "--engine", "relight", "--dataset", root, "--output", out, "--json", check=0).stdout
+    )
+    assert done["already"] > 0 and done["made"] + done["already"] == 120
+    assert tree(out) == expected
+
+
+def test_killed_workers_are_replaced(long_batch: tuple[Path, Path, dict[str, str]], tree: Run):
+    root, out, expected = long_batch
+    process = _start(root, out, "--workers", "2")
+    _wait_for_pictures(out, 5, process)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    workers = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(workers) == 2
+    os.kill(int(workers[0]), signal.SIGKILL)
+    out_text, error_text = process.communicate(timeout=120)
+    assert process.returncode == 0, error_text
+    assert tree(out) == expected
+
+
+def test_one_interrupt_drains(long_batch: tuple[Path, Path, dict[str, str]], command: Run, tree: Run):
+    root, out, expected = long_batch
+    process = _start(root, out)
+    _wait_for_pictures(out, 5, process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
+    out_text, error_text = process.communicate(timeout=60)
+    assert process.returncode == 130, error_text
+    report = json.loads(command("--status", "--output", out, "--json", check=0).stdout)
+    assert report["counts"]["running"] == 0 and 5 <= report["counts"]["done"] < 120
+    assert report["counts"]["done"] == len(list(out.glob("train/image/*/*.png")))
+    command("--verify", "--output", out, check=0)
+    command("--batch", "--engine", "relight", "--dataset", root, "--output", out, check=0)
+    assert tree(out) == expected
+
+
+def test_two_interrupts_stop_now(long_batch: tuple[Path, Path, dict[str, str]], command: Run, tree: Run):
+    root, out, expected = long_batch
+    process = _start(root, out)
+    _wait_for_pictures(out, 5, process)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    command("--batch", "--engine", "relight", "--dataset", root, "--output", out, check=0)
+    assert tree(out) == expected
+
+
+def test_a_second_controller_is_refused_and_a_stale_lock_is_not(
+    long_batch: tuple[Path, Path, dict[str, str]], command: Run, tree: Run
+):
+    root, out, expected = long_batch
+    line = ("--batch", "--engine", "relight", "--dataset", root, "--output", out)
+    process = _start(root, out)
+    _wait_for_pictures(out, 3, process)
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        refused = command(*line, check=1)
+        assert f"process {process.pid} on" in refused.stderr
+        status = json.loads(command("--status", "--output", out, "--json", check=0).stdout)
+        assert f"process {process.pid}" in status["running"]
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert (out / ".acusim/lock").read_text().startswith(f"process {process.pid}")
+    command(*line, check=0)
+    assert tree(out) == expected
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_an_output_that_cannot_be_written_stops_the_batch(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As the disk fills up while a picture is written: nothing half-written stays, and it is no item's fault."""
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(making, "write_atomic", full)
+    with pytest.raises(AcuSimError, match=os.strerror(number)) as error:
+        making.put(tmp_path, "train/a.png", b"x" * 100)
+    assert type(error.value).__name__ == "OutputError"
+
+
+def test_a_name_too_long_for_the_disk_is_the_items_own_fault(tmp_path: Path):
+    with pytest.raises(AcuSimError) as error:
+        making.put(tmp_path, "train/" + "n" * 300 + ".png", b"x")
+    assert type(error.value).__name__ == "LayoutError"
+
+
+def test_disk_full_is_a_clean_stop(make_dataset: Run, command: Run, tree: Run, tmp_path: Path):
+    """The disk fills up in the middle: the larger half of the pictures cannot be written."""
+    root, out = make_dataset(frames=range(1, 9), size=128), tmp_path / "out"
+    command("--batch", "--engine", "relight", "--dataset", root, "--output", tmp_path / "whole", check=0)
+    sizes = sorted(path.stat().st_size for path in (tmp_path / "whole").glob("train/image/*/*.png"))
+    middle = sizes[len(sizes) // 2]
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "import errno, os\n"
+        "import controller.making as making\n"
+        "true = making.write_atomic\n"
+        "def limited(path, data):\n"
+        f"    if path.suffix == '.png' and len(data) > {middle}:\n"
+        "        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n"
+        "    true(path, data)\n"
+        "making.write_atomic = limited\n"
+        "from controller.cli import main\n"
+        "if __name__ == '__main__':\n"
+        "    line = ['--batch', '--engine', 'relight']\n"
+        f"    sys.exit(main([*line, '--dataset', {str(root)!r}, '--output', {str(out)!r}]))\n"
+    )
+    script = tmp_path / "limited.py"  # the spawned workers import it, and with it the limit
+    script.write_text(code)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert done.returncode == 1, done.stderr
+    assert "No space left" in done.stderr and "run the same command again" in done.stderr
+    report = json.loads(command("--status", "--output", out, "--json", check=0).stdout)
+    assert report["counts"]["set aside"] == 0 and report["counts"]["running"] == 0 and report["counts"]["planned"] > 0
+    assert not list(out.rglob("*.part"))
+    command("--batch", "--engine", "relight", "--dataset", root, "--output", out, check=0)
+    assert tree(out) == tree(tmp_path / "whole")
+
+
+def test_output_that_is_read_only_from_the_start(make_dataset: Run, command: Run, tmp_path: Path):
+    root = make_dataset(frames=(1,))
+    blocker = tmp_path / "file"
+    blocker.write_text("x")
+    done = command("--batch", "--engine", "relight", "--dataset", root, "--output", blocker / "out", check=1)
+    assert "cannot be written" in done.stderr
+    proc = command("--batch", "--engine", "relight", "--dataset", root, "--output", "/proc/out", check=1)
+    assert "cannot be written" in proc.stderr
+
+
+def test_a_damaged_ledger_is_told(make_dataset: Run, command: Run, tmp_path: Path):
+    root, out = make_dataset(frames=(1,)), tmp_path / "out"
+    (out / ".acusim").mkdir(parents=True)
+    (out / ".acusim/ledger.sqlite").write_text("this is no database, it only lies here" * 100)
+    done = command("--batch", "--engine", "relight", "--dataset", root, "--output", out, check=1)
+    assert "is damaged" in done.stderr
+
+
+def test_ledger_states(tmp_path: Path):
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        ledger.plan(["a", "b", "c"])
+        ledger.start(["a", "b"])
+        ledger.set_aside([("b", "why"), ("d", "new")])
+        assert ledger.counts() == {"planned": 1, "running": 1, "done": 0, "set aside": 2}
+        assert ledger.recover() == 1
+        assert ledger.aside() == [("b", "why"), ("d", "new")]
+        ledger.replan(["b"])
+        ledger.forget(["d"])
+        assert ledger.counts() == {"planned": 3, "running": 0, "done": 0, "set aside": 0}
+        assert ledger.tries("a") == 1
