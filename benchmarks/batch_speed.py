@@ -1,6 +1,6 @@
 """End-to-end speed of the relight batch at 512², and how much of it is bookkeeping.
 
-    python benchmarks/batch_speed.py [--pictures 180] [--workers 2]
+    python -m benchmarks.batch_speed [--pictures 180] [--workers 2]
 
 Peer, in the same run: a bare loop in one process that reads each sample with OpenCV, darkens it, and writes it,
 with no checks, no ledger and no labels: the least anyone could do. Bookkeeping is what the controller adds to the
@@ -16,13 +16,12 @@ from pathlib import Path
 
 import cv2
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from controller.batch import Settings, run_batch
+from controller.checking import open_ledger
+from controller.progress import Progress
+from engines.recipe import Recipe
 
-from controller.batch import Settings, run_batch  # noqa: E402
-from controller.checking import open_ledger  # noqa: E402
-from controller.progress import Progress  # noqa: E402
-from engines.recipe import Recipe  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def bare_loop(root: Path, out: Path) -> float:

@@ -1,6 +1,6 @@
 """A data set of AcuSim's size, 63,936 samples: time and memory of --dry-run, and of a run over a finished OUT.
 
-    python benchmarks/plan_scale.py [--samples 63936]
+    python -m benchmarks.plan_scale [--samples 63936]
 
 The pictures are hard links to one small real one, because only names, labels and sizes matter here; the ledger of
 the finished OUT is filled with the records that a batch would have written. Peer in the same run: a plain
@@ -16,11 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from acusim.layout import scan
+from controller.ledger import LEDGER_FILE, Done, Ledger
 
-from acusim.layout import scan  # noqa: E402
-from controller.ledger import LEDGER_FILE, Done, Ledger  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def build(template: Path, root: Path, samples: int) -> None:

@@ -12,8 +12,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from engines.scenes import Scene, load_scenes, pick_scene, scenes_digest
-
 from acusim.errors import ConfigError, EngineError, OutputError
 from acusim.files import folds_names, is_part, sha256
 from acusim.layout import MAP_FILE, Sample, scan
@@ -28,6 +26,7 @@ from controller.results import write_contact_sheet, write_manifest
 from controller.selection import parse_selection
 from engines.engine import make_engine
 from engines.recipe import Recipe
+from engines.scenes import Scene, load_scenes, pick_scene, scenes_digest
 
 FLUSH_SECONDS = 0.1
 """How often the ledger is committed; what a crash takes back is at most this and is made again."""
@@ -94,6 +93,8 @@ class Summary:
     """Until the first worker had its engine open."""
     prompt_sets: dict[str, int] = field(default_factory=dict)
     """Pictures made by this run, for each prompt set."""
+    facts: dict[str, int] = field(default_factory=dict)
+    """What the engine told of them, such as "geometry depth-mm16": how many."""
     contact_sheet: Path | None = None
 
     @property
@@ -217,6 +218,8 @@ class _Batch:
         self.settings, self.plan, self.scenes, self.ledger, self.progress = settings, plan, scenes, ledger, progress
         self.summary = Summary()
         self._signals = 0
+        self._sets: Counter[str] = Counter()
+        self._facts: Counter[str] = Counter()
         self._started: list[str] = []
         self._done: list[Done] = []
         self._aside: list[tuple[str, str]] = []
@@ -317,12 +320,11 @@ class _Batch:
         summary = self.summary
         count = min(self.settings.workers, len(todo))
         pool = Pool(self.settings.recipe, self.plan.root, self.settings.output, count)
-        per_set: Counter[str] = Counter()
         clean = False
         try:
             self.progress.begin(len(todo))
             for made in pool.run(self._jobs(todo), self._job_started, self._stopping):
-                self._note(made, per_set)
+                self._note(made)
                 self.progress.advance(summary.made, len(summary.aside))
                 if time.monotonic() - self._flushed > FLUSH_SECONDS:
                     self._flush()
@@ -332,7 +334,8 @@ class _Batch:
         finally:
             pool.close(now=not clean)
             self.progress.end()
-            summary.prompt_sets = dict(sorted(per_set.items()))
+            summary.prompt_sets = dict(sorted(self._sets.items()))
+            summary.facts = dict(sorted(self._facts.items()))
             self._flush()
             self.ledger.recover()
             self.ledger.commit()
@@ -343,7 +346,7 @@ class _Batch:
         self.summary.seconds_to_first = self.summary.seconds_to_first or time.monotonic() - self._begun
         self._started.append(job.key)
 
-    def _note(self, made: Made, per_set: Counter[str]) -> None:
+    def _note(self, made: Made) -> None:
         if made.fatal is not None:
             if made.engine_lost:
                 raise EngineError(made.fatal)
@@ -355,7 +358,8 @@ class _Batch:
         else:
             self._done.append(Done(made.key, made.attempt, made.sha256, made.size, made.record, made.seconds))
             self.summary.made += 1
-            per_set[made.record["prompt_set"]] += 1
+            self._sets[made.record["prompt_set"]] += 1
+            self._facts.update(f"{name} {value}" for name, value in made.record["facts"].items())
 
     def _stopping(self) -> bool:
         return self._signals > 0 or self.summary.fatal is not None

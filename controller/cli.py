@@ -209,6 +209,8 @@ def _print_summary(settings: Any, summary: Any) -> None:
     if summary.made:
         sets = ", ".join(f"{name} {count}" for name, count in summary.prompt_sets.items())
         print(f"made {summary.made} in {summary.seconds:.1f} s ({summary.rate:.1f}/s): {sets}")
+        for fact, count in summary.facts.items():
+            print(f"  {fact}: {count}")
     if summary.aside:
         kinds = Counter(reason.split(":")[0] for _, reason in summary.aside)
         print(f"set aside {len(summary.aside)}; reasons in {settings.output / 'manifest.jsonl'}:")

@@ -27,6 +27,7 @@ def test_batch_restores_the_dataset(make_dataset: Run, batch: Run, tmp_path: Pat
     root, out = make_dataset(frames=(1, 8, 73)), tmp_path / "out"
     report = json.loads(batch(root, out, "--json").stdout)
     assert (report["made"], report["planned"], report["exit_code"]) == (12, 12, 0)
+    assert report["facts"] == {"geometry depth-mm16": 12}
     before, after = scan(root), scan(out)
     assert [s.image for s in before.samples] == [s.image for s in after.samples]
     assert not after.problems
