@@ -5,8 +5,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.scenes import Scene, load_scenes
-
 from acusim.errors import AcuSimError, ConfigError, ProvenanceError
 from acusim.files import safe_join, sha256
 from acusim.layout import MAP_FILE, Sample
@@ -18,6 +16,7 @@ from controller.making import Job, Made, render
 from controller.plan import variant_folders
 from engines.engine import make_engine
 from engines.recipe import Recipe
+from engines.scenes import Scene, load_scenes
 
 
 @dataclass(frozen=True, slots=True)
