@@ -172,10 +172,8 @@ def test_out_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "is a file" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
-def test_out_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tmp_path.chmod(0o500)
-    assert cli.main(["--out", str(tmp_path / "x"), "--views", "1"]) == 1
+def test_out_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--out", "/proc/heads", "--views", "1"]) == 1  # not even root makes a folder there
     assert "cannot be written" in capsys.readouterr().err
 
 
