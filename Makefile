@@ -42,7 +42,7 @@ format: $(STAMP)
 	$(VENV)/bin/ruff format .
 
 bench: $(STAMP)
-	for name in batch_speed plan_scale synthetic_report; do echo "== $$name"; $(PY) -m benchmarks.$$name || exit 1; done
+	for name in relight_speed batch_speed plan_scale synthetic_report; do echo "== $$name"; $(PY) -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) build

@@ -299,7 +299,8 @@ class _Batch:
             sample = item.sample
             seed = derive_seed(self.settings.seed, sample.id, item.variant, attempt=0)
             scene = pick_scene(self.scenes, seed)
-            prompt_set = prompts.choose(sample.id, sample.id.hair in self.plan.bald)
+            bald_head = sample.id.hair in self.plan.bald
+            prompt_set = prompts.choose(sample.id, bald_head)
             positive, negative = prompts.texts(prompt_set, sample.id, seed)
             yield Job(
                 key=item.key,
@@ -311,6 +312,7 @@ class _Batch:
                 scene=scene.path,
                 scene_name=scene.name,
                 scene_sha256=scene.sha256,
+                bald=bald_head,
                 prompt_set=prompt_set.name,
                 positive=positive,
                 negative=negative,

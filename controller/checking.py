@@ -111,7 +111,7 @@ def reproduce(image: Path, dataset: Path | None = None, scenes: Path | None = No
             label=record["label"][len(record["image"]) - len(record["source"]) :],
             depth=record["depth"][len(record["image"]) - len(record["source"]) :] if "depth" in record else None,
         )
-        names = ("variant", "attempt", "seed", "scene_sha256", "prompt_set", "positive", "negative")
+        names = ("variant", "attempt", "seed", "scene_sha256", "bald", "prompt_set", "positive", "negative")
         known = {name: record[name] for name in names}
         recipe = Recipe.from_dict(record["recipe"])
         folder = record["image"][: len(record["image"]) - len(record["source"])]

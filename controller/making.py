@@ -37,6 +37,7 @@ class Job:
     scene: Path
     scene_name: str
     scene_sha256: str
+    bald: bool
     prompt_set: str
     positive: str
     negative: str
@@ -144,6 +145,7 @@ def _start(job: Job, root: Path) -> _Started:
         pixels=picture.pixels,
         depth=depth,
         scene=job.scene,
+        bald=job.bald,
         prompt_set=job.prompt_set,
         positive=job.positive,
         negative=job.negative,
@@ -174,6 +176,7 @@ def _encode(entry: _Started, result: Result, recipe: Recipe) -> tuple[_Started, 
         "seed": job.seed,
         "scene": job.scene_name,
         "scene_sha256": job.scene_sha256,
+        "bald": job.bald,
         "prompt_set": job.prompt_set,
         "engine": recipe.engine,
         "recipe": recipe.hash,

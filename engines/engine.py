@@ -34,6 +34,8 @@ class Request:
     """The sample's depth map on disk, None where the dataset has none."""
     scene: Path
     """The scene picture that sets the light."""
+    bald: bool
+    """The head has no hair to recolour, nor to prompt for."""
     prompt_set: str
     positive: str
     negative: str

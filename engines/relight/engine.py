@@ -75,7 +75,7 @@ class RelightEngine(Engine):
             gain[mask] = _light_gain(linear[mask], surface.normals[mask], new, recipe.light_strength)
         gain[mask] *= tones.tone_gain(random, recipe.tone_shift)
         coloured = linear
-        if recipe.hair_shift > 0:
+        if recipe.hair_shift > 0 and not request.bald:
             hair = tones.hair_mask(linear, surface.depth_mm, mask, request.sample.frame)
             coloured = tones.recolour_hair(linear, hair, random, recipe.hair_shift)
         out = self._compose(pixels, linear, coloured, gain, surface, request.scene, mirrored)

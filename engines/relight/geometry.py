@@ -32,6 +32,16 @@ UNIFORM = 12.0
 """A background counts as uniform if most of the border is within so many levels of its median."""
 TRUE_HOLE = 0.0005
 """A hole of more than this share of the picture that has the background's very colour is one."""
+FAR_OFF_MM = -1e4
+"""Stands for the background in a guide: no smoothing reaches over such a step."""
+GUIDE_MM = 6.0
+"""Depth steps of about this much halt the smoothing of normals (Gastal & Oliveira, SIGGRAPH 2011)."""
+STEADY = 6.0
+"""Border pixels taken for background may stray no farther from its median: else the head's edge is a guess."""
+LENGTHS_MM = (100.0, 10_000.0)
+"""16-bit depth outside this is not millimetres, or marks its background by something other than 0."""
+MAX_SHARE = 0.98
+"""A depth map whose foreground is more of the picture than this has no background."""
 INFLATION_SIDE = 96
 """The silhouette is inflated on a grid of at most this side."""
 
@@ -72,6 +82,7 @@ def surface_of(pixels: NDArray[np.uint8], depth: Path | None) -> Surface:
         )
     if kind == "mm16":
         mask, z, source = values > 0, values, "depth-mm16"
+        _check_millimetres(values[mask], depth.name)
     else:
         mask, z, source = _from_relative(values, depth.name)
     _check_share(mask, f"depth {depth.name!r}")
@@ -81,6 +92,17 @@ def surface_of(pixels: NDArray[np.uint8], depth: Path | None) -> Surface:
 def _check_share(mask: Mask, what: str) -> None:
     if mask.mean() < MIN_SHARE:
         raise PictureError(f"{what}: no foreground found, only {100 * mask.mean():.2f} % of the picture")
+    if mask.mean() > MAX_SHARE:
+        raise PictureError(f"{what}: no background found, the foreground is {100 * mask.mean():.1f} % of the picture")
+
+
+def _check_millimetres(values: Floats, name: str) -> None:
+    low, high = LENGTHS_MM
+    if values.size and not (low <= values.min() and values.max() <= high):
+        raise PictureError(
+            f"depth {name!r}: {values.min():.0f}..{values.max():.0f} mm; allowed are {low:.0f}..{high:.0f}, "
+            "and 0 for the background; save 16-bit millimetres or 8-bit relative depth"
+        )
 
 
 def _from_relative(values: Floats, name: str) -> tuple[Mask, Floats, Source]:
@@ -129,6 +151,13 @@ def silhouette(pixels: NDArray[np.uint8]) -> Mask:
         raise PictureError("no foreground found: the whole picture is of one colour")
     largest = (parts == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
     _check_share(largest > 0, "picture")
+    rest = largest == 0
+    beside = np.concatenate([rest[0], rest[: height // 2, 0], rest[: height // 2, -1]])
+    if beside.any() and np.percentile(noise[beside], 99) > STEADY:
+        raise PictureError(
+            "no foreground found: the background changes its colour too gradually to tell the head from it, and there "
+            "is no depth map; put one at <split>/depth/img_<size>/<sample ID>.png"
+        )
     return _without_false_holes(largest > 0, distance)
 
 
@@ -197,7 +226,13 @@ def normals_from_depth(depth_mm: Floats, mask: Mask) -> Floats:
     scale = depth_mm.shape[1] / 512
     reach = max(3, 2 * round(4.5 * scale) + 1)
     z = np.where(mask, cv2.bilateralFilter(depth_mm, reach, DEPTH_TOLERANCE_MM, 3.0 * scale), 0).astype(np.float32)
-    return _normals(z, mask, blur=1.5 * scale)
+    rough = _normals(z, mask, blur=1.5 * scale)
+    # Whole millimetres leave rings like the grain of wood; they go along the surface, but not over its edges.
+    weight, sigma = mask.astype(np.float32), max(0.6, 3.0 * scale)
+    even = cv2.GaussianBlur(z, (0, 0), sigma) / np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma), 1e-4)
+    guide = np.where(mask, np.where(np.abs(even - z) < DEPTH_TOLERANCE_MM, even, z), FAR_OFF_MM).astype(np.float32)
+    smooth = cv2.ximgproc.dtFilter(guide, rough, max(0.6, 5.0 * scale), GUIDE_MM, mode=cv2.ximgproc.DTF_NC, numIters=2)
+    return _unit(np.asarray(smooth, np.float32), mask)
 
 
 def _normals(depth_mm: Floats, mask: Mask, blur: float) -> Floats:

@@ -33,6 +33,8 @@ HAIR_COLOURS = np.array(
     ]
 )
 """Linear RGB: black, dark brown, brown, blond, red, grey."""
+HAIR_CHROMA = 0.25
+"""Log chroma that hanging hair may differ by from the hair on the scalp."""
 HEAD_CENTRE_MM = np.array([0.0, 5.0, 10.0])
 
 
@@ -115,10 +117,10 @@ def hair_mask(linear: Floats, depth_mm: Floats, mask: Mask, frame: int) -> Float
         return out
     skin = np.median(reference, axis=0)
     # The lowest elevation at which hair may begin, by azimuth: forehead, temple, ear, nape; long hair hangs lower.
-    hairline = np.interp(away, (0, 30, 55, 75, 95, 180), (26, 24, 14, 0, -14, -38)).astype(np.float32)
+    hairline = np.interp(away, (0, 30, 55, 68, 80, 95, 180), (26, 24, 14, -6, -18, -16, -38)).astype(np.float32)
     zone = np.clip((elevation - hairline) / 8 + 0.5, 0, 1)
     hanging = np.clip((away - 60) / 15, 0, 1) * np.clip((up + 150) / 20, 0, 1) * 0.9
-    zone = np.maximum(zone, hanging)
+    scalp, zone = zone, np.maximum(zone, hanging)
     logs = np.log((colours + 0.004) / (skin + 0.004))
     brighter = luminance(logs)
     chroma = logs - brighter[:, None]
@@ -126,9 +128,24 @@ def hair_mask(linear: Floats, depth_mm: Floats, mask: Mask, frame: int) -> Float
     values = zone * np.clip((distance - 0.35) / 0.5, 0, 1)
     if values[zone > 0.5].size and values[zone > 0.5].mean() < 0.25:
         return out  # a bald head with some shading, not hair
+    sure = (scalp > 0.9) & (values > 0.7)
+    if sure.any():
+        # Clothes reach into the zone too: hair hanging there has the chroma of the hair above.
+        strange = luminance((chroma - np.median(chroma[sure], axis=0)) ** 2)
+        values *= np.maximum(np.exp(-strange / HAIR_CHROMA**2), scalp > 0.9)
     out[mask] = values
+    out *= _hangs_together(out, mask, scalp)
     sigma = max(0.6, mask.shape[1] / 400)
     return (np.asarray(cv2.GaussianBlur(out, (0, 0), sigma)) * mask).astype(np.float32)
+
+
+def _hangs_together(hair: Floats, mask: Mask, scalp: NDArray[np.floating]) -> Mask:
+    """[H, W] the parts of the hair that reach up to the scalp; a dark collar below short hair does not."""
+    roots = np.zeros(mask.shape, bool)
+    roots[mask] = scalp > 0.9
+    _, parts = cv2.connectedComponents((hair > 0.25).astype(np.uint8), connectivity=8)
+    grown = np.unique(parts[roots & (hair > 0.25)])
+    return np.isin(parts, grown)
 
 
 def recolour_hair(linear: Floats, hair: Floats, random: np.random.Generator, amount: float) -> Floats:

@@ -54,9 +54,9 @@ def scene(tmp_path: Path) -> Path:
     return path
 
 
-def _request(pixels: np.ndarray, depth: Path | None, scene: Path, seed: int = 3) -> Request:
+def _request(pixels: np.ndarray, depth: Path | None, scene: Path, seed: int = 3, bald: bool = False) -> Request:
     sample = SampleId("F", "Ball", "N", "HA", "O", 1)
-    return Request(sample, Path("ball.png"), pixels, depth, scene, "female", "", "", seed)
+    return Request(sample, Path("ball.png"), pixels, depth, scene, bald, "female", "", "", seed)
 
 
 def _relight(request: Request, **settings: Any) -> Result:
@@ -334,7 +334,7 @@ folder = Path(sys.argv[1])
 sample = SampleId("F", "Ball", "N", "HA", "O", 1)
 pixels = read_rgb(folder / "ball.png").pixels
 requests = [
-    Request(sample, Path("ball.png"), pixels, folder / "d.png", folder / "scene.png", "", "", "", seed)
+    Request(sample, Path("ball.png"), pixels, folder / "d.png", folder / "scene.png", False, "", "", "", seed)
     for seed in (5, 3, 9)
 ]
 with RelightEngine(Recipe(engine="relight")) as engine:
@@ -376,5 +376,6 @@ def test_hair_is_recoloured_and_skin_is_not(tmp_path: Path, scene: Path):
         changed = np.maximum(changed, np.abs(out - pixels).max(2))
     assert (changed[(rows < 70) & (depth > 0)] > 8).mean() > 0.8
     assert (changed[(rows > 110) & (depth > 0)] == 0).all()
+    assert (_relight(_request(pixels, path, scene, bald=True), **settings).pixels == pixels).all()
     bald = tones.to_srgb((np.array([0.5, 0.33, 0.25]) * (depth > 0)[..., None]).astype(np.float32))
     assert (_relight(_request(bald, path, scene), **settings).pixels == bald).all()

@@ -1,7 +1,6 @@
 """Files: layout, the same bytes for any workers and after interruptions, refusals, provenance."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
