@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from acusim.errors import LabelError
+from acusim.errors import LabelError, shown
 
 MERIDIANS = ("LI", "ST", "SI", "BL", "SJ", "GB", "EX", "RN", "DU")
 """Meridians in the order of acuSimNet's branches; the acupoints below are contiguous in this order."""
@@ -93,9 +93,9 @@ def index_of(name: str) -> int:
     try:
         return _INDEX[name]
     except KeyError:
-        near = difflib.get_close_matches(name, NAMES, n=1)
+        near = difflib.get_close_matches(name[:64], NAMES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise LabelError(f"acupoint {name!r} is not one of AcuSim's {COUNT} names{hint}") from None
+        raise LabelError(f"acupoint {shown(name)} is not one of AcuSim's {COUNT} names{hint}") from None
 
 
 def meridian_slice(meridian: str) -> slice:

@@ -14,6 +14,14 @@ A message names the value, what is allowed, and what to do next. ``SampleIdError
 ``LayoutError`` and ``PictureError`` speak of one item: a batch sets that item aside and goes on.
 """
 
+SHOWN = 80
+
+
+def shown(value: object) -> str:
+    """A value from an untrusted file for a message: its repr, cut to 80 characters."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text)} characters)"
+
 
 class AcuSimError(Exception):
     """Base of all errors raised on purpose."""

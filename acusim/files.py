@@ -4,10 +4,12 @@ import hashlib
 import os
 import secrets
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from acusim.errors import LayoutError
 
+_UNPRINTED = {"Cc", "Cs", "Zl", "Zp"}
 PART_PREFIX, PART_SUFFIX = ".acusim-", ".part"
 """A file being written is called .acusim-<hex>.part beside its target; after a crash it may be left over."""
 
@@ -27,16 +29,16 @@ def safe_join(root: Path, relative: str) -> Path:
     """
     parts = PurePosixPath(relative).parts
     if not parts or relative.startswith("/") or ".." in parts or "\x00" in relative or "\\" in relative:
-        raise LayoutError(f"path {relative!r} is not a plain relative path below {str(root)!r}")
+        raise LayoutError(f"path {relative!r} is not a plain relative path")
     path = root.joinpath(*parts)
     real_root, real = os.path.realpath(root), os.path.realpath(path)
     if real != real_root and not real.startswith(real_root.rstrip(os.sep) + os.sep):
-        raise LayoutError(f"path {relative!r} leads out of {str(root)!r} through a symbolic link")
+        raise LayoutError(f"path {relative!r} leads out of its root through a symbolic link")
     return path
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Writes a file aside, in the same folder, and renames it into place.
+def write_atomic(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Writes a file, whole or in pieces, aside in the same folder, and renames it into place.
 
     Raises:
         OSError: as the file system says; nothing half-written is left under the target's name.
@@ -44,7 +46,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     aside = path.with_name(f"{PART_PREFIX}{secrets.token_hex(6)}{PART_SUFFIX}")
     try:
         with open(aside, "xb") as stream:
-            stream.write(data)
+            stream.writelines([data] if isinstance(data, bytes) else data)
         os.replace(aside, path)
     except BaseException:
         aside.unlink(missing_ok=True)
@@ -59,6 +61,17 @@ def is_part(name: str) -> bool:
 def sha256(data: bytes) -> str:
     """Hex digest of some bytes."""
     return hashlib.sha256(data).hexdigest()
+
+
+def printable(name: str) -> str:
+    """A file name that can be printed and stored: control characters and bytes that are no UTF-8 as escapes."""
+    return "".join(_escaped(c) if unicodedata.category(c) in _UNPRINTED else c for c in name)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    # Python holds a byte that is no UTF-8 as U+DC00 + byte.
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else character.encode("unicode_escape").decode()
 
 
 def same_on_every_disk(name: str) -> str:

@@ -7,7 +7,6 @@ frames 1, 19, 55, 91 and 127.
 """
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim import acupoints
-from acusim.errors import LabelError
+from acusim.errors import LabelError, shown
 
 OCCLUDED = (0.0, 0.0, 0.5)
 """What the public loaders fill in for a point that is not listed: x, y and visibility-side value."""
@@ -55,9 +54,9 @@ def empty_label() -> Label:
 def _number(entry: dict[str, Any], key: str, name: str, low: float, high: float) -> float:
     value = entry.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise LabelError(f"acupoint {name!r}: {key} is {value!r}, not a number")
-    if not math.isfinite(value) or not low <= value <= high:
-        raise LabelError(f"acupoint {name!r}: {key} = {value!r} is outside {low:g}..{high:g}")
+        raise LabelError(f"acupoint {name!r}: {key} is {shown(value)}, not a number")
+    if not low <= value <= high:  # also true of NaN
+        raise LabelError(f"acupoint {name!r}: {key} = {shown(value)} is outside {low:g}..{high:g}")
     return float(value)
 
 
@@ -70,7 +69,7 @@ def parse_label(data: bytes) -> Label:
     try:
         document = json.loads(data.decode("utf-8-sig"))
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise LabelError(f"not a JSON file: {error}") from None
+        raise LabelError(f"not a JSON file: {str(error)[:120]}") from None
     entries = document.get("label") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise LabelError('no list "label" at the top: this is not an AcuSim label file')

@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from acusim.errors import LayoutError, SampleIdError
-from acusim.files import is_part
+from acusim.files import is_part, printable
 from acusim.pictures import EXTENSIONS
 from acusim.sample_id import SampleId
 
 MAP_FILE = "map.txt"
+UNPRINTABLE = "the name holds control characters or is not valid UTF-8; rename it"
 DEFAULT_SIZE = 512
 _SIZE_FOLDER = re.compile(r"img_([1-9][0-9]{0,4})")
 
@@ -64,7 +65,7 @@ class Problem:
     """A file that takes no part, and why."""
 
     path: str
-    """Relative path, printable: bytes that are no UTF-8 are written as escapes."""
+    """Relative path; control characters and bytes that are no UTF-8 are written as escapes."""
     reason: str
     is_image: bool
     """True if a picture is lost by it: a batch counts it as set aside."""
@@ -85,11 +86,6 @@ class Dataset:
     def splits(self) -> Iterator[str]:
         """The names of the splits."""
         yield from self.sizes
-
-
-def printable(name: str) -> str:
-    """A file name that can be printed and stored, whatever bytes it has."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 class _Folder:
@@ -113,14 +109,25 @@ class _Folder:
                     self.leaving.append(entry.name)
                 elif entry.is_file():
                     self.names.append(entry.name)
-                elif not entry.is_dir():
+                elif not entry.is_dir() or os.path.splitext(entry.name)[1].lower() in (*EXTENSIONS, ".json"):
                     self.irregular.append(entry.name)
         self.names.sort()
 
     def by_stem(self, extensions: tuple[str, ...]) -> dict[str, str]:
         """Stem as on disk -> file name, for files with one of the extensions."""
-        split = (os.path.splitext(name) for name in self.names)
-        return {stem: stem + extension for stem, extension in split if extension.lower() in extensions}
+        out: dict[str, str] = {}
+        for name in self.names:
+            stem, extension = os.path.splitext(name)
+            if extension.lower() in extensions:
+                out[stem] = name if extension in extensions else out.get(stem, name)
+        return out
+
+    def why_absent(self, name: str) -> str:
+        """Why a wanted file is not among the usable ones."""
+        path = f"{self.relative}/{name}"
+        if name in self.leaving:
+            return f"{path} is a symbolic link that leads out of the dataset root"
+        return f"{path} is not a regular file" if name in self.irregular else f"no label {path}"
 
 
 def _inside(root: str, path: str) -> bool:
@@ -148,6 +155,9 @@ def scan(root: Path, size: int | None = None) -> Dataset:
     real = os.path.realpath(root)
     dataset = Dataset(Path(real))
     for split in sorted(entry.name for entry in os.scandir(real) if entry.is_dir() and not entry.name.startswith(".")):
+        if printable(split) != split:
+            dataset.problems.append(Problem(printable(split), UNPRINTABLE, False))
+            continue
         image_root = os.path.join(real, split, "image")
         if not os.path.isdir(image_root):
             continue
@@ -202,7 +212,7 @@ def _scan_split(dataset: Dataset, split: str, size: int) -> None:
         if label:
             used_labels.add(label)
         if printable(name) != name:
-            lost(images, name, "the file name is not valid UTF-8; rename it", True)
+            lost(images, name, UNPRINTABLE, True)
             continue
         if stem in seen:
             lost(images, name, f"a second picture of {stem!r} beside {seen[stem]!r}; keep one", True)
@@ -214,7 +224,7 @@ def _scan_split(dataset: Dataset, split: str, size: int) -> None:
             lost(images, name, str(error), True)
             continue
         if label is None:
-            lost(images, name, f"no label {labels.relative}/{stem}.json", True, sample_id)
+            lost(images, name, labels.why_absent(f"{stem}.json"), True, sample_id)
             continue
         depth = depths.get(stem) or depth_by_nfc.get(nfc)
         dataset.samples.append(
@@ -227,5 +237,9 @@ def _scan_split(dataset: Dataset, split: str, size: int) -> None:
                 f"{depth_folder(split, size)}/{depth}" if depth else None,
             )
         )
-    for name in sorted(set(label_names.values()) - used_labels):
-        lost(labels, name, "an orphan: no picture of this stem", False)
+    pictured = {os.path.splitext(name)[0] for name in (*images.leaving, *images.irregular)}
+    for name in labels.names:
+        stem, extension = os.path.splitext(name)
+        if extension.lower() == ".json" and name not in used_labels and stem not in pictured:
+            twin = label_names[stem] if label_names[stem] != name else None
+            lost(labels, name, f"not used: {twin!r} is" if twin else "an orphan: no picture of this stem", False)

@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from acusim import provenance
 from acusim.errors import PictureError, ProvenanceError
 
-MAX_PIXELS = 64 << 20
-"""64 megapixels (8192²): AcuSim's largest picture has 1."""
+MAX_PIXELS = 16 << 20
+"""16 megapixels (4096²), some 3 GB at work: AcuSim's largest picture has 1."""
 MAX_BYTES = 256 << 20
 EXTENSIONS = (".png", ".jpg", ".jpeg")
 ORIENTATION = 0x0112
@@ -42,45 +42,47 @@ class Picture:
     """Conversions that were needed, such as "alpha over black"."""
 
 
-def read_file(path: Path) -> bytes:
-    """The bytes of a picture file.
+def read_file(path: Path, what: str = "picture") -> bytes:
+    """The bytes of a picture file; ``what`` it is called in messages.
 
     Raises:
         PictureError: missing, not a regular file, empty, or too large.
     """
     try:
         if not path.is_file():
-            raise PictureError(f"picture {path.name!r}: no such regular file")
+            raise PictureError(f"{what} {path.name!r}: no such regular file")
         size = path.stat().st_size
         if not 0 < size <= MAX_BYTES:
-            raise PictureError(f"picture {path.name!r}: {size} bytes; allowed are 1..{MAX_BYTES}")
+            raise PictureError(f"{what} {path.name!r}: {size} bytes; allowed are 1..{MAX_BYTES}")
         return path.read_bytes()
     except OSError as error:
-        raise PictureError(f"picture {path.name!r}: {error.strerror or error}") from None
+        raise PictureError(f"{what} {path.name!r}: {error.strerror or error}") from None
 
 
-def _open(data: bytes, name: str) -> Image.Image:
+def _open(data: bytes, name: str, what: str = "picture") -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
     except Image.DecompressionBombError:
-        raise PictureError(f"picture {name!r}: more than {MAX_PIXELS >> 20} megapixels; make it smaller") from None
+        raise PictureError(f"{what} {name!r}: more than {MAX_PIXELS >> 20} megapixels; make it smaller") from None
+    except UnidentifiedImageError:  # its text holds a memory address
+        raise PictureError(f"{what} {name!r}: not a readable PNG or JPEG") from None
     except Exception as error:  # Pillow raises many types on damaged headers
-        raise PictureError(f"picture {name!r}: not a readable PNG or JPEG ({error or type(error).__name__})") from None
+        raise PictureError(f"{what} {name!r}: not a readable PNG or JPEG ({error or type(error).__name__})") from None
     if image.width * image.height > MAX_PIXELS:
         raise PictureError(
-            f"picture {name!r}: {image.width} x {image.height} is more than {MAX_PIXELS >> 20} megapixels; "
+            f"{what} {name!r}: {image.width} x {image.height} is more than {MAX_PIXELS >> 20} megapixels; "
             "make it smaller"
         )
     return image
 
 
-def _load(image: Image.Image, name: str) -> None:
+def _load(image: Image.Image, name: str, what: str = "picture") -> None:
     try:
         image.load()
     except Exception as error:  # Pillow raises many types on damaged data
-        raise PictureError(f"picture {name!r}: damaged or cut off ({error or type(error).__name__})") from None
+        raise PictureError(f"{what} {name!r}: damaged or cut off ({error or type(error).__name__})") from None
 
 
 def decode_rgb(data: bytes, name: str) -> Picture:
@@ -131,7 +133,12 @@ def read_rgb(path: Path) -> Picture:
 
 
 def read_depth(path: Path) -> tuple[NDArray[np.float32], DepthKind]:
-    """Reads a depth map.
+    """Reads a depth map file: decode_depth on its bytes."""
+    return decode_depth(read_file(path, "depth"), path.name)
+
+
+def decode_depth(data: bytes, name: str) -> tuple[NDArray[np.float32], DepthKind]:
+    """Decodes the bytes of a depth map.
 
     Returns:
         [H, W] float32 values as stored (millimetres for mm16, 0..255 for rel8) and which of the two it is.
@@ -139,20 +146,17 @@ def read_depth(path: Path) -> tuple[NDArray[np.float32], DepthKind]:
     Raises:
         PictureError: damaged, in colour, or nothing but one value.
     """
-    try:
-        image = _open(read_file(path), path.name)
-        _load(image, path.name)
-    except PictureError as error:
-        raise PictureError(str(error).replace("picture", "depth", 1)) from None
+    image = _open(data, name, "depth")
+    _load(image, name, "depth")
     values = np.asarray(image)
     if values.ndim == 3:
         if values.dtype != np.uint8 or (values[..., :1] != values[..., :3]).any():
-            raise PictureError(f"depth {path.name!r}: a colour picture; save one channel, 16-bit mm or 8-bit relative")
+            raise PictureError(f"depth {name!r}: a colour picture; save one channel, 16-bit mm or 8-bit relative")
         values = values[..., 0]
     if image.mode not in ("L", "RGB", "RGBA", "LA") and not image.mode.startswith("I"):
-        raise PictureError(f"depth {path.name!r}: mode {image.mode}; save one channel, 16-bit mm or 8-bit relative")
+        raise PictureError(f"depth {name!r}: mode {image.mode}; save one channel, 16-bit mm or 8-bit relative")
     if values.min() == values.max():
-        raise PictureError(f"depth {path.name!r}: every pixel is {values.min()}; there is no surface in it")
+        raise PictureError(f"depth {name!r}: every pixel is {values.min()}; there is no surface in it")
     return values.astype(np.float32), "mm16" if image.mode.startswith("I") else "rel8"
 
 

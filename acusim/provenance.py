@@ -53,7 +53,7 @@ def from_image(image: Image.Image) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        record = json.loads(text)
+        record = json.loads(text)  # whoever uses a record checks its fields: it is untrusted
     except (ValueError, TypeError, RecursionError) as error:
         raise ProvenanceError(f"the record in the picture is damaged: {error}") from None
     if not isinstance(record, dict):

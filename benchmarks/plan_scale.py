@@ -63,11 +63,11 @@ def finish(root: Path, out: Path) -> None:
     with Ledger(out / ".acusim" / LEDGER_FILE) as ledger:
         [(key, record)] = ledger.records()
         digest = record.pop("sha256")
-        size = (out / key).stat().st_size
+        size, stamp = (out / key).stat().st_size, ledger.states()[key][2] or ""
         samples = scan(root).samples
         ledger.plan(sample.image for sample in samples)
         ledger.finish(
-            Done(s.image, 0, digest, size, record | {"image": s.image, "label": s.label, "source": s.image}, 0.1)
+            Done(s.image, 0, digest, size, record | {"image": s.image, "label": s.label, "source": s.image}, 0.1, stamp)
             for s in samples
         )
         ledger.commit()

@@ -39,7 +39,8 @@ def requests(root: Path, count: int) -> list[Request]:
             source=path,
             pixels=read_rgb(path).pixels,
             depth=root / "train/depth/img_512" / path.name,
-            scene=scenes[index % len(scenes)].path,
+            depth_data=(root / "train/depth/img_512" / path.name).read_bytes(),
+            scene=scenes[index % len(scenes)],
             bald=False,
             prompt_set="",
             positive="",
@@ -91,7 +92,7 @@ def main() -> None:
         work = requests(root, options.pictures)
         backgrounds = {
             request.scene: np.asarray(
-                cv2.resize(read_rgb(request.scene).pixels, (512, 512), interpolation=cv2.INTER_AREA), np.uint8
+                cv2.resize(read_rgb(request.scene.path).pixels, (512, 512), interpolation=cv2.INTER_AREA), np.uint8
             )
             for request in work
         }

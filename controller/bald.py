@@ -27,6 +27,10 @@ LABELS_PER_CODE = 48
 """Labels read for each hair code, spread over its models."""
 
 
+_GIVEN = "as --bald-codes says"
+_GIVEN_UNUSED = "as --bald-codes says, but no sample has it"
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What the labels say of one hair code."""
@@ -79,7 +83,9 @@ def given(samples: Iterable[Sample], codes: frozenset[str]) -> list[Evidence]:
     for sample in samples:
         counts[sample.id.hair] += 1
     return [
-        Evidence(code, counts[code], 0, 0, 0, code in codes, "as --bald-codes says")
+        Evidence(
+            code, counts[code], 0, 0, 0, code in codes, _GIVEN if counts[code] else f"{_GIVEN}, but no sample has it"
+        )
         for code in sorted(counts.keys() | codes)
     ]
 

@@ -1,19 +1,19 @@
 """Looks at what was made: --verify, and --reproduce one picture."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from acusim.errors import AcuSimError, ConfigError, ProvenanceError
-from acusim.files import safe_join, sha256
+from acusim.errors import AcuSimError, ConfigError, ProvenanceError, shown
+from acusim.files import printable, safe_join, sha256
 from acusim.layout import MAP_FILE, Sample
-from acusim.pictures import read_file, read_provenance
+from acusim.pictures import decode_rgb, read_file, read_provenance
 from acusim.sample_id import SampleId
-from controller.batch import Settings, file_sha256
 from controller.ledger import LEDGER_FILE, STATE_FOLDER, Ledger
 from controller.making import Job, Made, render
 from controller.plan import variant_folders
+from controller.settings import Settings
 from engines.engine import make_engine
 from engines.recipe import Recipe
 from engines.scenes import Scene, load_scenes
@@ -37,7 +37,7 @@ def open_ledger(output: Path) -> Ledger:
         ConfigError: there is none.
     """
     path = output / STATE_FOLDER / LEDGER_FILE
-    if not path.is_file():
+    if not path.is_file() or path.parent.is_symlink():
         raise ConfigError(f"--output {str(output)!r} holds no ledger: it was not made by --batch")
     return Ledger(path, read_only=True)
 
@@ -54,8 +54,9 @@ def stored_settings(ledger: Ledger, output: Path, workers: int) -> Settings:
     return Settings.from_stored(stored, output, workers)
 
 
-def verify(ledger: Ledger, output: Path) -> Iterator[Fault]:
+def verify(ledger: Ledger, settings: Settings) -> Iterator[Fault]:
     """Compares every file of every done picture with its hash in the ledger, and map.txt with the dataset's."""
+    output = settings.output
     for key, record in ledger.records():
         for name in ("image", "label", "depth"):
             if name not in record:
@@ -64,7 +65,6 @@ def verify(ledger: Ledger, output: Path) -> Iterator[Fault]:
             found = _hash_below(output, record[name])
             if found != expected:
                 yield Fault(key, record[name], "missing" if found is None else "not the bytes that were made")
-    settings = stored_settings(ledger, output, 1)
     expected = file_sha256(settings.dataset / MAP_FILE)
     for folder in variant_folders(settings.variants):
         if expected is not None and _hash_below(output, folder + MAP_FILE) != expected:
@@ -87,6 +87,9 @@ class Reproduction:
     recorded_sha256: str
     """Of the file as it lies there."""
     made_sha256: str
+    different_pixels: int
+    largest_difference: int
+    """In levels of 255."""
 
 
 def reproduce(image: Path, dataset: Path | None = None, scenes: Path | None = None) -> Reproduction:
@@ -101,23 +104,19 @@ def reproduce(image: Path, dataset: Path | None = None, scenes: Path | None = No
         ConfigError: the dataset or the scene is not to be found.
         PictureError, ProvenanceError: the picture does not say what made it.
     """
-    record = read_provenance(image)
-    try:
-        sample = Sample(
-            id=SampleId.parse(record["sample"]),
-            split=record["source"].split("/")[0],
-            size=0,
-            image=record["source"],
-            label=record["label"][len(record["image"]) - len(record["source"]) :],
-            depth=record["depth"][len(record["image"]) - len(record["source"]) :] if "depth" in record else None,
-        )
-        names = ("variant", "attempt", "seed", "scene_sha256", "bald", "prompt_set", "positive", "negative")
-        known = {name: record[name] for name in names}
-        recipe = Recipe.from_dict(record["recipe"])
-        folder = record["image"][: len(record["image"]) - len(record["source"])]
-        key, scene_name, source_sha256 = record["image"], record["scene"], record["source_sha256"]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ProvenanceError(f"the record in {image.name!r} is not complete: {error}") from None
+    record = _checked_record(read_provenance(image), image.name)
+    key, source = record["image"], record["source"]
+    folder = key[: len(key) - len(source)]
+    sample = Sample(
+        id=SampleId.parse(record["sample"]),
+        split=source.split("/")[0],
+        size=0,
+        image=source,
+        label=record["label"][len(folder) :],
+        depth=record["depth"][len(folder) :] if "depth" in record else None,
+    )
+    recipe = Recipe.from_dict(record["recipe"])
+    known = {name: record[name] for name in _JOB_FIELDS}
     output = _output_of(image, key)
     if dataset is None or scenes is None:
         if output is None and dataset is None:
@@ -127,18 +126,56 @@ def reproduce(image: Path, dataset: Path | None = None, scenes: Path | None = No
                 settings = stored_settings(ledger, output, 1)
             dataset, scenes = dataset or settings.dataset, scenes or settings.scenes
     assert dataset is not None
-    scene = _scene(load_scenes(scenes)[0], known["scene_sha256"], scene_name)
+    scene = _scene(load_scenes(scenes)[0], record["scene_sha256"], record["scene"])
     found = sha256(read_file(safe_join(dataset.resolve(), sample.image)))
-    if found != source_sha256:
+    if found != record["source_sha256"]:
         raise ConfigError(f"{sample.image!r} in {str(dataset)!r} is not the picture this was made from; say --dataset")
-    job = Job(key=key, folder=folder, sample=sample, scene=scene.path, scene_name=scene.name, **known)
+    job = Job(key=key, folder=folder, sample=sample, scene=scene, **known)
     with make_engine(recipe) as engine:
         [answer] = render(engine, [job], dataset.resolve())
     if isinstance(answer, Made):
         raise ConfigError(f"{image.name!r} cannot be made again: {answer.reason}")
-    there = hashlib.sha256(read_file(image)).hexdigest()
-    made = sha256(answer[1])
-    return Reproduction(image, there == made, there, made)
+    there, made = read_file(image), answer[1]
+    pixels, levels = 0, 0
+    if there != made:
+        old, new = (decode_rgb(data, image.name).pixels.astype(int) for data in (there, made))
+        if old.shape == new.shape:
+            difference = abs(old - new).max(axis=2)
+            pixels, levels = int((difference > 0).sum()), int(difference.max())
+        else:
+            pixels, levels = old.shape[0] * old.shape[1], 255
+    return Reproduction(image, there == made, sha256(there), sha256(made), pixels, levels)
+
+
+_JOB_FIELDS = ("variant", "attempt", "seed", "bald", "prompt_set", "positive", "negative")
+_FIELDS: dict[str, type] = {
+    **dict.fromkeys(("image", "source", "label", "sample", "scene", "scene_sha256", "source_sha256"), str),
+    **dict.fromkeys(("prompt_set", "positive", "negative"), str),
+    **dict.fromkeys(("variant", "attempt", "seed"), int),
+    "bald": bool,
+    "recipe": dict,
+}
+
+
+def _checked_record(record: dict[str, Any], name: str) -> dict[str, Any]:
+    """An untrusted record with every field that is used present, of its type and in range.
+
+    Raises:
+        ProvenanceError: names the field.
+    """
+    fields = _FIELDS | ({"depth": str} if "depth" in record else {})
+    for field, kind in fields.items():
+        value = record.get(field)
+        sound = type(value) is kind
+        if sound and isinstance(value, str):
+            sound = printable(value) == value
+        if sound and kind is int:
+            sound = 0 <= int(record[field]) < 2**63
+        if not sound:
+            raise ProvenanceError(f"the record in {name!r} is not one of ours: {field} = {shown(value)}")
+    if not record["image"].endswith(record["source"]):
+        raise ProvenanceError(f"the record in {name!r} is not one of ours: image and source do not match")
+    return record
 
 
 def _output_of(image: Path, key: str) -> Path | None:
@@ -155,3 +192,11 @@ def _scene(scenes: Iterable[Scene], digest: str, name: str) -> Scene:
         if scene.sha256 == digest:
             return scene
     raise ConfigError(f"scene {name!r} with hash {digest[:12]}… is not in the scene folder; say --scenes")
+
+
+def file_sha256(path: Path) -> str | None:
+    """Hash of a regular file, None if there is none."""
+    try:
+        return sha256(path.read_bytes()) if path.is_file() else None
+    except OSError:
+        return None

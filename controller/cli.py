@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -102,16 +103,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AcuSimError as error:
         print(f"controller: {error}", file=sys.stderr)
         return USAGE
+    except BrokenPipeError:  # the reader of our output has left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return USAGE
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links in a path
+        print(f"controller: {error}", file=sys.stderr)
+        return USAGE
     except KeyboardInterrupt:
         print("controller: interrupted", file=sys.stderr)
         return INTERRUPTED
 
 
 def _run(options: argparse.Namespace) -> int:
-    chosen = [name for name in ("status", "verify", "reproduce") if getattr(options, name)]
-    if len(chosen) > 1 or (chosen and (options.batch or options.dry_run or options.repair)):
-        raise ConfigError("choose one of --batch, --status, --verify, --reproduce")
-    if not chosen and not (options.batch or options.dry_run or options.repair):
+    chosen = [name for name in ("status", "verify", "repair", "reproduce", "dry_run") if getattr(options, name)]
+    if len(chosen) > 1:
+        raise ConfigError(f"choose one of {', '.join('--' + name.replace('_', '-') for name in chosen)}")
+    if not chosen and not options.batch:
         raise ConfigError("nothing to do: say --batch, --dry-run, --status, --verify, --repair or --reproduce IMAGE")
     if options.reproduce:
         return _reproduce(options)
@@ -125,7 +132,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace) -> Any:
-    from controller.batch import Settings
+    from controller.settings import Settings
 
     workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
     if not 1 <= workers <= 256:
@@ -133,8 +140,12 @@ def _settings(options: argparse.Namespace) -> Any:
     if options.repair and options.dataset is None:
         from controller.checking import open_ledger, stored_settings
 
+        ignored = [name for name in _HOW if getattr(options, name) != build_parser().get_default(name)]
+        if ignored:
+            names = ", ".join(f"--{name.replace('_', '-')}" for name in ignored)
+            raise ConfigError(f"--repair without --dataset takes the settings OUT was made with; leave out {names}")
         with open_ledger(options.output) as ledger:
-            return stored_settings(ledger, options.output, workers)
+            return dataclasses.replace(stored_settings(ledger, options.output, workers), repair=True)
     if options.dataset is None:
         raise ConfigError("--dataset is missing: the root of the AcuSim dataset to augment")
     recipe = Recipe.from_toml(options.recipe) if options.recipe else Recipe()
@@ -154,12 +165,17 @@ def _settings(options: argparse.Namespace) -> Any:
         bald_codes=options.bald_codes,
         size=options.size,
         workers=workers,
+        repair=options.repair,
     )
+
+
+_HOW = ("engine", "recipe", "set", "variants", "seed", "prompts", "bald_codes", "scenes", "select", "limit", "size")
 
 
 def _batch(options: argparse.Namespace) -> int:
     from controller.batch import plan_batch, run_batch
     from controller.progress import Progress
+    from controller.settings import check_places
 
     settings = _settings(options)
     progress = Progress(quiet=options.quiet)
@@ -167,10 +183,10 @@ def _batch(options: argparse.Namespace) -> int:
     if unused:
         progress.note(f"note: engine {settings.recipe.engine} does not use {', '.join(unused)}")
     if options.dry_run:
+        if options.output is not None:
+            check_places(settings.dataset, settings.output)
         plan, scenes, warnings = plan_batch(settings)
         return _show_plan(options, settings, plan, scenes, warnings)
-    if options.repair:
-        _requeue_damaged(options.output, progress)
     summary = run_batch(settings, progress)
     code = OK
     if summary.aside:
@@ -190,19 +206,6 @@ def _batch(options: argparse.Namespace) -> int:
     return code
 
 
-def _requeue_damaged(output: Path, progress: Any) -> None:
-    from controller.checking import open_ledger, verify
-    from controller.ledger import LEDGER_FILE, STATE_FOLDER, Ledger, Lock
-
-    with open_ledger(output) as ledger:
-        faults = list(verify(ledger, output))
-    for fault in faults:
-        progress.note(f"{fault.path}: {fault.what}")
-    with Lock(output / STATE_FOLDER), Ledger(output / STATE_FOLDER / LEDGER_FILE) as ledger:
-        ledger.replan({fault.key for fault in faults if fault.key})
-        ledger.commit()
-
-
 def _print_summary(settings: Any, summary: Any) -> None:
     done = summary.made + summary.already
     print(f"{done} of {summary.planned} pictures are in {settings.output} ({summary.already} from before)")
@@ -212,7 +215,7 @@ def _print_summary(settings: Any, summary: Any) -> None:
         for fact, count in summary.facts.items():
             print(f"  {fact}: {count}")
     if summary.aside:
-        kinds = Counter(reason.split(":")[0] for _, reason in summary.aside)
+        kinds = Counter(re.sub(r"'[^']*'|\b[0-9][0-9.]*\b", "…", reason)[:100] for _, reason in summary.aside)
         print(f"set aside {len(summary.aside)}; reasons in {settings.output / 'manifest.jsonl'}:")
         for kind, count in kinds.most_common(8):
             print(f"  {count} x {kind}")
@@ -276,18 +279,23 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from controller.checking import open_ledger, verify
-    from controller.ledger import DONE
+    from controller.checking import open_ledger, stored_settings, verify
+    from controller.ledger import DONE, PLANNED, RUNNING
 
     with open_ledger(options.output) as ledger:
-        faults, done = list(verify(ledger, options.output)), ledger.counts()[DONE]
+        faults = list(verify(ledger, stored_settings(ledger, options.output, 1)))
+        counts = ledger.counts()
+    done, unfinished = counts[DONE], counts[PLANNED] + counts[RUNNING]
     if options.json:
-        print(json.dumps({"done": done, "faults": [dataclasses.asdict(fault) for fault in faults]}, ensure_ascii=False))
+        report = {"done": done, "unfinished": unfinished, "faults": [dataclasses.asdict(fault) for fault in faults]}
+        print(json.dumps(report, ensure_ascii=False))
     else:
         for fault in faults:
             print(f"{fault.path}: {fault.what}")
         damaged = len({fault.key for fault in faults})
         print(f"{done} pictures checked, {damaged} damaged" + ("; --repair makes them again" if faults else ""))
+        if unfinished:
+            print(f"{unfinished} are planned, but not made yet")
     return ASIDE if faults else OK
 
 
@@ -301,4 +309,5 @@ def _reproduce(options: argparse.Namespace) -> int:
         print(f"{found.image}: made again, the same bytes (sha256 {found.made_sha256})")
     else:
         print(f"{found.image}: differs: sha256 {found.recorded_sha256} lies there, {found.made_sha256} was made")
+        print(f"{found.different_pixels} pixels differ, by at most {found.largest_difference} of 255 levels")
     return OK if found.same else ASIDE

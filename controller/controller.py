@@ -10,7 +10,10 @@ if sys.path and Path(sys.path[0] or ".").resolve() == Path(__file__).resolve().p
 elif _ROOT not in sys.path:
     sys.path.insert(0, _ROOT)
 
-from controller.cli import main  # noqa: E402
+try:
+    from controller.cli import main
+except KeyboardInterrupt:
+    sys.exit(130)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,7 +10,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from acusim.errors import ConfigError, OutputError
 STATE_FOLDER = ".acusim"
 LEDGER_FILE = "ledger.sqlite"
 PLANNED, RUNNING, DONE, SET_ASIDE = "planned", "running", "done", "set aside"
+LOCK_TRIES = 25
 STATES = (PLANNED, RUNNING, DONE, SET_ASIDE)
 
 _SCHEMA = """
@@ -33,7 +34,8 @@ CREATE TABLE IF NOT EXISTS items (
     reason TEXT,                    -- why it was set aside
     sha256 TEXT, bytes INTEGER,     -- of the picture on disk
     record TEXT,                    -- JSON: the manifest's line
-    seconds REAL
+    seconds REAL,
+    stamp TEXT                      -- size and time of the sources, to notice a change
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS items_by_state ON items (state);
 """
@@ -49,20 +51,41 @@ class Done:
     size: int
     record: dict[str, Any]
     seconds: float
+    stamp: str
+    """Size and time of the sources when the work began."""
 
 
 class Ledger:
     """The open ledger. Use it as a context manager; changes are kept by commit()."""
 
     def __init__(self, path: Path, read_only: bool = False):
-        mode = "ro" if read_only else "rwc"
         self._path = path
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            file = path.with_name(path.name + suffix)
+            if file.is_symlink() or (file.exists() and not file.is_file()):
+                raise ConfigError(f"ledger {str(file)!r} is a link or not a regular file; it must lie in OUT itself")
+        address = path.absolute().as_uri()
         with self._guard():
-            self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=10)
-            if not read_only:
+            if read_only:
+                self._db = self._open_read_only(address)
+            else:
+                self._db = sqlite3.connect(f"{address}?mode=rwc", uri=True, timeout=10)
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=NORMAL")
                 self._db.executescript(_SCHEMA)
+
+    def _open_read_only(self, address: str) -> sqlite3.Connection:
+        database = sqlite3.connect(f"{address}?mode=ro", uri=True, timeout=10)
+        try:
+            database.execute("SELECT COUNT(*) FROM meta").fetchone()
+            return database
+        except sqlite3.OperationalError:
+            # On a read-only disk the log of changes cannot be opened; if it is empty, none is needed.
+            log = self._path.with_name(f"{self._path.name}-wal")
+            if log.exists() and log.stat().st_size:
+                raise
+            database.close()
+            return sqlite3.connect(f"{address}?mode=ro&immutable=1", uri=True)
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
@@ -70,7 +93,9 @@ class Ledger:
             yield
         except sqlite3.DatabaseError as error:
             text = str(error)
-            if "not a database" in text or "malformed" in text or "no such table" in text:
+            if "no such table" in text:
+                raise ConfigError(f"ledger {str(self._path)!r} is empty: no batch got as far as planning") from None
+            if "not a database" in text or "malformed" in text:
                 raise ConfigError(
                     f"ledger {str(self._path)!r} is damaged ({text}); the pictures beside it are whole: "
                     "move them away, or use another --output"
@@ -94,7 +119,12 @@ class Ledger:
         """A stored JSON value, None if there is none."""
         with self._guard():
             row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return json.loads(row[0]) if row else None
+        try:
+            return json.loads(row[0]) if row else None
+        except ValueError:
+            raise ConfigError(
+                f"ledger {str(self._path)!r}: the entry {name!r} is damaged; use another --output"
+            ) from None
 
     def set_meta(self, name: str, value: Any) -> None:
         """Stores a JSON value."""
@@ -131,20 +161,29 @@ class Ledger:
         with self._guard():
             self._db.executemany(
                 "UPDATE items SET state = ?, attempt = ?, sha256 = ?, bytes = ?, record = ?, seconds = ?, "
-                "reason = NULL WHERE key = ?",
+                "stamp = ?, reason = NULL WHERE key = ?",
                 (
-                    (DONE, d.attempt, d.sha256, d.size, json.dumps(d.record, ensure_ascii=False), d.seconds, d.key)
+                    (
+                        DONE,
+                        d.attempt,
+                        d.sha256,
+                        d.size,
+                        json.dumps(d.record, ensure_ascii=False),
+                        d.seconds,
+                        d.stamp,
+                        d.key,
+                    )
                     for d in done
                 ),
             )
 
     def set_aside(self, reasons: Iterable[tuple[str, str]]) -> None:
-        """Marks (key, reason) pairs as set aside; adds keys that are not known yet."""
+        """Marks (key, reason) pairs as set aside; adds keys that are not known yet, leaves what is done."""
         with self._guard():
             self._db.executemany(
                 "INSERT INTO items (key, state, reason) VALUES (?1, ?3, ?2) ON CONFLICT (key) DO UPDATE SET "
-                "state = ?3, reason = ?2, sha256 = NULL, bytes = NULL, record = NULL",
-                ((key, reason, SET_ASIDE) for key, reason in reasons),
+                "state = ?3, reason = ?2, sha256 = NULL, bytes = NULL, record = NULL WHERE state != ?4",
+                ((key, reason, SET_ASIDE, DONE) for key, reason in reasons),
             )
 
     def forget(self, keys: Iterable[str]) -> None:
@@ -158,11 +197,35 @@ class Ledger:
             found = dict(self._db.execute("SELECT state, COUNT(*) FROM items GROUP BY state").fetchall())
         return {state: found.get(state, 0) for state in STATES}
 
-    def states(self) -> dict[str, tuple[str, int | None]]:
-        """Key -> (state, bytes of the picture)."""
+    def states(self) -> dict[str, tuple[str, int | None, str | None]]:
+        """Key -> (state, bytes of the picture, stamp of its sources)."""
         with self._guard():
-            rows = self._db.execute("SELECT key, state, bytes FROM items").fetchall()
-        return {key: (state, size) for key, state, size in rows}
+            rows = self._db.execute("SELECT key, state, bytes, stamp FROM items")
+            return {key: (state, size, stamp) for key, state, size, stamp in rows}
+
+    def stamp(self, stamps: Iterable[tuple[str, str]]) -> None:
+        """Notes new stamps of sources that were found unchanged."""
+        with self._guard():
+            self._db.executemany("UPDATE items SET stamp = ?2 WHERE key = ?1", stamps)
+
+    def record(self, key: str) -> dict[str, Any]:
+        """The record of one done item, empty if there is none."""
+        with self._guard():
+            row = self._db.execute("SELECT sha256, record FROM items WHERE key = ?", (key,)).fetchone()
+        return {**json.loads(row[1]), "sha256": row[0]} if row and row[1] else {}
+
+    def outcomes(self) -> Iterator[tuple[str, dict[str, Any] | str]]:
+        """(key, record or reason) of each item that is done or set aside, by key."""
+        with self._guard():
+            query = "SELECT key, state, sha256, record, reason FROM items WHERE state IN (?, ?) ORDER BY key"
+            for key, state, digest, record, reason in self._db.execute(query, (DONE, SET_ASIDE)):
+                yield key, {**json.loads(record), "sha256": digest} if state == DONE else reason
+
+    def prompt_sets(self) -> list[tuple[str, str]]:
+        """(key, prompt set) of each done item, by key."""
+        with self._guard():
+            query = "SELECT key, json_extract(record, '$.prompt_set') FROM items WHERE state = ? ORDER BY key"
+            return self._db.execute(query, (DONE,)).fetchall()
 
     def records(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """(key, record) of each done item, by key."""
@@ -198,14 +261,12 @@ class Lock:
         self._file: int | None = None
 
     def __enter__(self) -> Self:
-        import fcntl
-
         try:
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         except OSError as error:
             raise ConfigError(f"lock {str(self._path)!r} cannot be made: {error.strerror}") from None
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take(handle)
         except OSError:
             owner = os.read(handle, 4096).decode("utf-8", "replace").strip() or "unknown"
             os.close(handle)
@@ -229,6 +290,16 @@ class Lock:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+    @staticmethod
+    def _take(handle: int) -> None:
+        import fcntl
+
+        for _ in range(LOCK_TRIES):
+            with suppress(OSError):  # somebody may just be looking whether the lock is held
+                return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            time.sleep(0.02)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     @staticmethod
     def owner(folder: Path) -> str | None:

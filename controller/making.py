@@ -3,7 +3,7 @@
 import errno
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,17 @@ from acusim.files import safe_join, sha256, write_atomic
 from acusim.labels import parse_label_file
 from acusim.layout import Sample
 from acusim.pictures import decode_rgb, encode, read_file
+from controller.ledger import Done
 from engines.engine import Engine, Request, Result
 from engines.recipe import Recipe
+from engines.scenes import Scene
 
 FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENODEV}
 """Errors of writing that the next item would meet as well: the batch stops instead of setting items aside."""
+
+
+BLOCKED = {errno.ENOTDIR, errno.EEXIST, errno.ELOOP}
+REASON_LENGTH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +40,7 @@ class Job:
     variant: int
     attempt: int
     seed: int
-    scene: Path
-    scene_name: str
-    scene_sha256: str
+    scene: Scene
     bald: bool
     prompt_set: str
     positive: str
@@ -60,6 +64,10 @@ class Made:
     """Why the whole batch must stop; the item stays planned."""
     engine_lost: bool = False
     """True if fatal speaks of the engine, not of the output."""
+
+    def done(self, stamp: str) -> Done:
+        """The ledger's entry of a picture that was made."""
+        return Done(self.key, self.attempt, self.sha256, self.size, self.record, self.seconds, stamp)
 
 
 @dataclass(slots=True)
@@ -86,7 +94,7 @@ def render(engine: Engine, jobs: Sequence[Job], root: Path) -> list[tuple[_Start
         try:
             started.append((position, _start(job, root)))
         except AcuSimError as error:
-            answers[position] = Made(job.key, reason=str(error))
+            answers[position] = Made(job.key, reason=str(error)[:REASON_LENGTH])
     results = engine.augment([entry.request for _, entry in started]) if started else []
     if len(results) != len(started):
         raise EngineError(f"engine {engine.name} gave {len(results)} answers to {len(started)} requests")
@@ -96,7 +104,7 @@ def render(engine: Engine, jobs: Sequence[Job], root: Path) -> list[tuple[_Start
                 raise result
             answers[position] = _encode(entry, result, engine.recipe)
         except AcuSimError as error:
-            answers[position] = Made(entry.job.key, reason=str(error))
+            answers[position] = Made(entry.job.key, reason=str(error)[:REASON_LENGTH])
     return [answer for answer in answers if answer is not None]
 
 
@@ -110,7 +118,7 @@ def make(engine: Engine, jobs: Sequence[Job], root: Path, output: Path) -> list[
     except Exception as error:  # a fault in our own code must cost one item, not the batch
         if len(jobs) > 1:
             return [made for job in jobs for made in make(engine, [job], root, output)]
-        return [Made(jobs[0].key, reason=_unexpected(error))]
+        return [Made(jobs[0].key, reason=_unexpected(error)[:REASON_LENGTH])]
     answers: list[Made] = []
     for answer in rendered:
         if isinstance(answer, Made):
@@ -125,7 +133,7 @@ def make(engine: Engine, jobs: Sequence[Job], root: Path, output: Path) -> list[
         except OutputError as error:
             answers.append(Made(key, fatal=str(error)))
         except LayoutError as error:
-            answers.append(Made(key, reason=str(error)))
+            answers.append(Made(key, reason=str(error)[:REASON_LENGTH]))
     return answers
 
 
@@ -139,11 +147,13 @@ def _start(job: Job, root: Path) -> _Started:
     source = safe_join(root, job.sample.image)
     picture = decode_rgb(read_file(source), source.name)
     depth = safe_join(root, job.sample.depth) if job.sample.depth else None
+    depth_data = read_file(depth, "depth") if depth else None
     request = Request(
         sample=job.sample.id,
         source=source,
         pixels=picture.pixels,
         depth=depth,
+        depth_data=depth_data,
         scene=job.scene,
         bald=job.bald,
         prompt_set=job.prompt_set,
@@ -151,7 +161,7 @@ def _start(job: Job, root: Path) -> _Started:
         negative=job.negative,
         seed=job.seed,
     )
-    return _Started(job, request, sha256(picture.data), picture.notes, label, read_file(depth) if depth else None)
+    return _Started(job, request, sha256(picture.data), picture.notes, label, depth_data)
 
 
 def _encode(entry: _Started, result: Result, recipe: Recipe) -> tuple[_Started, bytes, dict[str, Any]]:
@@ -174,8 +184,8 @@ def _encode(entry: _Started, result: Result, recipe: Recipe) -> tuple[_Started, 
         "variant": job.variant,
         "attempt": job.attempt,
         "seed": job.seed,
-        "scene": job.scene_name,
-        "scene_sha256": job.scene_sha256,
+        "scene": job.scene.name,
+        "scene_sha256": job.scene.sha256,
         "bald": job.bald,
         "prompt_set": job.prompt_set,
         "engine": recipe.engine,
@@ -209,7 +219,7 @@ def _write(entry: _Started, data: bytes, output: Path) -> None:
         put(output, relative, content)
 
 
-def put(output: Path, relative: str, content: bytes) -> None:
+def put(output: Path, relative: str, content: bytes | Iterable[bytes]) -> None:
     """Writes one file below OUT.
 
     Raises:
@@ -217,10 +227,13 @@ def put(output: Path, relative: str, content: bytes) -> None:
         OutputError: nothing can be written any more.
     """
     path = safe_join(output, relative)
+    blocked: set[int] = set()
     try:
+        blocked = BLOCKED  # a file or a loop of links where a folder of OUT should be
         path.parent.mkdir(parents=True, exist_ok=True)
+        blocked = set()
         write_atomic(path, content)
     except OSError as error:
-        if error.errno in FATAL:
+        if error.errno in FATAL | blocked:
             raise OutputError(f"cannot write {relative!r} below {str(output)!r}: {error.strerror}") from None
         raise LayoutError(f"cannot write {relative!r}: {error.strerror}") from None

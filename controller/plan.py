@@ -46,6 +46,8 @@ class Plan:
     prompts: PromptSets
     prompt_sets: dict[str, int]
     """Samples for each prompt set."""
+    complete: bool
+    """True if nothing of the dataset was left out by a selection or a limit."""
 
 
 def derive_seed(base: int, sample_id: SampleId, variant: int, attempt: int) -> int:
@@ -81,8 +83,8 @@ def make_plan(
     bald = frozenset(entry.code for entry in evidence if entry.bald)
     chosen = [sample for sample in dataset.samples if selection(sample.id, sample.split)]
     folders = variant_folders(variants)
-    plan = Plan(dataset.root, [], [], [], bald, evidence, prompts, {})
     everything = not selection.values and selection.frames is None
+    plan = Plan(dataset.root, [], [], [], bald, evidence, prompts, {}, everything and limit is None)
     for problem in dataset.problems:
         split = problem.path.split("/", 1)[0]
         selected = selection(problem.id, split) if problem.id else everything

@@ -5,13 +5,16 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 from acusim.errors import AcuSimError, EngineError
 from controller.making import Job, Made, make
+from controller.stop import SIGNALS
 from engines.recipe import Recipe
 
 IN_HAND = 2
@@ -22,28 +25,28 @@ DEATHS_ALLOWED = 2
 
 def _work(connection: Any, recipe: Recipe, root: Path, output: Path) -> None:
     """Body of a worker process: opens the engine, answers jobs until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller decides when to stop
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # The controller decides when to stop: closing the pipe ends a worker, and SIGKILL one that is not to finish.
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     from engines.engine import make_engine
 
     try:
         engine = make_engine(recipe)
         engine.open()
     except AcuSimError as error:
-        connection.send(str(error))
+        with suppress(OSError):
+            connection.send(str(error))
         return
-    connection.send(None)
-    with engine:
+    with engine, suppress(OSError):  # an OSError of the pipe: the controller is gone; what was written is whole
+        connection.send(None)
         while True:
             try:
                 job = connection.recv()
-            except (EOFError, OSError):
+            except EOFError:
                 return
             [made] = make(engine, [job], root, output)
-            try:
-                connection.send(made)
-            except OSError:  # the controller is gone; what was written is whole
-                return
+            connection.send(made)
 
 
 @dataclass(slots=True, eq=False)
@@ -70,7 +73,14 @@ class Pool:
         process = self._context.Process(target=_work, args=(theirs, *self._arguments), daemon=True)
         # One thread in each process: the processes are the parallelism. Spawned children inherit it.
         os.environ.update({name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")})
-        process.start()
+        # Held back until the child ignores them: a Ctrl-C goes to every process of a terminal. The tracker that
+        # multiprocessing starts along with the first child would let them through again.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         worker = _Worker(process, ours, deque())
         self._workers.append(worker)
@@ -109,7 +119,7 @@ class Pool:
                 try:
                     message = worker.connection.recv()
                 except (EOFError, OSError):
-                    yield from self._bury(worker, again)
+                    yield from self._bury(worker, again, stopping())
                     continue
                 if not worker.ready:
                     if message is not None:
@@ -129,12 +139,12 @@ class Pool:
         worker.jobs.append(job)
         return True
 
-    def _bury(self, worker: _Worker, again: deque[Job]) -> Iterator[Made]:
+    def _bury(self, worker: _Worker, again: deque[Job], stopping: bool) -> Iterator[Made]:
         """Replaces a worker that died; its jobs go back, the one it was at (the first) with a mark against it."""
         worker.process.join(timeout=5)
         worker.connection.close()
         self._workers.remove(worker)
-        if not worker.ready:
+        if not worker.ready and not stopping:
             raise EngineError(f"a worker process died while it opened the engine (exit code {worker.process.exitcode})")
         if worker.jobs:
             guilty = worker.jobs.popleft()
@@ -145,7 +155,8 @@ class Pool:
             else:
                 again.append(guilty)
         again.extend(worker.jobs)
-        self._hire()
+        if not stopping:
+            self._hire()
 
     def close(self, now: bool = False) -> None:
         """Ends the workers: by closing their pipes, or at once."""

@@ -56,7 +56,7 @@ class Progress:
             self._bar.update(self._task, completed=min(made + aside, self._total), rate=f"{rate:.1f}/s")
         elif now - self._last > PLAIN_SECONDS:
             self._last = now
-            left = (self._total - made) / max(rate, 1e-9)
+            left = (self._total - made - aside) / max(rate, 1e-9)
             self.note(f"{made} of {self._total}, {rate:.1f}/s, {left:.0f} s left, {aside} set aside")
 
     def aside(self, key: str, reason: str) -> None:

@@ -93,7 +93,7 @@ def _parse(text: str, source: str) -> PromptSets:
 
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise wrong(f"not TOML: {error}") from None
     for key in document:
         if key not in ("words", "set"):

@@ -2,8 +2,8 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -25,19 +25,19 @@ PAIRS = 24
 
 def write_manifest(ledger: Ledger, output: Path) -> None:
     """One JSON line for each picture, by path: what made it, or why it was set aside. No times, no absolute paths."""
-    lines = [(key, {"status": "done", **record}) for key, record in ledger.records()]
-    lines += [(key, {"status": "set aside", "image": key, "reason": reason}) for key, reason in ledger.aside()]
-    lines.sort(key=lambda line: line[0])
-    text = "".join(json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n" for _, line in lines)
-    put(output, MANIFEST, text.encode())
+    put(output, MANIFEST, _lines(ledger))
 
 
-def write_contact_sheet(ledger: Ledger, output: Path, root: Path, changed: bool) -> Path | None:
+def _lines(ledger: Ledger) -> Iterator[bytes]:
+    for key, outcome in ledger.outcomes():
+        done = isinstance(outcome, dict)
+        line = {"status": "done", **outcome} if done else {"status": "set aside", "image": key, "reason": outcome}
+        yield (json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n").encode()
+
+
+def write_contact_sheet(ledger: Ledger, output: Path, root: Path) -> Path | None:
     """Up to 24 pairs, sample left and picture right, spread over the prompt sets; None if nothing is done."""
-    path = output / CONTACT_SHEET
-    if not changed and path.is_file():
-        return path
-    records = _spread([record for _, record in ledger.records()])
+    records = [ledger.record(key) for key in _spread(ledger.prompt_sets())]
     if not records:
         return None
     rows = -(-len(records) // COLUMNS)
@@ -56,21 +56,20 @@ def write_contact_sheet(ledger: Ledger, output: Path, root: Path, changed: bool)
         caption = f"{record['prompt_set']}  {record['sample']}".encode("ascii", "replace").decode()
         draw.text((left + 3, top + CELL + 1), caption[:58], fill=(220, 220, 220))
     put(output, CONTACT_SHEET, encode(np.asarray(sheet), ".jpg"))
-    return path
+    return output / CONTACT_SHEET
 
 
-def _spread(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """At most PAIRS records: an equal share of each prompt set, evenly over its pictures."""
-    by_set: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for record in records:
-        by_set[record["prompt_set"]].append(record)
-    chosen: list[dict[str, Any]] = []
+def _spread(done: list[tuple[str, str]]) -> list[str]:
+    """At most PAIRS keys of (key, prompt set): an equal share of each prompt set, evenly over its pictures."""
+    by_set: dict[str, list[str]] = defaultdict(list)
+    for key, prompt_set in done:
+        by_set[prompt_set].append(key)
+    chosen: list[tuple[str, str]] = []
     left = PAIRS
     # Small sets first, so that what they do not use goes to the larger ones.
-    for sets_left, (_, members) in zip(
-        range(len(by_set), 0, -1), sorted(by_set.items(), key=lambda entry: (len(entry[1]), entry[0])), strict=True
-    ):
-        share = min(len(members), left // sets_left)
-        chosen += [members[i * len(members) // share] for i in range(share)]
+    order = sorted(by_set.items(), key=lambda entry: (len(entry[1]), entry[0]))
+    for position, (prompt_set, members) in enumerate(order):
+        share = min(len(members), left // (len(order) - position))
+        chosen += [(prompt_set, members[i * len(members) // share]) for i in range(share)]
         left -= share
-    return sorted(chosen, key=lambda record: (record["prompt_set"], record["image"]))
+    return [key for _, key in sorted(chosen)]

@@ -1,5 +1,6 @@
 """``--select``: which samples of a dataset take part."""
 
+import unicodedata
 from dataclasses import dataclass
 
 from acusim.errors import ConfigError
@@ -58,6 +59,6 @@ def parse_selection(text: str | None) -> Selection:
         if not value or (key in _ALLOWED and value not in _ALLOWED[key]):
             allowed = f"; allowed are {', '.join(_ALLOWED[key])}" if key in _ALLOWED else ""
             raise ConfigError(f"--select: {key} = {value!r} is not valid{allowed}")
-        lists[key].append(value)
+        lists[key].append(unicodedata.normalize("NFC", value))
     frames = frozenset(parse_frames(",".join(lists.pop("frame")))) if "frame" in lists else None
     return Selection({name: frozenset(values) for name, values in lists.items()}, frames)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from acusim.errors import AcuSimError, EngineError
 from acusim.sample_id import SampleId
 from engines.recipe import Recipe
+from engines.scenes import Scene
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +33,9 @@ class Request:
     """[H, W, 3] RGB of the sample."""
     depth: Path | None
     """The sample's depth map on disk, None where the dataset has none."""
-    scene: Path
+    depth_data: bytes | None
+    """The bytes of the depth map, as they were hashed and copied."""
+    scene: Scene
     """The scene picture that sets the light."""
     bald: bool
     """The head has no hair to recolour, nor to prompt for."""

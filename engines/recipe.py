@@ -117,7 +117,7 @@ class Recipe:
         """
         try:
             settings = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:  # TOML and UTF-8 errors are ValueErrors
             raise ConfigError(f"recipe {str(path)!r} cannot be read: {error}") from None
         try:
             return cls.from_dict(settings, base)
@@ -168,7 +168,7 @@ def _checked(spec: "dataclasses.Field[Any]", value: Any) -> Any:
     """The value in its field's own type, or ConfigError."""
     kind = type(spec.default)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < 1e300 else float("inf")
     if type(value) is not kind:
         raise ConfigError(f"{spec.name} = {value!r} is not of type {kind.__name__}")
     rules = spec.metadata

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acusim.errors import ConfigError, PictureError
-from acusim.files import sha256
+from acusim.files import printable, sha256
+from acusim.layout import UNPRINTABLE
 from acusim.pictures import EXTENSIONS, decode_rgb, read_file
 
 SHIPPED = Path(__file__).parent / "scene_pictures"
@@ -41,6 +42,9 @@ def load_scenes(folder: Path | None = None) -> tuple[tuple[Scene, ...], tuple[st
     warnings: list[str] = []
     for path in sorted(place.iterdir(), key=lambda path: path.name):
         if path.name.startswith(".") or path.is_dir():
+            continue
+        if printable(path.name) != path.name:
+            warnings.append(f"{printable(path.name)}: {UNPRINTABLE}")
             continue
         if path.suffix.lower() not in EXTENSIONS:
             warnings.append(f"{path.name}: not a picture, allowed are {', '.join(EXTENSIONS)}")

@@ -3,17 +3,18 @@
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from acusim.errors import AcuSimError, PictureError
-from acusim.pictures import read_rgb
+from acusim.files import sha256
+from acusim.pictures import decode_rgb, read_file
 from engines.engine import Engine, Request, Result
 from engines.relight import light, tones
 from engines.relight.geometry import Surface, surface_of
+from engines.scenes import Scene
 
 Floats = NDArray[np.float32]
 
@@ -39,8 +40,8 @@ class RelightEngine(Engine):
     def open(self) -> None:
         """Sets OpenCV to one thread: the worker processes are the parallelism, and the order of sums stays fixed."""
         cv2.setNumThreads(1)
-        self._scenes: OrderedDict[Path, NDArray[np.uint8]] = OrderedDict()
-        self._backdrops: OrderedDict[tuple[Path, tuple[int, ...]], Floats] = OrderedDict()
+        self._scenes: OrderedDict[str, NDArray[np.uint8]] = OrderedDict()
+        self._backdrops: OrderedDict[tuple[str, tuple[int, ...]], Floats] = OrderedDict()
 
     def close(self) -> None:
         """Drops the scenes."""
@@ -58,7 +59,7 @@ class RelightEngine(Engine):
 
     def _relight(self, request: Request) -> Result:
         recipe, pixels = self.recipe, request.pixels
-        surface = surface_of(pixels, request.depth)
+        surface = surface_of(pixels, request.depth_data)
         scene = self._scene(request.scene)
         random = _generator(request.seed)
         turn, mirrored = random.uniform(-0.4, 0.4), bool(random.integers(2))
@@ -88,7 +89,7 @@ class RelightEngine(Engine):
         coloured: Floats,
         gain: Floats,
         surface: Surface,
-        scene: Path,
+        scene: Scene,
         mirrored: bool,
     ) -> NDArray[np.uint8]:
         """Head with its new light over the background; edge pixels are unmixed from the old background first.
@@ -118,26 +119,30 @@ class RelightEngine(Engine):
             out = tones.to_srgb(lit * alpha + self._backdrop(scene, mirrored, mask.shape) * (1 - alpha))
         return out
 
-    def _backdrop(self, path: Path, mirrored: bool, shape: tuple[int, ...]) -> Floats:
+    def _backdrop(self, scene: Scene, mirrored: bool, shape: tuple[int, ...]) -> Floats:
         """[H, W, 3] linear: the scene scaled to cover a picture of this shape, centred, and out of focus."""
-        key = (path, shape)
+        key = (scene.sha256, shape)
         if key not in self._backdrops:
-            self._backdrops[key] = tones.to_linear(_fitted(self._scene(path), shape))
+            self._backdrops[key] = tones.to_linear(_fitted(self._scene(scene), shape))
             if len(self._backdrops) > BACKDROPS_KEPT:
                 self._backdrops.popitem(last=False)
         self._backdrops.move_to_end(key)
         return self._backdrops[key][:, ::-1] if mirrored else self._backdrops[key]
 
-    def _scene(self, path: Path) -> NDArray[np.uint8]:
-        if path in self._scenes:
-            self._scenes.move_to_end(path)
-            return self._scenes[path]
-        pixels = read_rgb(path).pixels
+    def _scene(self, scene: Scene) -> NDArray[np.uint8]:
+        key = scene.sha256
+        if key in self._scenes:
+            self._scenes.move_to_end(key)
+            return self._scenes[key]
+        data = read_file(scene.path, "scene")
+        if sha256(data) != scene.sha256:
+            raise PictureError(f"scene {scene.name!r} was changed while the batch ran; run it again")
+        pixels = decode_rgb(data, scene.name).pixels
         side = max(pixels.shape[:2])
         if side > SCENE_SIDE:
             size = (round(pixels.shape[1] * SCENE_SIDE / side) or 1, round(pixels.shape[0] * SCENE_SIDE / side) or 1)
             pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-        self._scenes[path] = pixels
+        self._scenes[key] = pixels
         if len(self._scenes) > SCENES_KEPT:
             self._scenes.popitem(last=False)
         return pixels

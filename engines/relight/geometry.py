@@ -5,7 +5,6 @@ in millimetres. The perspective is that of AcuSim's rig.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from acusim import rig
 from acusim.errors import PictureError
-from acusim.pictures import read_depth
+from acusim.pictures import decode_depth
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -59,12 +58,12 @@ class Surface:
     source: Source
 
 
-def surface_of(pixels: NDArray[np.uint8], depth: Path | None) -> Surface:
+def surface_of(pixels: NDArray[np.uint8], depth: bytes | None) -> Surface:
     """The surface in a picture.
 
     Args:
         pixels: [H, W, 3] RGB.
-        depth: depth map of the same size, None if there is none.
+        depth: the file of a depth map of the same size, None if there is none.
 
     Raises:
         PictureError: the depth map is unreadable, of another size, or without a foreground; or there is no depth map
@@ -74,18 +73,18 @@ def surface_of(pixels: NDArray[np.uint8], depth: Path | None) -> Surface:
         mask = silhouette(pixels)
         z = _inflate(mask)
         return Surface(z, _normals(z, mask, blur=pixels.shape[1] / 100), mask, "silhouette-inflation")
-    values, kind = read_depth(depth)
+    values, kind = decode_depth(depth, "map")
     if values.shape != pixels.shape[:2]:
         size = f"{values.shape[1]} x {values.shape[0]}"
         raise PictureError(
-            f"depth {depth.name!r} is {size}, its picture {pixels.shape[1]} x {pixels.shape[0]}; they must be equal"
+            f"depth map is {size}, its picture {pixels.shape[1]} x {pixels.shape[0]}; they must be equal"
         )
     if kind == "mm16":
         mask, z, source = values > 0, values, "depth-mm16"
-        _check_millimetres(values[mask], depth.name)
+        _check_millimetres(values[mask])
     else:
-        mask, z, source = _from_relative(values, depth.name)
-    _check_share(mask, f"depth {depth.name!r}")
+        mask, z, source = _from_relative(values)
+    _check_share(mask, "depth map")
     return Surface(z, normals_from_depth(z, mask), mask, source)
 
 
@@ -96,23 +95,23 @@ def _check_share(mask: Mask, what: str) -> None:
         raise PictureError(f"{what}: no background found, the foreground is {100 * mask.mean():.1f} % of the picture")
 
 
-def _check_millimetres(values: Floats, name: str) -> None:
+def _check_millimetres(values: Floats) -> None:
     low, high = LENGTHS_MM
     if values.size and not (low <= values.min() and values.max() <= high):
         raise PictureError(
-            f"depth {name!r}: {values.min():.0f}..{values.max():.0f} mm; allowed are {low:.0f}..{high:.0f}, "
+            f"depth map: {values.min():.0f}..{values.max():.0f} mm; allowed are {low:.0f}..{high:.0f}, "
             "and 0 for the background; save 16-bit millimetres or 8-bit relative depth"
         )
 
 
-def _from_relative(values: Floats, name: str) -> tuple[Mask, Floats, Source]:
+def _from_relative(values: Floats) -> tuple[Mask, Floats, Source]:
     """8-bit relative depth in pseudo-millimetres. Which way round it is, the head's own roundness tells."""
     border = np.concatenate([values[0], values[: len(values) // 2, 0], values[: len(values) // 2, -1]])
     background = float(np.median(border))
     if background not in (0.0, 255.0):
-        raise PictureError(f"depth {name!r}: its background is {background:.0f}; it must be 0 or 255")
+        raise PictureError(f"depth map: its background is {background:.0f}; it must be 0 or 255")
     mask = values != background
-    _check_share(mask, f"depth {name!r}")
+    _check_share(mask, "depth map")
     inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
     rim = mask & (inside < 0.25 * inside.max())
     near_bright = values[mask & ~rim].mean() > values[rim].mean()

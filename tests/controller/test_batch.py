@@ -111,7 +111,7 @@ def test_running_again_makes_nothing(make_dataset: Run, batch: Run, tree: Run, t
         (("--seed", "5"), "seed"),
         (("--set", "light_strength=0.1"), "recipe.light_strength"),
         (("--variants", "2"), "several variants"),
-        (("--bald-codes", "none"), "bald codes"),
+        (("--bald-codes", "none"), "bald codes, HB"),
     ],
 )
 def test_other_settings_on_a_begun_output_are_refused(
@@ -137,7 +137,6 @@ def test_reproduce(make_dataset: Run, batch: Run, command: Run, tmp_path: Path):
     record = tampered.info["comment"]
     tampered.save(image, quality=50, comment=record)
     assert "differs" in command("--reproduce", image, check=2).stdout
-    Image.open(away).save(away)
     plain = tmp_path / "plain.png"
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(plain)
     assert "does not say what made it" in command("--reproduce", plain, check=1).stderr
@@ -159,6 +158,56 @@ def test_verify_and_repair(make_dataset: Run, batch: Run, command: Run, tree: Ru
     command("--repair", "--output", out, check=0)
     assert tree(out) == before
     command("--verify", "--output", out, check=0)
+
+
+def test_repair_reaches_beyond_the_last_selection(
+    make_dataset: Run, batch: Run, command: Run, tree: Run, tmp_path: Path
+):
+    root, out = make_dataset(), tmp_path / "out"
+    batch(root, out)
+    before = tree(out)
+    batch(root, out, "--limit", 1)
+    last = sorted((out / "train/image/img_64").iterdir())[-1]
+    last.write_text("x")
+    assert "leave out --seed" in command("--repair", "--output", out, "--seed", 5, check=1).stderr
+    assert last.name in command("--repair", "--output", out, check=0).stderr
+    assert tree(out) == before
+
+
+def test_changed_sources_are_noticed(make_dataset: Run, batch: Run, tree: Run, tmp_path: Path):
+    root, out = make_dataset(), tmp_path / "out"
+    batch(root, out)
+    first, second, *_ = scan(root).samples
+    picture = read_rgb(root / first.image).pixels
+    Image.fromarray(np.ascontiguousarray(picture[::-1])).save(root / first.image)
+    label = root / second.label
+    label.write_bytes(label.read_bytes().replace(b'"label"', b' "label"'))
+    report = json.loads(batch(root, out, "--json").stdout)
+    assert (report["already"], report["made"]) == (6, 2)
+    assert (out / second.label).read_bytes() == label.read_bytes()
+    for path in root.rglob("*.*"):  # touched, but the same bytes: nothing to do
+        path.touch()
+    assert json.loads(batch(root, out, "--json").stdout)["already"] == 8
+
+
+def test_shortened_companions_are_noticed(make_dataset: Run, batch: Run, tree: Run, tmp_path: Path):
+    root, out = make_dataset(), tmp_path / "out"
+    batch(root, out)
+    before = tree(out)
+    first, second, *_ = scan(out).samples
+    (out / first.label).write_text("{")
+    (out / second.depth).write_text("x")
+    (out / "contact_sheet.jpg").write_text("x")
+    assert "2 pictures were done but are damaged" in batch(root, out).stderr
+    assert tree(out) == before
+
+
+def test_new_hair_codes_may_join(make_dataset: Run, batch: Run, tmp_path: Path):
+    out = tmp_path / "out"
+    batch(make_dataset(models=("F_Ann_N_HA_O",)), out)
+    batch(make_dataset(), out)  # now with the bald ones
+    assert len(scan(out).samples) == 8
+    assert "bald codes, HB" in batch(make_dataset(), out, "--bald-codes", "none", check=1).stderr
 
 
 def test_status(make_dataset: Run, batch: Run, command: Run, tmp_path: Path):
@@ -204,7 +253,7 @@ def test_own_scenes(make_dataset: Run, batch: Run, command: Run, tmp_path: Path)
         (("--batch", "--output", "{out}", "--dataset", "{data}", "--workers", "0"), 1, "--workers 0"),
         (("--batch", "--output", "{out}", "--dataset", "{data}", "--scenes", "{out}"), 1, "scene"),
         (("--batch", "--output", "{out}", "--dataset", "{data}", "--engine", "warp"), 1, "warp"),
-        (("--batch", "--status", "--output", "{out}"), 1, "choose one"),
+        (("--verify", "--status", "--output", "{out}"), 1, "choose one"),
     ],
 )
 def test_usage_errors(make_dataset: Run, command: Run, tmp_path: Path, arguments: tuple, code: int, named: str):

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from acusim.errors import AcuSimError
 from acusim.layout import scan
+from acusim.pictures import read_provenance, read_rgb
 from controller import making
+from controller.cli import main
 from controller.ledger import Ledger
 from tests.support import ROOT, add_sample, label_json
 
@@ -77,13 +79,15 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "EXIF rotation": (_exif, "EXIF orientation 6"),
     "decompression bomb": (_bomb, "megapixels"),
     "animation": (_several_frames, "several frames"),
-    "a folder named like a picture": (lambda path: (path.unlink(), path.mkdir()), ""),
+    "a folder named like a picture": (lambda path: (path.unlink(), path.mkdir()), "not a regular file"),
     "a pipe named like a picture": (lambda path: (path.unlink(), os.mkfifo(path)), "not a regular file"),
     "label missing": (lambda path: (path.parents[2] / "label/label" / f"{path.stem}.json").unlink(), "no label"),
     "label corrupt": (_label(b'{"label": ['), "not a JSON file"),
     "label of zero bytes": (_label(b""), "not a JSON file"),
     "label with unknown name": (_label(_edited("LI20_迎香_left")), "LI120_迎香_left"),
     "label out of range": (_label(_edited(x=1.7)), "x = 1.7"),
+    "label with a huge integer": (_label(_edited(x=10**400)), "is outside"),
+    "label with a long text": (_label(_edited(x="y" * 10**6)), "1000002 characters"),
     "label NaN": (_label(_edited(y=float("nan"))), "y = nan"),
     "label with a name twice": (
         _label(json.dumps({"label": json.loads(label_json(1, False))["label"][:1] * 2}).encode()),
@@ -125,7 +129,7 @@ def test_the_whole_ones_are_made(shared: tuple[Path, Path]):
     assert not list(out.rglob("*.part"))
 
 
-@pytest.mark.parametrize("kind", [kind for kind, (_, reason) in DAMAGE.items() if reason])
+@pytest.mark.parametrize("kind", DAMAGE)
 def test_a_bad_item_is_set_aside_with_its_reason(shared: tuple[Path, Path], kind: str):
     number = list(DAMAGE).index(kind)
     found = _aside(shared[1])
@@ -133,8 +137,16 @@ def test_a_bad_item_is_set_aside_with_its_reason(shared: tuple[Path, Path], kind
     stem = renamed.get(kind, f"M_Victim{number:02d}_")
     [reason] = [reason for name, reason in found.items() if name.startswith(stem)]
     assert DAMAGE[kind][1] in reason
-    assert "unexpected" not in reason
+    assert "unexpected" not in reason and len(reason) < 400
     assert not list((shared[1] / IMAGES).glob(f"{stem}*"))
+
+
+def test_the_manifest_of_bad_items_is_the_same_twice(shared: tuple[Path, Path], command: Run, tmp_path: Path):
+    root, out = shared
+    command(
+        "--batch", "--engine", "relight", "--dataset", root, "--output", tmp_path / "again", "--workers", 1, check=2
+    )
+    assert (tmp_path / "again/manifest.jsonl").read_bytes() == (out / "manifest.jsonl").read_bytes()
 
 
 def test_mended_items_are_made_when_run_again(make_dataset: Run, command: Run, tmp_path: Path):
@@ -216,9 +228,11 @@ def test_links_inside_out_that_lead_out_are_not_written_through(make_dataset: Ru
     elsewhere.mkdir()
     shutil.rmtree(out / "train/image")
     (out / "train/image").symlink_to(elsewhere)
-    command(*line, check=2)
-    assert not list(elsewhere.iterdir())
-    assert all("symbolic link" in reason for reason in _aside(out).values())
+    before = (out / "manifest.jsonl").read_text()
+    assert "symbolic link" in command(*line, check=1).stderr
+    assert not list(elsewhere.iterdir()) and (out / "manifest.jsonl").read_text() == before
+    report = json.loads(command("--status", "--output", out, "--json", check=0).stdout)
+    assert report["counts"]["done"] == 1  # what was done is not forgotten
 
 
 def test_colliding_names_both_live_on_a_disk_that_tells_them_apart(make_dataset: Run, command: Run, tmp_path: Path):
@@ -397,6 +411,100 @@ def test_output_that_is_read_only_from_the_start(make_dataset: Run, command: Run
     assert "cannot be written" in done.stderr
     proc = command("--batch", "--engine", "relight", "--dataset", root, "--output", "/proc/out", check=1)
     assert "cannot be written" in proc.stderr
+
+
+@pytest.mark.parametrize("delay", [0.3, 0.5, 0.8])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_any_time_of_the_start(make_dataset: Run, command: Run, tmp_path: Path, delay: float, number: int):
+    """Before there is a handler Python's own decides; from then on the exit code is 130 and nothing is printed raw."""
+    root, out = make_dataset(frames=range(1, 31), models=("F_Ann_N_HA_O",)), tmp_path / "out"
+    process = _start(root, out, "--workers", "2")
+    time.sleep(delay)
+    begun = (out / ".acusim").exists()
+    os.killpg(process.pid, number)
+    _, error_text = process.communicate(timeout=60)
+    if begun:
+        assert process.returncode == 130, error_text
+        assert "Traceback" not in error_text
+    command("--batch", "--engine", "relight", "--dataset", root, "--output", out, check=0)
+
+
+def test_out_without_its_ledger_is_not_taken_over(make_dataset: Run, command: Run, tree: Run, tmp_path: Path):
+    root, out = make_dataset(frames=(1,)), tmp_path / "out"
+    line = ("--batch", "--engine", "relight", "--dataset", root, "--output", out)
+    command(*line, check=0)
+    before = tree(out)
+    (out / ".acusim/ledger.sqlite").unlink()
+    assert "no ledger" in command(*line, "--seed", 7, check=1).stderr
+    assert tree(out) == before
+
+
+def test_a_ledger_that_is_a_link_is_refused(make_dataset: Run, command: Run, tmp_path: Path):
+    root, out = make_dataset(frames=(1,)), tmp_path / "out"
+    (out / ".acusim").mkdir(parents=True)
+    (out / ".acusim/ledger.sqlite").symlink_to(tmp_path / "elsewhere.sqlite")
+    command("--batch", "--engine", "relight", "--dataset", root, "--output", out, check=1)
+    assert not (tmp_path / "elsewhere.sqlite").exists()
+
+
+@pytest.mark.parametrize("name", ["manifest.jsonl", "contact_sheet.jpg", "recipe.toml", "map.txt", "train"])
+def test_a_result_that_cannot_be_written_is_told(make_dataset: Run, command: Run, tmp_path: Path, name: str):
+    root, out = make_dataset(frames=(1,)), tmp_path / "out"
+    line = ("--batch", "--engine", "relight", "--dataset", root, "--output", out, "--json")
+    command(*line, "--limit", 1, check=0)
+    path = out / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    path.write_text("in the way") if name == "train" else path.mkdir()
+    done = command(*line, check=1)
+    assert "Traceback" not in done.stderr and "cannot write" in json.loads(done.stdout)["fatal"]
+
+
+def test_the_datasets_map_is_not_read_through_a_link(make_dataset: Run, command: Run, tmp_path: Path):
+    root, out = make_dataset(frames=(1,)), tmp_path / "out"
+    (tmp_path / "secret").write_text("secret")
+    (root / "map.txt").unlink()
+    (root / "map.txt").symlink_to(tmp_path / "secret")
+    assert "leads out" in command("--batch", "--engine", "relight", "--dataset", root, "--output", out, check=1).stderr
+    assert not (out / "map.txt").exists()
+
+
+EVIL = (
+    "../../etc/passwd",
+    "/etc/passwd",
+    "",
+    3,
+    -1,
+    10**400,
+    1.5,
+    True,
+    None,
+    [],
+    {},
+    ["x"],
+    "\ud800",
+    "\x1b[31m",
+    "x" * 9000,
+)
+
+
+def test_reproduce_of_a_malicious_record_is_a_clean_error(
+    make_dataset: Run, command: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    root, out = make_dataset(frames=(1,), models=("F_Ann_N_HA_O",)), tmp_path / "out"
+    command("--batch", "--engine", "relight", "--dataset", root, "--output", out, check=0)
+    image = out / IMAGES / f"{VICTIM}.png"
+    record, pixels = read_provenance(image), read_rgb(image).pixels
+    used = ("image", "source", "label", "depth", "sample", "scene_sha256", "source_sha256", "prompt_set", "positive")
+    for field in (*used, "variant", "attempt", "seed", "bald", "recipe"):
+        for value in EVIL:
+            if type(value) is type(record[field]) and field not in ("image", "source", "label", "depth", "sample"):
+                continue
+            info = PngImagePlugin.PngInfo()
+            info.add_text("acusim", json.dumps({**record, field: value}))  # ASCII: surrogates travel as escapes
+            Image.fromarray(pixels).save(image, pnginfo=info)
+            assert main(["--reproduce", str(image)]) in (1, 2), (field, value)
+            assert "Traceback" not in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "out"}
 
 
 def test_a_damaged_ledger_is_told(make_dataset: Run, command: Run, tmp_path: Path):

@@ -20,6 +20,7 @@ from engines.recipe import Recipe
 from engines.relight import light, tones
 from engines.relight.engine import RelightEngine
 from engines.relight.geometry import normals_from_depth, silhouette, surface_of
+from engines.scenes import Scene
 from tests.support import ROOT
 
 CENTRE_MM, RADIUS_MM = 870.0, 100.0
@@ -56,7 +57,9 @@ def scene(tmp_path: Path) -> Path:
 
 def _request(pixels: np.ndarray, depth: Path | None, scene: Path, seed: int = 3, bald: bool = False) -> Request:
     sample = SampleId("F", "Ball", "N", "HA", "O", 1)
-    return Request(sample, Path("ball.png"), pixels, depth, scene, bald, "female", "", "", seed)
+    depth_data = depth.read_bytes() if depth else None
+    picture = Scene(scene.name, scene, hashlib.sha256(scene.read_bytes()).hexdigest())
+    return Request(sample, Path("ball.png"), pixels, depth, depth_data, picture, bald, "female", "", "", seed)
 
 
 def _relight(request: Request, **settings: Any) -> Result:
@@ -265,7 +268,7 @@ def test_each_geometry_is_named(tmp_path: Path, scene: Path):
     for source, values in maps.items():
         path = tmp_path / f"{source}.png"
         Image.fromarray(values.astype(np.uint16 if source == "depth-mm16" else np.uint8)).save(path)
-        surface = surface_of(pixels, path)
+        surface = surface_of(pixels, path.read_bytes())
         assert surface.source == source
         assert (surface.mask == head).mean() > 0.99
         assert (surface.normals * truth).sum(2)[inside].mean() > 0.9
@@ -330,11 +333,14 @@ from acusim.sample_id import SampleId
 from engines.engine import Request
 from engines.recipe import Recipe
 from engines.relight.engine import RelightEngine
+from engines.scenes import load_scenes
 folder = Path(sys.argv[1])
 sample = SampleId("F", "Ball", "N", "HA", "O", 1)
 pixels = read_rgb(folder / "ball.png").pixels
+[scene] = [s for s in load_scenes(folder)[0] if s.name == "scene.png"]
+depth = (folder / "d.png").read_bytes()
 requests = [
-    Request(sample, Path("ball.png"), pixels, folder / "d.png", folder / "scene.png", False, "", "", "", seed)
+    Request(sample, Path("ball.png"), pixels, folder / "d.png", depth, scene, False, "", "", "", seed)
     for seed in (5, 3, 9)
 ]
 with RelightEngine(Recipe(engine="relight")) as engine:
@@ -360,6 +366,14 @@ def test_same_request_same_bytes_in_any_batch_and_process(tmp_path: Path, scene:
         timeout=60,
     )
     assert json.loads(done.stdout) == alone
+
+
+def test_a_scene_that_changed_since_the_plan_is_told(tmp_path: Path, scene: Path):
+    pixels, depth = _textured_ball(64)
+    request = _request(pixels, _save_depth(tmp_path / "d.png", depth), scene)
+    Image.new("RGB", (9, 9), (200, 0, 0)).save(scene)
+    with pytest.raises(PictureError, match="was changed while the batch ran"):
+        _relight(request)
 
 
 def test_hair_is_recoloured_and_skin_is_not(tmp_path: Path, scene: Path):

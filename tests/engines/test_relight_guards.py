@@ -31,7 +31,7 @@ def test_depth_that_is_no_head_before_a_background_is_refused(tmp_path: Path, in
     path = tmp_path / "depth.png"
     Image.fromarray(np.where(_disc(), inside, outside).astype(np.uint16)).save(path)
     with pytest.raises(PictureError, match=message):
-        surface_of(np.full((SIDE, SIDE, 3), 90, np.uint8), path)
+        surface_of(np.full((SIDE, SIDE, 3), 90, np.uint8), path.read_bytes())
 
 
 def test_a_background_that_fades_is_not_taken_for_a_head():

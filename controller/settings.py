@@ -1,0 +1,150 @@
+"""What a user asks a batch for, and whether OUT may be gone on with under these settings."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import acusim
+from acusim.errors import ConfigError, OutputError
+from controller.ledger import LEDGER_FILE, STATE_FOLDER, Ledger
+from controller.plan import Plan
+from engines.recipe import Recipe
+from engines.scenes import Scene, scenes_digest
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a user asks for."""
+
+    dataset: Path
+    output: Path
+    recipe: Recipe
+    scenes: Path | None = None
+    """Folder of scene pictures; None takes the shipped ones."""
+    variants: int = 1
+    select: str | None = None
+    limit: int | None = None
+    seed: int = 0
+    prompts: Path | None = None
+    bald_codes: str = "auto"
+    size: int | None = None
+    workers: int = 1
+    repair: bool = False
+    """Make again what is damaged, and finish whatever OUT was ever asked for; select and limit do not count."""
+
+    def stored(self) -> dict[str, Any]:
+        """What the ledger keeps, so that --repair and --reproduce need no further arguments."""
+        return {
+            "dataset": str(self.dataset.resolve()),
+            "recipe": self.recipe.as_dict(),
+            "scenes": str(self.scenes.resolve()) if self.scenes else None,
+            "variants": self.variants,
+            "select": self.select,
+            "limit": self.limit,
+            "seed": self.seed,
+            "prompts": str(self.prompts.resolve()) if self.prompts else None,
+            "bald_codes": self.bald_codes,
+            "size": self.size,
+        }
+
+    @classmethod
+    def from_stored(cls, stored: dict[str, Any], output: Path, workers: int) -> "Settings":
+        """The settings of the last run on ``output``.
+
+        Raises:
+            ConfigError: they cannot be read.
+        """
+        try:
+            return cls._from_stored(stored, output, workers)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"the settings in the ledger of {str(output)!r} cannot be read: {error!r}") from None
+
+    @classmethod
+    def _from_stored(cls, stored: dict[str, Any], output: Path, workers: int) -> "Settings":
+        paths = {name: Path(stored[name]) if stored[name] else None for name in ("scenes", "prompts")}
+        rest = {name: stored[name] for name in ("variants", "select", "limit", "seed", "bald_codes", "size")}
+        recipe = Recipe.from_dict(stored["recipe"])
+        return cls(dataset=Path(stored["dataset"]), output=output, recipe=recipe, workers=workers, **paths, **rest)
+
+
+def check_places(dataset: Path, output: Path) -> None:
+    """Refuses an output folder that would mix with the dataset, or with files of somebody else.
+
+    Raises:
+        ConfigError: says which, and what to do.
+    """
+    try:
+        source, target = dataset.resolve(), output.resolve()
+        exists, is_folder = output.exists(), output.is_dir()
+        others = [entry for entry in output.iterdir() if entry.name != STATE_FOLDER] if is_folder else []
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
+        raise ConfigError(f"--dataset or --output is not a usable path: {error}") from None
+    if source == target or source in target.parents or target in source.parents:
+        raise ConfigError(f"--output {str(output)!r} and --dataset {str(dataset)!r} lie in one another; part them")
+    if exists and not is_folder:
+        raise ConfigError(f"--output {str(output)!r} is not a folder")
+    ledger = output / STATE_FOLDER / LEDGER_FILE
+    if others and not (ledger.is_file() and ledger.stat().st_size):
+        raise ConfigError(
+            f"--output {str(output)!r} holds files but no ledger of this program; name a new or an empty folder"
+        )
+
+
+def state_folder(output: Path) -> Path:
+    """The folder of ledger and lock, made if it is missing.
+
+    Raises:
+        OutputError: it cannot be made.
+        ConfigError: it is a link.
+    """
+    state = output / STATE_FOLDER
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"output folder {str(output)!r} cannot be written: {error.strerror}") from None
+    if state.is_symlink():
+        raise ConfigError(f"{str(state)!r} is a symbolic link; it must be a folder of this OUT")
+    return state
+
+
+def check_identity(ledger: Ledger, settings: Settings, plan: Plan, scenes: Iterable[Scene]) -> None:
+    """Everything that decides a pixel or a path must be what OUT was begun with; then stores the settings.
+
+    Hair codes that OUT has not seen yet may join; for those it has, the verdict must be the same.
+
+    Raises:
+        ConfigError: names what differs.
+    """
+    verdicts = {entry.code: entry.bald for entry in plan.evidence}
+    identity = {
+        **{f"recipe.{name}": value for name, value in settings.recipe.as_dict().items()},
+        "program version": acusim.__version__,
+        "seed": settings.seed,
+        "scenes": scenes_digest(tuple(scenes)),
+        "prompts": plan.prompts.digest,
+        "several variants": settings.variants > 1,
+    }
+    begun = ledger.get_meta("identity")
+    known: dict[str, bool] = ledger.get_meta("bald codes") or {}
+    if begun is not None:
+        changes = [(name, begun.get(name), value) for name, value in identity.items() if begun.get(name) != value]
+        changes += [
+            (f"bald codes, {code}", known[code], bald)
+            for code, bald in verdicts.items()
+            if known.get(code, bald) != bald
+        ]
+        if changes:
+            told = "; ".join(f"{name}: {_short(old)} -> {_short(new)}" for name, old, new in changes)
+            raise ConfigError(
+                f"{str(settings.output)!r} was begun with other settings ({told}); use those, or another --output"
+            )
+    ledger.set_meta("identity", identity)
+    ledger.set_meta("bald codes", known | verdicts)
+    ledger.set_meta("settings", settings.stored())
+    ledger.commit()
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:12]}…"
