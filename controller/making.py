@@ -23,9 +23,8 @@ from engines.scenes import Scene
 
 FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENODEV}
 """Errors of writing that the next item would meet as well: the batch stops instead of setting items aside."""
-
-
 BLOCKED = {errno.ENOTDIR, errno.EEXIST, errno.ELOOP}
+"""A file or a loop of links lies where a folder of OUT should be: the next item would meet it, too."""
 REASON_LENGTH = 500
 
 
@@ -227,13 +226,17 @@ def put(output: Path, relative: str, content: bytes | Iterable[bytes]) -> None:
         OutputError: nothing can be written any more.
     """
     path = safe_join(output, relative)
-    blocked: set[int] = set()
     try:
-        blocked = BLOCKED  # a file or a loop of links where a folder of OUT should be
         path.parent.mkdir(parents=True, exist_ok=True)
-        blocked = set()
+    except OSError as error:
+        raise _unwritable(error, relative, output, FATAL | BLOCKED) from None
+    try:
         write_atomic(path, content)
     except OSError as error:
-        if error.errno in FATAL | blocked:
-            raise OutputError(f"cannot write {relative!r} below {str(output)!r}: {error.strerror}") from None
-        raise LayoutError(f"cannot write {relative!r}: {error.strerror}") from None
+        raise _unwritable(error, relative, output, FATAL) from None
+
+
+def _unwritable(error: OSError, relative: str, output: Path, fatal: set[int]) -> AcuSimError:
+    if error.errno in fatal:
+        return OutputError(f"cannot write {relative!r} below {str(output)!r}: {error.strerror}")
+    return LayoutError(f"cannot write {relative!r}: {error.strerror}")
