@@ -31,10 +31,15 @@ def safe_join(root: Path, relative: str) -> Path:
     if not parts or relative.startswith("/") or ".." in parts or "\x00" in relative or "\\" in relative:
         raise LayoutError(f"path {relative!r} is not a plain relative path")
     path = root.joinpath(*parts)
-    real_root, real = os.path.realpath(root), os.path.realpath(path)
-    if real != real_root and not real.startswith(real_root.rstrip(os.sep) + os.sep):
+    if not is_inside(os.path.realpath(root), path):
         raise LayoutError(f"path {relative!r} leads out of its root through a symbolic link")
     return path
+
+
+def is_inside(real_root: str, path: str | Path) -> bool:
+    """Whether a path, links followed, lies in a root that is already free of links."""
+    real = os.path.realpath(path)
+    return real == real_root or real.startswith(real_root.rstrip(os.sep) + os.sep)
 
 
 def write_atomic(path: Path, data: bytes | Iterable[bytes]) -> None:

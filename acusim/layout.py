@@ -11,12 +11,11 @@ Image and label are paired by stem, never by position. Every path is relative to
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from acusim.errors import LayoutError, SampleIdError
-from acusim.files import is_part, printable
+from acusim.files import is_inside, is_part, printable
 from acusim.pictures import EXTENSIONS
 from acusim.sample_id import SampleId
 
@@ -83,10 +82,6 @@ class Dataset:
     sizes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Picture sizes that each split offers."""
 
-    def splits(self) -> Iterator[str]:
-        """The names of the splits."""
-        yield from self.sizes
-
 
 class _Folder:
     """The regular files of one folder, with the ones that lead out of the root told apart."""
@@ -99,13 +94,13 @@ class _Folder:
         path = os.path.join(root, relative)
         if not os.path.isdir(path):
             return
-        if not _inside(root, path):
+        if not is_inside(root, path):
             raise LayoutError(f"folder {relative!r} is a symbolic link that leads out of the dataset root {root!r}")
         with os.scandir(path) as entries:
             for entry in entries:
                 if is_part(entry.name):
                     continue
-                if entry.is_symlink() and not _inside(root, entry.path):
+                if entry.is_symlink() and not is_inside(root, entry.path):
                     self.leaving.append(entry.name)
                 elif entry.is_file():
                     self.names.append(entry.name)
@@ -128,11 +123,6 @@ class _Folder:
         if name in self.leaving:
             return f"{path} is a symbolic link that leads out of the dataset root"
         return f"{path} is not a regular file" if name in self.irregular else f"no label {path}"
-
-
-def _inside(root: str, path: str) -> bool:
-    real = os.path.realpath(path)
-    return real == root or real.startswith(root.rstrip(os.sep) + os.sep)
 
 
 def _composed(names: dict[str, str]) -> dict[str, str]:
@@ -161,7 +151,7 @@ def scan(root: Path, size: int | None = None) -> Dataset:
         image_root = os.path.join(real, split, "image")
         if not os.path.isdir(image_root):
             continue
-        if not _inside(real, image_root):
+        if not is_inside(real, image_root):
             raise LayoutError(f"folder '{split}/image' is a symbolic link that leads out of the dataset root {real!r}")
         matches = (_SIZE_FOLDER.fullmatch(name) for name in os.listdir(image_root))
         sizes = tuple(sorted(int(match[1]) for match in matches if match))

@@ -139,7 +139,6 @@ class _Batch:
         self._begun = self._flushed = time.monotonic()
         self._sets: Counter[str] = Counter()
         self._facts: Counter[str] = Counter()
-        self._aside_here = 0
         self._started: list[str] = []
         self._done: list[Done] = []
         self._aside: list[tuple[str, str]] = []
@@ -205,7 +204,7 @@ class _Batch:
             self.progress.begin(len(todo))
             for made in pool.run(self._jobs(), self._job_started, self._stopping):
                 self._note(made)
-                self.progress.advance(summary.made, self._aside_here)
+                self.progress.advance(summary.made, len(summary.aside) - len(self.stock.aside))
                 if time.monotonic() - self._flushed > FLUSH_SECONDS:
                     self._flush()
             clean = True
@@ -233,7 +232,6 @@ class _Batch:
                 raise EngineError(made.fatal)
             self.summary.fatal = self.summary.fatal or made.fatal
         elif made.reason is not None:
-            self._aside_here += 1
             self._aside.append((made.key, made.reason))
             self.summary.aside.append((made.key, made.reason))
             self.progress.aside(made.key, made.reason)

@@ -140,7 +140,8 @@ def _settings(options: argparse.Namespace) -> Any:
     if options.repair and options.dataset is None:
         from controller.checking import open_ledger, stored_settings
 
-        ignored = [name for name in _HOW if getattr(options, name) != build_parser().get_default(name)]
+        parser = build_parser()
+        ignored = [name for name in _HOW if getattr(options, name) != parser.get_default(name)]
         if ignored:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in ignored)
             raise ConfigError(f"--repair without --dataset takes the settings OUT was made with; leave out {names}")

@@ -4,6 +4,7 @@ An item is one output picture, keyed by its path relative to OUT. A picture is a
 item that was cut off is simply made again, to the same bytes; only what is *done* is never touched.
 """
 
+import fcntl
 import json
 import os
 import socket
@@ -212,14 +213,14 @@ class Ledger:
         """The record of one done item, empty if there is none."""
         with self._guard():
             row = self._db.execute("SELECT sha256, record FROM items WHERE key = ?", (key,)).fetchone()
-        return {**json.loads(row[1]), "sha256": row[0]} if row and row[1] else {}
+        return _whole_record(*row) if row and row[1] else {}
 
     def outcomes(self) -> Iterator[tuple[str, dict[str, Any] | str]]:
         """(key, record or reason) of each item that is done or set aside, by key."""
         with self._guard():
             query = "SELECT key, state, sha256, record, reason FROM items WHERE state IN (?, ?) ORDER BY key"
             for key, state, digest, record, reason in self._db.execute(query, (DONE, SET_ASIDE)):
-                yield key, {**json.loads(record), "sha256": digest} if state == DONE else reason
+                yield key, _whole_record(digest, record) if state == DONE else reason
 
     def prompt_sets(self) -> list[tuple[str, str]]:
         """(key, prompt set) of each done item, by key."""
@@ -232,7 +233,7 @@ class Ledger:
         with self._guard():
             cursor = self._db.execute("SELECT key, sha256, record FROM items WHERE state = ? ORDER BY key", (DONE,))
             for key, digest, record in cursor:
-                yield key, {**json.loads(record), "sha256": digest}
+                yield key, _whole_record(digest, record)
 
     def aside(self) -> list[tuple[str, str]]:
         """(key, reason) of each item that is set aside, by key."""
@@ -251,6 +252,10 @@ class Ledger:
         with self._guard():
             row = self._db.execute("SELECT tries FROM items WHERE key = ?", (key,)).fetchone()
         return row[0] if row else 0
+
+
+def _whole_record(digest: str, record: str) -> dict[str, Any]:
+    return {**json.loads(record), "sha256": digest}
 
 
 class Lock:
@@ -293,8 +298,6 @@ class Lock:
 
     @staticmethod
     def _take(handle: int) -> None:
-        import fcntl
-
         for _ in range(LOCK_TRIES):
             with suppress(OSError):  # somebody may just be looking whether the lock is held
                 return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -304,8 +307,6 @@ class Lock:
     @staticmethod
     def owner(folder: Path) -> str | None:
         """Who holds the lock, None if nobody does."""
-        import fcntl
-
         try:
             handle = os.open(folder / "lock", os.O_RDONLY | os.O_NOFOLLOW)
         except OSError:

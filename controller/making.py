@@ -64,6 +64,11 @@ class Made:
     engine_lost: bool = False
     """True if fatal speaks of the engine, not of the output."""
 
+    @classmethod
+    def aside(cls, key: str, reason: object) -> "Made":
+        """An item that cannot be made; a reason that quotes a hostile file is cut."""
+        return cls(key, reason=str(reason)[:REASON_LENGTH])
+
     def done(self, stamp: str) -> Done:
         """The ledger's entry of a picture that was made."""
         return Done(self.key, self.attempt, self.sha256, self.size, self.record, self.seconds, stamp)
@@ -93,7 +98,7 @@ def render(engine: Engine, jobs: Sequence[Job], root: Path) -> list[tuple[_Start
         try:
             started.append((position, _start(job, root)))
         except AcuSimError as error:
-            answers[position] = Made(job.key, reason=str(error)[:REASON_LENGTH])
+            answers[position] = Made.aside(job.key, error)
     results = engine.augment([entry.request for _, entry in started]) if started else []
     if len(results) != len(started):
         raise EngineError(f"engine {engine.name} gave {len(results)} answers to {len(started)} requests")
@@ -103,7 +108,7 @@ def render(engine: Engine, jobs: Sequence[Job], root: Path) -> list[tuple[_Start
                 raise result
             answers[position] = _encode(entry, result, engine.recipe)
         except AcuSimError as error:
-            answers[position] = Made(entry.job.key, reason=str(error)[:REASON_LENGTH])
+            answers[position] = Made.aside(entry.job.key, error)
     return [answer for answer in answers if answer is not None]
 
 
@@ -117,7 +122,7 @@ def make(engine: Engine, jobs: Sequence[Job], root: Path, output: Path) -> list[
     except Exception as error:  # a fault in our own code must cost one item, not the batch
         if len(jobs) > 1:
             return [made for job in jobs for made in make(engine, [job], root, output)]
-        return [Made(jobs[0].key, reason=_unexpected(error)[:REASON_LENGTH])]
+        return [Made.aside(jobs[0].key, _unexpected(error))]
     answers: list[Made] = []
     for answer in rendered:
         if isinstance(answer, Made):
@@ -132,7 +137,7 @@ def make(engine: Engine, jobs: Sequence[Job], root: Path, output: Path) -> list[
         except OutputError as error:
             answers.append(Made(key, fatal=str(error)))
         except LayoutError as error:
-            answers.append(Made(key, reason=str(error)[:REASON_LENGTH]))
+            answers.append(Made.aside(key, error))
     return answers
 
 

@@ -68,7 +68,7 @@ class Pool:
         self._workers: list[_Worker] = []
         self._deaths: dict[str, int] = {}
 
-    def _hire(self) -> _Worker:
+    def _hire(self) -> None:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_work, args=(theirs, *self._arguments), daemon=True)
         # One thread in each process: the processes are the parallelism. Spawned children inherit it.
@@ -82,9 +82,7 @@ class Pool:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
-        worker = _Worker(process, ours, deque())
-        self._workers.append(worker)
-        return worker
+        self._workers.append(_Worker(process, ours, deque()))
 
     def run(self, jobs: Iterator[Job], started: Callable[[Job], None], stopping: Callable[[], bool]) -> Iterator[Made]:
         """Works through the jobs.

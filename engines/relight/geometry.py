@@ -5,7 +5,7 @@ in millimetres. The perspective is that of AcuSim's rig.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -88,6 +88,12 @@ def surface_of(pixels: NDArray[np.uint8], depth: bytes | None) -> Surface:
     return Surface(z, normals_from_depth(z, mask), mask, source)
 
 
+def _upper_border(values: NDArray[Any]) -> NDArray[Any]:
+    """The border pixels [N, ...] of the upper half; shoulders cross the lower one."""
+    half = len(values) // 2
+    return np.concatenate([values[0], values[:half, 0], values[:half, -1]])
+
+
 def _check_share(mask: Mask, what: str) -> None:
     if mask.mean() < MIN_SHARE:
         raise PictureError(f"{what}: no foreground found, only {100 * mask.mean():.2f} % of the picture")
@@ -106,8 +112,7 @@ def _check_millimetres(values: Floats) -> None:
 
 def _from_relative(values: Floats) -> tuple[Mask, Floats, Source]:
     """8-bit relative depth in pseudo-millimetres. Which way round it is, the head's own roundness tells."""
-    border = np.concatenate([values[0], values[: len(values) // 2, 0], values[: len(values) // 2, -1]])
-    background = float(np.median(border))
+    background = float(np.median(_upper_border(values)))
     if background not in (0.0, 255.0):
         raise PictureError(f"depth map: its background is {background:.0f}; it must be 0 or 255")
     mask = values != background
@@ -129,9 +134,7 @@ def silhouette(pixels: NDArray[np.uint8]) -> Mask:
     Raises:
         PictureError: the border is not of one colour, or nothing stands out from it.
     """
-    height = pixels.shape[0]
-    # The lower border is left out: shoulders cross it.
-    border = np.concatenate([pixels[0], pixels[: height // 2, 0], pixels[: height // 2, -1]]).astype(np.float32)
+    border = _upper_border(pixels).astype(np.float32)
     background = np.median(border, axis=0)
     if (np.abs(border - background).max(1) > UNIFORM).mean() > 0.2:
         raise PictureError(
@@ -150,8 +153,7 @@ def silhouette(pixels: NDArray[np.uint8]) -> Mask:
         raise PictureError("no foreground found: the whole picture is of one colour")
     largest = (parts == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
     _check_share(largest > 0, "picture")
-    rest = largest == 0
-    beside = np.concatenate([rest[0], rest[: height // 2, 0], rest[: height // 2, -1]])
+    beside = _upper_border(largest) == 0
     if beside.any() and np.percentile(noise[beside], 99) > STEADY:
         raise PictureError(
             "no foreground found: the background changes its colour too gradually to tell the head from it, and there "
@@ -244,10 +246,8 @@ def _normals(depth_mm: Floats, mask: Mask, blur: float) -> Floats:
     across, down = (_slope(depth_mm, mask, axis, jump) for axis in (1, 0))
     # P = z (u, v, 1), so dP/dcolumn = z' (u, v, 1) + z (1/f, 0, 0), and so for rows; their cross product up to scale:
     z = depth_mm / focal
-    nx = across
-    ny = down
-    nz = -(z + across * u[None] + down * v[:, None])
-    normals = _unit(np.dstack([nx, ny, nz]).astype(np.float32), mask)
+    towards = -(z + across * u[None] + down * v[:, None])
+    normals = _unit(np.dstack([across, down, towards]).astype(np.float32), mask)
     return _unit(np.asarray(cv2.GaussianBlur(normals, (0, 0), blur), np.float32), mask) if blur >= 0.3 else normals
 
 
