@@ -6,6 +6,8 @@ rotation, CMYK, several frames. Alpha is laid over black, the data set's own bac
 
 import io
 import warnings
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +26,8 @@ EXTENSIONS = (".png", ".jpg", ".jpeg")
 ORIENTATION = 0x0112
 JPEG_QUALITY = 95
 PNG_COMPRESSION = 2
-"""zlib level: 2 is within 6 % of the size of level 6 on renders at a third of the time."""
+PNG_STRATEGY = zlib.Z_RLE
+"""Of zlib. On photographs run lengths take half the time of the default strategy at the same size or less."""
 
 DepthKind = Literal["mm16", "rel8"]
 """mm16: 16-bit millimetres along the camera axis, 0 = background. rel8: 8-bit relative values."""
@@ -160,13 +163,19 @@ def decode_depth(data: bytes, name: str) -> tuple[NDArray[np.float32], DepthKind
     return values.astype(np.float32), "mm16" if image.mode.startswith("I") else "rel8"
 
 
-def encode(pixels: NDArray[np.uint8], extension: str, record: dict[str, Any] | None = None) -> bytes:
+def encode(
+    pixels: NDArray[np.uint8],
+    extension: str,
+    record: dict[str, Any] | None = None,
+    texts: Mapping[str, str] | None = None,
+) -> bytes:
     """Encodes a picture: the same pixels and record always give the same bytes.
 
     Args:
         pixels: [H, W, 3] RGB.
         extension: .png, or .jpg / .jpeg for quality 95 without chroma subsampling.
         record: what made it, for the metadata.
+        texts: further text chunks of a PNG by their keyword; a JPEG has no place for them.
 
     Raises:
         PictureError: the extension is neither.
@@ -174,8 +183,8 @@ def encode(pixels: NDArray[np.uint8], extension: str, record: dict[str, Any] | N
     out = io.BytesIO()
     image = Image.fromarray(pixels, "RGB")
     if extension.lower() == ".png":
-        info = provenance.png_info(record) if record is not None else None
-        image.save(out, "PNG", compress_level=PNG_COMPRESSION, pnginfo=info)
+        info = provenance.png_info(record, texts) if record is not None or texts else None
+        image.save(out, "PNG", compress_level=PNG_COMPRESSION, compress_type=PNG_STRATEGY, pnginfo=info)
     elif extension.lower() in EXTENSIONS:
         comment = provenance.jpeg_comment(record) if record is not None else None
         image.save(out, "JPEG", quality=JPEG_QUALITY, subsampling=0, comment=comment)

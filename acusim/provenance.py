@@ -5,6 +5,7 @@ time stamps and no absolute paths, so that the same run gives the same bytes any
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from PIL import Image, PngImagePlugin
@@ -28,10 +29,13 @@ def to_text(record: dict[str, Any]) -> str:
     return text
 
 
-def png_info(record: dict[str, Any]) -> PngImagePlugin.PngInfo:
-    """The metadata chunk for a PNG."""
+def png_info(record: dict[str, Any] | None, texts: Mapping[str, str] | None = None) -> PngImagePlugin.PngInfo:
+    """The metadata chunks for a PNG: the record, and texts of other programs by their keyword."""
     info = PngImagePlugin.PngInfo()
-    info.add_itxt(KEY, to_text(record))
+    if record is not None:
+        info.add_itxt(KEY, to_text(record))
+    for keyword, text in (texts or {}).items():
+        info.add_text(keyword, text)
     return info
 
 

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from acusim.files import sha256
 from acusim.pictures import read_depth, read_rgb
 from acusim.sample_id import SampleId
 from engines.engine import Request, Result
@@ -38,6 +39,8 @@ def requests(root: Path, count: int) -> list[Request]:
             sample=SampleId.parse(path.stem),
             source=path,
             pixels=read_rgb(path).pixels,
+            source_data=path.read_bytes(),
+            source_sha256=sha256(path.read_bytes()),
             depth=root / "train/depth/img_512" / path.name,
             depth_data=(root / "train/depth/img_512" / path.name).read_bytes(),
             scene=scenes[index % len(scenes)],

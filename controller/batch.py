@@ -6,23 +6,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from acusim import bald
 from acusim.errors import ConfigError, EngineError, LayoutError, OutputError
 from acusim.files import safe_join
 from acusim.layout import MAP_FILE, Sample, scan
-from controller import bald
+from acusim.prompt_sets import load_prompt_sets
+from acusim.seeds import derive_seed
+from acusim.selection import parse_selection
 from controller.checking import verify
+from controller.lanes import Lanes
 from controller.ledger import LEDGER_FILE, Done, Ledger, Lock
 from controller.making import Job, Made, put
-from controller.plan import Plan, derive_seed, make_plan, variant_folders
+from controller.plan import Plan, make_plan, variant_folders
 from controller.pool import Pool
 from controller.progress import Progress
-from controller.prompt_sets import load_prompt_sets
 from controller.results import write_contact_sheet, write_manifest
-from controller.selection import parse_selection
 from controller.settings import Settings, check_identity, check_places, state_folder
 from controller.stock import Stock, take_stock
 from controller.stop import Stop
-from engines.engine import make_engine
+from engines.engine import Engine, make_engine
 from engines.scenes import Scene, load_scenes, pick_scene
 
 FLUSH_SECONDS = 0.1
@@ -95,20 +97,21 @@ def run_batch(settings: Settings, progress: Progress) -> Summary:
 
     Raises:
         ConfigError, LayoutError: a setting is wrong, or OUT was begun with other settings.
-        EngineError: the engine is not available; nothing was written into a fresh OUT.
+        EngineError: the engine is not available, or broke down; what it did not make stays planned.
         OutputError: OUT cannot be written.
         KeyboardInterrupt: a signal came before there was anything in hand.
     """
     with Stop(progress.note) as stop:
         check_places(settings.dataset, settings.output)
-        make_engine(settings.recipe)  # an engine that does not exist is told before anything is read
+        engine = make_engine(settings.recipe, settings.setup)  # one that does not exist is told before anything is read
+        identity = engine.identity()
         plan, scenes, warnings = plan_batch(settings)
         for note in warnings:
             progress.note(f"scene {note}")
         progress.plan(plan)
         state = state_folder(settings.output)
         with Lock(state), Ledger(state / LEDGER_FILE) as ledger:
-            check_identity(ledger, settings, plan, scenes)
+            check_identity(ledger, settings, plan, scenes, identity)
             damaged: set[str] = set()
             if settings.repair:
                 faults = list(verify(ledger, settings))
@@ -116,7 +119,7 @@ def run_batch(settings: Settings, progress: Progress) -> Summary:
                 for fault in faults:
                     progress.note(f"{fault.path}: {fault.what}")
             stock = take_stock(ledger, plan, settings.output, damaged, only_known=settings.repair)
-            return _Batch(settings, plan, scenes, ledger, progress, stock, stop).run()
+            return _Batch(settings, engine, plan, scenes, ledger, progress, stock, stop).run()
 
 
 class _Batch:
@@ -125,6 +128,7 @@ class _Batch:
     def __init__(
         self,
         settings: Settings,
+        engine: Engine,
         plan: Plan,
         scenes: tuple[Scene, ...],
         ledger: Ledger,
@@ -132,7 +136,7 @@ class _Batch:
         stock: Stock,
         stop: Stop,
     ):
-        self.settings, self.plan, self.scenes, self.ledger = settings, plan, scenes, ledger
+        self.settings, self.engine, self.plan, self.scenes, self.ledger = settings, engine, plan, scenes, ledger
         self.progress, self.stock, self.stop = progress, stock, stop
         planned = len(stock.todo) + stock.already + len(stock.aside)
         self.summary = Summary(planned=planned, already=stock.already, aside=list(stock.aside))
@@ -196,15 +200,17 @@ class _Batch:
 
     def _make(self) -> None:
         summary, todo = self.summary, self.stock.todo
-        count = min(self.settings.workers, len(todo))
-        pool = Pool(self.settings.recipe, self.plan.root, self.settings.output, count)
+        if self.engine.processes:
+            count = min(self.settings.workers, len(todo))
+            pool = Pool(self.settings.recipe, self.plan.root, self.settings.output, count)
+        else:
+            pool = Lanes(self.engine, self.plan.root, self.settings.output)
         clean = False
         self.stop.draining = True
         try:
             self.progress.begin(len(todo))
-            for made in pool.run(self._jobs(), self._job_started, self._stopping):
+            for made in pool.run(self._jobs(), self._job_started, self._stopping, self._tick):
                 self._note(made)
-                self.progress.advance(summary.made, len(summary.aside) - len(self.stock.aside))
                 if time.monotonic() - self._flushed > FLUSH_SECONDS:
                     self._flush()
             clean = True
@@ -241,6 +247,12 @@ class _Batch:
             self._sets[made.record["prompt_set"]] += 1
             self._facts.update(f"{name} {value}" for name, value in made.record["facts"].items())
 
+    def _tick(self) -> None:
+        while self.engine.notes:
+            self.progress.note(self.engine.notes.pop(0))
+        aside = len(self.summary.aside) - len(self.stock.aside)
+        self.progress.advance(self.summary.made, aside, self.engine.in_work())
+
     def _stopping(self) -> bool:
         return self.stop.count > 0 or self.summary.fatal is not None
 
@@ -255,6 +267,10 @@ class _Batch:
 
     def _write_results(self) -> None:
         output = self.settings.output
-        put(output, "recipe.toml", self.settings.recipe.to_toml().encode())
+        for name, content in {
+            "recipe.toml": self.settings.recipe.to_toml().encode(),
+            **self.engine.documents(),
+        }.items():
+            put(output, name, content)
         write_manifest(self.ledger, output)
         self.summary.contact_sheet = write_contact_sheet(self.ledger, output, self.plan.root)

@@ -14,7 +14,7 @@ from controller.ledger import LEDGER_FILE, STATE_FOLDER, Ledger
 from controller.making import Job, Made, render
 from controller.plan import variant_folders
 from controller.settings import Settings
-from engines.engine import make_engine
+from engines.engine import Setup, Transport, make_engine
 from engines.recipe import Recipe
 from engines.scenes import Scene, load_scenes
 
@@ -92,16 +92,24 @@ class Reproduction:
     """In levels of 255."""
 
 
-def reproduce(image: Path, dataset: Path | None = None, scenes: Path | None = None) -> Reproduction:
+def reproduce(
+    image: Path,
+    dataset: Path | None = None,
+    scenes: Path | None = None,
+    servers: tuple[str, ...] = (),
+    workflow: Path | None = None,
+) -> Reproduction:
     """Makes a picture again from what its own metadata says, in memory, and compares the bytes.
 
     Args:
         image: a picture made by a batch, in its place below OUT.
         dataset: the dataset root; None takes the one OUT was made from.
         scenes: the folder of scenes; None takes the one OUT was made with.
+        servers: addresses of ComfyUI servers; none takes those OUT was made with.
+        workflow: a ComfyUI workflow; None takes the one OUT was made with.
 
     Raises:
-        ConfigError: the dataset or the scene is not to be found.
+        ConfigError: the dataset, the scene or the workflow is not to be found.
         PictureError, ProvenanceError: the picture does not say what made it.
     """
     record = _checked_record(read_provenance(image), image.name)
@@ -118,23 +126,26 @@ def reproduce(image: Path, dataset: Path | None = None, scenes: Path | None = No
     recipe = Recipe.from_dict(record["recipe"])
     known = {name: record[name] for name in _JOB_FIELDS}
     output = _output_of(image, key)
-    if dataset is None or scenes is None:
-        if output is None and dataset is None:
-            raise ConfigError(f"{str(image)!r} does not lie in an OUT with its ledger; say --dataset (and --scenes)")
-        if output is not None:
-            with open_ledger(output) as ledger:
-                settings = stored_settings(ledger, output, 1)
-            dataset, scenes = dataset or settings.dataset, scenes or settings.scenes
-    assert dataset is not None
+    transport: Transport = "auto"
+    if output is not None:
+        with open_ledger(output) as ledger:
+            settings = stored_settings(ledger, output, 1)
+        dataset, scenes = dataset or settings.dataset, scenes or settings.scenes
+        servers, workflow, transport = servers or settings.servers, workflow or settings.workflow, settings.transport
+    elif dataset is None:
+        raise ConfigError(f"{str(image)!r} does not lie in an OUT with its ledger; say --dataset (and --scenes)")
     scene = _scene(load_scenes(scenes)[0], record["scene_sha256"], record["scene"])
     found = sha256(read_file(safe_join(dataset.resolve(), sample.image)))
     if found != record["source_sha256"]:
         raise ConfigError(f"{sample.image!r} in {str(dataset)!r} is not the picture this was made from; say --dataset")
     job = Job(key=key, folder=folder, sample=sample, scene=scene, **known)
-    with make_engine(recipe) as engine:
+    with make_engine(recipe, Setup(dataset, output, servers, workflow, 1, transport)) as engine:
         [answer] = render(engine, [job], dataset.resolve())
     if isinstance(answer, Made):
         raise ConfigError(f"{image.name!r} cannot be made again: {answer.reason}")
+    wanted, used = (facts.get("workflow") for facts in (record["facts"], answer[2]["facts"]))
+    if wanted != used:
+        raise ConfigError(f"{image.name!r} was made by workflow {wanted}, this is {used}; say --workflow")
     there, made = read_file(image), answer[1]
     pixels, levels = 0, 0
     if there != made:
@@ -154,6 +165,7 @@ _FIELDS: dict[str, type] = {
     **dict.fromkeys(("variant", "attempt", "seed"), int),
     "bald": bool,
     "recipe": dict,
+    "facts": dict,
 }
 
 

@@ -9,10 +9,11 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import acusim
 from acusim.errors import AcuSimError, ConfigError, EngineError
+from engines.engine import Transport
 from engines.recipe import ENGINES, Recipe, unused_settings
 
 OK, USAGE, ASIDE, NO_ENGINE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -22,13 +23,15 @@ exit codes:
   0    done
   1    usage or configuration is wrong, or the output folder cannot be written
   2    finished, but items were set aside (or --verify / --reproduce found a difference)
-  3    the engine is not available
+  3    the engine is not available (or --check found something missing)
   130  interrupted; run the same command again to go on
 
 examples:
   python controller/controller.py --batch --dataset ACUSIM --output OUT --engine relight
   python controller/controller.py --batch --dataset ACUSIM --output OUT --engine relight --variants 3 \\
       --select 'gender=F,frame=1-36' --scenes MY_SCENES --set light_strength=0.6
+  python controller/controller.py --check --dataset ACUSIM --output OUT --server http://127.0.0.1:8188
+  python controller/controller.py --batch --dataset ACUSIM --output OUT --server http://127.0.0.1:8188
   python controller/controller.py --status --output OUT
   python -m controller --reproduce OUT/train/image/img_512/F_Brisen_F_HA_C_0141.png
 """
@@ -53,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     what = parser.add_argument_group("what to do")
     what.add_argument("--batch", action="store_true", help="make everything that is not made yet")
     what.add_argument("--dry-run", action="store_true", help="show the plan and the evidence for it; write nothing")
+    what.add_argument("--check", action="store_true", help="look whether the engine has all it needs; make nothing")
     what.add_argument("--status", action="store_true", help="what is done, planned and set aside in OUT")
     what.add_argument("--verify", action="store_true", help="compare every file in OUT with the hash in its ledger")
     what.add_argument("--repair", action="store_true", help="verify, then make again what is missing or damaged")
@@ -88,6 +92,28 @@ def build_parser() -> argparse.ArgumentParser:
     how.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one for each core)")
     how.add_argument("--json", action="store_true", help="print the result as JSON; everything else goes to stderr")
     how.add_argument("--quiet", action="store_true", help="no progress and no notes")
+
+    comfyui = parser.add_argument_group("engine comfyui")
+    comfyui.add_argument(
+        "--server",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="a running ComfyUI; name several to share the work (http://127.0.0.1:8188)",
+    )
+    comfyui.add_argument(
+        "--workflow",
+        type=Path,
+        metavar="F.json",
+        help="own workflow in API format (default: workflows/api/WIRING.json)",
+    )
+    comfyui.add_argument("--batch-size", type=int, metavar="N", help="most pictures in one prompt")
+    comfyui.add_argument(
+        "--transport",
+        choices=get_args(Transport),
+        default="auto",
+        help="shared: the server reads the dataset and writes below OUT itself; remote: upload and download (auto)",
+    )
     return parser
 
 
@@ -115,15 +141,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    chosen = [name for name in ("status", "verify", "repair", "reproduce", "dry_run") if getattr(options, name)]
+    chosen = [
+        name for name in ("check", "status", "verify", "repair", "reproduce", "dry_run") if getattr(options, name)
+    ]
     if len(chosen) > 1:
         raise ConfigError(f"choose one of {', '.join('--' + name.replace('_', '-') for name in chosen)}")
     if not chosen and not options.batch:
-        raise ConfigError("nothing to do: say --batch, --dry-run, --status, --verify, --repair or --reproduce IMAGE")
+        raise ConfigError(
+            "nothing to do: say --batch, --dry-run, --check, --status, --verify, --repair or --reproduce IMAGE"
+        )
     if options.reproduce:
         return _reproduce(options)
-    if options.output is None and not (options.dry_run and options.dataset):
+    if options.output is None and not ((options.dry_run or options.check) and options.dataset):
         raise ConfigError("--output is missing: the folder that becomes the new dataset root")
+    if options.check:
+        return _check(options)
     if options.status:
         return _status(options)
     if options.verify:
@@ -137,6 +169,8 @@ def _settings(options: argparse.Namespace) -> Any:
     workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
     if not 1 <= workers <= 256:
         raise ConfigError(f"--workers {workers} is outside 1..256")
+    if options.batch_size is not None and not 1 <= options.batch_size <= 64:
+        raise ConfigError(f"--batch-size {options.batch_size} is outside 1..64")
     if options.repair and options.dataset is None:
         from controller.checking import open_ledger, stored_settings
 
@@ -167,10 +201,18 @@ def _settings(options: argparse.Namespace) -> Any:
         size=options.size,
         workers=workers,
         repair=options.repair,
+        servers=tuple(options.server),
+        workflow=options.workflow,
+        batch_size=options.batch_size,
+        transport=options.transport,
     )
 
 
-_HOW = ("engine", "recipe", "set", "variants", "seed", "prompts", "bald_codes", "scenes", "select", "limit", "size")
+_WHAT = ("dry_run", "check", "status", "verify", "repair", "reproduce")
+_HOW = (
+    *("engine", "recipe", "set", "variants", "seed", "prompts", "bald_codes", "scenes", "select", "limit", "size"),
+    *("server", "workflow", "batch_size", "transport"),
+)
 
 
 def _batch(options: argparse.Namespace) -> int:
@@ -254,6 +296,26 @@ def _show_plan(options: argparse.Namespace, settings: Any, plan: Any, scenes: An
     return ASIDE if plan.aside else OK
 
 
+def _check(options: argparse.Namespace) -> int:
+    from controller.progress import print_checks
+    from controller.settings import check_places
+    from engines.engine import make_engine
+
+    settings = _settings(options)
+    if options.output is not None:
+        check_places(settings.dataset, settings.output)
+    engine = make_engine(settings.recipe, settings.setup)
+    engine.identity()
+    checks = engine.check()
+    failed = [check for check in checks if check.ok is False]
+    if options.json:
+        report = {"ok": not failed, "checks": [dataclasses.asdict(check) for check in checks]}
+        print(json.dumps(report, ensure_ascii=False))
+    else:
+        print_checks(checks)
+    return NO_ENGINE if failed else OK
+
+
 def _status(options: argparse.Namespace) -> int:
     from controller.checking import open_ledger
     from controller.ledger import SET_ASIDE, STATE_FOLDER, Lock
@@ -303,7 +365,7 @@ def _verify(options: argparse.Namespace) -> int:
 def _reproduce(options: argparse.Namespace) -> int:
     from controller.checking import reproduce
 
-    found = reproduce(options.reproduce, options.dataset, options.scenes)
+    found = reproduce(options.reproduce, options.dataset, options.scenes, tuple(options.server), options.workflow)
     if options.json:
         print(json.dumps(dataclasses.asdict(found), default=str))
     elif found.same:

@@ -80,7 +80,6 @@ class _Started:
 
     job: Job
     request: Request
-    source_sha256: str
     notes: tuple[str, ...]
     label: bytes
     depth: bytes | None
@@ -156,6 +155,8 @@ def _start(job: Job, root: Path) -> _Started:
         sample=job.sample.id,
         source=source,
         pixels=picture.pixels,
+        source_data=picture.data,
+        source_sha256=sha256(picture.data),
         depth=depth,
         depth_data=depth_data,
         scene=job.scene,
@@ -165,7 +166,7 @@ def _start(job: Job, root: Path) -> _Started:
         negative=job.negative,
         seed=job.seed,
     )
-    return _Started(job, request, sha256(picture.data), picture.notes, label, depth_data)
+    return _Started(job, request, picture.notes, label, depth_data)
 
 
 def _encode(entry: _Started, result: Result, recipe: Recipe) -> tuple[_Started, bytes, dict[str, Any]]:
@@ -183,7 +184,7 @@ def _encode(entry: _Started, result: Result, recipe: Recipe) -> tuple[_Started, 
         "label": job.folder + job.sample.label,
         "sample": str(job.sample.id),
         "source": job.sample.image,
-        "source_sha256": entry.source_sha256,
+        "source_sha256": entry.request.source_sha256,
         "label_sha256": sha256(entry.label),
         "variant": job.variant,
         "attempt": job.attempt,

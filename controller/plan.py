@@ -1,18 +1,17 @@
 """What is to be made: sample -> prompt set, seed, scene and output path, one item for each picture."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from acusim.bald import Evidence
 from acusim.errors import AcuSimError
 from acusim.files import same_on_every_disk
 from acusim.layout import Dataset, Sample
-from acusim.sample_id import KNOWN_HAIR_CODES, SampleId
-from controller.bald import Evidence
-from controller.prompt_sets import PromptSets
-from controller.selection import Selection
+from acusim.prompt_sets import PromptSets
+from acusim.sample_id import KNOWN_HAIR_CODES
+from acusim.selection import Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +47,6 @@ class Plan:
     """Samples for each prompt set."""
     complete: bool
     """True if nothing of the dataset was left out by a selection or a limit."""
-
-
-def derive_seed(base: int, sample_id: SampleId, variant: int, attempt: int) -> int:
-    """The seed of one picture: a function of what it is, never of the order of work. 0 <= seed < 2**63."""
-    text = f"{base}\n{sample_id}\n{variant}\n{attempt}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def variant_folders(variants: int) -> tuple[str, ...]:

@@ -84,13 +84,20 @@ class Pool:
         theirs.close()
         self._workers.append(_Worker(process, ours, deque()))
 
-    def run(self, jobs: Iterator[Job], started: Callable[[Job], None], stopping: Callable[[], bool]) -> Iterator[Made]:
+    def run(
+        self,
+        jobs: Iterator[Job],
+        started: Callable[[Job], None],
+        stopping: Callable[[], bool],
+        tick: Callable[[], None],
+    ) -> Iterator[Made]:
         """Works through the jobs.
 
         Args:
             jobs: what to make, drawn only as workers need them.
             started: called for each job handed out.
             stopping: once true, nothing more is handed out; what is in hand is finished.
+            tick: called several times a second.
 
         Raises:
             EngineError: the engine cannot be opened.
@@ -112,6 +119,7 @@ class Pool:
                     started(job)
             if not any(worker.jobs for worker in self._workers) and (stopping() or (exhausted and not again)):
                 return
+            tick()
             for connection in wait([worker.connection for worker in self._workers], timeout=0.2):
                 worker = next(w for w in self._workers if w.connection is connection)
                 try:

@@ -9,6 +9,7 @@ import acusim
 from acusim.errors import ConfigError, OutputError
 from controller.ledger import LEDGER_FILE, STATE_FOLDER, Ledger
 from controller.plan import Plan
+from engines.engine import Setup, Transport
 from engines.recipe import Recipe
 from engines.scenes import Scene, scenes_digest
 
@@ -30,8 +31,19 @@ class Settings:
     bald_codes: str = "auto"
     size: int | None = None
     workers: int = 1
+    servers: tuple[str, ...] = ()
+    """Addresses of ComfyUI servers; none takes the engine's default."""
+    workflow: Path | None = None
+    """A ComfyUI workflow of the user's own."""
+    batch_size: int | None = None
+    transport: Transport = "auto"
     repair: bool = False
     """Make again what is damaged, and finish whatever OUT was ever asked for; select and limit do not count."""
+
+    @property
+    def setup(self) -> Setup:
+        """What the engine has to know of all this beside the recipe."""
+        return Setup(self.dataset, self.output, self.servers, self.workflow, self.batch_size, self.transport)
 
     def stored(self) -> dict[str, Any]:
         """What the ledger keeps, so that --repair and --reproduce need no further arguments."""
@@ -46,6 +58,10 @@ class Settings:
             "prompts": str(self.prompts.resolve()) if self.prompts else None,
             "bald_codes": self.bald_codes,
             "size": self.size,
+            "servers": list(self.servers),
+            "workflow": str(self.workflow.resolve()) if self.workflow else None,
+            "batch_size": self.batch_size,
+            "transport": self.transport,
         }
 
     @classmethod
@@ -62,8 +78,10 @@ class Settings:
 
     @classmethod
     def _from_stored(cls, stored: dict[str, Any], output: Path, workers: int) -> "Settings":
-        paths = {name: Path(stored[name]) if stored[name] else None for name in ("scenes", "prompts")}
-        rest = {name: stored[name] for name in ("variants", "select", "limit", "seed", "bald_codes", "size")}
+        paths = {name: Path(stored[name]) if stored[name] else None for name in ("scenes", "prompts", "workflow")}
+        names = ("variants", "select", "limit", "seed", "bald_codes", "size", "batch_size", "transport")
+        rest: dict[str, Any] = {name: stored[name] for name in names}
+        rest["servers"] = tuple(stored["servers"])
         recipe = Recipe.from_dict(stored["recipe"])
         return cls(dataset=Path(stored["dataset"]), output=output, recipe=recipe, workers=workers, **paths, **rest)
 
@@ -108,10 +126,13 @@ def state_folder(output: Path) -> Path:
     return state
 
 
-def check_identity(ledger: Ledger, settings: Settings, plan: Plan, scenes: Iterable[Scene]) -> None:
+def check_identity(
+    ledger: Ledger, settings: Settings, plan: Plan, scenes: Iterable[Scene], engine: dict[str, str]
+) -> None:
     """Everything that decides a pixel or a path must be what OUT was begun with; then stores the settings.
 
-    Hair codes that OUT has not seen yet may join; for those it has, the verdict must be the same.
+    ``engine`` is what the engine adds to it. Hair codes that OUT has not seen yet may join; for those it has, the
+    verdict must be the same.
 
     Raises:
         ConfigError: names what differs.
@@ -124,6 +145,7 @@ def check_identity(ledger: Ledger, settings: Settings, plan: Plan, scenes: Itera
         "scenes": scenes_digest(tuple(scenes)),
         "prompts": plan.prompts.digest,
         "several variants": settings.variants > 1,
+        **engine,
     }
     begun = ledger.get_meta("identity")
     known: dict[str, bool] = ledger.get_meta("bald codes") or {}

@@ -2,8 +2,11 @@
 
 A subclass owes ``open``, ``augment`` and ``close``, its ``name``, and whether it may run in several processes.
 ``augment`` answers each request, in order, with a Result or with the AcuSimError that concerns this one picture;
-it raises EngineError only when the engine as a whole is done for. The answer depends on the request and the
-recipe alone: not on the batch it came in, nor on what was made before.
+it raises EngineError only when the engine as a whole is done for. The answer depends on the request, the recipe and
+``identity`` alone: not on what was made before, nor, beyond the rounding of sums, on the batch it came in.
+
+An engine that runs in several processes is small and works on one picture at a time. Any other one is opened once, and
+``augment`` is called with up to ``batch_size`` requests of equal scene and texts from ``lanes`` threads at once.
 """
 
 from abc import ABC, abstractmethod
@@ -11,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +34,10 @@ class Request:
     """The sample's picture on disk."""
     pixels: NDArray[np.uint8]
     """[H, W, 3] RGB of the sample."""
+    source_data: bytes
+    """The bytes of the sample's picture, as they were decoded."""
+    source_sha256: str
+    """Hex digest of ``source_data``."""
     depth: Path | None
     """The sample's depth map on disk, None where the dataset has none."""
     depth_data: bytes | None
@@ -56,6 +63,40 @@ class Result:
     """What the record in the picture must also say, such as where the geometry came from. JSON values."""
 
 
+Transport = Literal["auto", "shared", "remote"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Where and how an engine works. Except for the workflow, nothing here decides a pixel."""
+
+    dataset: Path
+    """Root of the data set that the samples come from."""
+    output: Path | None = None
+    """OUT; an engine may keep what it needs for a while below ``OUT/.acusim``. None: write nothing there."""
+    servers: tuple[str, ...] = ()
+    """Addresses of ComfyUI servers."""
+    workflow: Path | None = None
+    """A workflow of the user's own in ComfyUI's API format; None takes the shipped one of the recipe's wiring."""
+    batch_size: int | None = None
+    """Pictures made together at most; None leaves it to the engine."""
+    transport: Transport = "auto"
+    """How pictures reach a server and come back: through folders that it sees, or by upload and download."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of a preflight."""
+
+    name: str
+    """What was looked at."""
+    ok: bool | None
+    """None: a warning."""
+    found: str
+    fix: str = ""
+    """What to do, where it is not as it should be."""
+
+
 class Engine(ABC):
     """Makes pictures by one recipe. Use it as a context manager."""
 
@@ -63,8 +104,16 @@ class Engine(ABC):
     processes: ClassVar[bool]
     """True if each of several worker processes may open an engine of its own (it is CPU-bound and small)."""
 
-    def __init__(self, recipe: Recipe):
+    lanes: int = 1
+    """How many threads may be in ``augment`` at once."""
+    batch_size: int = 1
+    """The most requests in one call."""
+
+    def __init__(self, recipe: Recipe, setup: Setup | None = None):
         self.recipe = recipe
+        self.setup = setup
+        self.notes: list[str] = []
+        """What a user should know once the engine is open."""
 
     @abstractmethod
     def open(self) -> None:
@@ -86,6 +135,30 @@ class Engine(ABC):
         """Lets go of everything; may be called twice."""
         return None
 
+    def identity(self) -> dict[str, str]:
+        """What decides pixels beside the recipe, by name; known before ``open``.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
+        return {}
+
+    def documents(self) -> dict[str, bytes]:
+        """Files, by name, that OUT keeps beside the recipe because they decide pixels."""
+        return {}
+
+    def check(self) -> list[Check]:
+        """Looks whether everything is there that ``open`` and ``augment`` need; makes and changes nothing."""
+        return [Check(f"engine {self.name}", True, "part of this program")]
+
+    def in_work(self) -> float:
+        """Work done on the requests in hand, in pictures."""
+        return 0.0
+
+    def stop(self) -> None:
+        """Makes calls of ``augment`` that are under way end soon, by EngineError; from any thread."""
+        return None
+
     def __enter__(self) -> Self:
         self.open()
         return self
@@ -96,17 +169,22 @@ class Engine(ABC):
         self.close()
 
 
-def make_engine(recipe: Recipe) -> Engine:
+def make_engine(recipe: Recipe, setup: Setup | None = None) -> Engine:
     """The engine that a recipe names, not yet opened.
 
     Raises:
         EngineError: the engine is not part of this version.
+        ConfigError: the setup lacks what the engine needs.
     """
     if recipe.engine == "relight":
         from engines.relight.engine import RelightEngine
 
-        return RelightEngine(recipe)
+        return RelightEngine(recipe, setup)
+    if recipe.engine == "comfyui":
+        from engines.comfyui.engine import ComfyUIEngine
+
+        return ComfyUIEngine(recipe, setup)
     raise EngineError(
-        f"engine {recipe.engine!r} is not part of this version yet; "
-        "use --engine relight, which needs neither a server nor weights"
+        f"engine {recipe.engine!r} is not part of this version yet; use --engine comfyui, which needs a ComfyUI "
+        "server, or --engine relight, which needs neither a server nor weights"
     )

@@ -11,6 +11,19 @@ import pytest
 from tests.support import FOUR_SETS, ROOT, add_sample
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("a live ComfyUI server, for -m comfyui")
+    group.addoption("--comfyui", metavar="URL", help="address of the server, such as http://127.0.0.1:8188")
+    group.addoption(
+        "--comfyui-recipe", metavar="F.toml", help="names of its model files, where they are not the recipe's defaults"
+    )
+    group.addoption(
+        "--comfyui-may-kill",
+        action="store_true",
+        help="the tests may kill the server with SIGKILL and start it again by its own command line",
+    )
+
+
 @pytest.fixture
 def make_dataset(tmp_path: Path) -> Callable[..., Path]:
     """Makes a data set of some models in some frames and returns its root."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from acusim.errors import AcuSimError, PictureError
 from acusim.files import sha256
+from acusim.foreground import fitted
 from acusim.pictures import decode_rgb, read_file
 from engines.engine import Engine, Request, Result
 from engines.relight import light, tones
@@ -123,7 +124,9 @@ class RelightEngine(Engine):
         """[H, W, 3] linear: the scene scaled to cover a picture of this shape, centred, and out of focus."""
         key = (scene.sha256, shape)
         if key not in self._backdrops:
-            self._backdrops[key] = tones.to_linear(_fitted(self._scene(scene), shape))
+            blur = max(0.6, SCENE_BLUR * shape[1])
+            backdrop = cv2.GaussianBlur(fitted(self._scene(scene), *shape[:2]), (0, 0), blur)
+            self._backdrops[key] = tones.to_linear(np.asarray(backdrop, np.uint8))
             if len(self._backdrops) > BACKDROPS_KEPT:
                 self._backdrops.popitem(last=False)
         self._backdrops.move_to_end(key)
@@ -214,16 +217,3 @@ def _unmixed(linear: Floats, original: Floats, mask: NDArray[np.bool_]) -> tuple
     head[band] = np.clip((linear[band] - (1 - mixed)[:, None] * old) / ratio, 0, 1)
     behind[band] = old
     return alpha[..., None], head, behind
-
-
-def _fitted(scene: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """[H, W, 3] the scene scaled to cover, centred, and blurred."""
-    height, width = shape[:2]
-    scale = max(height / scene.shape[0], width / scene.shape[1])
-    size = (max(width, round(scene.shape[1] * scale)), max(height, round(scene.shape[0] * scale)))
-    large = cv2.resize(
-        np.ascontiguousarray(scene), size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    )
-    top, left = (size[1] - height) // 2, (size[0] - width) // 2
-    cut = large[top : top + height, left : left + width]
-    return np.asarray(cv2.GaussianBlur(cut, (0, 0), max(0.6, SCENE_BLUR * width)), np.uint8)

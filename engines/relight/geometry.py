@@ -5,15 +5,14 @@ in millimetres. The perspective is that of AcuSim's rig.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from acusim import rig
-from acusim.errors import PictureError
-from acusim.pictures import decode_depth
+from acusim.foreground import find_foreground
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -25,22 +24,10 @@ JUMP_MM = 8.0
 """Neighbouring pixels that differ by more (at 512 px) lie on different surfaces."""
 DEPTH_TOLERANCE_MM = 6.0
 """Depths that differ by much more are not averaged with one another."""
-MIN_SHARE = 0.01
-"""A foreground smaller than this share of the picture is none."""
-UNIFORM = 12.0
-"""A background counts as uniform if most of the border is within so many levels of its median."""
-TRUE_HOLE = 0.0005
-"""A hole of more than this share of the picture that has the background's very colour is one."""
 FAR_OFF_MM = -1e4
 """Stands for the background in a guide: no smoothing reaches over such a step."""
 GUIDE_MM = 6.0
 """Depth steps of about this much halt the smoothing of normals (Gastal & Oliveira, SIGGRAPH 2011)."""
-STEADY = 6.0
-"""Border pixels taken for background may stray no farther from its median: else the head's edge is a guess."""
-LENGTHS_MM = (100.0, 10_000.0)
-"""16-bit depth outside this is not millimetres, or marks its background by something other than 0."""
-MAX_SHARE = 0.98
-"""A depth map whose foreground is more of the picture than this has no background."""
 INFLATION_SIDE = 96
 """The silhouette is inflated on a grid of at most this side."""
 
@@ -69,54 +56,17 @@ def surface_of(pixels: NDArray[np.uint8], depth: bytes | None) -> Surface:
         PictureError: the depth map is unreadable, of another size, or without a foreground; or there is no depth map
             and the background is not uniform enough to find the silhouette.
     """
-    if depth is None:
-        mask = silhouette(pixels)
+    found = find_foreground(pixels, depth)
+    mask = found.mask
+    if found.depth is None:
         z = _inflate(mask)
         return Surface(z, _normals(z, mask, blur=pixels.shape[1] / 100), mask, "silhouette-inflation")
-    values, kind = decode_depth(depth, "map")
-    if values.shape != pixels.shape[:2]:
-        size = f"{values.shape[1]} x {values.shape[0]}"
-        raise PictureError(
-            f"depth map is {size}, its picture {pixels.shape[1]} x {pixels.shape[0]}; they must be equal"
-        )
-    if kind == "mm16":
-        mask, z, source = values > 0, values, "depth-mm16"
-        _check_millimetres(values[mask])
-    else:
-        mask, z, source = _from_relative(values)
-    _check_share(mask, "depth map")
+    z, source = (found.depth, "depth-mm16") if found.source == "depth-mm16" else _from_relative(found.depth, mask)
     return Surface(z, normals_from_depth(z, mask), mask, source)
 
 
-def _upper_border(values: NDArray[Any]) -> NDArray[Any]:
-    """The border pixels [N, ...] of the upper half; shoulders cross the lower one."""
-    half = len(values) // 2
-    return np.concatenate([values[0], values[:half, 0], values[:half, -1]])
-
-
-def _check_share(mask: Mask, what: str) -> None:
-    if mask.mean() < MIN_SHARE:
-        raise PictureError(f"{what}: no foreground found, only {100 * mask.mean():.2f} % of the picture")
-    if mask.mean() > MAX_SHARE:
-        raise PictureError(f"{what}: no background found, the foreground is {100 * mask.mean():.1f} % of the picture")
-
-
-def _check_millimetres(values: Floats) -> None:
-    low, high = LENGTHS_MM
-    if values.size and not (low <= values.min() and values.max() <= high):
-        raise PictureError(
-            f"depth map: {values.min():.0f}..{values.max():.0f} mm; allowed are {low:.0f}..{high:.0f}, "
-            "and 0 for the background; save 16-bit millimetres or 8-bit relative depth"
-        )
-
-
-def _from_relative(values: Floats) -> tuple[Mask, Floats, Source]:
+def _from_relative(values: Floats, mask: Mask) -> tuple[Floats, Source]:
     """8-bit relative depth in pseudo-millimetres. Which way round it is, the head's own roundness tells."""
-    background = float(np.median(_upper_border(values)))
-    if background not in (0.0, 255.0):
-        raise PictureError(f"depth map: its background is {background:.0f}; it must be 0 or 255")
-    mask = values != background
-    _check_share(mask, "depth map")
     inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
     rim = mask & (inside < 0.25 * inside.max())
     near_bright = values[mask & ~rim].mean() > values[rim].mean()
@@ -125,58 +75,7 @@ def _from_relative(values: Floats) -> tuple[Mask, Floats, Source]:
     if not near_bright:
         nearness = 1 - nearness
     z = np.where(mask, rig.ORBIT_RADIUS_MM + HEAD_DEPTH_MM * (0.5 - nearness), 0).astype(np.float32)
-    return mask, z, "depth-rel8-near-bright" if near_bright else "depth-rel8-far-bright"
-
-
-def silhouette(pixels: NDArray[np.uint8]) -> Mask:
-    """[H, W] the head before a uniform background, holes filled.
-
-    Raises:
-        PictureError: the border is not of one colour, or nothing stands out from it.
-    """
-    border = _upper_border(pixels).astype(np.float32)
-    background = np.median(border, axis=0)
-    if (np.abs(border - background).max(1) > UNIFORM).mean() > 0.2:
-        raise PictureError(
-            "no foreground found: the background is not of one colour and there is no depth map to tell the head from "
-            "it; put one at <split>/depth/img_<size>/<sample ID>.png"
-        )
-    distance = np.abs(pixels.astype(np.float32) - background).max(2)
-    noise = np.abs(border - background).max(1)
-    threshold = max(3.0, float(np.percentile(noise, 80)) * 1.5)
-    mask = (distance > threshold).astype(np.uint8)
-    reach = max(1, round(pixels.shape[1] / 128))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel)
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=4)
-    if count < 2:
-        raise PictureError("no foreground found: the whole picture is of one colour")
-    largest = (parts == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
-    _check_share(largest > 0, "picture")
-    beside = _upper_border(largest) == 0
-    if beside.any() and np.percentile(noise[beside], 99) > STEADY:
-        raise PictureError(
-            "no foreground found: the background changes its colour too gradually to tell the head from it, and there "
-            "is no depth map; put one at <split>/depth/img_<size>/<sample ID>.png"
-        )
-    return _without_false_holes(largest > 0, distance)
-
-
-def _without_false_holes(mask: Mask, distance: Floats) -> Mask:
-    """Fills holes, such as pupils and dark strands, but not those that show nothing but the background's colour."""
-    count, parts, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
-    out = mask.copy()
-    edge = set(np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])).tolist())
-    for part in range(1, count):
-        left, top, width, height, area = stats[part]
-        if part in edge:
-            continue
-        window = (slice(top, top + height), slice(left, left + width))
-        hole = parts[window] == part
-        see_through = area > TRUE_HOLE * mask.size and (distance[window][hole] <= 1).mean() > 0.9
-        if not see_through:
-            out[window] |= hole
-    return out
+    return z, "depth-rel8-near-bright" if near_bright else "depth-rel8-far-bright"
 
 
 def _inflate(mask: Mask) -> Floats:

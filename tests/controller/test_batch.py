@@ -267,11 +267,33 @@ def test_usage_errors(make_dataset: Run, command: Run, tmp_path: Path, arguments
     assert not out.exists() and (full / "thesis.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("engine", [(), ("--engine", "comfyui"), ("--engine", "embedded")])
-def test_an_engine_that_is_not_there_is_exit_code_3(make_dataset: Run, command: Run, tmp_path: Path, engine: tuple):
+@pytest.mark.parametrize(
+    ("engine", "told"),
+    [
+        (("--server", "http://127.0.0.1:9"), "does ComfyUI run there?"),
+        (("--engine", "comfyui", "--server", "127.0.0.1:9"), "does ComfyUI run there?"),
+        (("--engine", "embedded"), "--engine relight"),
+    ],
+)
+def test_an_engine_that_is_not_there_is_exit_code_3(
+    make_dataset: Run, command: Run, tmp_path: Path, engine: tuple, told: str
+):
     root, out = make_dataset(frames=(1,)), tmp_path / "out"
     done = command("--batch", "--dataset", root, "--output", out, *engine, check=3)
-    assert "--engine relight" in done.stderr and not out.exists()
+    assert told in done.stderr and not list(out.glob("train/**/*.png"))
+
+
+def test_check_lists_what_is_missing_and_makes_nothing(make_dataset: Run, command: Run, tmp_path: Path):
+    root, out = make_dataset(frames=(1,)), tmp_path / "out"
+    arguments = ("--check", "--dataset", root, "--output", out)
+    report = json.loads(command(*arguments, "--server", "127.0.0.1:9", "--json", check=3).stdout)
+    assert not report["ok"]
+    assert any("127.0.0.1:9" in check["found"] and check["ok"] is False for check in report["checks"])
+    assert any(check["ok"] for check in report["checks"]), "what can be checked without the server is checked"
+    table = command(*arguments, "--server", "127.0.0.1:9", check=3).stdout
+    assert "what to do" in table and "missing" in table
+    assert "ok" in command(*arguments, "--engine", "relight", check=0).stdout
+    assert not out.exists()
 
 
 def test_module_form_and_help(command: Run):

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from acusim import bald
 from acusim.errors import ConfigError
 from acusim.layout import scan
+from acusim.prompt_sets import load_prompt_sets
 from acusim.sample_id import SampleId
-from controller import bald
-from controller.plan import Item, derive_seed, split_colliding
-from controller.prompt_sets import load_prompt_sets
-from controller.selection import parse_selection
+from acusim.seeds import derive_seed
+from acusim.selection import parse_selection
+from controller.plan import Item, split_colliding
 
 
 def _id(stem: str) -> SampleId:

@@ -77,7 +77,13 @@ def test_unused_settings_are_told():
     assert unused_settings(Recipe(engine="comfyui", steps=28, hair_shift=0.1)) == ("hair_shift",)
 
 
-def test_engines_of_later_versions_say_what_to_do():
-    for name in ("comfyui", "embedded"):
-        with pytest.raises(EngineError, match="--engine relight"):
-            make_engine(Recipe.from_dict({"engine": name}))
+def test_an_engine_of_a_later_version_says_what_to_do():
+    with pytest.raises(EngineError, match="--engine relight"):
+        make_engine(Recipe(engine="embedded"))
+
+
+def test_the_wiring_brings_its_own_ic_light_model_unless_one_is_named():
+    assert Recipe().ic_light == "iclight_sd15_fc.safetensors"
+    assert Recipe(wiring="fbc").ic_light == "iclight_sd15_fbc.safetensors"
+    assert Recipe.from_dict({"wiring": "fc"}, Recipe(wiring="fbc")).ic_light == "iclight_sd15_fc.safetensors"
+    assert Recipe(wiring="fbc", ic_light="mine.safetensors").ic_light == "mine.safetensors"

@@ -14,12 +14,13 @@ from PIL import Image
 
 from acusim import rig
 from acusim.errors import PictureError
+from acusim.foreground import silhouette
 from acusim.sample_id import SampleId
 from engines.engine import Request, Result
 from engines.recipe import Recipe
 from engines.relight import light, tones
 from engines.relight.engine import RelightEngine
-from engines.relight.geometry import normals_from_depth, silhouette, surface_of
+from engines.relight.geometry import normals_from_depth, surface_of
 from engines.scenes import Scene
 from tests.support import ROOT
 
@@ -59,7 +60,7 @@ def _request(pixels: np.ndarray, depth: Path | None, scene: Path, seed: int = 3,
     sample = SampleId("F", "Ball", "N", "HA", "O", 1)
     depth_data = depth.read_bytes() if depth else None
     picture = Scene(scene.name, scene, hashlib.sha256(scene.read_bytes()).hexdigest())
-    return Request(sample, Path("ball.png"), pixels, depth, depth_data, picture, bald, "female", "", "", seed)
+    return Request(sample, Path("ball.png"), pixels, b"", "", depth, depth_data, picture, bald, "female", "", "", seed)
 
 
 def _relight(request: Request, **settings: Any) -> Result:
@@ -340,7 +341,7 @@ pixels = read_rgb(folder / "ball.png").pixels
 [scene] = [s for s in load_scenes(folder)[0] if s.name == "scene.png"]
 depth = (folder / "d.png").read_bytes()
 requests = [
-    Request(sample, Path("ball.png"), pixels, folder / "d.png", depth, scene, False, "", "", "", seed)
+    Request(sample, Path("ball.png"), pixels, b"", "", folder / "d.png", depth, scene, False, "", "", "", seed)
     for seed in (5, 3, 9)
 ]
 with RelightEngine(Recipe(engine="relight")) as engine:

@@ -9,7 +9,8 @@ from PIL import Image
 
 from acusim import rig
 from acusim.errors import PictureError
-from engines.relight.geometry import normals_from_depth, silhouette, surface_of
+from acusim.foreground import silhouette
+from engines.relight.geometry import normals_from_depth, surface_of
 
 SIDE = 128
 

@@ -74,7 +74,7 @@ def load_prompt_sets(path: Path | None = None) -> PromptSets:
     Raises:
         ConfigError: the file is unreadable or breaks the format; names the set and the fault.
     """
-    text = resources.files("controller").joinpath("prompts/default.toml").read_text(encoding="utf-8")
+    text = resources.files("acusim").joinpath("prompts/default.toml").read_text(encoding="utf-8")
     shipped = _parse(text, "prompts/default.toml")
     if path is None:
         return shipped

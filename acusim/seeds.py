@@ -1,0 +1,11 @@
+"""Seeds: a picture's own, told by what it is."""
+
+import hashlib
+
+from acusim.sample_id import SampleId
+
+
+def derive_seed(base: int, sample_id: SampleId, variant: int, attempt: int) -> int:
+    """The seed of one picture: a function of what it is, never of the order of work. 0 <= seed < 2**63."""
+    text = f"{base}\n{sample_id}\n{variant}\n{attempt}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -1,0 +1,102 @@
+"""Runs jobs on one engine that works on batches: grouped by what they share, several batches in hand at once."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+
+from controller.making import Job, Made, make
+from engines.engine import Engine
+
+TICK_SECONDS = 0.2
+JOIN_SECONDS = 15.0
+
+
+class Lanes:
+    """Runs jobs in threads that share an open engine, and yields what became of them, as they come."""
+
+    def __init__(self, engine: Engine, root: Path, output: Path):
+        self._engine, self._root, self._output = engine, root, output
+        self._threads: list[threading.Thread] = []
+        self._answers: queue.SimpleQueue[Job | Made | None] = queue.SimpleQueue()
+        self._halted = threading.Event()
+
+    def run(
+        self,
+        jobs: Iterable[Job],
+        started: Callable[[Job], None],
+        stopping: Callable[[], bool],
+        tick: Callable[[], None],
+    ) -> Iterator[Made]:
+        """Works through the jobs.
+
+        Args:
+            jobs: what to make; all are drawn at once, to be grouped.
+            started: called for each job that is taken up.
+            stopping: once true, nothing more is taken up; what is in hand is finished.
+            tick: called several times a second.
+
+        Raises:
+            EngineError: the engine cannot be opened.
+        """
+        self._engine.open()
+        waiting: queue.SimpleQueue[list[Job]] = queue.SimpleQueue()
+        for batch in batches(jobs, self._engine.batch_size):
+            waiting.put(batch)
+        for number in range(self._engine.lanes):
+            thread = threading.Thread(target=self._work, args=(waiting, stopping), name=f"lane {number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        at_work = len(self._threads)
+        while at_work:
+            tick()
+            try:
+                answer = self._answers.get(timeout=TICK_SECONDS)
+            except queue.Empty:
+                continue
+            if answer is None:
+                at_work -= 1
+            elif isinstance(answer, Job):
+                started(answer)
+            else:
+                yield answer
+
+    def _work(self, waiting: "queue.SimpleQueue[list[Job]]", stopping: Callable[[], bool]) -> None:
+        while not (stopping() or self._halted.is_set()):
+            try:
+                batch = waiting.get_nowait()
+            except queue.Empty:
+                break
+            for job in batch:
+                self._answers.put(job)
+            for made in make(self._engine, batch, self._root, self._output):
+                self._answers.put(made)
+        self._answers.put(None)
+
+    def close(self, now: bool = False) -> None:
+        """Closes the engine; with ``now``, batches in hand are given up first."""
+        self._halted.set()
+        if now:
+            self._engine.stop()
+        for thread in self._threads:
+            thread.join(JOIN_SECONDS)
+        self._engine.close()
+
+
+def batches(jobs: Iterable[Job], size: int) -> Iterator[list[Job]]:
+    """Jobs in batches of equal scene, texts and nominal size; batches that share a scene follow one another.
+
+    Args:
+        jobs: in any order; within a batch they keep it.
+        size: the most jobs in a batch.
+    """
+    for _, group in groupby(sorted(jobs, key=_shared), key=_shared):
+        members = list(group)
+        for first in range(0, len(members), size):
+            yield members[first : first + size]
+
+
+def _shared(job: Job) -> tuple[str, str, str, int]:
+    # What costs a server most to change comes first: the scene, then the texts.
+    return job.scene.sha256, job.positive, job.negative, job.sample.size

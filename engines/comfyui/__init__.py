@@ -1,0 +1,1 @@
+"""The engine that drives live ComfyUI servers (docs/comfyui.md)."""

@@ -1,0 +1,245 @@
+"""Binds a workflow to a recipe on one server: what does not fit, and the prompt of each batch."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engines.comfyui.errors import words
+from engines.comfyui.workflow import BOUND, Node, Workflow, is_link
+from engines.engine import Request
+from engines.recipe import Recipe
+
+ORIGINS = (
+    ("AcuSim", "this project's comfy_nodes: link or copy it into ComfyUI's custom_nodes"),
+    ("LoadAndApplyICLight", "ComfyUI-IC-Light: git clone https://github.com/kijai/ComfyUI-IC-Light in custom_nodes"),
+    ("ICLight", "ComfyUI-IC-Light: git clone https://github.com/kijai/ComfyUI-IC-Light in custom_nodes"),
+    (
+        "IPAdapter",
+        "ComfyUI_IPAdapter_plus: git clone https://github.com/cubiq/ComfyUI_IPAdapter_plus in custom_nodes",
+    ),
+)
+"""First letters of a node class -> the pack it comes from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where on the server a batch is read from and saved to: names of roots, and paths below them."""
+
+    samples_root: str
+    samples_folder: str
+    scene_root: str
+    scene_file: str
+    save_root: str
+    save_folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that does not fit between workflow, recipe and server."""
+
+    name: str
+    found: str
+    fix: str
+    setting: str = ""
+    """The recipe setting at fault, if it is one."""
+
+
+class Binding:
+    """A workflow, a recipe, and what one server says of its node classes."""
+
+    def __init__(self, workflow: Workflow, recipe: Recipe, object_info: Mapping[str, Any]):
+        self.workflow = workflow
+        self.recipe = recipe
+        self._info = object_info
+        self.faults: list[Fault] = []
+        self.free_settings: list[str] = []
+        """Settings without a place in the graph, which therefore decides them."""
+        self._base = self._filled()
+        self._check_classes()
+        self._check_values()
+
+    @property
+    def batches(self) -> bool:
+        """Whether a prompt may hold several samples: each must have a seed of its own."""
+        return self.workflow.plain_sampler is None
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Node id -> title."""
+        return {node.id: node.title for node in self.workflow.nodes.values()}
+
+    @property
+    def save_id(self) -> str:
+        """Id of the node whose answer names the files."""
+        return self.workflow.titled["save"].id
+
+    @property
+    def item_nodes(self) -> frozenset[str]:
+        """Ids of the nodes whose complaints concern the samples or the scene, not the server."""
+        titled = self.workflow.titled
+        return frozenset(titled[title].id for title in ("samples", "scene") if title in titled)
+
+    def bind(self, batch: Sequence[Request], images: Sequence[str], places: Places) -> dict[str, Any]:
+        """The prompt of a batch.
+
+        Args:
+            batch: requests of equal scene and texts.
+            images: each sample's picture, relative to the data set root.
+            places: where the server finds them, and where it saves.
+        """
+        prompt = copy.deepcopy(self._base)
+        titled = self.workflow.titled
+        first = batch[0]
+
+        def write(title: str, **values: Any) -> None:
+            if title in titled:
+                prompt[titled[title].id]["inputs"].update(values)
+
+        write(
+            "samples",
+            root=places.samples_root,
+            folder=places.samples_folder,
+            samples="\n".join(images),
+            selection="",
+            index=0,
+            count=len(images),
+            size=0,
+        )
+        write("scene", root=places.scene_root, file=places.scene_file)
+        write("positive", text=first.positive)
+        write("negative", text=first.negative)
+        write("noise", seeds=",".join(str(request.seed) for request in batch))
+        if self.workflow.plain_sampler:
+            prompt[self.workflow.plain_sampler.id]["inputs"]["seed"] = first.seed
+        write(
+            "save",
+            root=places.save_root,
+            folder=places.save_folder,
+            format="png",
+            labels=False,
+            preview=False,
+            record='{"staged":true}',
+        )
+        return self._needed(prompt)
+
+    def _filled(self) -> dict[str, Any]:
+        """The graph with the recipe's settings written in; same order as in the file."""
+        base = {
+            node.id: {"class_type": node.kind, "inputs": dict(node.inputs), "_meta": {"title": node.title}}
+            for node in self.workflow.nodes.values()
+        }
+        for setting in BOUND:
+            place = self.workflow.place(setting)
+            if place is None:
+                self.free_settings.append(setting)
+                continue
+            node, name = place
+            value = getattr(self.recipe, setting)
+            options = self.options(node.kind, name)
+            base[node.id]["inputs"][name] = value if options is None else _spelled(value, options)
+        return base
+
+    def _needed(self, prompt: dict[str, Any]) -> dict[str, Any]:
+        """Only what some output needs: a Prompts node whose texts were replaced is not run."""
+        keep: set[str] = set()
+        todo = [node for node, entry in prompt.items() if self._is_output(entry["class_type"])]
+        while todo:
+            node = todo.pop()
+            if node not in keep and node in prompt:
+                keep.add(node)
+                todo += [str(value[0]) for value in prompt[node]["inputs"].values() if is_link(value)]
+        return {node: entry for node, entry in prompt.items() if node in keep}
+
+    def _is_output(self, kind: str) -> bool:
+        return kind == "AcuSimSaveSamples" or bool(self._class(kind).get("output_node"))
+
+    def _class(self, kind: str) -> Mapping[str, Any]:
+        found = self._info.get(kind)
+        return found if isinstance(found, dict) else {}
+
+    def _inputs(self, kind: str, group: str) -> Mapping[str, Any]:
+        inputs = self._class(kind).get("input")
+        found = inputs.get(group) if isinstance(inputs, dict) else None
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def known_classes(self) -> frozenset[str]:
+        """Node classes that the server has."""
+        return frozenset(self._info)
+
+    def value(self, place: tuple[Node, str]) -> Any:
+        """What is written to a setting's place, in the server's spelling."""
+        return self._base[place[0].id]["inputs"][place[1]]
+
+    def options(self, kind: str, name: str) -> list[Any] | None:
+        """What a server allows at an input that is a list of choices; None if it is not.
+
+        There are two forms: ``[[choices], {...}]`` and ``["COMBO", {"options": [choices]}]``.
+        """
+        spec = self._inputs(kind, "required").get(name) or self._inputs(kind, "optional").get(name)
+        if not isinstance(spec, list) or not spec:
+            return None
+        if isinstance(spec[0], list):
+            return spec[0]
+        config = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
+        choices = config.get("options")
+        return choices if spec[0] == "COMBO" and isinstance(choices, list) else None
+
+    def _check_classes(self) -> None:
+        missing = sorted({node.kind for node in self.workflow.nodes.values() if node.kind not in self._info})
+        for kind in missing:
+            origin = next((text for start, text in ORIGINS if kind.startswith(start)), "")
+            fix = f"install {origin}, then restart ComfyUI" if origin else "update ComfyUI, or install its node pack"
+            self.faults.append(Fault(f"node {words(kind, 60)}", "the server does not have it", fix))
+
+    def _check_values(self) -> None:
+        settings = self._settings()
+        for node in self.workflow.nodes.values():
+            if node.kind not in self._info:
+                continue
+            inputs = self._base[node.id]["inputs"]
+            for name in self._inputs(node.kind, "required"):
+                if name not in inputs:
+                    fix = "save the workflow again from this server by Workflow > Export (API)"
+                    self.faults.append(Fault(f"node {node.title}", f"input {name!r} is missing", fix))
+            for name, value in inputs.items():
+                options = self.options(node.kind, name)
+                if options is None or is_link(value) or self._filled_later(node, name) or value in options:
+                    continue
+                setting = settings.get((node.id, name), "")
+                self.faults.append(
+                    Fault(
+                        setting or f"node {node.title}",
+                        f"{words(repr(value), 120)} is not on the server's list for {name!r}",
+                        f"it allows {_listed(options)}",
+                        setting,
+                    )
+                )
+
+    def _settings(self) -> dict[tuple[str, str], str]:
+        found: dict[tuple[str, str], str] = {}
+        for setting in BOUND:
+            place = self.workflow.place(setting)
+            if place:
+                found[place[0].id, place[1]] = setting
+        return found
+
+    def _filled_later(self, node: Node, name: str) -> bool:
+        """Whether each batch writes its own value here, or the node is not sent at all."""
+        title = node.title.strip().casefold()
+        return title == "prompts" or (title in ("samples", "scene", "save") and name in ("root", "format"))
+
+
+def _spelled(value: Any, options: Sequence[Any]) -> Any:
+    """A file's name as the server writes it: Windows has backslashes."""
+    if value in options or not isinstance(value, str):
+        return value
+    same = [option for option in options if isinstance(option, str) and option.replace("\\", "/") == value]
+    return same[0] if same else value
+
+
+def _listed(options: Sequence[Any]) -> str:
+    shown = ", ".join(words(option, 60) for option in options[:8])
+    more = f" and {len(options) - 8} more" if len(options) > 8 else ""
+    return (shown + more) if options else "nothing: the folder is empty"

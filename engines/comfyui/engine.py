@@ -1,0 +1,215 @@
+"""The engine that lets live ComfyUI servers make the pictures."""
+
+from collections.abc import Sequence
+
+from acusim.errors import AcuSimError, ConfigError, EngineError
+from engines.comfyui.client import Client
+from engines.comfyui.errors import ServerError, words
+from engines.comfyui.fleet import Fleet, Server
+from engines.comfyui.http import normal_url
+from engines.comfyui.preflight import Inspection, check_disk, check_workflow, inspect
+from engines.comfyui.times import Times
+from engines.comfyui.transport import known_token, out_token
+from engines.comfyui.workflow import Workflow, load_workflow
+from engines.engine import Check, Engine, Request, Result, Setup
+from engines.recipe import Recipe
+
+DEFAULT_SERVER = "http://127.0.0.1:8188"
+DEFAULT_BATCH = 4
+MAX_BATCH = 64
+LANES = 3
+"""Threads for each server: two prompts are with it while the third one's samples are read or pictures written."""
+IC_LIGHT = "LoadAndApplyICLightUnet"
+
+
+class ComfyUIEngine(Engine):
+    """Relights by diffusion on ComfyUI servers: Stable Diffusion 1.5, IC-Light and IP-Adapter."""
+
+    name = "comfyui"
+    processes = False
+    times = Times()
+    """How long it waits for what; counts from ``open``."""
+
+    def __init__(self, recipe: Recipe, setup: Setup | None = None):
+        """Takes servers, workflow and batch size from the setup.
+
+        Raises:
+            ConfigError: there is no setup, or something in it is wrong.
+        """
+        super().__init__(recipe, setup)
+        if setup is None:
+            raise ConfigError("engine comfyui needs to know the data set and the servers")
+        self._setup = setup
+        self._urls = tuple(dict.fromkeys(normal_url(url) for url in setup.servers or (DEFAULT_SERVER,)))
+        self._workflow: Workflow | None = None
+        self._fleet: Fleet | None = None
+        self._clients: list[Client] = []
+        wanted = DEFAULT_BATCH if setup.batch_size is None else setup.batch_size
+        if not 1 <= wanted <= MAX_BATCH:
+            raise ConfigError(f"batch size {wanted} is outside 1..{MAX_BATCH}")
+        self._wanted = wanted
+        self.lanes = LANES * len(self._urls)
+
+    @property
+    def batch_size(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """1 for a workflow that takes one seed for the whole batch."""
+        return 1 if self.workflow.plain_sampler else self._wanted
+
+    @property
+    def workflow(self) -> Workflow:
+        """The workflow, read once.
+
+        Raises:
+            ConfigError: it cannot be read, or is none.
+        """
+        if self._workflow is None:
+            self._workflow = load_workflow(self._setup.workflow, self.recipe.wiring)
+        return self._workflow
+
+    @property
+    def fleet(self) -> Fleet:
+        """The servers.
+
+        Raises:
+            EngineError: the engine is not open.
+        """
+        if self._fleet is None:
+            raise EngineError("engine comfyui is not open")
+        return self._fleet
+
+    def identity(self) -> dict[str, str]:
+        """The workflow decides pixels, too."""
+        return {"workflow": self.workflow.sha256}
+
+    def documents(self) -> dict[str, bytes]:
+        """The workflow as it was read."""
+        return {"workflow.json": self.workflow.data}
+
+    def check(self) -> list[Check]:
+        """All lines of the preflight; nothing is queued."""
+        token = known_token(self._setup.output)
+        checks, _ = self._preflight([Client(url, token, self.times) for url in self._urls], close=True)
+        return checks
+
+    def open(self) -> None:
+        """Runs the preflight and connects.
+
+        Raises:
+            EngineError: names every line that is not as it should be.
+            ConfigError: the workflow cannot be read.
+        """
+        token = out_token(self._setup.output)
+        self._clients = [Client(url, token, self.times) for url in self._urls]
+        try:
+            checks, found = self._preflight(self._clients)
+            wrong = [check for check in checks if check.ok is False]
+            if wrong:
+                told = "\n".join(f"  {c.name}: {c.found}" + (f"\n    -> {c.fix}" if c.fix else "") for c in wrong)
+                raise EngineError(f"not everything is there that engine comfyui needs:\n{told}")
+            self.notes += [f"{check.name}: {check.found}" for check in checks if check.ok is None]
+            servers = [self._server(client, each) for client, each in zip(self._clients, found, strict=True)]
+        except BaseException:
+            self.close()
+            raise
+        self._fleet = Fleet(servers, self._setup.dataset, self.times, self.notes)
+
+    def _preflight(self, clients: Sequence[Client], close: bool = False) -> tuple[list[Check], list[Inspection]]:
+        checks = [*check_workflow(self.workflow, self.recipe), *check_disk(self._setup.output)]
+        found: list[Inspection] = []
+        for client in clients:
+            try:
+                found.append(inspect(client, self.workflow, self.recipe, self._setup))
+            finally:
+                if close:
+                    client.close()
+            prefix = f"{client.url} " if len(clients) > 1 else ""
+            checks += [Check(prefix + c.name, c.ok, c.found, c.fix) for c in found[-1].checks]
+        return checks, found
+
+    def _server(self, client: Client, found: Inspection) -> Server:
+        """A server that passed, with the traces of earlier runs removed from it."""
+        assert found.binding is not None and found.transport is not None
+        client.titles = found.binding.titles
+        client.listener.start()
+        self._tidy(client)
+        found.transport.begin()
+        facts = {"workflow": self.workflow.sha256[:12], "server": f"ComfyUI {found.version}"}
+        limit = self._wanted if found.binding.batches else 1
+        return Server(client, found.binding, found.transport, facts, limit)
+
+    def _tidy(self, client: Client) -> None:
+        """Drops what a killed run for the same OUT left in the queue, and models patched for another wiring."""
+        queue = client.queue()
+        orphans = [entry.prompt_id for entry in queue if entry.token == client.token]
+        if orphans:
+            client.drop(orphans)
+            self.notes.append(f"{client.url}: dropped {len(orphans)} prompts that an earlier run left there")
+        others = [entry for entry in queue if entry.token != client.token]
+        try:
+            history = client.recent()
+        except ServerError as error:
+            self.notes.append(f"{client.url}: the history cannot be read: {error}")
+            return
+        models = [(model, entry.succeeded) for entry in history for model in _ic_light(entry.graph)]
+        ours = self.recipe.ic_light
+        mixed = models and models[-1] != (ours, True) and any(model != ours for model, _ in models)
+        if any(model != ours for entry in others for model in _ic_light(entry.graph)):
+            self.notes.append(
+                f"{client.url}: prompts of others there use another IC-Light model; the two wirings disturb each "
+                "other on one server, so let theirs finish first"
+            )
+        elif mixed and not others:
+            client.free()
+            self.notes.append(f"{client.url}: unloaded models, because another IC-Light model was used before")
+
+    def augment(self, batch: Sequence[Request]) -> list[Result | AcuSimError]:
+        """Splits by size and repeats, and lets the fleet make each part."""
+        answers: dict[int, Result | AcuSimError] = {}
+        for positions in _parts(batch):
+            results = self.fleet.run([batch[position] for position in positions])
+            answers.update(zip(positions, results, strict=True))
+        return [answers[position] for position in range(len(batch))]
+
+    def in_work(self) -> float:
+        """Pictures' worth of sampler steps done on prompts in hand."""
+        return self._fleet.in_work() if self._fleet else 0.0
+
+    def stop(self) -> None:
+        """Ends running calls; each interrupts its own prompt by id."""
+        if self._fleet:
+            self._fleet.stop()
+
+    def close(self) -> None:
+        """Ends connections and removes staged files."""
+        if self._fleet:
+            for server in self._fleet.servers:
+                server.transport.close()
+        self._fleet = None
+        for client in self._clients:
+            client.close()
+        self._clients = []
+
+
+def _parts(batch: Sequence[Request]) -> list[list[int]]:
+    """Positions that can go into one prompt: equal size, scene and texts, and no picture twice."""
+    parts: list[tuple[object, set[object], list[int]]] = []
+    for position, request in enumerate(batch):
+        shared = (request.pixels.shape, request.scene.sha256, request.positive, request.negative)
+        for key, sources, positions in parts:
+            if key == shared and request.source not in sources:
+                sources.add(request.source)
+                positions.append(position)
+                break
+        else:
+            parts.append((shared, {request.source}, [position]))
+    return [positions for _, _, positions in parts]
+
+
+def _ic_light(graph: object) -> list[str]:
+    """The IC-Light models that a graph loads; it may be anybody's."""
+    found: list[str] = []
+    for node in graph.values() if isinstance(graph, dict) else []:
+        inputs = node.get("inputs") if isinstance(node, dict) and node.get("class_type") == IC_LIGHT else None
+        if isinstance(inputs, dict):
+            found.append(words(inputs.get("model_path"), 200).replace("\\", "/"))
+    return found

@@ -1,0 +1,154 @@
+"""What a ComfyUI server can do wrong, each with its address, status and own words.
+
+    EngineError
+    └── ServerError          any of the below; a status that nobody expects
+        ├── Unreachable      refused, cut off, timed out: the server may be gone
+        │   └── BrokenOff    the answer began and did not end
+        ├── Rejected         it does not take the prompt (400, or 200 with node errors)
+        ├── ExecutionFailed  a node raised while the prompt ran
+        │   └── OutOfMemory
+        ├── Interrupted      somebody stopped the prompt
+        ├── Lost             the prompt is neither queued nor in the history: the server was restarted
+        ├── Stalled          the server answers, but its worker stands still
+        └── BadAnswer        what it answers is not what was asked for
+
+A server's words are untrusted: they are cut, and control characters are escaped.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from acusim.errors import EngineError
+from acusim.files import printable
+
+WORDS_LENGTH = 600
+REASONS_SHOWN = 5
+
+
+def words(text: object, length: int = WORDS_LENGTH) -> str:
+    """A server's text on one line, printable, cut to a length."""
+    flat = printable(" ".join(str(text).split()))
+    return flat if len(flat) <= length else f"{flat[:length]}…"
+
+
+class ServerError(EngineError):
+    """Something went wrong with one server."""
+
+    def __init__(self, url: str, message: str, status: int | None = None, said: str = ""):
+        self.url = url
+        self.status = status
+        self.said = words(said)
+        told = f" (HTTP {status})" if status is not None else ""
+        super().__init__(f"{url}: {message}{told}" + (f": {self.said}" if self.said else ""))
+
+
+class Unreachable(ServerError):
+    """No connection, or none that lasted until the answer was there."""
+
+    def __init__(self, url: str, message: str, status: int | None = None, said: str = "", sent: bool = True):
+        super().__init__(url, message, status, said)
+        self.sent = sent
+        """False if the request surely never reached the server."""
+
+
+class BrokenOff(Unreachable):
+    """The answer began and did not end."""
+
+
+class Rejected(ServerError):
+    """The server refuses a prompt; ``nodes`` names the ids of the nodes that it complains about."""
+
+    def __init__(self, url: str, status: int, message: str, nodes: frozenset[str] = frozenset()):
+        super().__init__(url, f"the server refuses the workflow: {message}", status)
+        self.nodes = nodes
+
+
+class ExecutionFailed(ServerError):
+    """A node raised."""
+
+    def __init__(self, url: str, node: str, kind: str, message: str, node_id: str = ""):
+        super().__init__(url, f"node {words(node, 100)} failed", said=f"{kind}: {message}")
+        self.node_id = node_id
+        self.kind = kind
+        self.text = message
+
+
+class OutOfMemory(ExecutionFailed):
+    """A node raised because memory ran out."""
+
+
+class Interrupted(ServerError):
+    """The prompt was stopped by somebody else."""
+
+
+class Lost(ServerError):
+    """The server knows nothing of the prompt."""
+
+
+class Stalled(ServerError):
+    """The server takes prompts and runs none."""
+
+
+class BadAnswer(ServerError):
+    """The answer, or a file that it names, is not what was asked for."""
+
+
+_MEMORY_KINDS = ("torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError", "OutOfMemoryError", "MemoryError")
+_MEMORY_WORDS = ("out of memory", "allocation on device", "defaultcpuallocator: can't allocate")
+
+
+def execution_error(url: str, details: Mapping[str, Any], titles: Mapping[str, str]) -> ExecutionFailed:
+    """The typed error of an ``execution_error`` message.
+
+    Args:
+        url: the server.
+        details: the message's data.
+        titles: node id -> what the workflow calls it.
+    """
+    node_id, node_type = str(details.get("node_id")), words(details.get("node_type"), 60)
+    title = titles.get(node_id)
+    node = f"{title!r} ({node_type})" if title else f"{node_type} (id {words(node_id, 20)})"
+    kind, message = words(details.get("exception_type"), 100), words(details.get("exception_message"))
+    memory = kind.endswith(_MEMORY_KINDS) or any(word in message.lower() for word in _MEMORY_WORDS)
+    return (OutOfMemory if memory else ExecutionFailed)(url, node, kind, message, node_id)
+
+
+def rejection(url: str, status: int, answer: Mapping[str, Any], titles: Mapping[str, str]) -> Rejected:
+    """The typed error of a refused prompt, from the server's JSON.
+
+    Args:
+        url: the server.
+        status: 400, or 200 where only some outputs were refused.
+        answer: ``{"error": {...}, "node_errors": {id: {"errors": [...], "class_type": ...}}}``.
+        titles: node id -> what the workflow calls it.
+    """
+    found = answer.get("node_errors")
+    node_errors = found if isinstance(found, dict) else {}
+    reasons: list[str] = []
+    for node_id, entry in node_errors.items():
+        if not isinstance(entry, dict):
+            continue
+        name = titles.get(str(node_id)) or f"id {words(node_id, 20)}"
+        node = f"node {name!r} ({words(entry.get('class_type'), 60)})"
+        errors = entry.get("errors")
+        for error in errors if isinstance(errors, list) else []:
+            if isinstance(error, dict):
+                reasons.append(f"{node}: {_complaint(error)}")
+    if not reasons:
+        error = answer.get("error")
+        reasons = [_complaint(error) if isinstance(error, dict) else words(error or "no reason given")]
+    more = f"; and {len(reasons) - REASONS_SHOWN} more" if len(reasons) > REASONS_SHOWN else ""
+    return Rejected(url, status, "; ".join(reasons[:REASONS_SHOWN]) + more, frozenset(map(str, node_errors)))
+
+
+def _complaint(error: Mapping[str, Any]) -> str:
+    """One entry of the server's list of errors: what is wrong, at which input, what came, what it allows."""
+    extra = error.get("extra_info")
+    extra = extra if isinstance(extra, dict) else {}
+    text = words(error.get("message") or error.get("type") or "no reason given", 200)
+    if extra.get("input_name"):
+        text += f" at input {words(extra['input_name'], 60)!r}"
+    if "received_value" in extra:
+        text += f", received {words(repr(extra['received_value']), 120)}"
+    details = words(error.get("details") or "", 300)
+    return f"{text} [{details}]" if details else text

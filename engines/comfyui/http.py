@@ -1,0 +1,165 @@
+"""HTTP with one server: time and size limits on everything; no redirects, no proxies, no passwords from files."""
+
+import json
+import threading
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+
+from acusim.errors import ConfigError
+from engines.comfyui.errors import BadAnswer, BrokenOff, ServerError, Unreachable
+
+MAX_JSON = 128 << 20
+"""A queue with hundreds of large workflows is some 30 MB."""
+CHUNK = 1 << 18
+ERROR_BODY = 64 << 10
+
+
+def normal_url(text: str) -> str:
+    """A server's address in one spelling: scheme, host, port, no slash at the end.
+
+    Raises:
+        ConfigError: it is no http address.
+    """
+    address = text.strip() if "://" in text else f"http://{text.strip()}"
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"server {text!r} is not an address such as http://127.0.0.1:8188: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ConfigError(f"server {text!r} is not an address such as http://127.0.0.1:8188")
+    if parts.username or parts.password:
+        raise ConfigError(f"server address of {parts.hostname!r} holds a user name or password, which is not supported")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return urlunsplit((parts.scheme, f"{host}:{port}" if port else host, parts.path.rstrip("/"), "", ""))
+
+
+class Http:
+    """Requests to one server, from any thread."""
+
+    def __init__(self, url: str, connect_seconds: float = 5.0, read_seconds: float = 60.0):
+        self.url = url
+        self.connect_seconds = connect_seconds
+        self.read_seconds = read_seconds
+        self._local = threading.local()
+        self._sessions: list[requests.Session] = []
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Closes the connections of all threads."""
+        with self._lock:
+            for session in self._sessions:
+                session.close()
+            self._sessions.clear()
+            self._local = threading.local()
+
+    def _session(self) -> requests.Session:
+        session = getattr(self._local, "session", None)
+        if session is None:
+            session = requests.Session()
+            session.trust_env = False  # neither proxies nor .netrc: a server here is a machine of one's own
+            with self._lock:
+                self._sessions.append(session)
+                self._local.session = session
+        return session
+
+    def request(
+        self, method: str, path: str, limit: int, allowed: tuple[int, ...] = (200,), **how: Any
+    ) -> tuple[int, bytes]:
+        """One request: the status and the body.
+
+        Args:
+            method: GET or POST.
+            path: starts with a slash.
+            limit: the most bytes that are read.
+            allowed: statuses that are no errors.
+            how: ``params``, ``json`` or ``files`` as in requests.
+
+        Raises:
+            Unreachable: no connection, it broke before the answer was whole, or the server cannot answer a question.
+            BadAnswer: more bytes than the limit, or other bytes than announced.
+            ServerError: another status.
+        """
+        try:
+            with self._session().request(
+                method,
+                self.url + path,
+                timeout=(self.connect_seconds, self.read_seconds),
+                allow_redirects=False,
+                stream=True,
+                headers={"Accept-Encoding": "identity"},
+                **how,
+            ) as response:
+                status = response.status_code
+                body = self._body(response, limit if status in allowed else ERROR_BODY, path)
+        except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError) as error:
+            raise BrokenOff(self.url, f"{method} {path}: the answer broke off", said=str(error)) from None
+        except requests.exceptions.ConnectTimeout:
+            told = f"no connection within {self.connect_seconds:g} s"
+            raise Unreachable(self.url, told, sent=False) from None
+        except requests.exceptions.ReadTimeout:
+            raise Unreachable(self.url, f"{method} {path}: no answer within {self.read_seconds:g} s") from None
+        except requests.exceptions.ConnectionError as error:
+            refused = "Failed to establish a new connection" in str(error) or "Failed to resolve" in str(error)
+            told = "no connection; does ComfyUI run there?" if refused else f"{method} {path}: the connection broke"
+            said = "" if refused else str(error)
+            raise Unreachable(self.url, told, said=said, sent=not refused) from None
+        except requests.exceptions.RequestException as error:
+            raise ServerError(self.url, f"{method} {path} failed", said=str(error)) from None
+        if status in allowed:
+            return status, body
+        down = status in (502, 503, 504) or (status >= 500 and method == "GET")
+        kind = Unreachable if down else ServerError
+        raise kind(self.url, f"{method} {path} is answered by an error", status, body.decode("utf-8", "replace"))
+
+    def _body(self, response: requests.Response, limit: int, path: str) -> bytes:
+        announced = response.headers.get("Content-Length", "")
+        if announced.isdigit() and int(announced) > limit and response.ok:
+            raise BadAnswer(self.url, f"{path}: {announced} bytes, at most {limit} are expected")
+        pieces: list[bytes] = []
+        size = 0
+        for piece in response.iter_content(CHUNK):
+            size += len(piece)
+            pieces.append(piece)
+            if size > limit:
+                if response.ok:
+                    raise BadAnswer(self.url, f"{path}: more than the {limit} bytes that are expected")
+                break
+        return b"".join(pieces)
+
+    def json(
+        self, method: str, path: str, allowed: tuple[int, ...] = (200,), **how: Any
+    ) -> tuple[int, Mapping[str, Any]]:
+        """One request whose answer is a JSON object: the status and the object.
+
+        Raises:
+            BadAnswer: it is something else; and as ``request``.
+        """
+        status, body = self.request(method, path, MAX_JSON, allowed, **how)
+        return status, self.parsed(path, status, body)
+
+    def object(self, method: str, path: str, **how: Any) -> Mapping[str, Any]:
+        """The same where the status must be 200.
+
+        Raises:
+            BadAnswer: the answer is no JSON object; and as ``request``.
+        """
+        return self.json(method, path, **how)[1]
+
+    def parsed(self, path: str, status: int, body: bytes) -> Mapping[str, Any]:
+        """The JSON object of an answer.
+
+        Raises:
+            BadAnswer: it is something else.
+        """
+        try:
+            value = json.loads(body)
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            said = body[:200].decode("utf-8", "replace")
+            raise BadAnswer(self.url, f"{path}: the answer is no JSON object; is this ComfyUI?", status, said)
+        return value

@@ -1,0 +1,92 @@
+"""The model files that a recipe names: where they belong, where they come from, whether they are of the right kind."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engines.recipe import Recipe
+
+CONTEXT = 768
+"""Width of SD 1.5's text conditioning."""
+CHANNELS = {"fc": 8, "fbc": 12}
+"""Input channels of the IC-Light models: latent and foreground; latent, foreground and background."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A kind of model file."""
+
+    folder: str
+    """Below ComfyUI's models."""
+    key: str
+    """What the server calls that folder."""
+    origin: str
+
+
+MODELS = {
+    "checkpoint": Model("checkpoints", "checkpoints", "https://huggingface.co/Comfy-Org/stable-diffusion-v1-5-archive"),
+    "ic_light": Model("diffusion_models (or unet)", "diffusion_models", "https://huggingface.co/lllyasviel/ic-light"),
+    "ip_adapter": Model(
+        "ipadapter", "ipadapter", "https://huggingface.co/h94/IP-Adapter, models/ip-adapter_sd15.safetensors"
+    ),
+    "clip_vision": Model(
+        "clip_vision",
+        "clip_vision",
+        "https://huggingface.co/h94/IP-Adapter, models/image_encoder/model.safetensors, saved under the name "
+        "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors",
+    ),
+}
+"""Recipe setting -> what it names."""
+
+
+def origin(setting: str, name: str) -> str:
+    """Where a model file comes from."""
+    return f"from {MODELS[setting].origin}" + (f", {name}" if setting == "ic_light" else "")
+
+
+def judge(
+    setting: str, shapes: Mapping[str, Any], recipe: Recipe, others: Mapping[str, Mapping[str, Any]]
+) -> tuple[bool | None, str]:
+    """Whether a model is of the kind that its setting needs, and what it is.
+
+    Args:
+        setting: of the recipe.
+        shapes: tensor name -> shape, for some telling tensors of the file.
+        recipe: for the wiring.
+        others: the same of the models looked at so far, by setting.
+
+    Returns:
+        True, False, or None where the tensors do not tell.
+    """
+    if setting == "ic_light":
+        channels, wanted = _size(shapes, "conv_in.weight", 1), CHANNELS[recipe.wiring]
+        if channels is None:
+            return False, "not an IC-Light model: it has no conv_in.weight"
+        kind = next((name for name, count in CHANNELS.items() if count == channels), "neither fc nor fbc")
+        return channels == wanted, f"{channels} input channels ({kind}); wiring {recipe.wiring} takes {wanted}"
+    if setting == "checkpoint":
+        context = _size(shapes, "attn2.to_k.weight", 1)
+        if context is None:
+            return False, "not a single-file Stable Diffusion checkpoint"
+        return context == CONTEXT, f"context width {context}; SD 1.5 has {CONTEXT}"
+    if setting == "ip_adapter":
+        context, width = _size(shapes, "to_k_ip.weight", 1), _size(shapes, "image_proj.proj.weight", 1)
+        if context is None and width is None:
+            return False, "not an IP-Adapter model"
+        if context not in (None, CONTEXT):
+            return False, f"context width {context}, SD 1.5 has {CONTEXT}"
+        return True, f"takes image features of width {width}" if width else "an IP-Adapter model"
+    width = _size(shapes, "visual_projection.weight", 0)
+    if width is None:
+        return False, "not a CLIP vision model: it has no visual_projection.weight"
+    taken = _size(others.get("ip_adapter", {}), "image_proj.proj.weight", 1)
+    if taken is not None and taken != width:
+        return False, f"gives image features of width {width}, the IP-Adapter takes {taken}"
+    return True, f"gives image features of width {width}"
+
+
+def _size(shapes: Mapping[str, Any], ending: str, axis: int) -> int | None:
+    """One side of the tensor whose name ends so; None where there is none."""
+    shape = next((shape for name, shape in shapes.items() if str(name).endswith(ending)), None)
+    side = shape[axis] if isinstance(shape, list) and len(shape) > axis else None
+    return side if isinstance(side, int) else None

@@ -1,0 +1,220 @@
+"""Looks at a server before anything is queued: is all there that the workflow, the recipe and the transport need?
+
+Everything is looked at, whatever failed before it; each line says what to do. Nothing is queued and nothing changed.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import acusim
+from acusim.errors import EngineError
+from engines.comfyui.binding import Binding
+from engines.comfyui.client import Client
+from engines.comfyui.errors import ServerError, words
+from engines.comfyui.models import MODELS, judge, origin
+from engines.comfyui.roots import place_in, roots_line, told_roots, why_not_shared
+from engines.comfyui.transport import Remote, Shared, Transport
+from engines.comfyui.workflow import Workflow
+from engines.engine import Check, Setup
+from engines.recipe import Recipe
+
+KNOWN_VERSION = (0, 3, 64)
+"""Of ComfyUI: older ones may ignore prompt ids that the client chose."""
+LOW_DISK = 2 << 30
+NO_DISK = 100 << 20
+NODES_FIX = (
+    "link or copy this project's comfy_nodes folder into ComfyUI's custom_nodes (of the same version as this program), "
+    "then restart ComfyUI"
+)
+
+
+@dataclass(slots=True)
+class Inspection:
+    """What was found out about one server."""
+
+    checks: list[Check] = field(default_factory=list)
+    version: str = ""
+    binding: Binding | None = None
+    transport: Transport | None = None
+
+    def add(self, name: str, ok: bool | None, found: str, fix: str = "") -> None:
+        """Adds a line."""
+        self.checks.append(Check(name, ok, found, "" if ok else fix))
+
+
+def inspect(client: Client, workflow: Workflow, recipe: Recipe, setup: Setup) -> Inspection:
+    """Looks at everything that concerns one server."""
+    found = Inspection()
+    _server(found, client)
+    info = _pack(found, client)
+    try:
+        classes = client.object_info()
+        found.binding = Binding(workflow, recipe, classes)
+    except ServerError as error:
+        found.add("nodes", False, str(error), "see above; the list of nodes did not come")
+    else:
+        _graph(found, found.binding, recipe)
+        _models(found, client, found.binding, recipe)
+    _transport(found, client, info, setup)
+    _queue(found, client, setup)
+    return found
+
+
+def check_workflow(workflow: Workflow, recipe: Recipe) -> Iterator[Check]:
+    """What can be told of a workflow without a server."""
+    for fault in workflow.faults:
+        yield Check("workflow", False, f"{workflow.name}: {fault}", "correct it in the editor, then Export (API) again")
+    if not workflow.faults:
+        yield Check("workflow", True, f"{workflow.name}, {len(workflow.nodes)} nodes, {workflow.sha256[:12]}")
+    wiring = workflow.wiring
+    if wiring is None:
+        fix = "nothing to do if that is meant so"
+        yield Check(
+            "wiring", None, "the workflow holds no IC-Light conditioning; the recipe's wiring does not count", fix
+        )
+    else:
+        found = f"the workflow is wired {wiring}, the recipe says {recipe.wiring}"
+        fix = "" if wiring == recipe.wiring else f"--set wiring={wiring}, or a workflow wired {recipe.wiring}"
+        yield Check("wiring", wiring == recipe.wiring, found, fix)
+
+
+def check_disk(output: Path | None) -> Iterator[Check]:
+    """The room on the disk of OUT."""
+    if output is None:
+        return
+    place = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
+    try:
+        yield _room("disk of OUT", shutil.disk_usage(place).free)
+    except OSError as error:
+        yield Check("disk of OUT", None, f"{place}: {error.strerror}")
+
+
+def _room(name: str, free: int) -> Check:
+    ok = False if free < NO_DISK else None if free < LOW_DISK else True
+    return Check(name, ok, f"{free / (1 << 30):.1f} GB free", "" if ok else "make room before a large batch")
+
+
+def _server(found: Inspection, client: Client) -> None:
+    try:
+        stats = client.system_stats()
+    except ServerError as error:
+        found.add("ComfyUI", False, str(error), "start ComfyUI, or name its address with --server")
+        return
+    system = stats.get("system")
+    version = system.get("comfyui_version") if isinstance(system, dict) else None
+    if not isinstance(version, str):
+        found.add(
+            "ComfyUI", False, f"{client.url} answers, but not as ComfyUI does", "name another address by --server"
+        )
+        return
+    found.version = words(version, 40)
+    numbers = tuple(int(part) for part in version.split(".") if part.isdigit())
+    known = numbers >= KNOWN_VERSION
+    fix = f"update ComfyUI: this program was made with {'.'.join(map(str, KNOWN_VERSION))}"
+    found.add("ComfyUI", True if known else None, f"{client.url}, version {found.version}", fix)
+
+
+def _pack(found: Inspection, client: Client) -> Mapping[str, Any] | None:
+    try:
+        info = client.pack_info()
+    except ServerError as error:
+        found.add("AcuSim nodes", False, str(error), NODES_FIX)
+        return None
+    if info is None or not isinstance(info.get("version"), str):
+        found.add("AcuSim nodes", False, "the server does not have them", NODES_FIX)
+        return None
+    version = words(info["version"], 40)
+    if version == acusim.__version__:
+        found.add("AcuSim nodes", True, f"version {version}")
+    else:
+        found.add("AcuSim nodes", False, f"version {version}, this program is {acusim.__version__}", NODES_FIX)
+    return info
+
+
+def _graph(found: Inspection, binding: Binding, recipe: Recipe) -> None:
+    faults = [fault for fault in binding.faults if fault.setting not in MODELS]
+    for fault in faults:
+        found.add(fault.name, False, fault.found, fault.fix)
+    if not faults:
+        kinds = {node.kind for node in binding.workflow.nodes.values()}
+        found.add("nodes", True, f"all {len(kinds)} classes, with all their values")
+    if binding.free_settings:
+        fix = "nothing to do if that is meant so; else give the nodes the titles that docs/comfyui.md lists"
+        found.add("settings", None, f"the workflow itself decides {', '.join(binding.free_settings)}", fix)
+
+
+def _models(found: Inspection, client: Client, binding: Binding, recipe: Recipe) -> None:
+    tensors: dict[str, Mapping[str, Any]] = {}
+    for setting, model in MODELS.items():
+        place = binding.workflow.place(setting)
+        if place is None or place[0].kind not in binding.known_classes:
+            continue
+        name = getattr(recipe, setting)
+        fault = next((fault for fault in binding.faults if fault.setting == setting), None)
+        if fault:
+            fix = f"put {name} into ComfyUI's models/{model.folder}: {origin(setting, name)}; {fault.fix}"
+            found.add(setting, False, f"{name} is not on the server", fix)
+            continue
+        try:
+            facts = client.model_facts(model.key, binding.value(place))
+        except ServerError as error:
+            found.add(setting, None, f"{name} is there; its kind is not told: {error}", "update the AcuSim nodes")
+            continue
+        shapes = facts.get("tensors") if facts else None
+        if not isinstance(shapes, dict):
+            said = words((facts or {}).get("error") or "the server does not say", 200)
+            found.add(setting, None, f"{name} is there; its kind is not told: {said}", "use a .safetensors file")
+            continue
+        tensors[setting] = shapes
+        ok, told = judge(setting, shapes, recipe, tensors)
+        found.add(setting, ok, f"{name}, {told}", f"use another file: {origin(setting, name)}")
+
+
+def _transport(found: Inspection, client: Client, info: Mapping[str, Any] | None, setup: Setup) -> None:
+    if info is None:
+        found.add("transport", False, "the server does not tell its roots", NODES_FIX)
+        return
+    roots = told_roots(info)
+    try:
+        why = (
+            "--transport remote"
+            if setup.transport == "remote"
+            else why_not_shared(client, roots, setup.dataset, setup.output)
+        )
+    except EngineError as error:
+        found.add("transport", False, str(error), "choose an output folder that can be written")
+        return
+    fix = f"start ComfyUI with {roots_line(roots, setup.dataset, setup.output)}"
+    data, out = place_in(roots, setup.dataset, False), setup.output and place_in(roots, setup.output, True)
+    if not why and data and out and setup.output:
+        found.transport = Shared(client, setup.output, (data[0].name, data[1]), (out[0].name, out[1]))
+        found.add("transport", True, f"shared folders, through roots {data[0].name!r} and {out[0].name!r}")
+        target = out[0]
+    elif setup.transport == "shared":
+        found.add("transport", False, f"shared folders do not work: {why}", fix)
+        return
+    else:
+        found.transport = Remote(client, client.token)
+        near = setup.transport == "auto" and urlsplit(client.url).hostname in ("127.0.0.1", "localhost", "::1")
+        found.add("transport", None if near else True, f"upload and download: {why}", f"{fix} to save the copying")
+        target = next((root for root in roots if root.name == "output"), None)
+    if target is not None and target.free_bytes is not None:
+        check = _room(f"disk of root {target.name!r}", target.free_bytes)
+        found.checks.append(check)
+
+
+def _queue(found: Inspection, client: Client, setup: Setup) -> None:
+    try:
+        foreign = [entry for entry in client.queue() if not entry.token or entry.token != client.token]
+    except ServerError as error:
+        found.add("queue", False, str(error), "see above")
+        return
+    if foreign:
+        fix = "nothing to do; ours wait behind them"
+        found.add("queue", None, f"{len(foreign)} prompts of others run or wait", fix)
+    else:
+        found.add("queue", True, "no prompts of others")

@@ -1,0 +1,66 @@
+"""What the fleet keeps account of: servers, and batches on their way."""
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from engines.comfyui.binding import Binding
+from engines.comfyui.client import Client
+from engines.comfyui.listener import Watch
+from engines.comfyui.transport import Asked, Transport
+
+TRIES = 2
+"""How often the same thing may go wrong with a task before its pictures are set aside."""
+
+
+@dataclass(slots=True, eq=False)
+class Server:
+    """One server and what is known of it."""
+
+    client: Client
+    binding: Binding
+    transport: Transport
+    facts: dict[str, Any]
+    """For each result made here."""
+    limit: int
+    """The most pictures in a prompt; halved when memory runs out."""
+    held: int = 0
+    """Tasks that have a slot here."""
+    up: bool = True
+    trouble: str = ""
+    """Why it is down."""
+    bad: str = ""
+    """Why it gets no more work in this run; "" if it may."""
+    retry_at: float = 0.0
+    wait: float = 0.0
+    losses: int = 0
+    """Times it became unreachable since it last made a picture."""
+    strays: set[str] = field(default_factory=set)
+    """Prompts that moved on while the server was unreachable; it may still hold them."""
+    probing: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """Some requests on their way to becoming pictures, by one prompt at a time."""
+
+    positions: tuple[int, ...]
+    """Of the requests in the caller's list."""
+    faults: dict[str, int] = field(default_factory=dict)
+    """What went wrong how often."""
+    server: Server | None = None
+    """Where its prompt is, or was before the server became unreachable."""
+    prompt_id: str = ""
+    asked: Asked | None = None
+    watch: Watch | None = None
+    ran: bool = False
+    """The prompt was seen running."""
+
+    def again(self, fault: str) -> bool:
+        """Notes a fault; whether the task may be tried once more."""
+        self.faults[fault] = self.faults.get(fault, 0) + 1
+        return self.faults[fault] < TRIES
+
+    def parts(self, size: int) -> "list[Task]":
+        """The task in pieces that begin anew."""
+        return [Task(self.positions[start : start + size]) for start in range(0, len(self.positions), size)]

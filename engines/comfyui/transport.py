@@ -1,0 +1,352 @@
+"""How pictures reach a server and come back: through folders that it sees, or by upload and download.
+
+Results are saved to a place of their own for each prompt, never to OUT itself; from there they are read, checked
+against what was asked for, and taken away.
+"""
+
+import os
+import secrets
+import shutil
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from acusim.errors import AcuSimError, EngineError, LayoutError, PictureError
+from acusim.files import safe_join, sha256, write_atomic
+from acusim.layout import depth_folder
+from acusim.pictures import decode_rgb, read_file
+from engines.comfyui.binding import Places
+from engines.comfyui.client import Client
+from engines.comfyui.errors import BadAnswer, words
+from engines.engine import Request, Result
+from engines.scenes import Scene
+
+STAGING = ".acusim/staging"
+"""Below OUT."""
+TOKEN_FILE = ".acusim/server_token"
+BLACK_LEVEL = 8
+"""A picture without any level above this is black."""
+GENERATIONS = 3
+
+
+def image_path(dataset: Path, request: Request) -> str:
+    """A sample's picture relative to the data set root, with forward slashes.
+
+    Raises:
+        LayoutError: it does not lie there.
+    """
+    for root in (dataset, Path(os.path.realpath(dataset))):
+        if request.source.is_relative_to(root):
+            return request.source.relative_to(root).as_posix()
+    raise LayoutError(f"{str(request.source)!r} does not lie in the data set {str(dataset)!r}")
+
+
+def saved_path(image: str) -> str:
+    """Where Save Samples puts the PNG of a sample, relative to its folder."""
+    return os.path.splitext(image)[0] + ".png"
+
+
+def known_token(output: Path | None) -> str:
+    """The name that an OUT goes by on servers; "" if it has none yet."""
+    if output is not None:
+        with suppress(OSError, UnicodeDecodeError):
+            text = (output / TOKEN_FILE).read_text(encoding="ascii")
+            if len(text) == 16 and all(c in "0123456789abcdef" for c in text):
+                return text
+    return ""
+
+
+def out_token(output: Path | None) -> str:
+    """The same, made where there is none; kept in OUT, so that a later run finds what an earlier one left.
+
+    Raises:
+        EngineError: OUT cannot be written.
+    """
+    token = known_token(output) or secrets.token_hex(8)
+    if output is not None and known_token(output) != token:
+        path = output / TOKEN_FILE
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, token.encode())
+        except OSError as error:
+            raise EngineError(f"cannot write {str(path)!r}: {error.strerror}") from None
+    return token
+
+
+class Transport(ABC):
+    """The way to one server and back."""
+
+    name: ClassVar[str]
+
+    def __init__(self, client: Client):
+        self.client = client
+
+    @abstractmethod
+    def send(self, batch: Sequence[Request], images: Sequence[str], prompt_id: str) -> Places:
+        """Makes sure that the server sees what a prompt needs, and says under which names.
+
+        Raises:
+            AcuSimError: the scene is not to be read; or as the client.
+        """
+
+    @abstractmethod
+    def fetch(self, path: str, prompt_id: str, limit: int) -> bytes:
+        """The bytes of a file that a prompt saved; ``path`` is relative to its folder.
+
+        Raises:
+            BadAnswer: it is not there, or too large.
+        """
+
+    def begin(self) -> None:
+        """Takes away what an earlier run left, where that is possible."""
+        return None
+
+    def discard(self, prompt_id: str) -> None:
+        """Takes away what a prompt saved, where that is possible."""
+        return None
+
+    def close(self) -> None:
+        """Takes away everything that is left, where that is possible."""
+        return None
+
+
+class Shared(Transport):
+    """Data set and OUT lie below roots of the server."""
+
+    name = "shared"
+
+    def __init__(self, client: Client, output: Path, data_place: tuple[str, str], out_place: tuple[str, str]):
+        """Takes (root name, path below it) of the data set and of OUT."""
+        super().__init__(client)
+        self._staging = output / STAGING
+        self._data_place = data_place
+        self._out_root, below = out_place
+        self._below = f"{below}/{STAGING}" if below else STAGING
+        self._scenes: set[str] = set()
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """Removes all of staging."""
+        self.close()
+
+    def send(self, batch: Sequence[Request], images: Sequence[str], prompt_id: str) -> Places:
+        """Copies the scene; the samples are there already."""
+        name = self._scene(batch[0].scene)
+        return Places(
+            *self._data_place,
+            scene_root=self._out_root,
+            scene_file=f"{self._below}/scenes/{name}",
+            save_root=self._out_root,
+            save_folder=f"{self._below}/{prompt_id}",
+        )
+
+    def _scene(self, scene: Scene) -> str:
+        name = scene_name(scene)
+        with self._lock:
+            path = self._staging / "scenes" / name
+            if name not in self._scenes or not path.is_file():
+                data = scene_bytes(scene)
+                try:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    write_atomic(path, data)
+                except OSError as error:
+                    raise EngineError(f"cannot write {str(path)!r}: {error.strerror}") from None
+                self._scenes.add(name)
+        return name
+
+    def fetch(self, path: str, prompt_id: str, limit: int) -> bytes:
+        """Reads the file."""
+        try:
+            place = safe_join(self._staging / prompt_id, path)
+            if place.stat().st_size > limit:
+                raise BadAnswer(self.client.url, f"{path}: {place.stat().st_size} bytes, at most {limit} are expected")
+            return read_file(place)
+        except OSError as error:
+            raise BadAnswer(self.client.url, f"{path} was not saved: {error.strerror}") from None
+        except (LayoutError, PictureError) as error:
+            raise BadAnswer(self.client.url, f"{path} was not saved as asked for: {error}") from None
+
+    def discard(self, prompt_id: str) -> None:
+        """Removes the prompt's folder."""
+        shutil.rmtree(self._staging / prompt_id, ignore_errors=True)
+
+    def close(self) -> None:
+        """Removes all of staging."""
+        shutil.rmtree(self._staging, ignore_errors=True)
+
+
+class Remote(Transport):
+    """Samples and scenes are uploaded to the server's input folder, pictures fetched from its output folder.
+
+    ComfyUI offers no way to delete files: what was uploaded and saved stays there, below ``acusim/<token>``.
+    """
+
+    name = "remote"
+
+    def __init__(self, client: Client, token: str):
+        super().__init__(client)
+        self._token = token
+        self._generation = 0
+        self._uploaded: set[tuple[str, str]] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def _folder(self) -> str:
+        return f"acusim/{self._token}" + (f"-{self._generation}" if self._generation else "")
+
+    def send(self, batch: Sequence[Request], images: Sequence[str], prompt_id: str) -> Places:
+        """Uploads what the server does not have yet."""
+        for last in (False,) * (GENERATIONS - 1) + (True,):
+            with self._lock:
+                folder = self._folder
+            try:
+                return self._upload(batch, images, prompt_id, folder)
+            except BadAnswer:
+                if last:
+                    raise
+                # Other bytes lie there under the same name, perhaps of an older data set: begin a fresh folder.
+                with self._lock:
+                    if folder == self._folder:
+                        self._generation += 1
+        raise AssertionError("the last turn returns or raises")
+
+    def _upload(self, batch: Sequence[Request], images: Sequence[str], prompt_id: str, folder: str) -> Places:
+        for request, image in zip(batch, images, strict=True):
+            self._put(f"{folder}/{image}", request.source_data, request.source_sha256)
+            if request.depth_data is not None:
+                self._put(f"{folder}/{_depth_path(image)}", request.depth_data, sha256(request.depth_data))
+        scene = batch[0].scene
+        path = f"{folder}/scenes/{scene_name(scene)}"
+        if (path, scene.sha256) not in self._uploaded:
+            self._put(path, scene_bytes(scene), scene.sha256)
+        saved = f"acusim/{self._token}/{prompt_id}"
+        return Places("input", folder, "input", path, "output", saved)
+
+    def _put(self, path: str, data: bytes, digest: str) -> None:
+        if (path, digest) in self._uploaded:
+            return
+        folder, name = os.path.split(path)
+        self.client.upload(folder, name, data)
+        self._uploaded.add((path, digest))
+
+    def forget(self) -> None:
+        """The server may have lost its files: upload everything again."""
+        self._uploaded.clear()
+
+    def fetch(self, path: str, prompt_id: str, limit: int) -> bytes:
+        """Downloads the file."""
+        folder, name = os.path.split(f"acusim/{self._token}/{prompt_id}/{path}")
+        return self.client.view(folder, name, limit)
+
+
+def scene_name(scene: Scene) -> str:
+    """The scene's file name on servers: by content, so that two scenes never meet."""
+    return scene.sha256[:16] + scene.path.suffix.lower()
+
+
+def scene_bytes(scene: Scene) -> bytes:
+    """The scene's file.
+
+    Raises:
+        PictureError: it cannot be read, or is another picture by now.
+    """
+    data = read_file(scene.path, "scene")
+    if sha256(data) != scene.sha256:
+        raise PictureError(f"scene {scene.name!r} was changed while the batch was running")
+    return data
+
+
+def _depth_path(image: str) -> str:
+    split, _, size, name = image.split("/", 3)
+    return f"{depth_folder(split, int(size.removeprefix('img_')))}/{os.path.splitext(name)[0]}.png"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a prompt was to make."""
+
+    batch: Sequence[Request]
+    images: Sequence[str]
+    """Each sample's picture relative to the data set root."""
+    prompt_id: str
+    places: Places
+    facts: Mapping[str, Any]
+    """For each result."""
+
+
+def received(
+    transport: Transport, asked: Asked, outputs: Mapping[str, Any], save_id: str
+) -> list[Result | AcuSimError]:
+    """The pictures that a prompt made, each checked; an error instead where one is not what was asked for.
+
+    Args:
+        transport: how they come back.
+        asked: what was asked for.
+        outputs: node id -> what the node answered.
+        save_id: the Save node.
+
+    Raises:
+        BadAnswer: the answer as a whole is none to this prompt.
+    """
+    url = transport.client.url
+    answer = outputs.get(save_id)
+    entries = answer.get("acusim") if isinstance(answer, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise BadAnswer(url, "the prompt succeeded, but its Save node names no files")
+    if len(entries) != len(asked.batch):
+        raise BadAnswer(url, f"the Save node names {len(entries)} files for {len(asked.batch)} samples")
+    found: list[Result | AcuSimError] = []
+    for request, image, entry in zip(asked.batch, asked.images, entries, strict=True):
+        try:
+            found.append(_picture(transport, asked, request, saved_path(image), entry))
+        except (BadAnswer, PictureError) as error:
+            found.append(error)
+    return found
+
+
+def _picture(transport: Transport, asked: Asked, request: Request, path: str, entry: Mapping[str, Any]) -> Result:
+    url = transport.client.url
+    height, width = request.pixels.shape[:2]
+    if entry.get("sample") != str(request.sample):
+        raise BadAnswer(url, f"a picture of {words(entry.get('sample'), 80)!r} where {str(request.sample)!r} is due")
+    if entry.get("finite") is not True:
+        raise PictureError(
+            "the server's picture is not finite (NaN): half precision overflows; start ComfyUI with --fp32-vae, "
+            "or with --force-fp32 if that is not enough"
+        )
+    wanted: dict[str, Any] = {
+        "file": f"{asked.places.save_folder}/{path}",
+        "source_sha256": request.source_sha256,
+        "width": width,
+        "height": height,
+    }
+    for name, value in wanted.items():
+        if entry.get(name) != value:
+            raise BadAnswer(url, f"{path}: {name} is {words(repr(entry.get(name)), 200)}, not {value!r}")
+    limit = request.pixels.nbytes * 2 + (1 << 20)
+    data = transport.fetch(path, asked.prompt_id, limit)
+    if len(data) != entry.get("bytes"):
+        raise BadAnswer(url, f"{path}: {len(data)} bytes came, {words(repr(entry.get('bytes')), 40)} were announced")
+    if sha256(data) != entry.get("sha256"):
+        raise BadAnswer(url, f"{path}: the file does not have the hash that the server named")
+    try:
+        picture = decode_rgb(data, path)
+    except PictureError as error:
+        raise BadAnswer(url, str(error)) from None
+    if picture.pixels.shape != request.pixels.shape or picture.notes:
+        raise BadAnswer(url, f"{path}: not an RGB picture of {width} x {height}")
+    lowest, highest = int(picture.pixels.min()), int(picture.pixels.max())
+    if highest < BLACK_LEVEL:
+        raise PictureError(
+            f"the server's picture is black (no level above {highest}): half precision overflows; start ComfyUI with "
+            "--fp32-vae"
+        )
+    if lowest == highest:
+        raise PictureError(f"the server's picture is flat: every value is {lowest}")
+    return Result(np.ascontiguousarray(picture.pixels), dict(asked.facts))

@@ -1,0 +1,233 @@
+"""The straight path, over both transports."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from acusim.errors import ConfigError, EngineError
+from acusim.files import sha256
+from engines.comfyui.engine import LANES
+from tests.engines.comfyui.conftest import assert_made, in_threads, make_requests, polled, wait_for
+from tests.support import add_sample
+
+
+def test_a_batch_through_shared_folders(server, new_engine, requests, output):
+    engine = new_engine(server)
+    answers = engine.augment(requests[:4])
+    assert_made(answers, requests[:4])
+    assert answers[0].facts == {"workflow": engine.workflow.sha256[:12], "server": "ComfyUI 0.3.64"}
+    [prompt] = server.posts
+    assert prompt.inputs("AcuSimNoise")["seeds"] == "1000,1001,1002,1003"
+    assert prompt.inputs("AcuSimSaveSamples")["folder"] == f".acusim/staging/{prompt.id}"
+    assert not (output / ".acusim/staging" / prompt.id).exists()
+    assert not any("/upload" in request or "/view" in request for request in server.requests)
+    engine.close()
+    assert not (output / ".acusim/staging").exists()
+
+
+def test_a_batch_by_upload_and_download(far_server, new_engine, requests, output):
+    engine = new_engine(far_server)
+    assert_made(engine.augment(requests[:4]), requests[:4])
+    assert_made(engine.augment(requests[:4]), requests[:4])
+    uploads = sum("/upload" in request for request in far_server.requests)
+    assert uploads == 4 + 4 + 1, "samples, depth maps and the scene go up once"
+    assert not (output / ".acusim/staging").exists()
+    [token] = {prompt.extra["acusim"] for prompt in far_server.posts}
+    folder = far_server.roots["input"] / "acusim" / token
+    image = far_server.posts[0].samples[0]
+    assert sha256((folder / image).read_bytes()) == requests[0].source_sha256
+    assert (folder / image.replace("/image/", "/depth/")).is_file()
+
+
+@pytest.mark.parametrize("wiring", ["fc", "fbc"])
+def test_both_wirings_bind_all_settings(server, new_engine, requests, wiring):
+    recipe = {"wiring": wiring, "steps": 31, "cfg": 5.5, "denoise": 0.7, "ic_light_multiplier": 0.25}
+    recipe |= {"sampler": "euler", "scheduler": "karras", "ip_adapter_weight": 0.6, "background": "black"}
+    engine = new_engine(server, recipe=recipe)
+    assert_made(engine.augment(requests[:2]), requests[:2])
+    [prompt] = server.posts
+    assert prompt.inputs("BasicScheduler")["steps"] == 31
+    assert prompt.inputs("BasicScheduler")["scheduler"] == "karras"
+    assert prompt.inputs("BasicScheduler")["denoise"] == 0.7
+    assert prompt.inputs("CFGGuider")["cfg"] == 5.5
+    assert prompt.inputs("KSamplerSelect")["sampler_name"] == "euler"
+    assert prompt.inputs("ICLightConditioning")["multiplier"] == 0.25
+    assert prompt.inputs("LoadAndApplyICLightUnet")["model_path"] == f"iclight_sd15_{wiring}.safetensors"
+    assert prompt.inputs("AcuSimBackground")["background"] == "black"
+    assert ("opt_background" in prompt.inputs("ICLightConditioning")) == (wiring == "fbc")
+    texts = {node["inputs"]["text"] for node in prompt.graph.values() if node["class_type"] == "CLIPTextEncode"}
+    assert texts == {"a head", "a hat"}
+    assert all(node["class_type"] != "AcuSimPromptSet" for node in prompt.graph.values()), "its texts were replaced"
+
+
+def test_a_prompt_holds_no_sample_twice(server, new_engine, requests):
+    engine = new_engine(server, batch=8)
+    batch = [requests[0], requests[1], requests[0], requests[2]]
+    assert_made(engine.augment(batch), batch)
+    assert [len(prompt.samples) for prompt in server.posts] == [3, 1]
+
+
+def test_sizes_are_not_mixed(server, new_engine, dataset):
+    big = make_requests(dataset)[:2]
+    for stem in ("F_Zoe_N_HA_O_0001", "F_Zoe_N_HA_O_0002"):
+        path = add_sample(dataset, stem, size=32)
+        path.rename(dataset / "train/image/img_64" / path.name)
+        (dataset / "train/depth/img_32" / path.name).unlink()
+    small = [request for request in make_requests(dataset) if request.sample.name == "Zoe"]
+    assert small[0].pixels.shape == (32, 32, 3)
+    engine = new_engine(server)
+    batch = [big[0], small[0], big[1], small[1]]
+    assert_made(engine.augment(batch), batch)
+    assert [len(prompt.samples) for prompt in server.posts] == [2, 2]
+
+
+def test_two_prompts_are_queued_on_each_server_and_no_more(server, new_engine, requests):
+    engine = new_engine(server, batch=1)
+    assert engine.lanes == LANES
+    server.gate = threading.Event()
+
+    def open_gate():
+        wait_for(lambda: len(server.posts) == 2)
+        polled(server, 8)
+        server.gate.set()
+
+    threading.Thread(target=open_gate, daemon=True).start()
+    answers = in_threads(engine, [[request] for request in requests[:5]])
+    assert_made([answer for [answer] in answers], requests[:5])
+    assert server.most_queued == 2
+
+
+def test_the_graph_before_the_sampler_stays_the_same(server, new_engine, requests):
+    engine = new_engine(server, batch=2)
+    engine.augment(requests[:2])
+    engine.augment(requests[2:4])
+    first, second = (prompt.graph for prompt in server.posts)
+    assert list(first) == list(second)
+    changed = {first[node]["class_type"] for node in first if first[node] != second[node]}
+    assert changed == {"AcuSimLoadSamples", "AcuSimNoise", "AcuSimSaveSamples"}
+
+
+def test_progress_comes_from_step_messages(server, new_engine, requests):
+    engine = new_engine(server)
+    server.gate = threading.Event()
+    thread = threading.Thread(target=engine.augment, args=(requests[:4],), daemon=True)
+    thread.start()
+    wait_for(lambda: engine.in_work() == 4)  # both steps of four pictures are done, the pictures not yet there
+    server.gate.set()
+    thread.join(10)
+    assert engine.in_work() == 0
+
+
+def stop_after(engine, condition):
+    """Stops an engine once a condition holds."""
+
+    def run():
+        wait_for(condition)
+        engine.stop()
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+def test_stop_takes_only_our_own_prompts_away(server, new_engine, requests):
+    engine = new_engine(server, batch=1)
+    foreign = server.accept({"prompt_id": "foreign", "prompt": {}, "client_id": "other"})
+    server.works = False
+    stop_after(engine, lambda: len(server.posts) == 3)
+    answers = in_threads(engine, [[request] for request in requests[:3]])
+    assert all(isinstance(answer, EngineError) and "stopped" in str(answer) for answer in answers)
+    assert [prompt.id for prompt in server.pending] == [foreign.id]
+    assert server.interrupted == []
+    assert sorted(server.deleted) == sorted(prompt.id for prompt in server.posts[1:])
+
+
+def test_stop_interrupts_the_prompt_that_runs(server, new_engine, requests):
+    engine = new_engine(server)
+    server.gate = threading.Event()
+    stop_after(engine, lambda: server.running)
+    [answer] = in_threads(engine, [requests[:2]])
+    assert isinstance(answer, EngineError)
+    assert server.interrupted == [server.posts[0].id]
+
+
+def test_what_a_killed_run_left_is_dropped(server, new_engine, requests):
+    engine = new_engine(server)
+    engine.augment(requests[:1])
+    token = server.posts[0].extra["acusim"]
+    engine.close()
+    server.works = False
+    for name, extra in (("orphan", {"acusim": token}), ("foreign", {})):
+        server.accept({"prompt_id": name, "prompt": {}, "extra_data": extra})
+    again = new_engine(server)
+    assert [prompt.id for prompt in server.pending] == ["foreign"]
+    assert any("earlier run" in note for note in again.notes)
+
+
+def test_a_user_graph_with_a_plain_ksampler_makes_one_picture_at_a_time(server, new_engine, requests, tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(plain_graph())
+    engine = new_engine(server, workflow=path)
+    assert engine.batch_size == 1
+    assert_made(engine.augment(requests[:3]), requests[:3])
+    assert [prompt.inputs("KSampler")["seed"] for prompt in server.posts] == [1000, 1001, 1002]
+    assert any("checkpoint" not in note and "decides" in note for note in engine.notes)
+    assert engine.documents() == {"workflow.json": path.read_bytes()}
+
+
+def plain_graph() -> str:
+    """A graph of a user's own: img2img without IC-Light."""
+    import json
+
+    def node(kind: str, title: str, **inputs: object) -> dict[str, object]:
+        return {"class_type": kind, "inputs": inputs, "_meta": {"title": title}}
+
+    load = {"root": "input", "folder": "", "samples": "", "selection": "", "index": 0, "count": 1, "size": 0}
+    sampling = {"seed": 5, "steps": 9, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 0.3}
+    links = {"model": ["c", 0], "positive": ["p", 0], "negative": ["n", 0], "latent_image": ["e", 0]}
+    save = {"root": "output", "folder": "x", "format": "as sample", "labels": True, "preview": True, "record": ""}
+    graph = {
+        "s": node("AcuSimLoadSamples", "samples", **load),
+        "c": node("CheckpointLoaderSimple", "Checkpoint", ckpt_name="v1-5-pruned-emaonly.safetensors"),
+        "p": node("CLIPTextEncode", "POSITIVE", clip=["c", 1], text="mine"),
+        "n": node("CLIPTextEncode", "Negative", clip=["c", 1], text="mine"),
+        "e": node("VAEEncode", "enc", pixels=["s", 0], vae=["c", 2]),
+        "k": node("KSampler", "Sampler", **links, **sampling),
+        "d": node("VAEDecode", "dec", samples=["k", 0], vae=["c", 2]),
+        "o": node("AcuSimSaveSamples", "Save", images=["d", 0], samples=["s", 2], **save),
+    }
+    return json.dumps(graph)
+
+
+def test_the_engine_needs_a_setup_and_sane_addresses(dataset, new_engine, server):
+    from engines.comfyui.engine import ComfyUIEngine
+    from engines.engine import Setup
+    from engines.recipe import Recipe
+
+    with pytest.raises(ConfigError, match="data set"):
+        ComfyUIEngine(Recipe())
+    for address in ("ftp://x", "http://", "http://user:secret@host:1", "http://host:port", "http://h/?q=1"):
+        with pytest.raises(ConfigError) as caught:
+            ComfyUIEngine(Recipe(), Setup(dataset, servers=(address,)))
+        assert "secret" not in str(caught.value)
+    assert ComfyUIEngine(Recipe(), Setup(dataset, servers=("host:1", "http://host:1/")))._urls == ("http://host:1",)
+    with pytest.raises(ConfigError, match=r"1\.\.64"):
+        ComfyUIEngine(Recipe(), Setup(dataset, batch_size=65))
+
+
+def test_closed_engines_say_so(new_engine, server, requests):
+    engine = new_engine(server, opened=False)
+    with pytest.raises(EngineError, match="not open"):
+        engine.augment(requests[:1])
+    assert engine.in_work() == 0.0
+    engine.stop()
+    engine.close()
+    engine.close()
+
+
+def test_identity_is_the_graph_not_its_layout(new_engine, server, tmp_path: Path):
+    one, two = tmp_path / "one.json", tmp_path / "two.json"
+    one.write_text(plain_graph())
+    two.write_text(plain_graph().replace(", ", ",\n  "))
+    assert one.read_bytes() != two.read_bytes()
+    first, second = (new_engine(server, opened=False, workflow=path) for path in (one, two))
+    assert first.identity() == second.identity() != new_engine(server, opened=False).identity()
