@@ -1,0 +1,105 @@
+"""AcuSim Background: lays the new head before the old background, black, or a scene."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from acusim.errors import ConfigError, PictureError
+from acusim.foreground import composed, fitted
+
+from . import tensors
+from .samples import Floats
+from .writing import to_levels
+
+KEEP, BLACK, SCENE = KINDS = ("keep", "black", "scene")
+
+
+class AcuSimBackground:
+    """Composes heads and backgrounds."""
+
+    CATEGORY = "AcuSim"
+    DESCRIPTION = (
+        "Puts a background behind the relit heads: the samples' own one, pixel for pixel (keep), black, or the scene. "
+        "The head's outline is that of the sample, so labels stay true there."
+    )
+    FUNCTION = "compose"
+    RETURN_TYPES = ("IMAGE",)
+    RETURN_NAMES = ("images",)
+    OUTPUT_TOOLTIPS: ClassVar[tuple[str, ...]] = ("The heads before their background.",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        """The widgets."""
+        return {
+            "required": {
+                "images": ("IMAGE", {"tooltip": "The relit pictures, as decoded."}),
+                "originals": ("IMAGE", {"tooltip": "The samples' own pictures: images of AcuSim Load Samples."}),
+                "mask": ("MASK", {"tooltip": "The heads: mask of AcuSim Load Samples."}),
+                "background": (
+                    list(KINDS),
+                    {
+                        "default": KEEP,
+                        "tooltip": "keep: the sample's own background; black: none; scene: the picture at the input "
+                        "scene.",
+                    },
+                ),
+            },
+            "optional": {
+                "scene": (
+                    "IMAGE",
+                    {"tooltip": "From AcuSim Load Scene, of any size; needed where background is scene."},
+                ),
+            },
+        }
+
+    def compose(self, images: Any, originals: Any, mask: Any, background: str, scene: Any = None) -> tuple[Any]:
+        """[B, H, W, 3] the pictures with their background.
+
+        Raises:
+            ConfigError: the kind is unknown, or a scene is needed and missing.
+            PictureError: the inputs do not fit one another.
+        """
+        pictures = tensors.to_numpy(images, "images", 4)
+        old = tensors.to_numpy(originals, "originals", 4)
+        alpha = tensors.to_numpy(mask, "mask", 3)
+        behind = None if scene is None else tensors.to_numpy(scene, "scene", 4)
+        return (tensors.to_tensor(compose(pictures, old, alpha, background, behind)),)
+
+
+def compose(images: Floats, originals: Floats, mask: Floats, background: str, scene: Floats | None) -> Floats:
+    """[B, H, W, 3] heads before their background.
+
+    Args:
+        images: [B, H, W, 3] in 0..1.
+        originals: of the same shape.
+        mask: [B, H, W] in 0..1, 1 on the head.
+        background: keep, black or scene.
+        scene: [1 or B, h, w, 3], None if there is none; one of another size is scaled to cover, centred and cut.
+
+    Raises:
+        ConfigError: the kind is unknown, or a scene is needed and missing.
+        PictureError: the shapes do not fit one another.
+    """
+    if background not in KINDS:
+        raise ConfigError(f"background {background!r} is not one of {', '.join(KINDS)}")
+    if background == SCENE and scene is None:
+        raise ConfigError("background is scene, but no scene is connected; connect AcuSim Load Scene or choose keep")
+    if originals.shape != images.shape or mask.shape != images.shape[:3] or images.shape[3] != 3:
+        raise PictureError(
+            f"images {list(images.shape)}, originals {list(originals.shape)} and mask {list(mask.shape)} do not fit: "
+            "all three must be of one batch, size and three channels; nothing in between may scale or crop"
+        )
+    behind = originals if background == KEEP else np.zeros_like(images[:1])
+    if background == SCENE and scene is not None:
+        if scene.shape[0] not in (1, len(images)) or scene.shape[3] != 3:
+            raise PictureError(
+                f"scene {list(scene.shape)} does not fit images {list(images.shape)}: load it with AcuSim Load Scene"
+            )
+        behind = scene if scene.shape[1:] == images.shape[1:] else np.stack([_covering(s, images) for s in scene])
+    pairs = zip(images, np.broadcast_to(behind, images.shape), mask, strict=True)
+    return np.stack([composed(picture, back, alpha) for picture, back, alpha in pairs])
+
+
+def _covering(scene: Floats, images: Floats) -> Floats:
+    """[H, W, 3] a scene picture at the size of the images."""
+    return fitted(to_levels(scene), *images.shape[1:3]).astype(np.float32) / np.float32(255)

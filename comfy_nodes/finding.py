@@ -1,0 +1,212 @@
+"""Which files of a data set a batch is made of: by sample IDs, picture paths, or selection and index."""
+
+import os
+import re
+import threading
+import time
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from acusim import layout
+from acusim.errors import ConfigError, LayoutError, shown
+from acusim.files import printable, safe_join
+from acusim.pictures import EXTENSIONS
+from acusim.sample_id import SampleId
+from acusim.selection import Selection, parse_selection
+
+MAX_COUNT = 64
+SCANS_KEPT = 8
+SETTLED_S = 2.0
+"""A folder changed less than this before it was listed may change again within one tick of its time stamp."""
+_PICTURE = re.compile(r"([^/.][^/]*)/image/img_([1-9][0-9]{0,4})/([^/]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The files of one sample, relative to the data set's root."""
+
+    id: SampleId
+    image: str
+    label: str | None
+    depth: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    stamp: tuple[tuple[str, int], ...]
+    dataset: layout.Dataset
+    by_id: dict[str, list[layout.Sample]]
+
+
+_scans: dict[tuple[str, int], _Scan] = {}
+_lock = threading.Lock()
+
+
+def find_samples(root: Path, samples: str, selection: str, index: int, count: int, size: int) -> list[Found]:
+    """The samples of a batch, in order.
+
+    Args:
+        root: of the data set.
+        samples: one sample ID or picture path per line; if it is not blank, the next three do not count.
+        selection: conditions as in ``--select``; "" for all.
+        index: which batch of ``count`` among the selected ones, from 0.
+        count: samples in a batch; the last batch may hold fewer.
+        size: nominal picture size; 0 takes 512 where a split has it, else its largest.
+
+    Raises:
+        ConfigError: a line or the selection is wrong, or there is no such batch.
+        LayoutError: the folder is no data set, or a picture is missing.
+        SampleIdError: a line is neither a path nor a sample ID.
+    """
+    if not root.is_dir():
+        raise LayoutError(f"data set folder {root.name!r} is not on the machine that runs ComfyUI; correct folder")
+    lines = [line.strip() for line in samples.splitlines() if line.strip()]
+    if lines:
+        found = find_lines(root, lines, size)
+    else:
+        chosen = selected(selection)
+        known = scanned(root, size).dataset.samples
+        matching = [sample for sample in known if chosen(sample.id, sample.split)]
+        if not matching:
+            told = f"selection {selection!r} matches none of the {len(known)} samples" if known else "no sample"
+            raise ConfigError(f"{told} in {root.name!r}; pictures without a label do not count")
+        if index * count >= len(matching):
+            last = (len(matching) - 1) // count
+            raise ConfigError(
+                f"index {index}: there is no such batch; {len(matching)} samples in batches of {count} are 0..{last}"
+            )
+        batch = matching[index * count : (index + 1) * count]
+        found = [Found(sample.id, sample.image, sample.label, sample.depth) for sample in batch]
+    return found
+
+
+def find_lines(root: Path, lines: list[str], size: int) -> list[Found]:
+    """The samples that lines name; paths are looked up one by one, only IDs need the whole data set to be listed.
+
+    Raises:
+        ConfigError, LayoutError, SampleIdError: as find_samples.
+    """
+    if len(lines) > MAX_COUNT:
+        raise ConfigError(f"samples holds {len(lines)} lines; allowed are {MAX_COUNT}")
+    found = [_by_path(root, line) if "/" in line else _by_id(root, line, size) for line in lines]
+    seen: set[str] = set()
+    for entry in found:
+        if entry.image in seen:
+            raise ConfigError(f"samples names {entry.image!r} twice")
+        seen.add(entry.image)
+    return found
+
+
+def selected(selection: str) -> Selection:
+    """The selection widget.
+
+    Raises:
+        ConfigError: an unknown key or value; names it and what is allowed.
+    """
+    try:
+        return parse_selection(selection)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("--select", "selection")) from None
+
+
+def check_lines(samples: str) -> None:
+    """Checks what can be told of a samples widget without the data set.
+
+    Raises:
+        ConfigError, LayoutError, SampleIdError: as find_samples.
+    """
+    lines = [line.strip() for line in samples.splitlines() if line.strip()]
+    if len(lines) > MAX_COUNT:
+        raise ConfigError(f"samples holds {len(lines)} lines; allowed are {MAX_COUNT}")
+    for line in lines:
+        if "/" in line:
+            _parse_path(line)
+        else:
+            SampleId.parse(line)
+
+
+def scanned(root: Path, size: int) -> _Scan:
+    """The data set's listing, made anew only when one of its folders has changed.
+
+    Raises:
+        LayoutError: as acusim.layout.scan.
+    """
+    key = (str(root), size)
+    stamp = _stamp(root)
+    with _lock:
+        known = _scans.get(key)
+        if known is not None and known.stamp == stamp:
+            return known
+        begun = time.time_ns()
+        dataset = layout.scan(root, size or None)
+        by_id: dict[str, list[layout.Sample]] = {}
+        for sample in dataset.samples:
+            by_id.setdefault(str(sample.id), []).append(sample)
+        fresh = _Scan(stamp, dataset, by_id)
+        _scans.pop(key, None)
+        if all(begun - changed > SETTLED_S * 1e9 for _, changed in stamp):
+            _scans[key] = fresh
+            while len(_scans) > SCANS_KEPT:
+                del _scans[next(iter(_scans))]
+        return fresh
+
+
+def _stamp(root: Path) -> tuple[tuple[str, int], ...]:
+    """Every folder that a listing reads, with the time of its last change."""
+    folders = [root]
+    try:
+        for split in sorted(entry.path for entry in os.scandir(root) if entry.is_dir()):
+            folders += [Path(split, kind) for kind in ("image", "label/label", "depth")]
+            for kind in ("image", "depth"):
+                inner = Path(split, kind)
+                if inner.is_dir():
+                    folders += [Path(entry.path) for entry in os.scandir(inner) if entry.is_dir()]
+        return tuple((str(path), path.stat().st_mtime_ns) for path in sorted(set(folders)) if path.is_dir())
+    except OSError as error:
+        raise LayoutError(f"data set {root.name!r} cannot be listed: {error.strerror}") from None
+
+
+def _by_id(root: Path, line: str, size: int) -> Found:
+    sample_id = str(SampleId.parse(unicodedata.normalize("NFC", line)))
+    known = scanned(root, size)
+    matches = known.by_id.get(sample_id, [])
+    if not matches:
+        wrong = next((p for p in known.dataset.problems if str(p.id) == sample_id), None)
+        told = f": {wrong.path}: {wrong.reason}" if wrong else f" among its {len(known.dataset.samples)} samples"
+        raise LayoutError(f"sample {sample_id!r} is not in data set {root.name!r}{told}")
+    if len(matches) > 1:
+        places = ", ".join(sample.image for sample in matches)
+        raise ConfigError(f"sample {sample_id!r} is there {len(matches)} times: {places}; write one of these paths")
+    sample = matches[0]
+    return Found(sample.id, sample.image, sample.label, sample.depth)
+
+
+def _parse_path(line: str) -> tuple[str, int, str, SampleId]:
+    """Split, size, stem and sample ID of a picture path."""
+    match = _PICTURE.fullmatch(line)
+    stem, extension = os.path.splitext(match[3]) if match else ("", "")
+    if match is None or extension.lower() not in EXTENSIONS or printable(line) != line or "\\" in line:
+        raise LayoutError(
+            f"picture {shown(line)} is not of the form train/image/img_512/<sample ID>.png (or .jpg, and test/ or "
+            "temp/ for train/), relative to the data set's root"
+        )
+    return match[1], int(match[2]), stem, SampleId.parse(unicodedata.normalize("NFC", stem))
+
+
+def _by_path(root: Path, line: str) -> Found:
+    split, size, stem, sample_id = _parse_path(line)
+    if not safe_join(root, line).is_file():
+        raise LayoutError(f"picture {line!r} is not in data set {root.name!r}")
+    label = _beside(root, layout.label_folder(split), stem, ".json")
+    depth = _beside(root, layout.depth_folder(split, size), stem, ".png")
+    return Found(sample_id, line, label, depth)
+
+
+def _beside(root: Path, folder: str, stem: str, extension: str) -> str | None:
+    """A companion file of the same stem, however its name is composed."""
+    for form in dict.fromkeys((stem, unicodedata.normalize("NFC", stem), unicodedata.normalize("NFD", stem))):
+        relative = f"{folder}/{form}{extension}"
+        if safe_join(root, relative).is_file():
+            return relative
+    return None

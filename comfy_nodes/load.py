@@ -1,0 +1,196 @@
+"""AcuSim Load Samples: a batch of a data set's pictures with their foreground masks."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acusim.errors import AcuSimError, ConfigError, PictureError
+from acusim.files import safe_join, sha256
+from acusim.foreground import find_foreground, soft_edge
+from acusim.pictures import decode_rgb, read_file
+
+from . import roots, samples, tensors
+from .finding import MAX_COUNT, Found, check_lines, find_samples, selected
+from .samples import LoadedSample, Samples
+
+MAX_BATCH_PIXELS = MAX_COUNT << 20
+"""64 pictures of 1024²: 800 MB as tensors."""
+MAX_SIZE = 8192
+THREADS = 4
+
+
+class AcuSimLoadSamples:
+    """Loads samples; never crops or scales them."""
+
+    CATEGORY = "AcuSim"
+    DESCRIPTION = (
+        "Loads a batch of pictures of an AcuSim data set with their foreground masks, by sample IDs, by picture paths, "
+        "or by a selection. Pictures are never cropped or scaled; sides that are no multiple of 16 are padded, and "
+        "AcuSim Save Samples takes the padding off again."
+    )
+    FUNCTION = "load"
+    RETURN_TYPES = ("IMAGE", "MASK", samples.TYPE, "INT")
+    RETURN_NAMES = ("images", "mask", "samples", "count")
+    OUTPUT_TOOLTIPS: ClassVar[tuple[str, ...]] = (
+        "The pictures, padded on the right and below to multiples of 16 by repeating their edge.",
+        "The heads: 1 inside, 0 in the background and the padding, soft at the rim. From the depth map where there is "
+        "one, else from the uniform background.",
+        "Which samples these are: for the other AcuSim nodes.",
+        "How many samples were loaded.",
+    )
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        """The widgets."""
+        return {
+            "required": {
+                "root": (
+                    roots.names(),
+                    {"tooltip": "The folder of the server that holds the data set; the operator adds more."},
+                ),
+                "folder": ("STRING", {"default": "", "tooltip": "The data set's folder below root; empty: root."}),
+                "samples": (
+                    "STRING",
+                    {
+                        "default": "",
+                        "multiline": True,
+                        "tooltip": "One sample ID (F_Ann_N_HA_O_0001) or picture path below the data set "
+                        "(train/image/img_512/F_Ann_N_HA_O_0001.png) per line. If it is not empty, selection, index "
+                        "and count do not matter.",
+                    },
+                ),
+                "selection": (
+                    "STRING",
+                    {
+                        "default": "",
+                        "tooltip": "Conditions that samples must meet, such as gender=F,hair=HA,HC,frame=1-36. Keys: "
+                        "gender, name, size, hair, eye, frame, split. Empty: all samples.",
+                    },
+                ),
+                "index": (
+                    "INT",
+                    {
+                        "default": 0,
+                        "min": 0,
+                        "max": 10_000_000,
+                        "step": 1,
+                        "tooltip": "Which batch of the selected samples: 0 is the first, 1 the next one.",
+                    },
+                ),
+                "count": (
+                    "INT",
+                    {
+                        "default": 4,
+                        "min": 1,
+                        "max": MAX_COUNT,
+                        "step": 1,
+                        "tooltip": "Samples in a batch; the last batch may hold fewer.",
+                    },
+                ),
+                "size": (
+                    "INT",
+                    {
+                        "default": 0,
+                        "min": 0,
+                        "max": MAX_SIZE,
+                        "step": 1,
+                        "tooltip": "Picture size as in the folder's name: 512 takes img_512. 0: 512 where there is "
+                        "one, else the largest. Does not matter for picture paths.",
+                    },
+                ),
+            }
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, root: Any = None, folder: Any = None, samples: Any = None, selection: Any = None) -> Any:
+        """Refuses bad roots, paths, sample lines and selections when a graph is queued; linked inputs are None."""
+        if (reason := roots.refusal(root, folder)) is not None:
+            return reason
+        try:
+            if samples:
+                check_lines(samples)
+            elif selection:
+                selected(selection)
+        except AcuSimError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def IS_CHANGED(cls, **inputs: Any) -> Any:
+        """A digest of the bytes that would be loaded, so that an edited file counts and a touched one does not."""
+        if None in inputs.values():
+            return float("nan")
+        try:
+            root, found = _found(**inputs)
+            parts: list[str | None] = [str(root)]
+            for entry in found:
+                image = sha256(read_file(safe_join(root, entry.image)))
+                depth = sha256(read_file(safe_join(root, entry.depth), "depth")) if entry.depth else None
+                parts += [entry.image, image, entry.label, entry.depth, depth]
+        except AcuSimError:
+            return float("nan")
+        return sha256("\n".join(str(part) for part in parts).encode())
+
+    def load(self, **inputs: Any) -> tuple[Any, Any, Samples, int]:
+        """The batch.
+
+        Raises:
+            AcuSimError: names what is wrong and what is allowed.
+        """
+        pictures, mask, batch = load_batch(*_found(**inputs))
+        return tensors.to_tensor(pictures), tensors.to_tensor(mask), batch, len(batch.samples)
+
+
+def _found(
+    root: str, folder: str, samples: str, selection: str, index: int, count: int, size: int
+) -> tuple[Path, list[Found]]:
+    dataset = roots.inside(roots.find_root(root), folder).resolve()
+    return dataset, find_samples(dataset, samples, selection, index, count, size)
+
+
+def load_batch(root: Path, found: list[Found]) -> tuple[NDArray[np.float32], NDArray[np.float32], Samples]:
+    """Reads samples.
+
+    Returns:
+        Pictures [B, H, W, 3] in 0..1, their masks [B, H, W] in 0..1, and what they are.
+
+    Raises:
+        PictureError: one is unreadable or has no foreground, or their sizes differ; names the sample.
+        ConfigError: together they are too large.
+    """
+    with ThreadPoolExecutor(min(THREADS, len(found))) as pool:
+        loaded = list(pool.map(lambda entry: _load(root, entry), found))
+    height, width = loaded[0][0].shape[:2]
+    for entry, (pixels, _, _) in zip(found, loaded, strict=True):
+        if pixels.shape[:2] != (height, width):
+            raise PictureError(
+                f"pictures of one batch must be of equal size: {found[0].image} is {width} x {height}, {entry.image} "
+                f"is {pixels.shape[1]} x {pixels.shape[0]}; load them one by one or select one size"
+            )
+    if len(found) * height * width > MAX_BATCH_PIXELS:
+        raise ConfigError(
+            f"{len(found)} pictures of {width} x {height} are more than {MAX_BATCH_PIXELS >> 20} megapixels; lower "
+            "count"
+        )
+    batch = Samples(root, tuple(sample for _, _, sample in loaded), height, width)
+    shape = len(found), batch.padded_height, batch.padded_width
+    pictures, masks = np.empty((*shape, 3), np.float32), np.empty(shape, np.float32)
+    for position, (pixels, alpha, _) in enumerate(loaded):
+        pictures[position] = samples.pad_picture(pixels.astype(np.float32) / np.float32(255), *shape[1:])
+        masks[position] = samples.pad_mask(alpha, *shape[1:])
+    return pictures, masks, batch
+
+
+def _load(root: Path, found: Found) -> tuple[NDArray[np.uint8], NDArray[np.float32], LoadedSample]:
+    try:
+        data = read_file(safe_join(root, found.image))
+        pixels = decode_rgb(data, found.image).pixels
+        depth = read_file(safe_join(root, found.depth), "depth") if found.depth else None
+        head = find_foreground(pixels, depth)
+    except PictureError as error:
+        raise PictureError(f"sample {found.id}: {error}") from None
+    sample = LoadedSample(found.id, found.image, found.label, found.depth, sha256(data), head.source)
+    return pixels, soft_edge(head.mask), sample

@@ -1,0 +1,163 @@
+"""What the controller asks a server that a graph cannot tell: roots, hashes of files, and the kind of a model.
+
+Read-only GET requests. They answer JSON, or {"error": text} with a 4xx status.
+"""
+
+import asyncio
+import importlib
+import json
+import logging
+import os
+import shutil
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import acusim
+from acusim.errors import AcuSimError, LayoutError, shown
+from acusim.files import sha256
+
+from . import roots
+
+MAX_FILE_BYTES = 64 << 20
+MAX_HEADER_BYTES = 64 << 20
+KINDS = ("checkpoints", "diffusion_models", "unet", "ipadapter", "clip_vision")
+TELLING_KEYS = (
+    "model.diffusion_model.input_blocks.0.0.weight",
+    "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight",
+    "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight",
+    "first_stage_model.decoder.conv_in.weight",
+    "conv_in.weight",
+    "input_blocks.0.0.weight",
+    "diffusion_model.input_blocks.0.0.weight",
+    "image_proj.proj.weight",
+    "image_proj.norm.weight",
+    "image_proj.latents",
+    "ip_adapter.1.to_k_ip.weight",
+    "vision_model.embeddings.patch_embedding.weight",
+    "vision_model.encoder.layers.22.layer_norm1.weight",
+    "vision_model.encoder.layers.30.layer_norm1.weight",
+    "vision_model.encoder.layers.47.layer_norm1.weight",
+    "visual_projection.weight",
+)
+"""Tensors whose presence and shape tell SD1.5 from others, fc from fbc, and which encoder an IP-Adapter wants."""
+
+
+class _NotFound(LayoutError):
+    """There is no such file."""
+
+
+def register() -> None:
+    """Adds the routes to the running server; does nothing outside ComfyUI."""
+    server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+    if server is None:
+        return
+    for problem in roots.all_roots()[1]:
+        logging.warning("AcuSim nodes: %s", problem)
+    if any(getattr(route, "path", "") == "/acusim/info" for route in server.routes):
+        logging.warning("AcuSim nodes are there twice in custom_nodes; remove one of them")
+        return
+    server.routes.get("/acusim/info")(_handler(info, ()))
+    server.routes.get("/acusim/file")(_handler(file_facts, ("root", "path")))
+    server.routes.get("/acusim/model")(_handler(model_facts, ("folder", "name")))
+
+
+def info() -> dict[str, Any]:
+    """Version and roots."""
+    return {"version": acusim.__version__, "roots": {root.name: _state(root) for root in roots.all_roots()[0].values()}}
+
+
+def file_facts(root: str, path: str) -> dict[str, Any]:
+    """Size and hash of a file below a root.
+
+    Raises:
+        LayoutError: the path is not allowed, or the file is missing or too large.
+    """
+    place = roots.inside(roots.find_root(root), path)
+    try:
+        if not place.is_file():
+            raise _NotFound(f"file {path!r} is not in root {root!r}")
+        size = place.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise LayoutError(f"file {path!r} is of {size} bytes; allowed are {MAX_FILE_BYTES}")
+        data = place.read_bytes()
+    except OSError as error:
+        raise LayoutError(f"file {path!r} cannot be read: {error.strerror or error}") from None
+    return {"size": len(data), "sha256": sha256(data)}
+
+
+def model_facts(folder: str, name: str) -> dict[str, Any]:
+    """Shapes of the telling tensors in a model file that ComfyUI lists.
+
+    Raises:
+        LayoutError: no such folder or model, or it is no safetensors file.
+    """
+    if folder not in KINDS:
+        raise LayoutError(f"folder {shown(folder)} is not one of {', '.join(KINDS)}")
+    folder_paths = importlib.import_module("folder_paths")
+    try:
+        listed = folder_paths.get_filename_list(folder)
+    except KeyError:
+        listed = []
+    if name not in listed:
+        raise _NotFound(f"model {shown(name)} is not in folder {folder!r}; it holds {shown(listed)}")
+    path = folder_paths.get_full_path(folder, name)
+    if path is None or not os.path.isfile(path):
+        raise _NotFound(f"model {shown(name)} is gone from folder {folder!r}")
+    return {"tensors": safetensors_shapes(Path(path))}
+
+
+def safetensors_shapes(path: Path) -> dict[str, list[int]]:
+    """The shapes of the telling tensors, from the file's header alone; no tensor is loaded.
+
+    Raises:
+        LayoutError: it is another kind of file, or damaged.
+    """
+    if path.suffix.lower() not in (".safetensors", ".sft"):
+        raise LayoutError(f"model {path.name!r} is no safetensors file; other kinds can run code and are not opened")
+    try:
+        with open(path, "rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if length > MAX_HEADER_BYTES:
+                raise LayoutError(f"model {path.name!r}: its header claims {length} bytes; the file is damaged")
+            header = json.loads(stream.read(length))
+        if not isinstance(header, dict):
+            raise ValueError("no JSON object")
+        return {key: [int(side) for side in header[key]["shape"]] for key in TELLING_KEYS if key in header}
+    except OSError as error:
+        raise LayoutError(f"model {path.name!r} cannot be read: {error.strerror or error}") from None
+    except (ValueError, KeyError, TypeError, struct.error, RecursionError):
+        raise LayoutError(f"model {path.name!r} is a damaged or unfinished safetensors file") from None
+
+
+def _state(root: roots.Root) -> dict[str, Any]:
+    place = root.path
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    return {
+        "path": str(root.path),
+        "exists": root.path.is_dir(),
+        "writable": root.writable and os.access(place, os.W_OK | os.X_OK),
+        "free_bytes": shutil.disk_usage(place).free,
+    }
+
+
+def _handler(answer: Callable[..., dict[str, Any]], parameters: tuple[str, ...]) -> Callable[[Any], Any]:
+    """An aiohttp handler that answers off the event loop."""
+
+    async def handle(request: Any) -> Any:
+        web = importlib.import_module("aiohttp.web")
+        missing = [name for name in parameters if name not in request.query]
+        if missing:
+            return web.json_response({"error": f"parameter {missing[0]} is missing"}, status=400)
+        values = {name: request.query[name] for name in parameters}
+        try:
+            return web.json_response(await asyncio.to_thread(answer, **values))
+        except _NotFound as error:
+            return web.json_response({"error": str(error)}, status=404)
+        except AcuSimError as error:
+            return web.json_response({"error": str(error)}, status=400)
+
+    return handle
