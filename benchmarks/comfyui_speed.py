@@ -1,0 +1,325 @@
+"""The controller on a live ComfyUI server against a naive driver, in one run.
+
+    python -m benchmarks.comfyui_speed [--server URL] [--sizes 128,256,512] [--samples 24] [--steps 4] [--scenes 1]
+
+Peer: one picture a prompt, LoadImage -> the same models, settings and plain KSampler -> SaveImage, in the order of the
+data set, each waited for before the next is sent. Both make the same samples with the same texts and scenes, as the
+controller's plan draws them; one phrasing for each prompt set. With few samples, one scene lets batches fill as a large
+data set does; more scenes show what grouping by scene saves. Ours is timed as a user would: the whole command, start of
+Python, preflight and manifest included.
+
+Idle is the share of time, from the server's first start to its last end, in which no prompt ran, by the time stamps in
+its history. ComfyUI itself pauses between prompts (it collects garbage); how long, is measured by posting the same
+prompts all at once. What the controller adds to that is its own.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import requests
+import websocket
+
+from acusim import bald
+from acusim.layout import scan
+from acusim.prompt_sets import load_prompt_sets
+from acusim.seeds import derive_seed
+from engines.recipe import Recipe
+from engines.scenes import SHIPPED, load_scenes, pick_scene
+
+ROOT = Path(__file__).resolve().parents[1]
+FULL_QUEUE = 6
+MODELS = {
+    "checkpoint": "sd15_random.safetensors",
+    "ic_light": "iclight_sd15_fc_random.safetensors",
+    "ip_adapter": "ip-adapter_sd15_random.safetensors",
+    "clip_vision": "clip_vision_random.safetensors",
+}
+PROMPTS = """
+[[set]]
+name = "female"
+gender = "F"
+bald = false
+positive = "photograph of a woman"
+negative = "cartoon"
+[[set]]
+name = "male"
+gender = "M"
+bald = false
+positive = "photograph of a man"
+negative = "cartoon"
+[[set]]
+name = "bald_female"
+gender = "F"
+bald = true
+positive = "photograph of a bald woman"
+negative = "hair"
+[[set]]
+name = "bald_male"
+gender = "M"
+bald = true
+positive = "photograph of a bald man"
+negative = "hair"
+"""
+
+
+class Naive:
+    """One picture a prompt, each waited for."""
+
+    def __init__(self, server: str, recipe: Recipe):
+        self.server, self.recipe = server, recipe
+        self.session = requests.Session()
+
+    def upload(self, path: Path, name: str) -> str:
+        """Puts a picture into the server's input folder; returns its name there."""
+        files = {"image": (name, path.read_bytes())}
+        answer = self.session.post(f"{self.server}/upload/image", files=files, data={"overwrite": "true"}, timeout=60)
+        return answer.json()["name"]
+
+    def graph(self, image: str, scene: str, positive: str, negative: str, seed: int) -> dict[str, Any]:
+        """The plain graph of wiring fc."""
+        r = self.recipe
+        nodes: dict[str, tuple[str, dict[str, Any]]] = {
+            "ckpt": ("CheckpointLoaderSimple", {"ckpt_name": r.checkpoint}),
+            "light": ("LoadAndApplyICLightUnet", {"model": ["ckpt", 0], "model_path": r.ic_light}),
+            "adapter": ("IPAdapterModelLoader", {"ipadapter_file": r.ip_adapter}),
+            "vision": ("CLIPVisionLoader", {"clip_name": r.clip_vision}),
+            "scene": ("LoadImage", {"image": scene}),
+            "image": ("LoadImage", {"image": image}),
+            "positive": ("CLIPTextEncode", {"clip": ["ckpt", 1], "text": positive}),
+            "negative": ("CLIPTextEncode", {"clip": ["ckpt", 1], "text": negative}),
+            "latent": ("VAEEncode", {"pixels": ["image", 0], "vae": ["ckpt", 2]}),
+            "decoded": ("VAEDecode", {"samples": ["sampled", 0], "vae": ["ckpt", 2]}),
+            "save": ("SaveImage", {"images": ["decoded", 0], "filename_prefix": "naive/picture"}),
+        }
+        nodes["styled"] = (
+            "IPAdapterAdvanced",
+            {
+                **{"model": ["light", 0], "ipadapter": ["adapter", 0], "image": ["scene", 0]},
+                **{"clip_vision": ["vision", 0], "weight": r.ip_adapter_weight, "weight_type": "linear"},
+                **{"combine_embeds": "concat", "start_at": 0.0, "end_at": 1.0, "embeds_scaling": "V only"},
+            },
+        )
+        nodes["lit"] = (
+            "ICLightConditioning",
+            {
+                **{"positive": ["positive", 0], "negative": ["negative", 0], "vae": ["ckpt", 2]},
+                **{"foreground": ["latent", 0], "multiplier": r.ic_light_multiplier},
+            },
+        )
+        nodes["sampled"] = (
+            "KSampler",
+            {
+                **{"model": ["styled", 0], "positive": ["lit", 0], "negative": ["lit", 1]},
+                **{"latent_image": ["latent", 0], "seed": seed, "steps": r.steps, "cfg": r.cfg},
+                **{"sampler_name": r.sampler, "scheduler": r.scheduler, "denoise": r.denoise},
+            },
+        )
+        return {key: {"class_type": kind, "inputs": inputs} for key, (kind, inputs) in nodes.items()}
+
+    def make(self, graph: dict[str, Any]) -> None:
+        """Queues a graph and waits for it."""
+        prompt_id = str(uuid.uuid4())
+        answer = self.session.post(f"{self.server}/prompt", json={"prompt": graph, "prompt_id": prompt_id}, timeout=60)
+        answer.raise_for_status()
+        while True:
+            entry = self.session.get(f"{self.server}/history/{prompt_id}", timeout=60).json().get(prompt_id)
+            if entry:
+                assert entry["status"]["status_str"] == "success", entry["status"]
+                return
+            time.sleep(0.01)
+
+
+def spans(server: str, known: set[str]) -> list[tuple[float, float]]:
+    """(start, end) in seconds of the prompts that were not known before, in their order."""
+    found: list[tuple[float, float]] = []
+    for prompt_id, entry in requests.get(f"{server}/history", timeout=60).json().items():
+        if prompt_id not in known:
+            times = {kind: data["timestamp"] / 1000 for kind, data in entry["status"]["messages"]}
+            found.append((times["execution_start"], times["execution_success"]))
+    return sorted(found)
+
+
+def measure(options: argparse.Namespace, size: int, folder: Path, recipe: Recipe) -> None:
+    """Prints the figures of one size."""
+    heads, out = folder / f"heads{size}", folder / f"out{size}"
+    per_head = -(-options.samples // 4)
+    line = [sys.executable, "-m", "synthetic", "--out", str(heads), "--identities", "4", "--size", str(size), "--quiet"]
+    views = ",".join(str(frame) for frame in range(1, 1 + per_head))
+    subprocess.run([*line, "--views", views], cwd=ROOT, check=True)
+    place = folder / "scenes"
+    place.mkdir(exist_ok=True)
+    for path in sorted(SHIPPED.glob("*.jpg"))[: options.scenes]:
+        (place / path.name).write_bytes(path.read_bytes())
+    scenes, _ = load_scenes(place)
+    prompts = folder / "prompts.toml"
+    prompts.write_text(PROMPTS)
+
+    naive, sets = Naive(options.server, recipe), load_prompt_sets(prompts)
+    samples = scan(heads).samples
+    bald_codes = {entry.code for entry in bald.gather(heads, samples) if entry.bald}
+    scene_names = {scene: naive.upload(scene.path, f"bench_{scene.name}") for scene in scenes}
+    images = [naive.upload(heads / s.image, f"bench_{size}_{number}.png") for number, s in enumerate(samples)]
+    graphs: list[dict[str, Any]] = []
+    for sample, image in zip(samples, images, strict=True):
+        chosen = sets.choose(sample.id, sample.id.hair in bald_codes)
+        seed = derive_seed(0, sample.id, variant=0, attempt=0)
+        scene = scene_names[pick_scene(scenes, seed)]
+        graphs.append(naive.graph(image, scene, *sets.texts(chosen, sample.id, seed), seed))
+    naive.make(naive.graph(images[0], scene_names[scenes[0]], "warm", "up", 99))  # loads the models
+
+    known = set(requests.get(f"{options.server}/history", timeout=60).json())
+    begun = time.perf_counter()
+    for graph in graphs:
+        naive.make(graph)
+    naive_wall = time.perf_counter() - begun
+    naive_busy = sum(end - start for start, end in spans(options.server, known))
+
+    known = set(requests.get(f"{options.server}/history", timeout=60).json())
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, str(ROOT / "controller/controller.py"), "--batch", "--json", "--server", options.server]
+    command += ["--dataset", str(heads), "--output", str(out), "--prompts", str(prompts), "--scenes", str(place)]
+    command += ["--recipe", str(folder / "recipe.toml"), "--batch-size", str(options.batch_size)]
+    command += ["--transport", options.transport]
+    begun = time.perf_counter()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    wall = time.perf_counter() - begun
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["made"] == len(samples), report
+    ran = spans(options.server, known)
+    at_work, span = sum(end - start for start, end in ran), ran[-1][1] - ran[0][0]
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    count, largest, size_of_it = len(samples), *largest_prompt(options.server, known)
+    own_pause = pause_with_a_full_queue(options.server, largest, size_of_it)
+    pause = (span - at_work) / max(len(ran) - 1, 1)
+    how = f"{count} samples, {recipe.steps} steps, {len(scenes)} scenes, batches of up to {options.batch_size}"
+    print(f"\n{size} x {size}, {how}")
+    print(
+        f"  naive driver   {count / naive_wall:6.2f} images/s, {1000 * naive_wall / count:6.0f} ms an image,"
+        f" server at work {1000 * naive_busy / count:.0f}; {count} prompts"
+    )
+    print(
+        f"  controller     {count / wall:6.2f} images/s, {1000 * wall / count:6.0f} ms an image,"
+        f" server at work {1000 * at_work / count:.0f}; {len(ran)} prompts"
+    )
+    print(
+        f"  ratio          {naive_wall / wall:6.2f} x for the whole command, {naive_busy / at_work:.2f} x server time"
+    )
+    print(
+        f"  server idle    {100 * (1 - at_work / span):6.2f} % of the time; {1000 * pause:.0f} ms between prompts,"
+        f" {1000 * own_pause:.0f} with all of them posted at once"
+    )
+    print(
+        f"  overhead       {1000 * max(0.0, pause - own_pause) * len(ran) / count:6.1f} ms an image while it ran;"
+        f" {1000 * (wall - span):.0f} ms before and after"
+    )
+    print(f"  controller CPU {1000 * cpu / count:6.1f} ms an image, start of Python and imports included")
+    where_the_time_goes(options.server, graphs[0], 1, "naive prompt")
+    where_the_time_goes(options.server, largest, size_of_it, f"our prompt of {size_of_it}")
+
+
+def largest_prompt(server: str, known: set[str]) -> tuple[dict[str, Any], int]:
+    """The graph of the controller's largest batch, and how many pictures it makes."""
+    found: list[tuple[int, dict[str, Any]]] = []
+    for prompt_id, entry in requests.get(f"{server}/history", timeout=60).json().items():
+        graph = entry["prompt"][2]
+        for node in graph.values() if prompt_id not in known else ():
+            if node["class_type"] == "AcuSimLoadSamples":
+                found.append((len(node["inputs"]["samples"].split()), graph))
+    pictures, graph = max(found, key=lambda entry: entry[0])
+    for node in graph.values():
+        if node["class_type"] == "AcuSimLoadScene":  # the controller took its own copy away
+            node["inputs"] |= {"root": "shipped scenes", "file": "window_room.jpg"}
+    return graph, pictures
+
+
+def pause_with_a_full_queue(server: str, graph: dict[str, Any], pictures: int) -> float:
+    """Seconds between prompts where the next one is always there."""
+    known = set(requests.get(f"{server}/history", timeout=60).json())
+    for number in range(FULL_QUEUE):
+        body = {"prompt": reseeded(graph, 100 * number, pictures)}
+        requests.post(f"{server}/prompt", json=body, timeout=60).raise_for_status()
+    while len(ran := spans(server, known)) < FULL_QUEUE:
+        time.sleep(0.5)
+    return sum(after[0] - before[1] for before, after in pairwise(ran)) / (FULL_QUEUE - 1)
+
+
+def seconds_by_node(server: str, graph: dict[str, Any]) -> dict[str, float]:
+    """Runs a graph and tells how long each class of node took, by the server's own messages."""
+    client = uuid.uuid4().hex
+    socket = websocket.create_connection(f"{server.replace('http', 'ws', 1)}/ws?clientId={client}", timeout=600)
+    spent: dict[str, float] = defaultdict(float)
+    try:
+        answer = requests.post(f"{server}/prompt", json={"prompt": graph, "client_id": client}, timeout=60).json()
+        node, since = None, time.perf_counter()
+        while True:
+            message = socket.recv()
+            if not isinstance(message, str):
+                continue
+            event = json.loads(message)
+            if event["type"] != "executing" or event["data"].get("prompt_id") != answer["prompt_id"]:
+                continue
+            now = time.perf_counter()
+            if node is not None:
+                spent[graph[node]["class_type"]] += now - since
+            node, since = event["data"]["node"], now
+            if node is None:
+                return dict(spent)
+    finally:
+        socket.close()
+
+
+def reseeded(graph: dict[str, Any], seed: int, pictures: int) -> dict[str, Any]:
+    """The same graph with other noise, so that the server samples again."""
+    again = json.loads(json.dumps(graph))
+    for node in again.values():
+        if node["class_type"] == "AcuSimNoise":
+            node["inputs"]["seeds"] = ",".join(str(seed + number) for number in range(pictures))
+        if node["class_type"] == "KSampler":
+            node["inputs"]["seed"] = seed
+    return again
+
+
+def where_the_time_goes(server: str, graph: dict[str, Any], pictures: int, name: str) -> None:
+    """Prints milliseconds a picture by class of node, once models and scene are in the server's cache."""
+    seconds_by_node(server, reseeded(graph, 1000, pictures))
+    spent = seconds_by_node(server, reseeded(graph, 2000, pictures))
+    parts = sorted(spent.items(), key=lambda part: -part[1])
+    told = ", ".join(f"{kind} {seconds / pictures * 1000:.0f}" for kind, seconds in parts if seconds > 0.002)
+    print(f"  {name}: {told} ms an image")
+
+
+def main() -> None:
+    """Prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--server", default="http://127.0.0.1:8188")
+    parser.add_argument("--sizes", default="128,256,512")
+    parser.add_argument("--samples", type=int, default=24)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--scenes", type=int, default=1, help="how many of the shipped scenes (1..8)")
+    parser.add_argument("--transport", default="auto")
+    parser.add_argument("--recipe", type=Path, help="names of the server's model files (default: the random weights)")
+    parser.add_argument("--folder", type=Path, help="where to work: below a root of the server for shared folders")
+    options = parser.parse_args()
+    base = Recipe.from_toml(options.recipe) if options.recipe else Recipe.from_dict(MODELS)
+    recipe = Recipe.from_dict({"steps": options.steps}, base)
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        (Path(folder) / "recipe.toml").write_text(recipe.to_toml())
+        for size in options.sizes.split(","):
+            measure(options, int(size), Path(folder), recipe)
+
+
+if __name__ == "__main__":
+    main()
