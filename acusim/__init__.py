@@ -3,4 +3,4 @@
 Needs the standard library, numpy and Pillow only, so that it also loads inside a ComfyUI process.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -38,6 +38,8 @@ from engines.scenes import SHIPPED, load_scenes, pick_scene
 
 ROOT = Path(__file__).resolve().parents[1]
 FULL_QUEUE = 6
+PAUSE_SIDE = 128
+"""The server's own pause does not depend on the size of pictures; it is measured where they are quick."""
 MODELS = {
     "checkpoint": "sd15_random.safetensors",
     "ic_light": "iclight_sd15_fc_random.safetensors",
@@ -216,14 +218,13 @@ def measure(options: argparse.Namespace, size: int, folder: Path, recipe: Recipe
     print(
         f"  ratio          {naive_wall / wall:6.2f} x for the whole command, {naive_busy / at_work:.2f} x server time"
     )
+    own = f", {1000 * own_pause:.0f} with all of them posted at once" if own_pause is not None else ""
     print(
-        f"  server idle    {100 * (1 - at_work / span):6.2f} % of the time; {1000 * pause:.0f} ms between prompts,"
-        f" {1000 * own_pause:.0f} with all of them posted at once"
+        f"  server idle    {100 * (1 - at_work / span):6.2f} % of the time; {1000 * pause:.0f} ms between prompts{own}"
     )
-    print(
-        f"  overhead       {1000 * max(0.0, pause - own_pause) * len(ran) / count:6.1f} ms an image while it ran;"
-        f" {1000 * (wall - span):.0f} ms before and after"
-    )
+    if own_pause is not None:
+        print(f"  overhead       {1000 * max(0.0, pause - own_pause) * len(ran) / count:6.1f} ms an image while it ran")
+    print(f"  start and end  {1000 * (wall - span):6.0f} ms in all: Python, preflight, plan; manifest, contact sheet")
     print(f"  controller CPU {1000 * cpu / count:6.1f} ms an image, start of Python and imports included")
     where_the_time_goes(options.server, graphs[0], 1, "naive prompt")
     where_the_time_goes(options.server, largest, size_of_it, f"our prompt of {size_of_it}")

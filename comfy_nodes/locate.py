@@ -6,7 +6,7 @@ import logging
 import sys
 from pathlib import Path
 
-NEEDS = "0.1.0"
+NEEDS = "0.2.0"
 """The version of acusim that these nodes were written for."""
 
 _WHAT_TO_DO = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from acusim import bald
-from acusim.errors import ConfigError, EngineError, LayoutError, OutputError
+from acusim.errors import AcuSimError, ConfigError, EngineError, LayoutError, OutputError
 from acusim.files import safe_join
 from acusim.layout import MAP_FILE, Sample, scan
 from acusim.prompt_sets import load_prompt_sets
@@ -24,7 +24,7 @@ from controller.results import write_contact_sheet, write_manifest
 from controller.settings import Settings, check_identity, check_places, state_folder
 from controller.stock import Stock, take_stock
 from controller.stop import Stop
-from engines.engine import Engine, make_engine
+from engines.engine import Check, Engine, make_engine
 from engines.scenes import Scene, load_scenes, pick_scene
 
 FLUSH_SECONDS = 0.1
@@ -90,6 +90,24 @@ def plan_batch(settings: Settings) -> tuple[Plan, tuple[Scene, ...], list[str]]:
         )
         raise ConfigError(f"{what} the {len(dataset.samples)} samples of {str(settings.dataset)!r}")
     return plan, scenes, list(warnings)
+
+
+def check_batch(settings: Settings) -> list[Check]:
+    """Looks whether a batch could run: data set, prompts, scenes, and all that the engine needs. Makes nothing.
+
+    Raises:
+        ConfigError: the workflow cannot be read.
+    """
+    engine = make_engine(settings.recipe, settings.setup)
+    engine.identity()
+    try:
+        plan, scenes, warnings = plan_batch(settings)
+    except AcuSimError as error:
+        return [Check("plan", False, str(error), "correct that argument"), *engine.check()]
+    found = f"{len(plan.items)} pictures to make, {len(plan.aside)} to set aside, {len(scenes)} scenes"
+    checks = [Check("plan", None if plan.aside else True, found, "see --dry-run" if plan.aside else "")]
+    checks += [Check("scenes", None, note, "leave it out") for note in warnings]
+    return checks + engine.check()
 
 
 def run_batch(settings: Settings, progress: Progress) -> Summary:

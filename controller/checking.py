@@ -14,7 +14,7 @@ from controller.ledger import LEDGER_FILE, STATE_FOLDER, Ledger
 from controller.making import Job, Made, render
 from controller.plan import variant_folders
 from controller.settings import Settings
-from engines.engine import Setup, Transport, make_engine
+from engines.engine import Setup, make_engine
 from engines.recipe import Recipe
 from engines.scenes import Scene, load_scenes
 
@@ -126,12 +126,11 @@ def reproduce(
     recipe = Recipe.from_dict(record["recipe"])
     known = {name: record[name] for name in _JOB_FIELDS}
     output = _output_of(image, key)
-    transport: Transport = "auto"
     if output is not None:
         with open_ledger(output) as ledger:
             settings = stored_settings(ledger, output, 1)
         dataset, scenes = dataset or settings.dataset, scenes or settings.scenes
-        servers, workflow, transport = servers or settings.servers, workflow or settings.workflow, settings.transport
+        servers, workflow = servers or settings.servers, workflow or settings.workflow
     elif dataset is None:
         raise ConfigError(f"{str(image)!r} does not lie in an OUT with its ledger; say --dataset (and --scenes)")
     scene = _scene(load_scenes(scenes)[0], record["scene_sha256"], record["scene"])
@@ -139,7 +138,8 @@ def reproduce(
     if found != record["source_sha256"]:
         raise ConfigError(f"{sample.image!r} in {str(dataset)!r} is not the picture this was made from; say --dataset")
     job = Job(key=key, folder=folder, sample=sample, scene=scene, **known)
-    with make_engine(recipe, Setup(dataset, output, servers, workflow, 1, transport)) as engine:
+    # Without an output folder: a batch may be at work there.
+    with make_engine(recipe, Setup(dataset, None, servers, workflow, 1)) as engine:
         [answer] = render(engine, [job], dataset.resolve())
     if isinstance(answer, Made):
         raise ConfigError(f"{image.name!r} cannot be made again: {answer.reason}")

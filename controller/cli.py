@@ -180,7 +180,14 @@ def _settings(options: argparse.Namespace) -> Any:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in ignored)
             raise ConfigError(f"--repair without --dataset takes the settings OUT was made with; leave out {names}")
         with open_ledger(options.output) as ledger:
-            return dataclasses.replace(stored_settings(ledger, options.output, workers), repair=True)
+            stored = stored_settings(ledger, options.output, workers)
+        return dataclasses.replace(
+            stored,
+            repair=True,
+            servers=tuple(options.server) or stored.servers,
+            batch_size=options.batch_size or stored.batch_size,
+            transport=stored.transport if options.transport == "auto" else options.transport,
+        )
     if options.dataset is None:
         raise ConfigError("--dataset is missing: the root of the AcuSim dataset to augment")
     recipe = Recipe.from_toml(options.recipe) if options.recipe else Recipe()
@@ -208,10 +215,11 @@ def _settings(options: argparse.Namespace) -> Any:
     )
 
 
+_COMFYUI = ("server", "workflow", "batch_size", "transport")
 _WHAT = ("dry_run", "check", "status", "verify", "repair", "reproduce")
 _HOW = (
     *("engine", "recipe", "set", "variants", "seed", "prompts", "bald_codes", "scenes", "select", "limit", "size"),
-    *("server", "workflow", "batch_size", "transport"),
+    "workflow",
 )
 
 
@@ -225,6 +233,11 @@ def _batch(options: argparse.Namespace) -> int:
     unused = unused_settings(settings.recipe)
     if unused:
         progress.note(f"note: engine {settings.recipe.engine} does not use {', '.join(unused)}")
+    parser = build_parser()
+    idle = [name for name in _COMFYUI if getattr(options, name) != parser.get_default(name)]
+    if idle and settings.recipe.engine != "comfyui":
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
+        progress.note(f"note: engine {settings.recipe.engine} does not use {names}")
     if options.dry_run:
         if options.output is not None:
             check_places(settings.dataset, settings.output)
@@ -297,16 +310,14 @@ def _show_plan(options: argparse.Namespace, settings: Any, plan: Any, scenes: An
 
 
 def _check(options: argparse.Namespace) -> int:
+    from controller.batch import check_batch
     from controller.progress import print_checks
     from controller.settings import check_places
-    from engines.engine import make_engine
 
     settings = _settings(options)
     if options.output is not None:
         check_places(settings.dataset, settings.output)
-    engine = make_engine(settings.recipe, settings.setup)
-    engine.identity()
-    checks = engine.check()
+    checks = check_batch(settings)
     failed = [check for check in checks if check.ok is False]
     if options.json:
         report = {"ok": not failed, "checks": [dataclasses.asdict(check) for check in checks]}

@@ -63,16 +63,20 @@ class Lanes:
                 yield answer
 
     def _work(self, waiting: "queue.SimpleQueue[list[Job]]", stopping: Callable[[], bool]) -> None:
-        while not (stopping() or self._halted.is_set()):
-            try:
-                batch = waiting.get_nowait()
-            except queue.Empty:
-                break
-            for job in batch:
-                self._answers.put(job)
-            for made in make(self._engine, batch, self._root, self._output):
-                self._answers.put(made)
-        self._answers.put(None)
+        try:
+            while not (stopping() or self._halted.is_set()):
+                try:
+                    batch = waiting.get_nowait()
+                except queue.Empty:
+                    return
+                for job in batch:
+                    self._answers.put(job)
+                for made in make(self._engine, batch, self._root, self._output):
+                    self._answers.put(made)
+        except Exception as error:  # a fault in our own code must not leave the batch waiting for this lane
+            self._answers.put(Made("", fatal=f"unexpected {type(error).__name__}: {error}"))
+        finally:
+            self._answers.put(None)
 
     def close(self, now: bool = False) -> None:
         """Closes the engine; with ``now``, batches in hand are given up first."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import acusim
 from acusim.errors import ConfigError, OutputError
-from controller.ledger import LEDGER_FILE, STATE_FOLDER, Ledger
+from controller.ledger import DONE, LEDGER_FILE, STATE_FOLDER, Ledger
 from controller.plan import Plan
-from engines.engine import Setup, Transport
+from engines.engine import WORKFLOW_FILE, Setup, Transport
 from engines.recipe import Recipe
 from engines.scenes import Scene, scenes_digest
 
@@ -78,12 +78,25 @@ class Settings:
 
     @classmethod
     def _from_stored(cls, stored: dict[str, Any], output: Path, workers: int) -> "Settings":
-        paths = {name: Path(stored[name]) if stored[name] else None for name in ("scenes", "prompts", "workflow")}
-        names = ("variants", "select", "limit", "seed", "bald_codes", "size", "batch_size", "transport")
+        paths = {name: Path(stored[name]) if stored[name] else None for name in ("scenes", "prompts")}
+        names = ("variants", "select", "limit", "seed", "bald_codes", "size")
         rest: dict[str, Any] = {name: stored[name] for name in names}
-        rest["servers"] = tuple(stored["servers"])
+        # Not in what version 0.1 stored.
+        rest |= {name: stored[name] for name in ("batch_size", "transport") if name in stored}
+        rest["servers"] = tuple(stored.get("servers", ()))
+        workflow = Path(stored["workflow"]) if stored.get("workflow") else None
+        if workflow is not None and not workflow.is_file():
+            workflow = output / WORKFLOW_FILE  # OUT keeps a copy
         recipe = Recipe.from_dict(stored["recipe"])
-        return cls(dataset=Path(stored["dataset"]), output=output, recipe=recipe, workers=workers, **paths, **rest)
+        return cls(
+            dataset=Path(stored["dataset"]),
+            output=output,
+            recipe=recipe,
+            workers=workers,
+            workflow=workflow,
+            **paths,
+            **rest,
+        )
 
 
 def check_places(dataset: Path, output: Path) -> None:
@@ -148,6 +161,11 @@ def check_identity(
         **engine,
     }
     begun = ledger.get_meta("identity")
+    if begun is not None and begun != identity and not ledger.counts()[DONE]:
+        # Nothing was made: a setting may be corrected, such as the name of a model that was not there.
+        ledger.forget(ledger.states())
+        ledger.set_meta("bald codes", {})
+        begun = None
     known: dict[str, bool] = ledger.get_meta("bald codes") or {}
     if begun is not None:
         changes = [(name, begun.get(name), value) for name, value in identity.items() if begun.get(name) != value]

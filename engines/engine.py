@@ -64,6 +64,8 @@ class Result:
 
 
 Transport = Literal["auto", "shared", "remote"]
+WORKFLOW_FILE = "workflow.json"
+"""Where OUT keeps the workflow that made it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ class Recipe:
     checkpoint: str = _file("v1-5-pruned-emaonly.safetensors")
     """Stable Diffusion 1.5, single file."""
     ic_light: str = _file("iclight_sd15_fc.safetensors")
-    """IC-Light model; must belong to the wiring, whose own is taken where none is named."""
+    """IC-Light model; must belong to the wiring. Wiring fbc makes its own one the default."""
     ip_adapter: str = _file("ip-adapter_sd15.safetensors")
     """IP-Adapter model."""
     clip_vision: str = _file("CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors")
@@ -84,8 +84,6 @@ class Recipe:
             object.__setattr__(self, spec.name, _checked(spec, getattr(self, spec.name)))
         if self.wiring == "fbc" and self.ic_light == "iclight_sd15_fc.safetensors":
             object.__setattr__(self, "ic_light", "iclight_sd15_fbc.safetensors")
-        if self.wiring == "fc" and self.ic_light == "iclight_sd15_fbc.safetensors":
-            object.__setattr__(self, "ic_light", "iclight_sd15_fc.safetensors")
 
     def as_dict(self) -> dict[str, Any]:
         """All settings by name."""

@@ -18,6 +18,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--comfyui-recipe", metavar="F.toml", help="names of its model files, where they are not the recipe's defaults"
     )
     group.addoption(
+        "--comfyui-folder",
+        metavar="DIR",
+        help="a folder below one of the server's roots: the tests work there, by shared folders",
+    )
+    group.addoption(
         "--comfyui-may-kill",
         action="store_true",
         help="the tests may kill the server with SIGKILL and start it again by its own command line",

@@ -283,6 +283,26 @@ def test_an_engine_that_is_not_there_is_exit_code_3(
     assert told in done.stderr and not list(out.glob("train/**/*.png"))
 
 
+def test_settings_can_be_corrected_as_long_as_nothing_was_made(make_dataset: Run, command: Run, tmp_path: Path):
+    root, out = make_dataset(frames=(1,)), tmp_path / "out"
+    command("--batch", "--dataset", root, "--output", out, "--server", "127.0.0.1:9", check=3)
+    corrected = ("--batch", "--dataset", root, "--output", out, "--engine", "relight", "--variants", 2)
+    command(*corrected, check=0)
+    assert json.loads(command("--status", "--output", out, "--json", check=0).stdout)["counts"]["done"] == 8
+    assert "begun with other settings" in command(*corrected, "--seed", 1, check=1).stderr
+
+
+def test_options_that_the_engine_does_not_use_are_told(make_dataset: Run, command: Run, tmp_path: Path):
+    root, out = make_dataset(frames=(1,)), tmp_path / "out"
+    done = command("--batch", "--dataset", root, "--output", out, "--engine", "relight", "--server", "x", check=0)
+    assert "engine relight does not use --server" in done.stderr
+
+
+def test_check_names_a_data_set_that_is_none(command: Run, tmp_path: Path):
+    done = command("--check", "--dataset", tmp_path / "none", "--engine", "relight", check=3)
+    assert "is not a folder" in done.stdout.replace("\n", " ")
+
+
 def test_check_lists_what_is_missing_and_makes_nothing(make_dataset: Run, command: Run, tmp_path: Path):
     root, out = make_dataset(frames=(1,)), tmp_path / "out"
     arguments = ("--check", "--dataset", root, "--output", out)

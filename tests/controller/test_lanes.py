@@ -122,6 +122,18 @@ def test_a_fault_over_a_batch_costs_no_picture(make_dataset: Callable[..., Path]
     assert len(made) == 8 and not any(answer.reason or answer.fatal for answer in made)
 
 
+def test_a_fault_outside_of_the_engine_ends_the_batch_instead_of_leaving_it_waiting(
+    make_dataset: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fails(*_: object) -> list[Made]:
+        raise ValueError("a fault")
+
+    monkeypatch.setattr("controller.lanes.make", fails)
+    root = make_dataset()
+    _, made = _run(Lanes(Inverting(), root, tmp_path / "out"), _jobs(root))
+    assert [answer.fatal for answer in made] == ["unexpected ValueError: a fault"]
+
+
 def test_closing_now_ends_calls_under_way(make_dataset: Callable[..., Path], tmp_path: Path):
     root = make_dataset()
     engine = Inverting(lanes=2, batch_size=2)

@@ -85,5 +85,4 @@ def test_an_engine_of_a_later_version_says_what_to_do():
 def test_the_wiring_brings_its_own_ic_light_model_unless_one_is_named():
     assert Recipe().ic_light == "iclight_sd15_fc.safetensors"
     assert Recipe(wiring="fbc").ic_light == "iclight_sd15_fbc.safetensors"
-    assert Recipe.from_dict({"wiring": "fc"}, Recipe(wiring="fbc")).ic_light == "iclight_sd15_fc.safetensors"
     assert Recipe(wiring="fbc", ic_light="mine.safetensors").ic_light == "mine.safetensors"

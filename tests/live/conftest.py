@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Live:
     url: str
     heads: Path
     recipe: list[str]
+    """Arguments of every run: models and transport."""
 
     def line(self, out: Path, wiring: str, *more: object) -> list[str]:
         """The command line of a small batch."""
@@ -65,9 +67,26 @@ class Live:
 
 
 @pytest.fixture(scope="session")
-def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where all of this works: below a root of the server, if one is named."""
+    folder = request.config.getoption("--comfyui-folder")
+    if not folder:
+        yield tmp_path_factory.mktemp("live")
+        return
+    with tempfile.TemporaryDirectory(prefix="live-", dir=folder) as place:
+        yield Path(place)
+
+
+@pytest.fixture
+def tmp_path(ground: Path) -> Path:
+    """A fresh folder there."""
+    return Path(tempfile.mkdtemp(dir=ground))
+
+
+@pytest.fixture(scope="session")
+def heads(ground: Path) -> Path:
     """24 synthetic heads of 128 px over all four prompt sets."""
-    root = tmp_path_factory.mktemp("live") / "heads"
+    root = ground / "heads"
     line = [sys.executable, "-m", "synthetic", "--out", str(root), "--identities", "4", "--size", "128"]
     subprocess.run([*line, "--views", "1,4,7,19,33,37"], cwd=ROOT, check=True, capture_output=True, timeout=300)
     return root
@@ -76,12 +95,13 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def live(url: str, heads: Path, request: pytest.FixtureRequest) -> Live:
     """The live server with what it offers."""
+    transport = ["--transport", "shared"] if request.config.getoption("--comfyui-folder") else []
     named = request.config.getoption("--comfyui-recipe")
     if named:
-        return Live(url, heads, ["--recipe", str(named)])
+        return Live(url, heads, ["--recipe", str(named), *transport])
     loader = requests.get(f"{url}/object_info/CheckpointLoaderSimple", timeout=30).json()["CheckpointLoaderSimple"]
     offered = loader["input"]["required"]["ckpt_name"][0]
-    recipe: list[str] = []
+    recipe = transport
     if RANDOM["checkpoint"] in offered:
         for name, file in RANDOM.items():
             recipe += ["--set", f"{name}={file}"]
