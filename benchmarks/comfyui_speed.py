@@ -40,12 +40,6 @@ ROOT = Path(__file__).resolve().parents[1]
 FULL_QUEUE = 6
 PAUSE_SIDE = 128
 """The server's own pause does not depend on the size of pictures; it is measured where they are quick."""
-MODELS = {
-    "checkpoint": "sd15_random.safetensors",
-    "ic_light": "iclight_sd15_fc_random.safetensors",
-    "ip_adapter": "ip-adapter_sd15_random.safetensors",
-    "clip_vision": "clip_vision_random.safetensors",
-}
 PROMPTS = """
 [[set]]
 name = "female"
@@ -311,11 +305,10 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--scenes", type=int, default=1, help="how many of the shipped scenes (1..8)")
     parser.add_argument("--transport", default="auto")
-    parser.add_argument("--recipe", type=Path, help="names of the server's model files (default: the random weights)")
+    parser.add_argument("--recipe", type=Path, default=ROOT / "benchmarks/random_weights.toml", help="model files")
     parser.add_argument("--folder", type=Path, help="where to work: below a root of the server for shared folders")
     options = parser.parse_args()
-    base = Recipe.from_toml(options.recipe) if options.recipe else Recipe.from_dict(MODELS)
-    recipe = Recipe.from_dict({"steps": options.steps}, base)
+    recipe = Recipe.from_dict({"steps": options.steps}, Recipe.from_toml(options.recipe))
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         (Path(folder) / "recipe.toml").write_text(recipe.to_toml())
         for size in options.sizes.split(","):
