@@ -182,6 +182,7 @@ class ComfyUIEngine(Engine):
     def close(self) -> None:
         """Ends connections and removes staged files."""
         if self._fleet:
+            self._fleet.close()
             for server in self._fleet.servers:
                 server.transport.close()
         self._fleet = None

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from acusim.errors import AcuSimError, EngineError
+from acusim.errors import AcuSimError, EngineError, PictureError
 from engines.comfyui.client import Client
 from engines.comfyui.errors import (
     BadAnswer,
@@ -31,16 +31,13 @@ from engines.comfyui.errors import (
     Stalled,
     Unreachable,
 )
+from engines.comfyui.pool import Pool
 from engines.comfyui.tasks import TRIES, Server, Task
 from engines.comfyui.times import Times
 from engines.comfyui.transport import Asked, Remote, image_path, received
 from engines.engine import Request, Result
 
 NAMESPACE = uuid.UUID("5d0c63d1-5c2b-5f6e-9d0b-0b1c7a6a1f52")
-HELD = 2
-"""Prompts of ours on one server."""
-LOSSES = 10
-"""A server that is lost so often in a row without making a picture gets no more work."""
 MIXED_WIRING = ("does not match", "but got")
 """With "channels": what the sampler says where a model was patched for the other wiring."""
 
@@ -50,15 +47,14 @@ class Fleet:
 
     def __init__(self, servers: Sequence[Server], dataset: Path, times: Times, notes: list[str] | None = None):
         """Takes servers that passed preflight, and where to note what a user should know."""
-        self.servers = list(servers)
         self.notes: list[str] = [] if notes is None else notes
+        self.pool = Pool(servers, times, self.notes)
+        self.servers = self.pool.servers
         self._dataset = dataset
         self._run = uuid.uuid4().hex
         self.times = times
         self._count = itertools.count()
-        self._changed = threading.Condition()
-        self._stopping = threading.Event()
-        self._down_since: float | None = None
+        self._limits = threading.Lock()
         self._tasks: set[Task] = set()
 
     def run(self, requests: Sequence[Request]) -> list[Result | AcuSimError]:
@@ -71,9 +67,9 @@ class Fleet:
         todo = deque([Task(tuple(range(len(requests))))])
         while todo:
             task = todo.popleft()
-            server = self._acquire(task)
+            server = self.pool.acquire(task)
             if task.server is not server:
-                self._leave(task)
+                self.pool.leave(task)
                 if len(task.positions) > server.limit:
                     task, *rest = task.parts(server.limit)
                     todo.extendleft(reversed(rest))
@@ -82,111 +78,17 @@ class Fleet:
 
     def stop(self) -> None:
         """Makes ``run`` end soon, in all threads; each takes its own prompt off its server."""
-        self._stopping.set()
+        self.pool.stop()
         for server in self.servers:
             server.client.listener.wake_all()
-        with self._changed:
-            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Takes off servers what of ours may still be there; nothing runs any more."""
+        self.pool.close()
 
     def in_work(self) -> float:
         """Work done on the prompts in hand, in pictures."""
         return sum(task.watch.fraction * len(task.positions) for task in list(self._tasks) if task.watch)
-
-    # Which server
-
-    def _acquire(self, task: Task) -> Server:
-        """A slot on the server that holds the task's prompt if that is up, else on the least busy one."""
-        while True:
-            if self._stopping.is_set():
-                raise EngineError("stopped")
-            with self._changed:
-                usable = [server for server in self.servers if not server.bad]
-                if not usable:
-                    raise EngineError("no server is left: " + "; ".join(server.bad for server in self.servers))
-                up = [server for server in usable if server.up]
-                if up:
-                    self._down_since = None
-                candidates = [task.server] if task.server in up else up
-                free = [server for server in candidates if server and server.held < HELD]
-                chosen = min(free, key=lambda server: server.held, default=None)
-                if chosen is not None:
-                    chosen.held += 1
-                    return chosen
-                if not up:
-                    self._check_patience(usable)
-                if all(server.up for server in usable):
-                    self._changed.wait(1.0)
-                    continue
-            if not any([self._revive(server) for server in usable if not server.up]):
-                with self._changed:
-                    self._changed.wait(min(0.1, self.times.backoff[0] / 2))
-
-    def _check_patience(self, usable: Sequence[Server]) -> None:
-        now = time.monotonic()
-        if self._down_since is None:
-            self._down_since = now
-        if now - self._down_since > self.times.patience:
-            told = "; ".join(server.trouble for server in usable)
-            raise EngineError(f"no ComfyUI server could be reached for {self.times.patience:.0f} s: {told}")
-
-    def _release(self, server: Server) -> None:
-        with self._changed:
-            server.held -= 1
-            self._changed.notify_all()
-
-    def _lose(self, server: Server, error: Unreachable) -> None:
-        """The server is down until it answers again."""
-        with self._changed:
-            if server.up:
-                server.up, server.trouble, server.wait = False, str(error), self.times.backoff[0]
-                server.retry_at = time.monotonic() + server.wait
-                server.losses += 1
-                self.notes.append(f"server lost: {error}")
-                if server.losses > LOSSES:
-                    server.bad = f"{error}; lost {server.losses} times in a row"
-            self._changed.notify_all()
-
-    def _revive(self, server: Server) -> bool:
-        """Looks, if it is time to, whether a server is back."""
-        if time.monotonic() < server.retry_at or not server.probing.acquire(blocking=False):
-            return False
-        try:
-            server.client.system_stats()
-            strays = set(server.strays)
-            if strays:
-                server.client.drop(sorted(strays))
-                server.strays -= strays
-        except ServerError as error:
-            server.trouble = str(error)
-            server.wait = min(2 * server.wait, self.times.backoff[1])
-            server.retry_at = time.monotonic() + server.wait
-            return False
-        finally:
-            server.probing.release()
-        if isinstance(server.transport, Remote):
-            server.transport.forget()
-        server.client.listener.hurry()
-        with self._changed:
-            server.up = True
-            self.notes.append(f"{server.client.url}: back again")
-            self._changed.notify_all()
-        return True
-
-    def _condemn(self, server: Server, error: ServerError, advice: str) -> None:
-        """The server gets no more work in this run."""
-        with self._changed:
-            if not server.bad:
-                server.bad = f"{error}; {advice}" if advice else str(error)
-                self.notes.append(f"server left out from now on: {server.bad}")
-            self._changed.notify_all()
-
-    @staticmethod
-    def _leave(task: Task) -> None:
-        """The task goes to another server than the one that holds, or held, its prompt."""
-        if task.server is not None:
-            task.server.strays.add(task.prompt_id)
-            task.server.client.listener.forget(task.prompt_id)
-        task.server, task.watch, task.asked = None, None, None
 
     # One prompt
 
@@ -205,13 +107,12 @@ class Fleet:
                 outputs = self._outputs(server, task, [requests[position] for position in task.positions])
             finally:
                 # Its place in the queue is free before the pictures are read.
-                self._release(server)
+                self.pool.release(server)
             assert task.asked is not None
             results = received(server.transport, task.asked, outputs, server.binding.save_id)
-            server.losses = 0
         except Unreachable as error:
             unreachable = True
-            self._lose(server, error)
+            self.pool.lose(server, error)
             return [task]
         except ServerError as error:
             return self._after(server, task, error, answers)
@@ -224,16 +125,32 @@ class Fleet:
             self._tasks.discard(task)
             if not unreachable:
                 self._drop_traces(server, task)
-        spoiled: list[int] = []
+        return self._answered(server, task, results, answers)
+
+    def _answered(
+        self,
+        server: Server,
+        task: Task,
+        results: Sequence[Result | AcuSimError],
+        answers: dict[int, Result | AcuSimError],
+    ) -> list[Task]:
+        """Puts down the pictures of a prompt; those that are none are made once more, if that may help."""
+        if any(isinstance(result, Result) for result in results):
+            self.pool.made(server)
+        tried = task.after(server)
+        again: dict[str, list[int]] = {}
         for position, result in zip(task.positions, results, strict=True):
-            if isinstance(result, BadAnswer) and task.faults.get("answer", 0) < TRIES - 1:
-                spoiled.append(position)
+            wrong = isinstance(result, BadAnswer) and task.faults.get("answer", 0) < TRIES - 1
+            # The same seed gives the same picture there; elsewhere the arithmetic may be better.
+            dark = isinstance(result, PictureError) and "picture" not in task.faults and self.pool.has_other(tried)
+            if wrong or dark:
+                again.setdefault("answer" if wrong else "picture", []).append(position)
             else:
                 answers[position] = _aside(result) if isinstance(result, ServerError) else result
-        if not spoiled:
-            return []
-        task.again("answer")
-        return [Task(tuple(spoiled), dict(task.faults))]
+        return [
+            Task(tuple(positions), {**task.faults, fault: task.faults.get(fault, 0) + 1}, tried, origin=task.origin)
+            for fault, positions in again.items()
+        ]
 
     def _outputs(self, server: Server, task: Task, batch: Sequence[Request]) -> Any:
         """What the prompt's nodes answered, once it is done."""
@@ -264,7 +181,7 @@ class Fleet:
         idle_since: float | None = None
         begun = time.monotonic()
         while True:
-            if self._stopping.is_set():
+            if self.pool.stopping.is_set():
                 client.drop([task.prompt_id])
                 raise EngineError("stopped")
             watch.wake.clear()
@@ -289,7 +206,7 @@ class Fleet:
         try:
             return client.outcome(prompt_id)
         except Unreachable:
-            self._stopping.wait(self.times.blink)
+            self.pool.stopping.wait(self.times.blink)
             return client.outcome(prompt_id)
 
     def _drop_traces(self, server: Server, task: Task) -> None:
@@ -311,11 +228,22 @@ class Fleet:
             answers.update({position: _aside(error) for position in task.positions})
             return []
 
+        def elsewhere(fault: str, tries: int = TRIES) -> list[Task]:
+            """One picture is set aside when it failed often enough, and on two servers if there are two."""
+            task.alone.add(server)
+            often = not task.again(fault) if tries > 1 else True
+            other = len(task.alone) < TRIES and self.pool.has_other(list(task.alone))
+            return aside() if often and not other else [task]
+
+        if isinstance(error, ExecutionFailed | BadAnswer | Rejected) and not (
+            isinstance(error, OutOfMemory) and not alone
+        ):
+            task.tried = task.after(server)
         if isinstance(error, OutOfMemory):
             self._free(server)
             if alone:
-                return aside()
-            with self._changed:
+                return elsewhere("memory", 1)
+            with self._limits:
                 server.limit = max(1, min(server.limit, len(task.positions) // 2))
             self.notes.append(f"{client.url}: memory ran out; batches of {server.limit} from now on")
             return task.parts(server.limit)
@@ -325,13 +253,13 @@ class Fleet:
                 self._free(server)
                 return [task]
             if error.node_id == server.binding.save_id and error.kind.endswith("OutputError"):
-                self._condemn(server, error, "nothing can be saved there")
+                self.pool.condemn(server, error, "nothing can be saved there")
                 return [task]
-            if not alone:
-                return task.parts(1)
             # A sample that cannot be loaded fails the same way each time.
             lasting = error.node_id in server.binding.item_nodes
-            return [task] if not lasting and task.again("execution") else aside()
+            if not lasting:
+                self.pool.failed(server, task, error)
+            return elsewhere("execution", 1 if lasting else TRIES) if alone else task.parts(1)
         if isinstance(error, Interrupted):
             return [task] if task.again("interruption") else aside()
         if isinstance(error, Lost):
@@ -342,16 +270,16 @@ class Fleet:
                 return [task]
             return aside() if alone else task.parts(1)
         if isinstance(error, BadAnswer):
-            self._drop_quietly(client, task.prompt_id)
+            self.pool.drop_quietly(client, task.prompt_id)
             return [task] if task.again("answer") else aside()
         if isinstance(error, Stalled):
-            self._condemn(server, error, "restart ComfyUI there")
-            self._drop_quietly(client, task.prompt_id)
+            self.pool.condemn(server, error, "restart ComfyUI there")
+            self.pool.drop_quietly(client, task.prompt_id)
             return [task]
         if isinstance(error, Rejected) and error.nodes and error.nodes <= server.binding.item_nodes:
-            return aside() if alone else task.parts(1)
-        self._condemn(server, error, "")
-        self._drop_quietly(client, task.prompt_id)
+            return elsewhere("refusal", 1) if alone else task.parts(1)
+        self.pool.condemn(server, error, "")
+        self.pool.drop_quietly(client, task.prompt_id)
         return [task]
 
     def _free(self, server: Server) -> None:
@@ -359,13 +287,7 @@ class Fleet:
             server.client.free()
         except ServerError as error:
             self.notes.append(str(error))
-        self._stopping.wait(self.times.settle)
-
-    def _drop_quietly(self, client: Client, prompt_id: str) -> None:
-        try:
-            client.drop([prompt_id])
-        except ServerError as error:
-            self.notes.append(str(error))
+        self.pool.stopping.wait(self.times.settle)
 
 
 def _aside(error: ServerError) -> AcuSimError:

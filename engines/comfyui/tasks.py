@@ -1,5 +1,6 @@
 """What the fleet keeps account of: servers, and batches on their way."""
 
+import itertools
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,8 @@ class Server:
     wait: float = 0.0
     losses: int = 0
     """Times it became unreachable since it last made a picture."""
+    failed: set[int] = field(default_factory=set)
+    """Origins of the batches that failed since it last made a picture, for no reason of their own."""
     strays: set[str] = field(default_factory=set)
     """Prompts that moved on while the server was unreachable; it may still hold them."""
     probing: threading.Lock = field(default_factory=threading.Lock)
@@ -48,6 +51,12 @@ class Task:
     """Of the requests in the caller's list."""
     faults: dict[str, int] = field(default_factory=dict)
     """What went wrong how often."""
+    tried: tuple[Server, ...] = ()
+    """Servers that it failed on, the latest last; others are preferred for the next try."""
+    origin: int = field(default_factory=itertools.count().__next__)
+    """The same for a task and its parts."""
+    alone: set[Server] = field(default_factory=set)
+    """Servers that it failed on as a single picture."""
     server: Server | None = None
     """Where its prompt is, or was before the server became unreachable."""
     prompt_id: str = ""
@@ -61,6 +70,11 @@ class Task:
         self.faults[fault] = self.faults.get(fault, 0) + 1
         return self.faults[fault] < TRIES
 
+    def after(self, server: Server) -> tuple[Server, ...]:
+        """``tried`` once it failed on a server, too."""
+        return (*(other for other in self.tried if other is not server), server)
+
     def parts(self, size: int) -> "list[Task]":
-        """The task in pieces that begin anew."""
-        return [Task(self.positions[start : start + size]) for start in range(0, len(self.positions), size)]
+        """The task in pieces that begin anew, on other servers if there are."""
+        starts = range(0, len(self.positions), size)
+        return [Task(self.positions[s : s + size], tried=self.tried, origin=self.origin) for s in starts]
