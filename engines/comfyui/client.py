@@ -30,6 +30,8 @@ MARK = "acusim"
 POSTS = 3
 DEFAULT_TIMES = Times()
 DOWNLOADS = 3
+REFUSED_FILE = (400, 413, 415, 422)
+"""What an upload is answered by where the fault lies in the file, or in its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +189,9 @@ class Client:
                 self._post(prompt, prompt_id)
                 return watch
             except Unreachable as error:
-                if not error.sent:
+                if failure is None and not error.sent:
                     raise
+                error.sent = True
                 failure = error
             except ServerError as error:
                 if error.status != 500:
@@ -223,7 +226,12 @@ class Client:
         """Whether a prompt whose POST broke off has reached the server after all."""
         deadline = time.monotonic() + (self.times.look if isinstance(failure, Unreachable) else 0)
         while True:
-            if self.outcome(prompt_id).state != "unknown":
+            try:
+                state = self.outcome(prompt_id).state
+            except Unreachable as error:
+                error.sent = True  # not this question, but the prompt
+                raise
+            if state != "unknown":
                 return True
             if time.monotonic() >= deadline:
                 return False
@@ -247,14 +255,21 @@ class Client:
         """Puts a file below the server's input folder.
 
         Raises:
-            BadAnswer: the server keeps it under another name, because this one is taken by other bytes.
+            BadAnswer: the server does not take this file, or keeps it under another name, because this one is taken
+                by other bytes.
         """
         files = {
             "image": (name, data, "application/octet-stream"),
             "subfolder": (None, folder),
             "type": (None, "input"),
         }
-        answer = self.http.object("POST", "/upload/image", files=files)
+        try:
+            answer = self.http.object("POST", "/upload/image", files=files)
+        except ServerError as error:
+            if error.status in REFUSED_FILE:
+                told = f"upload of {folder}/{name} ({len(data)} bytes): the server does not take it"
+                raise BadAnswer(self.url, told, error.status, error.said) from None
+            raise
         if answer.get("name") != name or answer.get("subfolder") != folder or answer.get("type") != "input":
             kept = words(f"{answer.get('subfolder')}/{answer.get('name')}", 200)
             raise BadAnswer(self.url, f"upload of {folder}/{name}: the server keeps it as {kept!r}")

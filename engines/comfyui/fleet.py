@@ -270,6 +270,8 @@ class Fleet:
                 return [task]
             return aside() if alone else task.parts(1)
         if isinstance(error, BadAnswer):
+            if task.server is None:  # a file could not be sent: nobody knows yet which picture's
+                return elsewhere("answer") if alone else task.parts(1)
             self.pool.drop_quietly(client, task.prompt_id)
             return [task] if task.again("answer") else aside()
         if isinstance(error, Stalled):

@@ -22,7 +22,7 @@ from acusim.files import safe_join, sha256, write_atomic
 from acusim.layout import depth_folder
 from acusim.pictures import decode_rgb, read_file
 from engines.comfyui.binding import Places
-from engines.comfyui.client import Client
+from engines.comfyui.client import REFUSED_FILE, Client
 from engines.comfyui.errors import BadAnswer, words
 from engines.engine import Request, Result
 from engines.scenes import Scene
@@ -207,8 +207,8 @@ class Remote(Transport):
                 folder = self._folder
             try:
                 return self._upload(batch, images, prompt_id, folder)
-            except BadAnswer:
-                if last:
+            except BadAnswer as error:
+                if last or error.status in REFUSED_FILE:
                     raise
                 # Other bytes lie there under the same name, perhaps of an older data set: begin a fresh folder.
                 with self._lock:

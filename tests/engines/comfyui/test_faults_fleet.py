@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from acusim.errors import AcuSimError, EngineError, PictureError
+from engines.comfyui.errors import Unreachable
 from engines.comfyui.pool import FAILURES
 from tests.engines.comfyui.conftest import assert_made, wait_for
 from tests.engines.comfyui.standin import NodeError
@@ -180,3 +181,60 @@ def test_strays_are_dropped_when_the_engine_closes(new_server, new_engine, reque
     first.hooks = {}
     engine.close()
     assert first.interrupted == [first.posts[0].id]
+
+
+def test_a_prompt_that_may_have_arrived_before_the_server_vanished_is_a_stray(new_server, new_engine, requests):
+    import json
+
+    first, second = new_server(), new_server()
+    engine = new_engine(first, second)
+    one = engine.fleet.servers[0]
+
+    def post(handler, body):
+        first.accept(json.loads(body))
+        ask = one.client.outcome
+        failure = Unreachable(first.url, "no connection; does ComfyUI run there?", sent=False)
+
+        def refused(prompt_id):
+            one.client.outcome = ask
+            first.hooks = dict.fromkeys(("GET /system_stats",), lambda handler, body: handler.cut() or True)
+            raise failure
+
+        one.client.outcome = refused
+        handler.cut()
+        return True
+
+    first.works = False
+    first.hooks["POST /prompt"] = post
+    assert_made(engine.augment(requests[:2]), requests[:2])
+    assert one.strays == {first.posts[0].id}
+    first.hooks = {}
+    engine.close()
+    assert first.deleted == [first.posts[0].id]
+    assert len(second.executed) == 1
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_file_that_cannot_be_uploaded_costs_no_other_picture(far_server, new_engine, requests, status):
+    def upload(handler, body):
+        if requests[1].source.name.encode() in body:
+            handler.reply(b"too large", status)
+            return True
+        return False
+
+    far_server.hooks["POST /upload/image"] = upload
+    engine = new_engine(far_server)
+    answers = engine.augment(requests[:4])
+    assert_made([answers[0], *answers[2:]], [requests[0], *requests[2:4]])
+    assert f"does not take it (HTTP {status}): too large" in str(answers[1])
+    assert not isinstance(answers[1], EngineError)
+    assert_made(engine.augment(requests[4:6]), requests[4:6])
+    [folder] = {prompt.inputs("AcuSimLoadSamples")["folder"] for prompt in far_server.posts}
+    assert not folder.endswith("-1"), "a fresh folder would not help"
+
+
+def test_an_upload_that_the_server_forbids_altogether_condemns_it(far_server, new_engine, requests):
+    far_server.hooks["POST /upload/image"] = lambda handler, body: handler.reply(b"", 403) or True
+    engine = new_engine(far_server)
+    with pytest.raises(EngineError, match="HTTP 403"):
+        engine.augment(requests[:2])
