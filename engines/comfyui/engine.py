@@ -8,8 +8,9 @@ from engines.comfyui.errors import ServerError, words
 from engines.comfyui.fleet import Fleet, Server
 from engines.comfyui.http import normal_url
 from engines.comfyui.preflight import Inspection, check_disk, check_workflow, inspect
+from engines.comfyui.staging import Staging, known_token, out_token
 from engines.comfyui.times import Times
-from engines.comfyui.transport import known_token, out_token
+from engines.comfyui.transport import Remote, Shared, Transport
 from engines.comfyui.workflow import Workflow, load_workflow
 from engines.engine import Check, Engine, Request, Result, Setup
 from engines.recipe import Recipe
@@ -44,6 +45,8 @@ class ComfyUIEngine(Engine):
         self._workflow: Workflow | None = None
         self._fleet: Fleet | None = None
         self._clients: list[Client] = []
+        self._transports: list[Transport] = []
+        self._staging = Staging(setup.output) if setup.output is not None else None
         wanted = DEFAULT_BATCH if setup.batch_size is None else setup.batch_size
         if not 1 <= wanted <= MAX_BATCH:
             raise ConfigError(f"batch size {wanted} is outside 1..{MAX_BATCH}")
@@ -118,7 +121,7 @@ class ComfyUIEngine(Engine):
         found: list[Inspection] = []
         for client in clients:
             try:
-                found.append(inspect(client, self.workflow, self.recipe, self._setup))
+                found.append(inspect(client, self.workflow, self.recipe, self._setup, self._staging))
             finally:
                 if close:
                     client.close()
@@ -133,9 +136,12 @@ class ComfyUIEngine(Engine):
         client.listener.start()
         self._tidy(client)
         found.transport.begin()
+        self._transports.append(found.transport)
+        may_change = self._setup.transport == "auto" and isinstance(found.transport, Shared)
         facts = {"workflow": self.workflow.sha256[:12], "server": f"ComfyUI {found.version}"}
         limit = self._wanted if found.binding.batches else 1
-        return Server(client, found.binding, found.transport, facts, limit)
+        spare = Remote(client, client.token) if may_change else None
+        return Server(client, found.binding, found.transport, facts, limit, spare)
 
     def _tidy(self, client: Client) -> None:
         """Drops what a killed run for the same OUT left in the queue, and models patched for another wiring."""
@@ -183,9 +189,10 @@ class ComfyUIEngine(Engine):
         """Ends connections and removes staged files."""
         if self._fleet:
             self._fleet.close()
-            for server in self._fleet.servers:
-                server.transport.close()
         self._fleet = None
+        for transport in self._transports:
+            transport.close()
+        self._transports = []
         for client in self._clients:
             client.close()
         self._clients = []

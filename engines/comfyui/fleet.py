@@ -108,8 +108,8 @@ class Fleet:
             finally:
                 # Its place in the queue is free before the pictures are read.
                 self.pool.release(server)
-            assert task.asked is not None
-            results = received(server.transport, task.asked, outputs, server.binding.save_id)
+            assert task.asked is not None and task.transport is not None
+            results = received(task.transport, task.asked, outputs, server.binding.save_id)
         except Unreachable as error:
             unreachable = True
             self.pool.lose(server, error)
@@ -158,7 +158,8 @@ class Fleet:
         if task.server is None:
             images = [image_path(self._dataset, request) for request in batch]
             prompt_id = self._prompt_id(images, batch)
-            places = server.transport.send(batch, images, prompt_id)
+            task.transport = transport = server.transport
+            places = transport.send(batch, images, prompt_id)
             prompt = server.binding.bind(batch, images, places)
             task.asked = Asked(batch, images, prompt_id, places, server.facts)
             task.prompt_id, task.server, task.ran = prompt_id, server, False
@@ -213,7 +214,8 @@ class Fleet:
         """The task's prompt has ended here, one way or the other."""
         if task.prompt_id:
             server.client.listener.forget(task.prompt_id)
-            server.transport.discard(task.prompt_id)
+            if task.transport:
+                task.transport.discard(task.prompt_id)
         task.server, task.watch, task.asked = None, None, None
 
     # What went wrong
@@ -253,7 +255,8 @@ class Fleet:
                 self._free(server)
                 return [task]
             if error.node_id == server.binding.save_id and error.kind.endswith("OutputError"):
-                self.pool.condemn(server, error, "nothing can be saved there")
+                if not self.pool.reroute(server, task, error):
+                    self.pool.condemn(server, error, "nothing can be saved there")
                 return [task]
             # A sample that cannot be loaded fails the same way each time.
             lasting = error.node_id in server.binding.item_nodes

@@ -127,6 +127,17 @@ class Pool:
         if count >= FAILURES and self.has_other([server]):
             self.condemn(server, error, f"{count} batches in a row failed there")
 
+    def reroute(self, server: Server, task: Task, error: ExecutionFailed) -> bool:
+        """Takes another way for a server that cannot save what it made; False if there is none."""
+        with self._changed:
+            if task.transport is not server.transport:
+                return True  # changed since the task was sent
+            if server.spare is None:
+                return False
+            server.transport, server.spare = server.spare, None
+            self.notes.append(f"{error}; from now on its pictures are uploaded and downloaded")
+            return True
+
     def condemn(self, server: Server, error: ServerError, advice: str) -> None:
         """The server gets no more work in this run."""
         with self._changed:

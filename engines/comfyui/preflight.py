@@ -17,6 +17,7 @@ from engines.comfyui.client import Client
 from engines.comfyui.errors import ServerError, words
 from engines.comfyui.models import MODELS, judge, origin
 from engines.comfyui.roots import place_in, roots_line, told_roots, why_not_shared
+from engines.comfyui.staging import Staging
 from engines.comfyui.transport import Remote, Shared, Transport
 from engines.comfyui.workflow import Workflow
 from engines.engine import Check, Setup
@@ -46,8 +47,10 @@ class Inspection:
         self.checks.append(Check(name, ok, found, "" if ok else fix))
 
 
-def inspect(client: Client, workflow: Workflow, recipe: Recipe, setup: Setup) -> Inspection:
-    """Looks at everything that concerns one server."""
+def inspect(
+    client: Client, workflow: Workflow, recipe: Recipe, setup: Setup, staging: Staging | None = None
+) -> Inspection:
+    """Looks at everything that concerns one server; ``staging`` is the run's folder below OUT."""
     found = Inspection()
     _server(found, client)
     info = _pack(found, client)
@@ -59,7 +62,7 @@ def inspect(client: Client, workflow: Workflow, recipe: Recipe, setup: Setup) ->
     else:
         _graph(found, found.binding, recipe)
         _models(found, client, found.binding, recipe)
-    _transport(found, client, info, setup)
+    _transport(found, client, info, setup, staging)
     _queue(found, client, setup)
     return found
 
@@ -174,7 +177,9 @@ def _models(found: Inspection, client: Client, binding: Binding, recipe: Recipe)
         found.add(setting, ok, f"{name}, {told}", f"use another file: {origin(setting, name)}")
 
 
-def _transport(found: Inspection, client: Client, info: Mapping[str, Any] | None, setup: Setup) -> None:
+def _transport(
+    found: Inspection, client: Client, info: Mapping[str, Any] | None, setup: Setup, staging: Staging | None
+) -> None:
     if info is None:
         found.add("transport", False, "the server does not tell its roots", NODES_FIX)
         return
@@ -190,8 +195,8 @@ def _transport(found: Inspection, client: Client, info: Mapping[str, Any] | None
         return
     fix = f"start ComfyUI with {roots_line(roots, setup.dataset, setup.output)}"
     data, out = place_in(roots, setup.dataset, False), setup.output and place_in(roots, setup.output, True)
-    if not why and data and out and setup.output:
-        found.transport = Shared(client, setup.output, (data[0].name, data[1]), (out[0].name, out[1]))
+    if not why and data and out and staging:
+        found.transport = Shared(client, staging, (data[0].name, data[1]), (out[0].name, out[1]))
         found.add("transport", True, f"shared folders, through roots {data[0].name!r} and {out[0].name!r}")
         target = out[0]
     elif setup.transport == "shared":
@@ -199,7 +204,8 @@ def _transport(found: Inspection, client: Client, info: Mapping[str, Any] | None
         return
     else:
         found.transport = Remote(client, client.token)
-        near = setup.transport == "auto" and urlsplit(client.url).hostname in ("127.0.0.1", "localhost", "::1")
+        mine = setup.transport == "auto" and setup.output is not None
+        near = mine and urlsplit(client.url).hostname in ("127.0.0.1", "localhost", "::1")
         found.add("transport", None if near else True, f"upload and download: {why}", f"{fix} to save the copying")
         target = next((root for root in roots if root.name == "output"), None)
     if target is not None and target.free_bytes is not None:

@@ -14,7 +14,7 @@ from acusim.layout import MAP_FILE
 from acusim.pictures import EXTENSIONS
 from engines.comfyui.client import Client
 from engines.comfyui.errors import ServerError, words
-from engines.comfyui.transport import STAGING
+from engines.comfyui.staging import staging_folder
 
 SERVED_BYTES = 64 << 20
 """The server tells hashes of files up to this size."""
@@ -107,8 +107,7 @@ def _any_file(dataset: Path) -> Path | None:
 @contextmanager
 def _probe(output: Path) -> Iterator[Path]:
     """A small file in OUT's staging folder, for a moment; folders made for it go away with it."""
-    real = Path(os.path.realpath(output))
-    folder = real / STAGING
+    folder = staging_folder(output)
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     path = folder / f"probe-{secrets.token_hex(8)}"
     try:

@@ -25,6 +25,8 @@ class Server:
     """For each result made here."""
     limit: int
     """The most pictures in a prompt; halved when memory runs out."""
+    spare: Transport | None = None
+    """Another way, for when the server turns out not to be able to save on this one."""
     held: int = 0
     """Tasks that have a slot here."""
     up: bool = True
@@ -60,6 +62,8 @@ class Task:
     server: Server | None = None
     """Where its prompt is, or was before the server became unreachable."""
     prompt_id: str = ""
+    transport: Transport | None = None
+    """On which it was sent."""
     asked: Asked | None = None
     watch: Watch | None = None
     ran: bool = False

@@ -5,12 +5,10 @@ against what was asked for, and taken away.
 """
 
 import os
-import secrets
 import shutil
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,12 +22,10 @@ from acusim.pictures import decode_rgb, read_file
 from engines.comfyui.binding import Places
 from engines.comfyui.client import REFUSED_FILE, Client
 from engines.comfyui.errors import BadAnswer, words
+from engines.comfyui.staging import Staging
 from engines.engine import Request, Result
 from engines.scenes import Scene
 
-STAGING = ".acusim/staging"
-"""Below OUT."""
-TOKEN_FILE = ".acusim/server_token"
 BLACK_LEVEL = 8
 """A picture without any level above this is black."""
 GENERATIONS = 3
@@ -50,33 +46,6 @@ def image_path(dataset: Path, request: Request) -> str:
 def saved_path(image: str) -> str:
     """Where Save Samples puts the PNG of a sample, relative to its folder."""
     return os.path.splitext(image)[0] + ".png"
-
-
-def known_token(output: Path | None) -> str:
-    """The name that an OUT goes by on servers; "" if it has none yet."""
-    if output is not None:
-        with suppress(OSError, UnicodeDecodeError):
-            text = (output / TOKEN_FILE).read_text(encoding="ascii")
-            if len(text) == 16 and all(c in "0123456789abcdef" for c in text):
-                return text
-    return ""
-
-
-def out_token(output: Path | None) -> str:
-    """The same, made where there is none; kept in OUT, so that a later run finds what an earlier one left.
-
-    Raises:
-        EngineError: OUT cannot be written.
-    """
-    token = known_token(output) or secrets.token_hex(8)
-    if output is not None and known_token(output) != token:
-        path = output / TOKEN_FILE
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, token.encode())
-        except OSError as error:
-            raise EngineError(f"cannot write {str(path)!r}: {error.strerror}") from None
-    return token
 
 
 class Transport(ABC):
@@ -121,19 +90,19 @@ class Shared(Transport):
 
     name = "shared"
 
-    def __init__(self, client: Client, output: Path, data_place: tuple[str, str], out_place: tuple[str, str]):
-        """Takes (root name, path below it) of the data set and of OUT."""
+    def __init__(self, client: Client, staging: Staging, data_place: tuple[str, str], out_place: tuple[str, str]):
+        """Takes the run's folder, and (root name, path below it) of the data set and of OUT."""
         super().__init__(client)
-        self._staging = output / STAGING
+        self._staging = staging
         self._data_place = data_place
         self._out_root, below = out_place
-        self._below = f"{below}/{STAGING}" if below else STAGING
+        self._below = f"{below}/{staging.below}" if below else staging.below
         self._scenes: set[str] = set()
         self._lock = threading.Lock()
 
     def begin(self) -> None:
-        """Removes all of staging."""
-        self.close()
+        """Removes what dead runs left; refuses a staging folder that leads elsewhere."""
+        self._staging.begin()
 
     def send(self, batch: Sequence[Request], images: Sequence[str], prompt_id: str) -> Places:
         """Copies the scene; the samples are there already."""
@@ -149,7 +118,7 @@ class Shared(Transport):
     def _scene(self, scene: Scene) -> str:
         name = scene_name(scene)
         with self._lock:
-            path = self._staging / "scenes" / name
+            path = self._staging.folder / "scenes" / name
             if name not in self._scenes or not path.is_file():
                 data = scene_bytes(scene)
                 try:
@@ -163,7 +132,7 @@ class Shared(Transport):
     def fetch(self, path: str, prompt_id: str, limit: int) -> bytes:
         """Reads the file."""
         try:
-            place = safe_join(self._staging / prompt_id, path)
+            place = safe_join(self._staging.folder / prompt_id, path)
             if place.stat().st_size > limit:
                 raise BadAnswer(self.client.url, f"{path}: {place.stat().st_size} bytes, at most {limit} are expected")
             return read_file(place)
@@ -174,11 +143,11 @@ class Shared(Transport):
 
     def discard(self, prompt_id: str) -> None:
         """Removes the prompt's folder."""
-        shutil.rmtree(self._staging / prompt_id, ignore_errors=True)
+        shutil.rmtree(self._staging.folder / prompt_id, ignore_errors=True)
 
     def close(self) -> None:
-        """Removes all of staging."""
-        shutil.rmtree(self._staging, ignore_errors=True)
+        """Removes this run's folder."""
+        self._staging.close()
 
 
 class Remote(Transport):

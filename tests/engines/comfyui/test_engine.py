@@ -19,8 +19,8 @@ def test_a_batch_through_shared_folders(server, new_engine, requests, output):
     assert answers[0].facts == {"workflow": engine.workflow.sha256[:12], "server": "ComfyUI 0.3.64"}
     [prompt] = server.posts
     assert prompt.inputs("AcuSimNoise")["seeds"] == "1000,1001,1002,1003"
-    assert prompt.inputs("AcuSimSaveSamples")["folder"] == f".acusim/staging/{prompt.id}"
-    assert not (output / ".acusim/staging" / prompt.id).exists()
+    assert prompt.inputs("AcuSimSaveSamples")["folder"] == f"{engine._staging.below}/{prompt.id}"
+    assert not (output / engine._staging.below / prompt.id).exists()
     assert not any("/upload" in request or "/view" in request for request in server.requests)
     engine.close()
     assert not (output / ".acusim/staging").exists()

@@ -1,5 +1,7 @@
 """Small parts by themselves: addresses, errors, tokens, limits."""
 
+import shutil
+
 import pytest
 
 from acusim.errors import EngineError
@@ -7,7 +9,8 @@ from engines.comfyui import errors
 from engines.comfyui.http import Http, normal_url
 from engines.comfyui.listener import Watch
 from engines.comfyui.models import judge
-from engines.comfyui.transport import known_token, out_token, saved_path
+from engines.comfyui.staging import known_token, out_token
+from engines.comfyui.transport import saved_path
 from engines.recipe import Recipe
 from tests.engines.comfyui.wire import recorded
 
@@ -70,6 +73,16 @@ def test_a_token_is_kept_in_out(tmp_path):
     assert known_token(tmp_path) == ""
     assert out_token(tmp_path) != token
     assert out_token(None) != out_token(None)
+
+
+def test_a_copy_of_out_has_a_token_of_its_own(tmp_path):
+    token = out_token(tmp_path / "out")
+    shutil.copytree(tmp_path / "out", tmp_path / "copy")
+    assert known_token(tmp_path / "copy") == ""
+    assert out_token(tmp_path / "copy") != token == known_token(tmp_path / "out")
+    (tmp_path / "out").rename(tmp_path / "moved")
+    (tmp_path / "link").symlink_to(tmp_path / "moved")
+    assert known_token(tmp_path / "moved") == token == known_token(tmp_path / "link")
 
 
 def test_names_of_saved_files():
