@@ -22,6 +22,17 @@ ORIGINS = (
 """First letters of a node class -> the pack it comes from."""
 
 
+WRITTEN = {
+    "samples": ("root", "folder", "samples", "selection", "index", "count", "size"),
+    "scene": ("root", "file"),
+    "positive": ("text",),
+    "negative": ("text",),
+    "noise": ("seeds",),
+    "save": ("root", "folder", "format", "labels", "preview", "record"),
+}
+"""Title -> the inputs that each batch writes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where on the server a batch is read from and saved to: names of roots, and paths below them."""
@@ -57,6 +68,7 @@ class Binding:
         """Settings without a place in the graph, which therefore decides them."""
         self._base = self._filled()
         self._check_classes()
+        self._check_written()
         self._check_values()
 
     @property
@@ -93,6 +105,7 @@ class Binding:
         first = batch[0]
 
         def write(title: str, **values: Any) -> None:
+            assert values.keys() == set(WRITTEN[title])
             if title in titled:
                 prompt[titled[title].id]["inputs"].update(values)
 
@@ -192,6 +205,23 @@ class Binding:
             origin = next((text for start, text in ORIGINS if kind.startswith(start)), "")
             fix = f"install {origin}, then restart ComfyUI" if origin else "update ComfyUI, or install its node pack"
             self.faults.append(Fault(f"node {words(kind, 60)}", "the server does not have it", fix))
+
+    def _check_written(self) -> None:
+        """A value written to an input that its node does not have would be ignored by the server without a word."""
+        written = [(self.workflow.titled[t], name) for t in WRITTEN if t in self.workflow.titled for name in WRITTEN[t]]
+        if self.workflow.plain_sampler:
+            written.append((self.workflow.plain_sampler, "seed"))
+        written += [place for place in map(self.workflow.place, BOUND) if place]
+        for node, name in written:
+            known = self._inputs(node.kind, "required"), self._inputs(node.kind, "optional")
+            if node.kind in self._info and not any(name in group for group in known):
+                self.faults.append(
+                    Fault(
+                        f"node {words(node.title, 60)}",
+                        f"its class {words(node.kind, 60)} has no input {name!r}, which the program writes",
+                        "give this title to a node that has the input; see the list in docs/comfyui.md",
+                    )
+                )
 
     def _check_values(self) -> None:
         settings = self._settings()

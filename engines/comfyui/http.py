@@ -1,6 +1,7 @@
 """HTTP with one server: time and size limits on everything; no redirects, no proxies, no passwords from files."""
 
 import json
+import re
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -117,7 +118,7 @@ class Http:
 
     def _body(self, response: requests.Response, limit: int, path: str) -> bytes:
         announced = response.headers.get("Content-Length", "")
-        if announced.isdigit() and int(announced) > limit and response.ok:
+        if re.fullmatch(r"[0-9]{1,18}", announced) and int(announced) > limit and response.ok:
             raise BadAnswer(self.url, f"{path}: {announced} bytes, at most {limit} are expected")
         pieces: list[bytes] = []
         size = 0

@@ -3,6 +3,7 @@
 Everything is looked at, whatever failed before it; each line says what to do. Nothing is queued and nothing changed.
 """
 
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,12 @@ KNOWN_VERSION = (0, 3, 64)
 """Of ComfyUI: older ones may ignore prompt ids that the client chose."""
 LOW_DISK = 2 << 30
 NO_DISK = 100 << 20
+OWN = {
+    "Positive": "the graph's own text is used, whatever the prompt set says",
+    "Negative": "the graph's own text is used, whatever the prompt set says",
+    "Scene": "the graph's own light is used, whatever scene a picture was planned with",
+}
+"""Titles that a workflow may lack -> what decides then."""
 NODES_FIX = (
     "link or copy this project's comfy_nodes folder into ComfyUI's custom_nodes (of the same version as this program), "
     "then restart ComfyUI"
@@ -73,6 +80,10 @@ def check_workflow(workflow: Workflow, recipe: Recipe) -> Iterator[Check]:
         yield Check("workflow", False, f"{workflow.name}: {fault}", "correct it in the editor, then Export (API) again")
     if not workflow.faults:
         yield Check("workflow", True, f"{workflow.name}, {len(workflow.nodes)} nodes, {workflow.sha256[:12]}")
+    for title, what in OWN.items():
+        if title.casefold() not in workflow.titled:
+            found = f"the workflow has no node titled {title}: {what}"
+            yield Check(title, None, found, f"nothing to do if that is meant so; else give the node the title {title}")
     wiring = workflow.wiring
     if wiring is None:
         fix = "nothing to do if that is meant so"
@@ -115,7 +126,7 @@ def _server(found: Inspection, client: Client) -> None:
         )
         return
     found.version = words(version, 40)
-    numbers = tuple(int(part) for part in version.split(".") if part.isdigit())
+    numbers = tuple(int(part) for part in version.split(".") if re.fullmatch(r"[0-9]{1,9}", part))
     known = numbers >= KNOWN_VERSION
     fix = f"update ComfyUI: this program was made with {'.'.join(map(str, KNOWN_VERSION))}"
     found.add("ComfyUI", True if known else None, f"{client.url}, version {found.version}", fix)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from acusim.errors import EngineError
-from acusim.files import is_inside, sha256
+from acusim.files import is_inside, printable, sha256
 from acusim.layout import MAP_FILE
 from acusim.pictures import EXTENSIONS
 from engines.comfyui.client import Client
@@ -35,10 +35,11 @@ def told_roots(info: Mapping[str, Any]) -> list[Root]:
     roots = info.get("roots")
     found: list[Root] = []
     for name, entry in roots.items() if isinstance(roots, dict) else []:
-        if isinstance(entry, dict) and isinstance(entry.get("path"), str) and os.path.isabs(entry["path"]):
+        path = entry.get("path") if isinstance(entry, dict) else None
+        if isinstance(path, str) and os.path.isabs(path) and all(printable(text) == text for text in (name, path)):
             free = entry.get("free_bytes")
-            free = free if isinstance(free, int) and not isinstance(free, bool) else None
-            found.append(Root(str(name), entry["path"], entry.get("writable") is True, free))
+            told = isinstance(free, int) and not isinstance(free, bool) and 0 <= free < 1 << 63
+            found.append(Root(name, path, entry.get("writable") is True, free if told else None))
     return found
 
 
