@@ -233,9 +233,9 @@ class Fleet:
         def elsewhere(fault: str, tries: int = TRIES) -> list[Task]:
             """One picture is set aside when it failed often enough, and on two servers if there are two."""
             task.alone.add(server)
-            often = not task.again(fault) if tries > 1 else True
+            task.again(fault)
             other = len(task.alone) < TRIES and self.pool.has_other(list(task.alone))
-            return aside() if often and not other else [task]
+            return [task] if task.faults[fault] < (2 * TRIES if other else tries) else aside()
 
         if isinstance(error, ExecutionFailed | BadAnswer | Rejected) and not (
             isinstance(error, OutOfMemory) and not alone
