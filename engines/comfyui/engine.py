@@ -12,7 +12,7 @@ from engines.comfyui.staging import Staging, known_token, out_token
 from engines.comfyui.times import Times
 from engines.comfyui.transport import Remote, Shared, Transport
 from engines.comfyui.workflow import Workflow, load_workflow
-from engines.engine import Check, Engine, Request, Result, Setup
+from engines.engine import WORKFLOW_FILE, Check, Engine, Request, Result, Setup
 from engines.recipe import Recipe
 
 DEFAULT_SERVER = "http://127.0.0.1:8188"
@@ -86,7 +86,7 @@ class ComfyUIEngine(Engine):
 
     def documents(self) -> dict[str, bytes]:
         """The workflow as it was read."""
-        return {"workflow.json": self.workflow.data}
+        return {WORKFLOW_FILE: self.workflow.data}
 
     def check(self) -> list[Check]:
         """All lines of the preflight; nothing is queued."""
