@@ -11,7 +11,7 @@ from engines.engine import Request
 from engines.recipe import Recipe
 
 ORIGINS = (
-    ("AcuSim", "this project's comfy_nodes: link or copy it into ComfyUI's custom_nodes"),
+    ("AcuSim", "this project's comfy_nodes: link it into ComfyUI's custom_nodes"),
     ("LoadAndApplyICLight", "ComfyUI-IC-Light: git clone https://github.com/kijai/ComfyUI-IC-Light in custom_nodes"),
     ("ICLight", "ComfyUI-IC-Light: git clone https://github.com/kijai/ComfyUI-IC-Light in custom_nodes"),
     (

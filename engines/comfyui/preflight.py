@@ -35,7 +35,7 @@ OWN = {
 }
 """Titles that a workflow may lack -> what decides then."""
 NODES_FIX = (
-    "link or copy this project's comfy_nodes folder into ComfyUI's custom_nodes (of the same version as this program), "
+    "link this project's comfy_nodes folder into ComfyUI's custom_nodes (of the same version as this program), "
     "then restart ComfyUI"
 )
 
@@ -59,7 +59,8 @@ def inspect(
 ) -> Inspection:
     """Looks at everything that concerns one server; ``staging`` is the run's folder below OUT."""
     found = Inspection()
-    _server(found, client)
+    if not _server(found, client):
+        return found
     info = _pack(found, client)
     try:
         classes = client.object_info()
@@ -112,24 +113,26 @@ def _room(name: str, free: int) -> Check:
     return Check(name, ok, f"{free / (1 << 30):.1f} GB free", "" if ok else "make room before a large batch")
 
 
-def _server(found: Inspection, client: Client) -> None:
+def _server(found: Inspection, client: Client) -> bool:
+    """Whether a ComfyUI answers: else there is nothing more to look at."""
     try:
         stats = client.system_stats()
     except ServerError as error:
         found.add("ComfyUI", False, str(error), "start ComfyUI, or name its address with --server")
-        return
+        return False
     system = stats.get("system")
     version = system.get("comfyui_version") if isinstance(system, dict) else None
     if not isinstance(version, str):
         found.add(
             "ComfyUI", False, f"{client.url} answers, but not as ComfyUI does", "name another address by --server"
         )
-        return
+        return False
     found.version = words(version, 40)
     numbers = tuple(int(part) for part in version.split(".") if re.fullmatch(r"[0-9]{1,9}", part))
     known = numbers >= KNOWN_VERSION
     fix = f"update ComfyUI: this program was made with {'.'.join(map(str, KNOWN_VERSION))}"
     found.add("ComfyUI", True if known else None, f"{client.url}, version {found.version}", fix)
+    return True
 
 
 def _pack(found: Inspection, client: Client) -> Mapping[str, Any] | None:
