@@ -191,7 +191,7 @@ def test_output_that_is_read_only_from_the_start(make_dataset: Run, command: Run
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_at_any_time_of_the_start(make_dataset: Run, command: Run, tmp_path: Path, delay: float, number: int):
     """Before there is a handler Python's own decides; from then on the exit code is 130 and nothing is printed raw."""
-    root, out = make_dataset(frames=range(1, 31), models=("F_Ann_N_HA_O",)), tmp_path / "out"
+    root, out = make_dataset(frames=range(1, 121), models=("F_Ann_N_HA_O",), size=128), tmp_path / "out"
     process = _start(root, out, "--workers", "2")
     time.sleep(delay)
     begun = (out / ".acusim").exists()
