@@ -197,7 +197,7 @@ def measure(options: argparse.Namespace, size: int, folder: Path, recipe: Recipe
     at_work, span = sum(end - start for start, end in ran), ran[-1][1] - ran[0][0]
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     count, largest, size_of_it = len(samples), *largest_prompt(options.server, known)
-    own_pause = pause_with_a_full_queue(options.server, largest, size_of_it)
+    own_pause = pause_with_a_full_queue(options.server, largest, size_of_it) if size <= PAUSE_SIDE else None
     pause = (span - at_work) / max(len(ran) - 1, 1)
     how = f"{count} samples, {recipe.steps} steps, {len(scenes)} scenes, batches of up to {options.batch_size}"
     print(f"\n{size} x {size}, {how}")
