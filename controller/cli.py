@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
@@ -141,11 +141,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    chosen = [
-        name for name in ("check", "status", "verify", "repair", "reproduce", "dry_run") if getattr(options, name)
-    ]
+    chosen = [name for name in _WHAT if getattr(options, name)]
     if len(chosen) > 1:
-        raise ConfigError(f"choose one of {', '.join('--' + name.replace('_', '-') for name in chosen)}")
+        raise ConfigError(f"choose one of {_flags(chosen)}")
     if not chosen and not options.batch:
         raise ConfigError(
             "nothing to do: say --batch, --dry-run, --check, --status, --verify, --repair or --reproduce IMAGE"
@@ -174,11 +172,9 @@ def _settings(options: argparse.Namespace) -> Any:
     if options.repair and options.dataset is None:
         from controller.checking import open_ledger, stored_settings
 
-        parser = build_parser()
-        ignored = [name for name in _HOW if getattr(options, name) != parser.get_default(name)]
-        if ignored:
-            names = ", ".join(f"--{name.replace('_', '-')}" for name in ignored)
-            raise ConfigError(f"--repair without --dataset takes the settings OUT was made with; leave out {names}")
+        if ignored := _given(options, _HOW):
+            told = _flags(ignored)
+            raise ConfigError(f"--repair without --dataset takes the settings OUT was made with; leave out {told}")
         with open_ledger(options.output) as ledger:
             stored = stored_settings(ledger, options.output, workers)
         return dataclasses.replace(
@@ -216,11 +212,22 @@ def _settings(options: argparse.Namespace) -> Any:
 
 
 _COMFYUI = ("server", "workflow", "batch_size", "transport")
-_WHAT = ("dry_run", "check", "status", "verify", "repair", "reproduce")
+_WHAT = ("check", "status", "verify", "repair", "reproduce", "dry_run")
 _HOW = (
     *("engine", "recipe", "set", "variants", "seed", "prompts", "bald_codes", "scenes", "select", "limit", "size"),
     "workflow",
 )
+
+
+def _given(options: argparse.Namespace, names: Iterable[str]) -> list[str]:
+    """Which of some options differ from their defaults."""
+    parser = build_parser()
+    return [name for name in names if getattr(options, name) != parser.get_default(name)]
+
+
+def _flags(names: Iterable[str]) -> str:
+    """Names of options as a user writes them."""
+    return ", ".join("--" + name.replace("_", "-") for name in names)
 
 
 def _batch(options: argparse.Namespace) -> int:
@@ -233,11 +240,8 @@ def _batch(options: argparse.Namespace) -> int:
     unused = unused_settings(settings.recipe)
     if unused:
         progress.note(f"note: engine {settings.recipe.engine} does not use {', '.join(unused)}")
-    parser = build_parser()
-    idle = [name for name in _COMFYUI if getattr(options, name) != parser.get_default(name)]
-    if idle and settings.recipe.engine != "comfyui":
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
-        progress.note(f"note: engine {settings.recipe.engine} does not use {names}")
+    if settings.recipe.engine != "comfyui" and (idle := _given(options, _COMFYUI)):
+        progress.note(f"note: engine {settings.recipe.engine} does not use {_flags(idle)}")
     if options.dry_run:
         if options.output is not None:
             check_places(settings.dataset, settings.output)

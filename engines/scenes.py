@@ -23,6 +23,18 @@ class Scene:
     """Of the file's bytes: what a scene *is*, wherever it lies."""
 
 
+def read_scene(scene: Scene) -> bytes:
+    """The scene's file.
+
+    Raises:
+        PictureError: it cannot be read, or is another picture by now.
+    """
+    data = read_file(scene.path, "scene")
+    if sha256(data) != scene.sha256:
+        raise PictureError(f"scene {scene.name!r} was changed while the batch ran; run it again")
+    return data
+
+
 def load_scenes(folder: Path | None = None) -> tuple[tuple[Scene, ...], tuple[str, ...]]:
     """The scenes of a folder, by name, and what is wrong with its other files.
 

@@ -71,7 +71,7 @@ def inspect(
         _graph(found, found.binding, recipe)
         _models(found, client, found.binding, recipe)
     _transport(found, client, info, setup, staging)
-    _queue(found, client, setup)
+    _queue(found, client)
     return found
 
 
@@ -227,7 +227,7 @@ def _transport(
         found.checks.append(check)
 
 
-def _queue(found: Inspection, client: Client, setup: Setup) -> None:
+def _queue(found: Inspection, client: Client) -> None:
     try:
         foreign = [entry for entry in client.queue() if not entry.token or entry.token != client.token]
     except ServerError as error:

@@ -24,7 +24,7 @@ from engines.comfyui.client import REFUSED_FILE, Client
 from engines.comfyui.errors import BadAnswer, words
 from engines.comfyui.staging import Staging
 from engines.engine import Request, Result
-from engines.scenes import Scene
+from engines.scenes import Scene, read_scene
 
 BLACK_LEVEL = 8
 """A picture without any level above this is black."""
@@ -120,7 +120,7 @@ class Shared(Transport):
         with self._lock:
             path = self._staging.folder / "scenes" / name
             if name not in self._scenes or not path.is_file():
-                data = scene_bytes(scene)
+                data = read_scene(scene)
                 try:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     write_atomic(path, data)
@@ -193,7 +193,7 @@ class Remote(Transport):
         scene = batch[0].scene
         path = f"{folder}/scenes/{scene_name(scene)}"
         if (path, scene.sha256) not in self._uploaded:
-            self._put(path, scene_bytes(scene), scene.sha256)
+            self._put(path, read_scene(scene), scene.sha256)
         saved = f"acusim/{self._token}/{prompt_id}"
         return Places("input", folder, "input", path, "output", saved)
 
@@ -217,18 +217,6 @@ class Remote(Transport):
 def scene_name(scene: Scene) -> str:
     """The scene's file name on servers: by content, so that two scenes never meet."""
     return scene.sha256[:16] + scene.path.suffix.lower()
-
-
-def scene_bytes(scene: Scene) -> bytes:
-    """The scene's file.
-
-    Raises:
-        PictureError: it cannot be read, or is another picture by now.
-    """
-    data = read_file(scene.path, "scene")
-    if sha256(data) != scene.sha256:
-        raise PictureError(f"scene {scene.name!r} was changed while the batch was running")
-    return data
 
 
 def _depth_path(image: str) -> str:

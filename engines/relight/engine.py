@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim.errors import AcuSimError, PictureError
-from acusim.files import sha256
 from acusim.foreground import fitted
-from acusim.pictures import decode_rgb, read_file
+from acusim.pictures import decode_rgb
 from engines.engine import Engine, Request, Result
 from engines.relight import light, tones
 from engines.relight.geometry import Surface, surface_of
-from engines.scenes import Scene
+from engines.scenes import Scene, read_scene
 
 Floats = NDArray[np.float32]
 
@@ -137,10 +136,7 @@ class RelightEngine(Engine):
         if key in self._scenes:
             self._scenes.move_to_end(key)
             return self._scenes[key]
-        data = read_file(scene.path, "scene")
-        if sha256(data) != scene.sha256:
-            raise PictureError(f"scene {scene.name!r} was changed while the batch ran; run it again")
-        pixels = decode_rgb(data, scene.name).pixels
+        pixels = decode_rgb(read_scene(scene), scene.name).pixels
         side = max(pixels.shape[:2])
         if side > SCENE_SIDE:
             size = (round(pixels.shape[1] * SCENE_SIDE / side) or 1, round(pixels.shape[0] * SCENE_SIDE / side) or 1)
