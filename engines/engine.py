@@ -64,13 +64,15 @@ class Result:
 
 
 Transport = Literal["auto", "shared", "remote"]
+Device = Literal["auto", "cuda", "cpu"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 WORKFLOW_FILE = "workflow.json"
 """Where OUT keeps the workflow that made it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Where and how an engine works. Except for the workflow, nothing here decides a pixel."""
+    """Where and how an engine works. Beside workflow, models and precision, nothing here decides a pixel."""
 
     dataset: Path
     """Root of the data set that the samples come from."""
@@ -84,6 +86,18 @@ class Setup:
     """Pictures made together at most; None leaves it to the engine."""
     transport: Transport = "auto"
     """How pictures reach a server and come back: through folders that it sees, or by upload and download."""
+    models: Path | None = None
+    """Folder of model files, laid out as ComfyUI's; None fetches the published ones into a cache."""
+    device: Device = "auto"
+    """Where models run; auto takes a GPU if there is one."""
+    precision: Precision = "auto"
+    """Numbers that models compute in; auto: bf16 on a GPU that has it, else fp16, and fp32 on a CPU."""
+    gpus: int = 1
+    """Processes that share a batch, each on a GPU of its own (on a CPU: on a share of the cores)."""
+    compile: bool = False
+    """Let torch compile the UNet and the VAE: minutes at the start, faster after that."""
+    low_memory: bool = False
+    """Keep on the GPU only the model at work, and decode picture by picture."""
 
 
 @dataclass(frozen=True, slots=True)
