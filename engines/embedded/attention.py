@@ -1,0 +1,118 @@
+"""Attention of the UNet: texts' and references' keys and values are computed once, not in every step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from engines.embedded.image_prompt import ImagePrompt
+
+KeysValues = tuple[Tensor, Tensor]
+"""Keys and values [n, heads, tokens, width of a head]; n is 1 where a whole batch shares them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Half:
+    """What one half of the guidance (without and with the prompt) attends to."""
+
+    texts: tuple[KeysValues, ...]
+    """For each cross attention."""
+    references: tuple[KeysValues | None, ...]
+    """Of the IP-Adapter, values weighted already; None where it has no part."""
+
+
+class _Attention:
+    """Replaces diffusers' attention processors; keeps nothing."""
+
+    def __init__(self, layer: int | None):
+        self.layer = layer
+        """Which cross attention this is, None for self attention."""
+
+    def __call__(self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Any = None, **unused: Any) -> Tensor:
+        if self.layer is None:
+            out = _attend(attn, _heads(attn.to_q(hidden_states), attn.heads), hidden_states)
+        else:
+            queries = _heads(attn.to_q(hidden_states), attn.heads)
+            out = _cross(queries, encoder_hidden_states, self.layer)
+        out = out.transpose(1, 2).reshape(hidden_states.shape[0], -1, attn.heads * out.shape[3])
+        return attn.to_out[0](out)
+
+
+def _heads(values: Tensor, heads: int) -> Tensor:
+    """[B, heads, T, width] of [B, T, heads * width]."""
+    return values.view(*values.shape[:2], heads, -1).transpose(1, 2)
+
+
+def _attend(attn: Any, queries: Tensor, hidden_states: Tensor) -> Tensor:
+    keys, values = _heads(attn.to_k(hidden_states), attn.heads), _heads(attn.to_v(hidden_states), attn.heads)
+    return scaled_dot_product_attention(queries, keys, values)
+
+
+def _cross(queries: Tensor, halves: Sequence[Half], layer: int) -> Tensor:
+    """[B, heads, T, width]: each half of the batch to its own text, plus the reference."""
+    out: list[Tensor] = []
+    for part, half in zip(queries.chunk(len(halves)), halves, strict=True):
+        keys, values = half.texts[layer]
+        found = scaled_dot_product_attention(part, _shared(keys, part), _shared(values, part))
+        reference = half.references[layer]
+        if reference is not None:
+            keys, values = reference
+            found = found + scaled_dot_product_attention(part, _shared(keys, part), _shared(values, part))
+        out.append(found)
+    return out[0] if len(out) == 1 else torch.cat(out)
+
+
+def _shared(values: Tensor, queries: Tensor) -> Tensor:
+    return values.expand(queries.shape[0], -1, -1, -1)
+
+
+def install(unet: UNet2DConditionModel) -> list[Any]:
+    """Puts these processors into a UNet.
+
+    Returns:
+        Its cross attentions, in the order down, up, middle, by which a Half counts them.
+    """
+    found: list[Any] = []
+    processors: dict[str, Any] = {}
+    for name in unet.attn_processors:  # diffusers lists them in this order
+        owner = unet.get_submodule(name.removesuffix(".processor"))
+        if name.endswith("attn2.processor"):
+            processors[name] = _Attention(len(found))
+            found.append(owner)
+        else:
+            processors[name] = _Attention(None)
+    unet.set_attn_processor(processors)
+    return found
+
+
+def attended(
+    layers: Sequence[Any],
+    text: Tensor,
+    adapter: ImagePrompt | None = None,
+    tokens: Tensor | None = None,
+    weight: float = 0.0,
+) -> Half:
+    """Keys and values of a text and of reference tokens, for every cross attention.
+
+    Args:
+        layers: from ``install``.
+        text: [1, T, 768] conditioning.
+        adapter: the IP-Adapter, None without one.
+        tokens: [1 or B, 4, 768] of the reference.
+        weight: of the IP-Adapter.
+    """
+    texts: list[KeysValues] = []
+    references: list[KeysValues | None] = []
+    for number, layer in enumerate(layers):
+        texts.append((_heads(layer.to_k(text), layer.heads), _heads(layer.to_v(text), layer.heads)))
+        middle = number == len(layers) - 1
+        if adapter is None or tokens is None or middle:
+            references.append(None)
+            continue
+        keys, values = adapter.keys_values(number, tokens)
+        references.append((_heads(keys, layer.heads), _heads(weight * values, layer.heads)))
+    return Half(tuple(texts), tuple(references))

@@ -1,0 +1,219 @@
+"""The models of one recipe on one device, and the few things they do: encode, denoise, decode."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from acusim.errors import EngineError
+from engines.embedded import fast_convolution
+from engines.embedded.attention import Half, attended, install
+from engines.embedded.image_prompt import ImagePrompt, preprocessed
+from engines.embedded.loading import load_text_encoder, load_unet, load_vae, load_vision_encoder
+from engines.embedded.sampling import Denoiser
+from engines.embedded.text import windows
+
+LATENT_SCALE = 0.18215
+"""What Stable Diffusion 1.5 multiplies latents by, so that they spread by 1."""
+LATENT_CHANNELS = 4
+FACTOR = 8
+"""Pixels to a side of a latent's."""
+DARKEST = 2 / 255
+"""A decoded picture that is nowhere brighter is black."""
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where models run, and how."""
+
+    device: torch.device
+    precision: str
+    """fp32, bf16 or fp16."""
+    compile: bool = False
+    low_memory: bool = False
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and activations."""
+        return DTYPES[self.precision]
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Model files; None leaves that part out."""
+
+    checkpoint: Path
+    ic_light: Path | None = None
+    ip_adapter: Path | None = None
+    clip_vision: Path | None = None
+
+
+class Models:
+    """Stable Diffusion 1.5 with IC-Light and IP-Adapter. Tensors come and go on the device, in float32."""
+
+    def __init__(self, files: Files, placement: Placement):
+        """Loads the files.
+
+        Raises:
+            EngineError: one is damaged or of another kind.
+        """
+        self.placement = placement
+        self._files = files
+        self._at_work = ""
+        home = torch.device("cpu") if placement.low_memory else placement.device
+        dtype, shape = placement.dtype, torch.channels_last
+        unet = load_unet(files.checkpoint, files.ic_light, dtype).to(home, memory_format=shape)  # pyright: ignore[reportCallIssue]
+        vae = load_vae(files.checkpoint, dtype).to(home, memory_format=shape)  # pyright: ignore[reportCallIssue]
+        self._modules: dict[str, Any] = {
+            "unet": unet,
+            "vae": vae,
+            "text encoder": load_text_encoder(files.checkpoint, dtype).to(home),  # pyright: ignore[reportArgumentType]
+        }
+        self.in_channels = int(unet.config["in_channels"])
+        """Of the UNet: 4 of the noisy latent, 4 more for each picture that IC-Light sees."""
+        self._layers = install(unet)
+        self._adapter: ImagePrompt | None = None
+        if files.ip_adapter is not None and files.clip_vision is not None:
+            self._adapter = ImagePrompt(files.ip_adapter, placement.device, dtype)
+            vision = load_vision_encoder(files.clip_vision, dtype)
+            found = int(vision.config.projection_dim)
+            if found != self._adapter.embedding:
+                raise EngineError(
+                    f"{files.clip_vision.name!r} gives image features of width {found}, {files.ip_adapter.name!r} takes "
+                    f"{self._adapter.embedding}; they do not belong together"
+                )
+            self._modules["vision encoder"] = vision.to(home)
+        if placement.device.type == "cpu" and placement.precision == "fp32" and not placement.compile:
+            fast_convolution.install(unet)
+            fast_convolution.install(vae)
+        self._vae_fp32: Any = None
+        if placement.compile:
+            unet.forward = torch.compile(unet.forward)
+            vae.encoder.forward = torch.compile(vae.encoder.forward)
+            vae.decoder.forward = torch.compile(vae.decoder.forward)
+
+    def _module(self, name: str) -> Any:
+        """A module, on the device; with little memory the one that was at work before leaves it."""
+        module = self._modules[name]
+        if self.placement.low_memory and self._at_work != name:
+            if self._at_work:
+                self._modules[self._at_work].to("cpu")
+            module.to(self.placement.device)
+            self._at_work = name
+        return module
+
+    def encode_text(self, text: str) -> Tensor:
+        """[1, 77 n, 768] conditioning of a prompt of n windows: CLIP's last hidden state after its final norm.
+
+        A weight moves a token's state away from that of the empty prompt, or towards it.
+
+        Raises:
+            PictureError: the prompt cannot be read.
+        """
+        found = windows(text)
+        encoder = self._module("text encoder")
+        weights = torch.tensor([[weight for _, weight in window] for window in found], device=self.placement.device)
+        weighted = bool((weights != 1).any())
+        if weighted:
+            found = [*found, *windows("")]
+        tokens = torch.tensor([[token for token, _ in window] for window in found], device=self.placement.device)
+        states = encoder(tokens).last_hidden_state.float()
+        if weighted:
+            empty = states[-1:]
+            states = torch.where(weights[..., None] == 1, states[:-1], (states[:-1] - empty) * weights[..., None] + empty)
+        return states.reshape(1, -1, states.shape[-1])
+
+    def embed(self, pictures: Tensor) -> Tensor:
+        """[B, E] CLIP's image embeddings of pictures [B, 3, H, W] in 0..1."""
+        encoder = self._module("vision encoder")
+        return encoder(preprocessed(pictures).to(self.placement.dtype)).image_embeds
+
+    def half(self, text: Tensor, reference: Tensor | None, weight: float) -> Half:
+        """What one half of the guidance attends to.
+
+        Args:
+            text: [1, T, 768] from ``encode_text``.
+            reference: [1 or B, E] from ``embed``, or zeros for the half without a prompt; None without IP-Adapter.
+            weight: of the IP-Adapter.
+        """
+        self._module("unet")
+        tokens = self._adapter.tokens(reference) if self._adapter is not None and reference is not None else None
+        return attended(self._layers, text.to(self.placement.dtype), self._adapter, tokens, weight)
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """[B, 4, H/8, W/8] latents, unscaled, of pictures [B, 3, H, W] in 0..1: the mode of the VAE's posterior."""
+        vae = self._module("vae")
+        pixels = (2 * pictures - 1).to(self.placement.dtype)
+        parts = [vae.encode(part).latent_dist.mode() for part in _portions(pixels, self._portion)]
+        return torch.cat(parts).float()
+
+    def decode(self, latents: Tensor) -> tuple[Tensor, list[bool]]:
+        """Pictures [B, 3, H, W] in 0..1 of scaled latents [B, 4, h, w].
+
+        Returns:
+            The pictures, and for each whether half precision made it black or no numbers, so that it was decoded again
+            in float32.
+        """
+        vae, dtype = self._module("vae"), self.placement.dtype
+        pictures = torch.cat([_decoded(vae, part.to(dtype)) for part in _portions(latents, self._portion)])
+        if dtype == torch.float32:
+            return pictures, [False] * len(latents)
+        again = [not bool(torch.isfinite(picture).all()) or float(picture.max()) <= DARKEST for picture in pictures]
+        for place in (place for place, failed in enumerate(again) if failed):
+            if self._vae_fp32 is None:
+                self._vae_fp32 = load_vae(self._files.checkpoint, torch.float32).to(self.placement.device)  # pyright: ignore[reportArgumentType]
+            pictures[place] = _decoded(self._vae_fp32, latents[place : place + 1].float())[0]
+        return pictures, again
+
+    @property
+    def _portion(self) -> int:
+        """Pictures that go through the VAE at once; on a CPU more are no faster and take more memory."""
+        return 1 if self.placement.low_memory or self.placement.device.type == "cpu" else 8
+
+    def denoiser(
+        self, halves: Sequence[Half], concat: Tensor | None, cfg: float, step: Callable[[], None] = lambda: None
+    ) -> Denoiser:
+        """The denoiser of a batch.
+
+        Args:
+            halves: without and with the prompt; with the prompt only where cfg is 1.
+            concat: [1 or B, 4 n, h, w] latents that IC-Light sees beside the noisy one, None without IC-Light.
+            cfg: guidance scale.
+            step: called before each step.
+        """
+        unet, dtype = self._module("unet"), self.placement.dtype
+
+        def denoise(x: Tensor, sigma: float, time: int) -> Tensor:
+            step()
+            seen = x / math.sqrt(sigma**2 + 1)
+            if concat is not None:
+                seen = torch.cat([seen, concat.expand(len(x), -1, -1, -1)], dim=1)
+            seen = seen.to(dtype, memory_format=torch.channels_last)
+            when = torch.tensor(time, device=x.device)
+            if self.placement.low_memory:
+                noise = torch.cat([unet(seen, when, [half]).sample for half in halves])
+            else:
+                noise = unet(seen.repeat(len(halves), 1, 1, 1), when, halves).sample
+            clean = [x - part.float() * sigma for part in noise.chunk(len(halves))]
+            return clean[0] if len(clean) == 1 else clean[0] + (clean[1] - clean[0]) * cfg
+
+        return denoise
+
+
+def _portions(values: Tensor, size: int) -> Sequence[Tensor]:
+    return values.to(memory_format=torch.channels_last).split(size)
+
+
+def _decoded(vae: Any, latents: Tensor) -> Tensor:
+    """[B, 3, H, W] float32 in 0..1 of scaled latents."""
+    return ((vae.decode(latents / LATENT_SCALE).sample.float() + 1) / 2).clamp(0, 1)
+
+
+def bytes_of(module: Mapping[str, Tensor]) -> int:
+    """Memory of a module's tensors."""
+    return sum(value.numel() * value.element_size() for value in module.values())

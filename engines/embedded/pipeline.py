@@ -1,0 +1,122 @@
+"""The recipe on tensors: samples, scene, texts and noise to relit pictures. What several batches share is made once."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engines.embedded import sampling
+from engines.embedded.attention import Half
+from engines.embedded.models import FACTOR, LATENT_CHANNELS, LATENT_SCALE, Models
+from engines.recipe import Recipe
+
+KEPT = 256
+"""Texts, references and encoded backdrops held in memory, of each so many: at most 240, 4 and 64 kB apiece at 512²."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Named:
+    """A picture that several batches may share."""
+
+    key: object
+    """Equal for equal pictures."""
+    pixels: Tensor
+    """[1, 3, H, W] in 0..1."""
+
+
+class Pipeline:
+    """Stable Diffusion 1.5 with IC-Light and IP-Adapter by one recipe."""
+
+    def __init__(self, models: Models, recipe: Recipe):
+        self.models, self.recipe = models, recipe
+        self._texts = _Kept()
+        self._references = _Kept()
+        self._backdrops = _Kept()
+
+    @torch.inference_mode()
+    def latents(
+        self,
+        pictures: Tensor,
+        noise: Tensor,
+        positive: str,
+        negative: str,
+        reference: Named | None = None,
+        backdrop: Named | None = None,
+        step: Callable[[], None] = lambda: None,
+    ) -> Tensor:
+        """[B, 4, H/8, W/8] scaled latents of the relit pictures.
+
+        Args:
+            pictures: [B, 3, H, W] the samples in 0..1, sides multiples of 8.
+            noise: [B, 4, H/8, W/8] standard normal.
+            positive: prompt.
+            negative: prompt.
+            reference: what the IP-Adapter looks at; None: the samples themselves.
+            backdrop: of the samples' size; IC-Light sees it behind them. None where the model takes none.
+            step: called before each step; may raise to end the work.
+
+        Raises:
+            PictureError: a prompt cannot be read.
+        """
+        recipe, models = self.recipe, self.models
+        halves = self._halves(pictures, positive, negative, reference)
+        encoded = models.encode(pictures)
+        concat = None
+        if models.in_channels > LATENT_CHANNELS:
+            behind = [] if backdrop is None else [self._backdrop(backdrop).expand(len(pictures), -1, -1, -1)]
+            concat = recipe.ic_light_multiplier * torch.cat([encoded, *behind], dim=1)
+        sigmas = sampling.schedule(recipe.scheduler, recipe.steps, recipe.denoise)
+        x = sampling.start(noise, LATENT_SCALE * encoded, sigmas)
+        return sampling.sample(recipe.sampler, models.denoiser(halves, concat, recipe.cfg, step), x, sigmas)
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> tuple[Tensor, list[bool]]:
+        """As Models.decode."""
+        return self.models.decode(latents)
+
+    def _halves(self, pictures: Tensor, positive: str, negative: str, reference: Named | None) -> list[Half]:
+        """Without the prompt and with it; with it only where there is no guidance."""
+        weight = self.recipe.ip_adapter_weight
+        seen: Tensor | None = None
+        if weight > 0:
+            seen = (
+                self.models.embed(pictures)
+                if reference is None
+                else self._references.get(reference.key, lambda: self.models.embed(reference.pixels))
+            )
+        halves = [self.models.half(self._text(positive), seen, weight)]
+        if not math.isclose(self.recipe.cfg, 1):
+            nothing = None if seen is None else torch.zeros_like(seen[:1])
+            halves.insert(0, self.models.half(self._text(negative), nothing, weight))
+        return halves
+
+    def _text(self, text: str) -> Tensor:
+        return self._texts.get(text, lambda: self.models.encode_text(text))
+
+    def _backdrop(self, backdrop: Named) -> Tensor:
+        key = (backdrop.key, backdrop.pixels.shape)
+        return self._backdrops.get(key, lambda: self.models.encode(backdrop.pixels))
+
+
+class _Kept:
+    """What was made for a key, the latest KEPT of them."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[object, Tensor] = OrderedDict()
+
+    def get(self, key: object, make: Callable[[], Tensor]) -> Tensor:
+        if key not in self._entries:
+            self._entries[key] = make()
+            if len(self._entries) > KEPT:
+                self._entries.popitem(last=False)
+        self._entries.move_to_end(key)
+        return self._entries[key]
+
+
+def noise_of(seeds: Sequence[int], height: int, width: int) -> Tensor:
+    """[B, 4, height / 8, width / 8] each picture's noise from its own seed, as ``torch.manual_seed`` gives it on a CPU."""
+    shape = 1, 4, height // FACTOR, width // FACTOR
+    return torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
