@@ -1,0 +1,122 @@
+"""The header of a safetensors file: names, types and shapes, and whether the file is whole. No tensor is loaded.
+
+Layout (https://github.com/huggingface/safetensors): length of the header as 8 bytes, little endian; the header as JSON;
+the tensors' bytes one after the other, without gaps.
+"""
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from acusim.errors import LayoutError, shown
+
+MAX_HEADER_BYTES = 64 << 20
+"""Headers of large models have about one; more would only fill the memory."""
+BITS = {
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
+    **dict.fromkeys(("U32", "I32", "F32"), 32),
+    **dict.fromkeys(("U64", "I64", "F64", "C64"), 64),
+    **{"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6},
+}
+"""Size of one number of each type."""
+_SNIFFED = 1024
+_PICKLE = "a pickled PyTorch file (.ckpt, .pt, .bin) under another name; loading one can run code"
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """What a header tells of one tensor."""
+
+    dtype: str
+    """As safetensors names it, such as F16."""
+    shape: tuple[int, ...]
+
+
+def read_header(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file, by name, in the order of the file's header.
+
+    Raises:
+        LayoutError: the file is something else, damaged or not whole; says what it is.
+    """
+    try:
+        with open(path, "rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            start = stream.read(_SNIFFED)
+            length = int.from_bytes(start[:8], "little")
+            if start[8:9] != b"{" or not 2 <= length <= MAX_HEADER_BYTES:
+                raise LayoutError(f"{path.name!r} {_what_else(start, length, size)}")
+            if 8 + length > size:
+                raise LayoutError(f"{path.name!r} is damaged: cut off after {size} bytes, within its header")
+            stream.seek(8)
+            text = stream.read(length)
+    except OSError as error:
+        raise LayoutError(f"{path.name!r} cannot be read: {error.strerror or error}") from None
+    try:
+        header = json.loads(text)
+        if not isinstance(header, dict):
+            raise ValueError("it is no JSON object")
+        header.pop("__metadata__", None)
+        spans: list[tuple[int, int]] = []
+        tensors = {name: _tensor(name, entry, spans) for name, entry in header.items()}
+        end = _end(spans)
+    except (ValueError, RecursionError) as error:  # JSON and UTF-8 errors are ValueErrors
+        raise LayoutError(f"{path.name!r} is damaged: its header cannot be read: {error}") from None
+    if 8 + length + end != size:
+        cut = "cut off, as an unfinished download is" if 8 + length + end > size else "more than belong to it"
+        raise LayoutError(f"{path.name!r} is damaged: {size} of {8 + length + end} bytes are there ({cut})")
+    return tensors
+
+
+def _tensor(name: str, entry: Any, spans: list[tuple[int, int]]) -> Tensor:
+    """One entry of the header; adds where its bytes lie, counted from the end of the header, to ``spans``."""
+    if not isinstance(entry, dict):
+        raise ValueError(f"tensor {shown(name)} is no JSON object")
+    dtype, shape, place = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
+    if not isinstance(dtype, str) or dtype not in BITS:
+        raise ValueError(f"tensor {shown(name)} is of type {shown(dtype)}; known are {', '.join(BITS)}")
+    if not _are_sizes(shape) or not _are_sizes(place) or len(place) != 2:
+        raise ValueError(f"tensor {shown(name)} has shape {shown(shape)} and place {shown(place)}")
+    if 8 * (place[1] - place[0]) != BITS[dtype] * math.prod(shape):
+        raise ValueError(f"tensor {shown(name)} of shape {shown(shape)} lies at {shown(place)}")
+    spans.append((place[0], place[1]))
+    return Tensor(dtype, tuple(shape))
+
+
+def _are_sizes(values: Any) -> TypeGuard[list[int]]:
+    few = isinstance(values, list) and len(values) <= 16
+    return few and all(type(value) is int and 0 <= value < 1 << 48 for value in values)
+
+
+def _end(spans: list[tuple[int, int]]) -> int:
+    """How many bytes the tensors take; ValueError where they overlap or leave gaps."""
+    end = 0
+    for first, after in sorted(spans):
+        if first != end:
+            raise ValueError(f"bytes {min(first, end)} to {max(first, end)} belong to no tensor, or to two")
+        end = after
+    return end
+
+
+def _what_else(start: bytes, length: int, size: int) -> str:
+    """What a file is that does not begin as safetensors files do."""
+    begin = start.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if size < 10:
+        return "is no safetensors file: it is empty" if size == 0 else f"is no safetensors file: it has {size} bytes"
+    if start.startswith(b"PK\x03\x04") or (start[0] == 0x80 and 2 <= start[1] <= 5):
+        return f"is no safetensors file but {_PICKLE}"
+    if start.startswith(b"version https://git-lfs"):
+        return "is no safetensors file but a Git LFS pointer: fetch the file itself (git lfs pull, or a download)"
+    if begin.lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return "is no safetensors file but a web page, as a refused download leaves it: download it again"
+    if start.startswith(b"GGUF"):
+        return "is no safetensors file but a GGUF file, which is not read here"
+    if not start.strip(b"\x00"):
+        return "is damaged: it begins with nothing but zeros, as an unfinished download does"
+    text = begin.decode("utf-8", "replace").split("\n")[0][:60]
+    if text and text.isprintable() and "\ufffd" not in text:
+        return f"is no safetensors file but text that begins {shown(text)}: download it again"
+    return f"is damaged: its header claims {length} of {size} bytes; at most {MAX_HEADER_BYTES} are read"
