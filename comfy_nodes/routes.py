@@ -5,11 +5,9 @@ Read-only GET requests. They answer JSON, or {"error": text} with a 4xx status.
 
 import asyncio
 import importlib
-import json
 import logging
 import os
 import shutil
-import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +16,11 @@ from typing import Any
 import acusim
 from acusim.errors import AcuSimError, LayoutError, shown
 from acusim.files import sha256
+from acusim.tensor_files import read_header
 
 from . import roots
 
 MAX_FILE_BYTES = 64 << 20
-MAX_HEADER_BYTES = 64 << 20
 KINDS = ("checkpoints", "diffusion_models", "unet", "ipadapter", "clip_vision")
 TELLING_KEYS = (
     "model.diffusion_model.input_blocks.0.0.weight",
@@ -117,19 +115,8 @@ def safetensors_shapes(path: Path) -> dict[str, list[int]]:
     """
     if path.suffix.lower() not in (".safetensors", ".sft"):
         raise LayoutError(f"model {path.name!r} is no safetensors file; other kinds can run code and are not opened")
-    try:
-        with open(path, "rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            if length > MAX_HEADER_BYTES:
-                raise LayoutError(f"model {path.name!r}: its header claims {length} bytes; the file is damaged")
-            header = json.loads(stream.read(length))
-        if not isinstance(header, dict):
-            raise ValueError("no JSON object")
-        return {key: [int(side) for side in header[key]["shape"]] for key in TELLING_KEYS if key in header}
-    except OSError as error:
-        raise LayoutError(f"model {path.name!r} cannot be read: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError, struct.error, RecursionError):
-        raise LayoutError(f"model {path.name!r} is a damaged or unfinished safetensors file") from None
+    tensors = read_header(path)
+    return {key: list(tensors[key].shape) for key in TELLING_KEYS if key in tensors}
 
 
 def _state(root: roots.Root) -> dict[str, Any]:

@@ -62,8 +62,12 @@ def test_file_facts_are_true_and_stay_inside(server: Server, monkeypatch: pytest
 
 
 def test_a_model_tells_its_kind_by_shapes(models: Path):
-    header = {"conv_in.weight": {"dtype": "F32", "shape": [320, 8, 3, 3]}, "other": {"shape": [1]}, "__metadata__": {}}
-    (models / "fc.safetensors").write_bytes(_safetensors(json.dumps(header).encode()))
+    header = {
+        "conv_in.weight": {"dtype": "F32", "shape": [320, 8, 3, 3], "data_offsets": [0, 92160]},
+        "other": {"dtype": "U8", "shape": [1], "data_offsets": [92160, 92161]},
+        "__metadata__": {},
+    }
+    (models / "fc.safetensors").write_bytes(_safetensors(json.dumps(header).encode()) + bytes(92161))
     assert routes.model_facts("unet", "fc.safetensors") == {"tensors": {"conv_in.weight": [320, 8, 3, 3]}}
 
 
