@@ -27,13 +27,22 @@ def safe_join(root: Path, relative: str) -> Path:
     Raises:
         LayoutError: the path is absolute, has a ``..``, or passes a symbolic link that leads out of the root.
     """
-    parts = PurePosixPath(relative).parts
-    if not parts or relative.startswith("/") or ".." in parts or "\x00" in relative or "\\" in relative:
-        raise LayoutError(f"path {relative!r} is not a plain relative path")
-    path = root.joinpath(*parts)
+    path = root.joinpath(*plain_parts(relative))
     if not is_inside(os.path.realpath(root), path):
         raise LayoutError(f"path {relative!r} leads out of its root through a symbolic link")
     return path
+
+
+def plain_parts(relative: str) -> tuple[str, ...]:
+    """The folders and the name that make up a relative path with forward slashes, which leads nowhere upwards.
+
+    Raises:
+        LayoutError: the path is empty or absolute, or has a ``..``, a backslash or a zero character.
+    """
+    parts = PurePosixPath(relative).parts
+    if not parts or relative.startswith("/") or ".." in parts or "\x00" in relative or "\\" in relative:
+        raise LayoutError(f"path {relative!r} is not a plain relative path")
+    return parts
 
 
 def is_inside(real_root: str, path: str | Path) -> bool:

@@ -1,0 +1,62 @@
+"""A home of its own for each test, and a hub without a network."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from engines.embedded import hub
+from engines.embedded.published import PUBLISHED
+from tests.engines.embedded.model_files import PLACES, write
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where caches go; the hub's is home/hub."""
+
+    def refuse(*arguments: object, **more: object) -> str:
+        raise AssertionError("nothing is to be fetched here")
+
+    folder = tmp_path / "home"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub, "hf_hub_download", refuse)
+    return folder
+
+
+class Hub:
+    """A hub that holds tiny files in place of the published ones."""
+
+    def __init__(self, home: Path):
+        self.fetched: list[str] = []
+        self.error: Exception | None = None
+        self.damage: Callable[[Path], None] = lambda path: None
+        self._cache = home / "hub"
+
+    def download(self, repo: str, path: str, *, revision: str) -> str:
+        """What hf_hub_download does, in the same places."""
+        if self.error:
+            raise self.error
+        entry = next(e for e in PUBLISHED.values() if (e.repo, e.path, e.revision) == (repo, path, revision))
+        shapes = next(shapes for _, name, shapes in PLACES.values() if name == entry.name)
+        place = self._cache / f"models--{repo.replace('/', '--')}/snapshots/{revision}/{path}"
+        self.fetched.append(entry.name)
+        write(place, shapes)
+        self.damage(place)
+        return str(place)
+
+
+@pytest.fixture
+def small_hub(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """The published files of a default recipe, made tiny, on a hub that counts what is fetched."""
+    for folder, name, shapes in PLACES.values():
+        data = write(tmp_path / "published" / folder / name, shapes).read_bytes()
+        tiny = replace(PUBLISHED[name], size=len(data), sha256=hashlib.sha256(data).hexdigest())
+        monkeypatch.setitem(PUBLISHED, name, tiny)
+    stand_in = Hub(home)
+    monkeypatch.setattr(hub, "hf_hub_download", stand_in.download)
+    return stand_in

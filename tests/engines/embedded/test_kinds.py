@@ -1,0 +1,158 @@
+"""What a model file is, told by the names and shapes of its tensors."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acusim.tensor_files import Tensor, read_header
+from benchmarks import random_weights
+from engines.embedded.kinds import judge
+from engines.embedded.published import PUBLISHED
+from engines.recipe import Recipe
+from tests.engines.embedded.model_files import CHECKPOINT, CLIP_VISION, FBC, FC, IP_ADAPTER, UNET, Shapes, write
+
+
+def told(role: str, shapes: Shapes, adapter: Shapes | None = None, dtype: str = "F16", **settings: Any):
+    """Whether it will do, and what it is."""
+
+    def tensors(of: Shapes) -> dict[str, Tensor]:
+        return {name: Tensor(dtype, shape) for name, shape in of.items()}
+
+    return judge(role, tensors(shapes), Recipe(**settings), {"ip_adapter": tensors(adapter)} if adapter else {})
+
+
+def without(shapes: Shapes, beginning: str) -> Shapes:
+    return {name: shape for name, shape in shapes.items() if not name.startswith(beginning)}
+
+
+ATTENTION = f"{UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+INPUT = f"{UNET}input_blocks.0.0.weight"
+
+
+def test_the_right_files_will_do():
+    assert told("checkpoint", CHECKPOINT) == (True, "SD 1.5, context width 768")
+    assert told("ic_light", FC) == (True, "IC-Light fc, 8 input channels")
+    assert told("ic_light", FBC, wiring="fbc") == (True, "IC-Light fbc, 12 input channels")
+    assert told("ip_adapter", IP_ADAPTER) == (True, "IP-Adapter, 4 tokens from image features of width 8")
+    assert told("clip_vision", CLIP_VISION, IP_ADAPTER) == (True, "CLIP vision, image features of width 8")
+    assert told("clip_vision", {**CLIP_VISION, "text_model.embeddings.token_embedding.weight": (9, 9)})[0]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "words"),
+    [
+        ({**CHECKPOINT, ATTENTION: (2, 2048)}, "Stable Diffusion XL, by its context width of 2048"),
+        ({**CHECKPOINT, ATTENTION: (2, 1280)}, "the Stable Diffusion XL refiner"),
+        ({**CHECKPOINT, ATTENTION: (2, 1024)}, "Stable Diffusion 2, by"),
+        ({**CHECKPOINT, ATTENTION: (2, 99)}, "no SD 1.5, by its context width of 99"),
+        ({**CHECKPOINT, ATTENTION: (2,)}, "not a single-file Stable Diffusion checkpoint"),
+        ({**CHECKPOINT, INPUT: (2, 9, 3, 3)}, "an inpainting model (9 input channels)"),
+        ({**CHECKPOINT, INPUT: (2, 8, 3, 3)}, "IC-Light merged"),
+        ({**CHECKPOINT, INPUT: (2, 7, 3, 3)}, "no plain SD 1.5 (7 input channels)"),
+        (without(CHECKPOINT, "first_stage_model.encoder"), "without its VAE"),
+        (without(CHECKPOINT, "first_stage_model.decoder"), "without its VAE"),
+        (without(CHECKPOINT, "cond_stage_model"), "without its text encoder"),
+        (without(CHECKPOINT, UNET), "but a VAE"),
+        (FC, "but a UNet in the names of diffusers"),
+        (IP_ADAPTER, "but an IP-Adapter"),
+        (CLIP_VISION, "but a CLIP vision model"),
+        ({"lora_unet_down_blocks_0.lora_up.weight": (2, 2)}, "but a LoRA"),
+        ({"control_model.input_blocks.0.0.weight": (2, 4, 3, 3)}, "but a ControlNet"),
+        ({f"{UNET}double_blocks.0.x.weight": (2, 2)}, "but a Flux model"),
+        ({f"{UNET}joint_blocks.0.x.weight": (2, 2)}, "but Stable Diffusion 3"),
+        ({"what\x1b[31m" * 40: (2, 2)}, "a file of 1 tensors, such as 'what\\x1b[31m"),
+        ({}, "a file without tensors"),
+    ],
+)
+def test_other_checkpoints_are_named(shapes: Shapes, words: str):
+    ok, what = told("checkpoint", shapes)
+    assert not ok and words in what and len(what) < 300 and what.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("shapes", "wiring", "words"),
+    [
+        (FC, "fbc", "IC-Light fc (8 input channels); wiring fbc takes 12"),
+        (FBC, "fc", "IC-Light fbc (12 input channels); wiring fc takes 8"),
+        ({**FC, "conv_in.weight": (2, 4, 3, 3)}, "fc", "a UNet with 4 input channels"),
+        ({**FC, "conv_in.weight": (2,)}, "fc", "not an IC-Light model but a UNet"),
+        ({INPUT: (2, 8, 3, 3)}, "fc", "in the names of ldm"),
+        ({"diffusion_model.input_blocks.0.0.weight": (2, 12, 3, 3)}, "fc", "in the names of ldm"),
+        ({**FC, next(name for name in FC if "attn2" in name): (2, 2048)}, "fc", "context width is 2048, not 768"),
+        ({"conv_in.weight": (2, 8, 3, 3)}, "fc", "not an IC-Light model"),
+        (CHECKPOINT, "fc", "but a single-file checkpoint"),
+    ],
+)
+def test_other_ic_lights_are_named(shapes: Shapes, wiring: str, words: str):
+    ok, what = told("ic_light", shapes, wiring=wiring)
+    assert not ok and words in what
+
+
+@pytest.mark.parametrize(
+    ("shapes", "words"),
+    [
+        ({**IP_ADAPTER, "image_proj.latents": (1, 16, 768)}, "Plus"),
+        ({**IP_ADAPTER, "image_proj.perceiver_resampler.proj_in.weight": (2, 2)}, "Plus"),
+        ({**IP_ADAPTER, "ip_adapter.0.to_q_lora.down.weight": (2, 2)}, "FaceID"),
+        ({**without(IP_ADAPTER, "image_proj."), "image_proj.proj.0.weight": (2, 2)}, "Full Face"),
+        (without(IP_ADAPTER, "image_proj.proj"), "lacks 1 tensors of the SD 1.5 one, such as image_proj.proj.weight"),
+        (without(IP_ADAPTER, "ip_adapter.31."), "lacks 2 tensors of the SD 1.5 one, such as ip_adapter.31.to_k_ip"),
+        ({**IP_ADAPTER, "ip_adapter.5.to_v_ip.weight": (2, 2048)}, "another model (context width 2048, 768)"),
+        ({**IP_ADAPTER, "image_proj.proj.weight": (769, 8)}, "has shape (769, 8)"),
+        ({**IP_ADAPTER, "image_proj.proj.weight": (768,)}, "has shape (768,)"),
+        (FC, "not an IP-Adapter but a UNet"),
+    ],
+)
+def test_other_ip_adapters_are_named(shapes: Shapes, words: str):
+    ok, what = told("ip_adapter", shapes)
+    assert not ok and words in what
+
+
+@pytest.mark.parametrize(
+    ("shapes", "words"),
+    [
+        ({**CLIP_VISION, "visual_projection.weight": (7, 2)}, "of width 7, the IP-Adapter takes 8"),
+        (without(CLIP_VISION, "visual_projection"), "without projection"),
+        (without(CLIP_VISION, "vision_model"), "not a CLIP vision model"),
+        ({"visual.conv1.weight": (2, 3, 14, 14)}, "OpenCLIP"),
+    ],
+)
+def test_other_image_encoders_are_named(shapes: Shapes, words: str):
+    ok, what = told("clip_vision", shapes, IP_ADAPTER)
+    assert not ok and words in what
+
+
+def test_quantised_weights_are_refused_but_tables_of_positions_are_not():
+    assert told("checkpoint", CHECKPOINT, dtype="I8") == (
+        False,
+        "its weights are of type I8; F16, BF16, F32, F64, F8_E4M3, F8_E5M2 are read",
+    )
+    assert told("checkpoint", CHECKPOINT, dtype="F8_E4M3")[0]
+    tensors = {name: Tensor("F32", shape) for name, shape in CLIP_VISION.items()}
+    tensors["vision_model.embeddings.position_ids"] = Tensor("I64", (1, 257))
+    assert judge("clip_vision", tensors, Recipe(), {})[0]
+
+
+def test_files_of_the_real_names_and_shapes_have_the_published_sizes(tmp_path: Path):
+    sizes, recipes = random_weights.FULL, {"fc": Recipe(), "fbc": Recipe(wiring="fbc")}
+    adapter = random_weights.ip_adapter(sizes)
+    for entry, made in (
+        ("iclight_sd15_fc.safetensors", random_weights.ic_light(sizes, 8)),
+        ("iclight_sd15_fbc.safetensors", random_weights.ic_light(sizes, 12)),
+        ("ip-adapter_sd15.safetensors", adapter),
+    ):
+        published = PUBLISHED[entry]
+        path = write(tmp_path / entry, {tensor.name: tensor.shape for tensor in made})
+        assert path.stat().st_size == published.size
+        assert judge(published.role, read_header(path), recipes[published.wiring or "fc"], {})[0]
+    encoder = {tensor.name: tensor.shape for tensor in random_weights.vision_encoder(sizes)}
+    encoder["vision_model.embeddings.position_ids"] = (1, 257)
+    path = write(tmp_path / "clip.safetensors", encoder, "F32", {"format": "pt"})
+    published = PUBLISHED["CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors"]
+    assert path.stat().st_size == published.size
+    adapter_header = read_header(tmp_path / "ip-adapter_sd15.safetensors")
+    ok, what = judge("clip_vision", read_header(path), Recipe(), {"ip_adapter": adapter_header})
+    assert (ok, what) == (True, "CLIP vision, image features of width 1024")
+    whole = {tensor.name: tensor.shape for tensor in random_weights.checkpoint(sizes)}
+    assert judge("checkpoint", read_header(write(tmp_path / "sd.safetensors", whole, "F32")), Recipe(), {})[0]

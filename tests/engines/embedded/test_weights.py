@@ -1,0 +1,211 @@
+"""Model files in a folder of the user's own: found, refused, checked, hashed."""
+
+import hashlib
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from acusim.errors import ConfigError, EngineError
+from engines.embedded.weights import CONVERT, check_kinds, checks, find_weights, identity, notes, ready_weights
+from engines.recipe import Recipe
+from tests.engines.embedded.conftest import Hub
+from tests.engines.embedded.model_files import CHECKPOINT, FBC, IP_ADAPTER, PLACES, write, write_all
+
+SD15 = "v1-5-pruned-emaonly.safetensors"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder of models with the default recipe's files."""
+    write_all(tmp_path / "models")
+    return tmp_path / "models"
+
+
+def refusal(recipe: Recipe, models: Path) -> str:
+    """The error, which the check must tell as well."""
+    with pytest.raises(EngineError) as caught:
+        ready_weights(recipe, models)
+    assert any(check.ok is False for check in checks(recipe, models))
+    return str(caught.value)
+
+
+def test_files_are_found_checked_and_known_by_their_hashes(root: Path):
+    files, told = ready_weights(Recipe(), root)
+    assert {role: file.path for role, file in files.items()} == {
+        role: root / folder / name for role, (folder, name, _) in PLACES.items()
+    }
+    hashes = {role: hashlib.sha256(file.path.read_bytes()).hexdigest() for role, file in files.items() if file.path}
+    assert identity(Recipe(), root) == {f"weights {role}": digest for role, digest in hashes.items()}
+    assert told == [
+        f"{role}: {files[role].path} bears a published name but is another file ({digest[:12]})"
+        for role, digest in hashes.items()
+    ]
+    lines = checks(Recipe(), root)
+    assert [(line.name, line.ok) for line in lines] == [(role, None) for role in PLACES]
+    assert all(hashes[line.name][:12] in line.found and "not the published file" in line.found for line in lines)
+
+
+def test_the_published_bytes_in_a_folder_are_told_as_such(root: Path, small_hub: Hub):
+    assert ready_weights(Recipe(), root)[1] == [] and small_hub.fetched == []
+    assert all(line.ok and "published file: " in line.found for line in checks(Recipe(), root))
+    assert identity(Recipe(), root) == identity(Recipe(), None), "the same bytes make the same pictures"
+
+
+def test_own_names_subfolders_and_comfyuis_own_folder(tmp_path: Path):
+    write_all(tmp_path / "models")
+    write(tmp_path / "models/checkpoints/faces/mine v2.safetensors", CHECKPOINT)
+    recipe = Recipe(checkpoint="faces/mine v2.safetensors")
+    for models in (tmp_path, tmp_path / "models"):
+        files, told = ready_weights(recipe, models)
+        assert files["checkpoint"].path == tmp_path / "models/checkpoints/faces/mine v2.safetensors"
+        assert files["checkpoint"].published is None and "checkpoint" not in "".join(told)
+    line = checks(recipe, tmp_path)[0]
+    assert line.ok and line.found.endswith("own file: SD 1.5, context width 768") and line.fix == ""
+    write(tmp_path / "models/checkpoints/old" / SD15, CHECKPOINT)
+    assert find_weights(Recipe(checkpoint=f"old/{SD15}"), tmp_path)["checkpoint"].published, "known by its last part"
+
+
+def test_unet_comes_before_diffusion_models_as_in_comfyui(root: Path):
+    name = PLACES["ic_light"][1]
+    write(root / "diffusion_models" / name, FBC)
+    assert find_weights(Recipe(), root)["ic_light"].path == root / "unet" / name
+    (root / "unet" / name).unlink()
+    assert find_weights(Recipe(), root)["ic_light"].path == root / "diffusion_models" / name
+
+
+def test_links_to_files_and_folders_elsewhere_are_followed(root: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    store.mkdir()
+    (root / "checkpoints" / SD15).rename(store / "sd")
+    (root / "checkpoints" / SD15).symlink_to(store / "sd")
+    (root / "ipadapter").rename(store / "adapters")
+    (root / "ipadapter").symlink_to(store / "adapters")
+    (store / "adapters/loop").symlink_to(store)
+    assert ready_weights(Recipe(), root)[0].keys() == PLACES.keys()
+    (store / "sd").unlink()
+    told = refusal(Recipe(ip_adapter="x.safetensors"), root)
+    assert f"{root / 'checkpoints' / SD15} is a link that leads nowhere" in told
+    assert "there are: ip-adapter_sd15.safetensors\n" in told, "a loop of links is walked once"
+
+
+def test_all_that_is_missing_is_told_at_once(tmp_path: Path):
+    for number in range(11):
+        write(tmp_path / f"checkpoints/m{number:02}.safetensors", CHECKPOINT)
+    told = refusal(Recipe(wiring="fbc", ip_adapter="my.safetensors"), tmp_path)
+    assert told.startswith("not all model files are there:\n")
+    assert [line.split(":")[0].strip() for line in told.splitlines()[1::2]] == list(PLACES)
+    assert f"{SD15} is not in checkpoints/ of {tmp_path}; there are: m00.safetensors, m01" in told
+    assert "m07.safetensors and 3 more\n" in told
+    assert (
+        "iclight_sd15_fbc.safetensors is not in unet/ or diffusion_models/" in told and "no safetensors files" in told
+    )
+    assert "/resolve/9cad1878695f546a7fb9eaca14e2a89131ba5ffe/iclight_sd15_fbc.safetensors (1.72 GB, CreativeML" in told
+    assert "image_encoder/model.safetensors, saved as CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors (2.53 GB" in told
+    assert "--set ip_adapter=NAME with another one, such as https://" in told
+    assert [line.ok for line in checks(Recipe(), tmp_path)] == [False] * 4
+
+
+def test_without_weight_on_the_ip_adapter_neither_it_nor_its_encoder_is_needed(root: Path):
+    for role in ("ip_adapter", "clip_vision"):
+        (root / PLACES[role][0] / PLACES[role][1]).unlink()
+    recipe = Recipe(ip_adapter_weight=0)
+    assert ready_weights(recipe, root)[0].keys() == {"checkpoint", "ic_light"}
+    assert identity(recipe, root).keys() == {"weights checkpoint", "weights ic_light"}
+    assert len(checks(recipe, root)) == 2
+
+
+@pytest.mark.parametrize("place", ["gone", "file"])
+def test_a_folder_that_is_none_is_told(tmp_path: Path, place: str):
+    (tmp_path / "file").touch()
+    told = refusal(Recipe(), tmp_path / place)
+    assert f"--models '{tmp_path / place}' is not a folder" in told and "checkpoints/, unet/" in told
+
+
+@pytest.mark.parametrize("name", ["a\\b.safetensors", "a\x00.safetensors"])
+def test_names_that_are_no_plain_paths_are_refused(root: Path, name: str):
+    with pytest.raises(ConfigError, match="checkpoint = .* is not a name below a folder"):
+        find_weights(Recipe(checkpoint=name), root)
+    assert checks(Recipe(checkpoint=name), root)[0].ok is False
+
+
+@pytest.mark.parametrize("name", ["../a.safetensors", "/a.safetensors", "x/../../a.safetensors"])
+def test_names_that_lead_out_are_refused_even_past_the_recipe(root: Path, name: str):
+    with pytest.raises(ConfigError, match="not the relative name"):
+        Recipe(checkpoint=name)
+    recipe = Recipe()
+    object.__setattr__(recipe, "checkpoint", name)
+    with pytest.raises(ConfigError, match="is not a name below a folder"):
+        find_weights(recipe, root)
+
+
+@pytest.mark.parametrize("ending", [".ckpt", ".pt", ".pth", ".bin"])
+def test_a_pickle_of_that_name_is_refused_with_the_way_to_convert_it(root: Path, ending: str):
+    place = root / "checkpoints" / SD15
+    place.rename(place.with_suffix(ending))
+    told = refusal(Recipe(), root)
+    assert f"{place.with_suffix(ending)} is there, but loading a pickle can run code" in told
+    assert f"-> convert it: {CONVERT}" in told
+
+
+def test_a_file_beside_its_folder_is_pointed_out(root: Path):
+    (root / "checkpoints" / SD15).rename(root / SD15)
+    assert f"{root / SD15} is there; move it into checkpoints/" in refusal(Recipe(), root)
+
+
+def test_all_files_that_will_not_do_are_told_at_once(root: Path):
+    place = {role: root / folder / name for role, (folder, name, _) in PLACES.items()}
+    place["checkpoint"].write_bytes(b"PK\x03\x04" + bytes(99))
+    write(place["ic_light"], FBC)
+    os.truncate(place["ip_adapter"], 5000)
+    write(place["clip_vision"], IP_ADAPTER)
+    told = refusal(Recipe(), root)
+    assert told.startswith("model files that cannot be used:\n  checkpoint: ") and "pickled PyTorch file" in told
+    assert "IC-Light fbc (12 input channels); wiring fc takes 8\n    -> take another file, such as https://" in told
+    assert "5000 of" in told and "cut off" in told and "not a CLIP vision model but an IP-Adapter" in told
+    with pytest.raises(EngineError) as caught:
+        check_kinds(find_weights(Recipe(), root), Recipe())
+    assert str(caught.value) == told
+    assert [line.ok for line in checks(Recipe(), root)] == [False] * 4
+
+
+def test_an_encoder_that_does_not_fit_the_ip_adapter_is_told(root: Path):
+    write(root / "ipadapter/ip-adapter_sd15.safetensors", {**IP_ADAPTER, "image_proj.proj.weight": (768, 9)})
+    assert "clip_vision: " in refusal(Recipe(), root)
+    assert "gives image features of width 8, the IP-Adapter takes 9" in refusal(Recipe(), root)
+
+
+def test_a_file_that_vanishes_meanwhile_is_told(root: Path):
+    files = find_weights(Recipe(), root)
+    (root / "checkpoints" / SD15).unlink()
+    with pytest.raises(EngineError, match="cannot be read: No such file"):
+        check_kinds(files, Recipe())
+    with pytest.raises(EngineError, match="cannot be read: No such file"):
+        notes(files)
+
+
+@pytest.mark.slow
+def test_the_conversion_keeps_the_tensors_and_runs_no_code(tmp_path: Path):
+    torch = pytest.importorskip("torch")
+    weight = torch.arange(6.0).reshape(2, 3).T
+    nested = {"state_dict": {"image_proj": {"proj.weight": weight}, "ip_adapter": {"1.to_k_ip.weight": weight}}, "n": 3}
+    torch.save(nested, tmp_path / "old.bin")
+
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    torch.save({"a": Evil()}, tmp_path / "evil.bin")
+    for old, new, code in (("old.bin", "new.safetensors", 0), ("evil.bin", "evil.safetensors", 1)):
+        words = shlex.split(CONVERT.replace("OLD NEW.safetensors", f"{old} {new}"))
+        done = subprocess.run([sys.executable, *words[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == code, done.stderr
+    from safetensors.torch import load_file
+
+    made = load_file(tmp_path / "new.safetensors")
+    assert made.keys() == {"image_proj.proj.weight", "ip_adapter.1.to_k_ip.weight"}
+    assert torch.equal(made["image_proj.proj.weight"], weight)
+    assert not (tmp_path / "ran").exists() and not (tmp_path / "evil.safetensors").exists()
