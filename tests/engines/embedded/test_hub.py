@@ -138,6 +138,12 @@ def test_without_a_pinned_hash_the_file_is_used_and_said_to_be_unchecked(
     assert identity(Recipe(), None)["weights checkpoint"] == known and notes(files) == told
     line = checks(Recipe(), None)[0]
     assert line.ok is None and "unchecked" in line.found
+    bad = files["checkpoint"].path
+    assert bad
+    bad.unlink()
+    small_hub.damage = lambda path: path.write_text("<html>log in</html>") and None
+    with pytest.raises(EngineError, match="web page"):
+        ready_weights(Recipe(), None)
 
 
 def test_without_a_pinned_commit_nothing_is_fetched(small_hub: Hub, monkeypatch: pytest.MonkeyPatch):

@@ -67,6 +67,9 @@ def test_own_names_subfolders_and_comfyuis_own_folder(tmp_path: Path):
     assert line.ok and line.found.endswith("own file: SD 1.5, context width 768") and line.fix == ""
     write(tmp_path / "models/checkpoints/old" / SD15, CHECKPOINT)
     assert find_weights(Recipe(checkpoint=f"old/{SD15}"), tmp_path)["checkpoint"].published, "known by its last part"
+    write(tmp_path / "models/checkpoints/iclight_sd15_fc.safetensors", CHECKPOINT)
+    other = find_weights(Recipe(checkpoint="iclight_sd15_fc.safetensors"), tmp_path)["checkpoint"]
+    assert other.published is None, "that name was published for another role"
 
 
 def test_unet_comes_before_diffusion_models_as_in_comfyui(root: Path):
