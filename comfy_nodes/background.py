@@ -6,10 +6,10 @@ import numpy as np
 
 from acusim.errors import ConfigError, PictureError
 from acusim.foreground import composed, fitted
+from acusim.unit import from_levels, to_levels
 
 from . import tensors
 from .samples import Floats
-from .writing import to_levels
 
 KEEP, BLACK, SCENE = KINDS = ("keep", "black", "scene")
 
@@ -102,4 +102,4 @@ def compose(images: Floats, originals: Floats, mask: Floats, background: str, sc
 
 def _covering(scene: Floats, images: Floats) -> Floats:
     """[H, W, 3] a scene picture at the size of the images."""
-    return fitted(to_levels(scene), *images.shape[1:3]).astype(np.float32) / np.float32(255)
+    return from_levels(fitted(to_levels(scene), *images.shape[1:3]))

@@ -11,6 +11,7 @@ from acusim.errors import AcuSimError, ConfigError, PictureError
 from acusim.files import safe_join, sha256
 from acusim.foreground import find_foreground, soft_edge
 from acusim.pictures import decode_rgb, read_file
+from acusim.unit import from_levels, pad_mask, pad_picture
 
 from . import roots, samples, tensors
 from .finding import MAX_COUNT, Found, check_lines, find_samples, selected
@@ -179,8 +180,8 @@ def load_batch(root: Path, found: list[Found]) -> tuple[NDArray[np.float32], NDA
     shape = len(found), batch.padded_height, batch.padded_width
     pictures, masks = np.empty((*shape, 3), np.float32), np.empty(shape, np.float32)
     for position, (pixels, alpha, _) in enumerate(loaded):
-        pictures[position] = samples.pad_picture(pixels.astype(np.float32) / np.float32(255), *shape[1:])
-        masks[position] = samples.pad_mask(alpha, *shape[1:])
+        pictures[position] = pad_picture(from_levels(pixels), *shape[1:])
+        masks[position] = pad_mask(alpha, *shape[1:])
     return pictures, masks, batch
 
 

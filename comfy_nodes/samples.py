@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 
 from acusim.errors import LayoutError
 from acusim.sample_id import SampleId
+from acusim.unit import padded
 
 TYPE = "ACUSIM_SAMPLES"
-MULTIPLE = 16
-"""Sides are padded to multiples of this: the VAE then crops nothing, and noise does not depend on the batch."""
 TOOLTIP = "Which samples the pictures are: from AcuSim Load Samples."
 
 Floats = NDArray[np.float32]
@@ -57,21 +56,6 @@ class Samples:
     def size(self) -> int:
         """The nominal size in the pictures' folder name: 512 of img_512."""
         return int(self.samples[0].image.split("/")[2].removeprefix("img_"))
-
-
-def padded(side: int) -> int:
-    """The next multiple of 16."""
-    return -(-side // MULTIPLE) * MULTIPLE
-
-
-def pad_picture(picture: Floats, height: int, width: int) -> Floats:
-    """[height, width, C] a picture [h, w, C] continued to the right and below by its last column and row."""
-    return np.pad(picture, ((0, height - picture.shape[0]), (0, width - picture.shape[1]), (0, 0)), mode="edge")
-
-
-def pad_mask(mask: Floats, height: int, width: int) -> Floats:
-    """[height, width] a mask [h, w] continued to the right and below by zeros."""
-    return np.pad(mask, ((0, height - mask.shape[0]), (0, width - mask.shape[1])))
 
 
 def without_padding(pictures: Floats, samples: Samples) -> Floats:

@@ -13,6 +13,7 @@ from acusim.errors import AcuSimError, PictureError
 from acusim.files import sha256
 from acusim.foreground import fitted
 from acusim.pictures import EXTENSIONS, decode_rgb, read_file
+from acusim.unit import from_levels, pad_picture
 
 from . import roots, samples, tensors
 from .samples import Samples
@@ -92,9 +93,9 @@ def load_scene(path: Path, name: str, batch: Samples | None = None) -> samples.F
     pixels = decode_rgb(read_file(path, "scene"), name).pixels
     if batch is not None:
         pixels = fitted(pixels, batch.height, batch.width)
-    picture = pixels.astype(np.float32) / np.float32(255)
+    picture = from_levels(pixels)
     if batch is not None:
-        picture = samples.pad_picture(picture, batch.padded_height, batch.padded_width)
+        picture = pad_picture(picture, batch.padded_height, batch.padded_width)
     return picture[None]
 
 

@@ -15,6 +15,7 @@ from acusim.files import safe_join, sha256, write_atomic
 from acusim.labels import parse_label_file
 from acusim.layout import MAP_FILE
 from acusim.pictures import EXTENSIONS, encode, read_file
+from acusim.unit import to_levels
 
 from .samples import Floats, LoadedSample, Samples, without_padding
 
@@ -60,14 +61,6 @@ class Saved:
             "minimum": self.minimum,
             "maximum": self.maximum,
         }
-
-
-def to_levels(picture: Floats) -> NDArray[np.uint8]:
-    """[H, W, 3] the nearest of 256 levels, halves up; 0..1 becomes 0..255, what lies outside is clipped."""
-    levels = picture * np.float32(255)
-    levels += np.float32(0.5)
-    np.clip(levels, 0, 255, out=levels)
-    return levels.astype(np.uint8)
 
 
 def save_batch(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from acusim import layout
+from acusim import layout, unit
 from acusim.errors import AcuSimError, ConfigError, LayoutError, PictureError, SampleIdError
 from acusim.files import sha256
 from acusim.pictures import read_rgb
@@ -31,10 +31,10 @@ WHERE: dict[str, Any] = {
 
 def test_padding_by_hand():
     picture = np.arange(6, dtype=np.float32).reshape(2, 3, 1)
-    out = samples.pad_picture(picture, 3, 5)[..., 0]
+    out = unit.pad_picture(picture, 3, 5)[..., 0]
     assert out.tolist() == [[0, 1, 2, 2, 2], [3, 4, 5, 5, 5], [3, 4, 5, 5, 5]]
-    assert samples.pad_mask(np.ones((1, 2), np.float32), 2, 3).tolist() == [[1, 1, 0], [0, 0, 0]]
-    assert [samples.padded(side) for side in (1, 15, 16, 17, 512, 513)] == [16, 16, 16, 32, 512, 528]
+    assert unit.pad_mask(np.ones((1, 2), np.float32), 2, 3).tolist() == [[1, 1, 0], [0, 0, 0]]
+    assert [unit.padded(side) for side in (1, 15, 16, 17, 512, 513)] == [16, 16, 16, 32, 512, 528]
 
 
 def test_a_batch_is_padded_and_nothing_else(dataset: Path, node: Callable[..., Any]):

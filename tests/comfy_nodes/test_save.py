@@ -16,6 +16,7 @@ from acusim import layout
 from acusim.errors import AcuSimError, ConfigError, LabelError, LayoutError, OutputError
 from acusim.files import sha256
 from acusim.pictures import read_provenance, read_rgb
+from acusim.unit import to_levels
 from comfy_nodes import NODE_CLASS_MAPPINGS, writing
 from tests.comfy_nodes.conftest import Server
 from tests.support import add_sample
@@ -34,8 +35,8 @@ def test_every_level_survives_the_way_through_the_model_range():
     levels = np.arange(256, dtype=np.float32)
     unit = levels / np.float32(255)
     there_and_back = (unit * np.float32(2) - np.float32(1) + np.float32(1)) / np.float32(2)
-    assert writing.to_levels(unit).tolist() == list(range(256))
-    assert writing.to_levels(there_and_back).tolist() == list(range(256))
+    assert to_levels(unit).tolist() == list(range(256))
+    assert to_levels(there_and_back).tolist() == list(range(256))
     assert (np.clip(255 * there_and_back, 0, 255).astype(np.uint8) != levels).any(), "truncation would lose some"
 
 
@@ -44,7 +45,7 @@ def test_every_level_survives_the_way_through_the_model_range():
     [(-1, 0), (0, 0), (0.4999 / 255, 0), (0.5 / 255, 1), (0.5, 128), (254.4999 / 255, 254), (1, 255), (7, 255)],
 )
 def test_rounding_by_hand(value: float, level: int):
-    assert writing.to_levels(np.array([value], np.float32)).tolist() == [level]
+    assert to_levels(np.array([value], np.float32)).tolist() == [level]
 
 
 def test_a_round_trip_is_a_data_set_of_equal_pixels(

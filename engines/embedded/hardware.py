@@ -1,0 +1,49 @@
+"""Which device and which numbers the models run in."""
+
+import torch
+
+from acusim.errors import EngineError
+from engines.embedded.models import Placement
+from engines.engine import Setup
+
+NO_CUDA = "no CUDA GPU can be used from here"
+
+
+def place(setup: Setup) -> Placement:
+    """Where models run, with every "auto" decided.
+
+    Raises:
+        EngineError: the device is not there, or cannot compute in these numbers.
+    """
+    cuda = torch.cuda.is_available()
+    if setup.device == "cuda" and not cuda:
+        built = "" if torch.version.cuda else f", and torch {torch.__version__} is built without CUDA"
+        raise EngineError(f"--device cuda: {NO_CUDA}{built}; take --device cpu, or install torch for your GPU's driver")
+    device = torch.device("cuda" if cuda and setup.device != "cpu" else "cpu")
+    precision = setup.precision
+    if precision == "auto":
+        precision = "fp32" if device.type == "cpu" else "bf16" if torch.cuda.is_bf16_supported(False) else "fp16"
+    if precision == "fp16" and device.type == "cpu":
+        raise EngineError("--precision fp16 is for GPUs; on a CPU take fp32, or bf16 where the processor has it")
+    return Placement(device, precision, setup.compile, setup.low_memory)
+
+
+def told(placement: Placement) -> str:
+    """The device in words."""
+    if placement.device.type == "cpu":
+        return f"CPU, {torch.get_num_threads()} threads, {placement.precision}"
+    found = torch.cuda.get_device_properties(placement.device)
+    return f"{found.name}, {found.total_memory / 2**30:.0f} GiB, {placement.precision}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a GPU or on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "not enough memory" in str(error)
+    )
+
+
+def let_go() -> None:
+    """Gives cached memory back to the GPU."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
