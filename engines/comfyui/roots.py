@@ -88,7 +88,7 @@ def roots_line(roots: list[Root], dataset: Path, output: Path | None) -> str:
     for name, folder, write in (("data", dataset, False), ("out", output, True)):
         if folder is not None and place_in(roots, folder, write) is None:
             free = next(n for n in (name, *(f"{name}{number}" for number in range(2, 99))) if n not in names)
-            entries.append(f"{free}={os.path.realpath(folder)}")
+            entries.append(f"{free}{'' if write else '@ro'}={os.path.realpath(folder)}")
     return f"ACUSIM_ROOTS={os.pathsep.join(entries)}"
 
 

@@ -193,11 +193,11 @@ def test_a_server_that_shares_nothing_is_told_the_exact_setting(far_server, new_
     engine = new_engine(far_server, opened=False)
     check = lines(engine)["transport"]
     assert check.ok is None, "on this machine folders would be quicker"
-    assert f"ACUSIM_ROOTS=data={dataset}:out={output}" in check.fix
+    assert f"ACUSIM_ROOTS=data@ro={dataset}:out={output}" in check.fix
     assert wrong(engine) == []
     forced = new_engine(far_server, opened=False, transport="shared")
     assert wrong(forced) == ["transport"]
-    assert f"ACUSIM_ROOTS=data={dataset}:out={output}" in lines(forced)["transport"].fix
+    assert f"ACUSIM_ROOTS=data@ro={dataset}:out={output}" in lines(forced)["transport"].fix
 
 
 def test_roots_of_the_same_path_on_another_machine_are_found_out(server, new_engine, tmp_path):
