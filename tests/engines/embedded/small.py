@@ -1,0 +1,143 @@
+"""A small engine for processes of their own: does what a request's text says, and writes down where it was."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from acusim.errors import AcuSimError, EngineError, PictureError
+from acusim.sample_id import SampleId
+from engines.engine import Check, Engine, Request, Result, Setup
+from engines.recipe import Recipe
+from engines.scenes import Scene
+
+SMALL = "tests.engines.embedded.small:Small"
+RECIPE = Recipe(engine="embedded")
+PLAN = "plan.json"
+"""In the setup's data set: what opening an engine on some GPU does."""
+
+
+class Own(PictureError):
+    """An error of the engine's own, which cannot be unpickled."""
+
+    def __init__(self, name: str, reason: str):
+        super().__init__(f"{name}: {reason}")
+
+
+class Small(Engine):
+    """Answers negatives. Texts: hold, kill, refuse, break, fault, short, work, note."""
+
+    name = "small"
+    processes = False
+    lanes = 2
+    batch_size = 4
+
+    def __init__(self, recipe: Recipe, setup: Setup):
+        super().__init__(recipe, setup)
+        self.folder = setup.dataset
+        self.how = setup
+        self.gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        self.ended = threading.Event()
+        self.asked = 0
+
+    def identity(self) -> dict[str, str]:
+        self.asked += 1
+        return {"weights": "abc", "precision": "bf16"}
+
+    def documents(self) -> dict[str, bytes]:
+        return {"small.txt": b"small"}
+
+    def check(self) -> list[Check]:
+        return [Check("small", True, "here")]
+
+    def open(self) -> None:
+        plan = self.folder / PLAN
+        how = json.loads(plan.read_text()).get(self.gpu, {}) if plan.is_file() else {}
+        if "wait" in how:
+            self._mark("opening")
+            self._until(how["wait"])
+        if "kill" in how:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "fail" in how:
+            raise EngineError(how["fail"])
+        if "fault" in how:
+            raise KeyError(how["fault"])
+        self.notes += how.get("notes", [])
+
+    def augment(self, batch: Sequence[Request]) -> list[Result | AcuSimError]:
+        self._mark("started", len(batch))
+        answers = [self._answer(request) for request in batch]
+        return answers[1:] if batch[0].positive == "short" else answers
+
+    def _answer(self, request: Request) -> Result | AcuSimError:
+        word = request.positive
+        if word in ("hold", "work"):
+            self._until("go")
+        elif word == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif word == "refuse":
+            return Own(request.sample.name, "not this one")
+        elif word == "break":
+            raise EngineError("the GPU has fallen off")
+        elif word == "fault":
+            raise ValueError("a fault in the code")
+        elif word == "note":
+            self.notes.append("half the memory is in use")
+        threads = os.environ.get("OMP_NUM_THREADS")
+        facts = {"pid": os.getpid(), "gpu": self.gpu, "device": self.how.device, "precision": self.how.precision}
+        return Result(255 - request.pixels, facts | {"threads": threads, "gpus": self.how.gpus, "seed": request.seed})
+
+    def in_work(self) -> float:
+        return 0.5 * len(list(self.folder.glob(f"started-{os.getpid()}-*")))
+
+    def stop(self) -> None:
+        self._mark("stopped")
+        self.ended.set()
+
+    def close(self) -> None:
+        self._mark("closed")
+
+    def _mark(self, what: str, count: int = 0) -> None:
+        (self.folder / f"{what}-{os.getpid()}-{count}-{threading.get_ident()}").touch()
+
+    def _until(self, name: str) -> None:
+        deadline = time.monotonic() + 60
+        while not (self.folder / name).exists():
+            if self.ended.wait(0.01):
+                raise EngineError("stopped")
+            assert time.monotonic() < deadline
+
+
+def marks(folder: Path, what: str) -> list[int]:
+    """The processes that did something, one entry for each time."""
+    return [int(path.name.split("-")[1]) for path in sorted(folder.glob(f"{what}-*"))]
+
+
+def request(word: str = "", seed: int = 0) -> Request:
+    """A request that says what to do with it."""
+    pixels = np.full((4, 4, 3), seed % 200, np.uint8)
+    sample = SampleId.parse("F_Ann_N_HA_O_0001")
+    scene = Scene("s", Path("s"), "s")
+    return Request(sample, Path("a"), pixels, b"", "", None, None, scene, False, "set", word, "", seed)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Waits for something, for a minute."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def gone(process: int) -> bool:
+    """Whether a process has ended."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state in "ZX"
