@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from acusim.errors import AcuSimError, EngineError
+from acusim.errors import AcuSimError
 from acusim.sample_id import SampleId
 from engines.recipe import Recipe
 from engines.scenes import Scene
@@ -189,7 +189,6 @@ def make_engine(recipe: Recipe, setup: Setup | None = None) -> Engine:
     """The engine that a recipe names, not yet opened.
 
     Raises:
-        EngineError: the engine is not part of this version.
         ConfigError: the setup lacks what the engine needs.
     """
     if recipe.engine == "relight":
@@ -200,7 +199,10 @@ def make_engine(recipe: Recipe, setup: Setup | None = None) -> Engine:
         from engines.comfyui.engine import ComfyUIEngine
 
         return ComfyUIEngine(recipe, setup)
-    raise EngineError(
-        f"engine {recipe.engine!r} is not part of this version yet; use --engine comfyui, which needs a ComfyUI "
-        "server, or --engine relight, which needs neither a server nor weights"
-    )
+    if setup is not None and setup.gpus > 1:
+        from engines.embedded.processes import Processes
+
+        return Processes(recipe, setup)
+    from engines.embedded.engine import EmbeddedEngine
+
+    return EmbeddedEngine(recipe, setup)

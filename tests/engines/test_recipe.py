@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from acusim.errors import ConfigError, EngineError
-from engines.engine import make_engine
+from engines.engine import Setup, make_engine
 from engines.recipe import Recipe, unused_settings
 
 
@@ -77,9 +77,14 @@ def test_unused_settings_are_told():
     assert unused_settings(Recipe(engine="comfyui", steps=28, hair_shift=0.1)) == ("hair_shift",)
 
 
-def test_an_engine_of_a_later_version_says_what_to_do():
-    with pytest.raises(EngineError, match="--engine relight"):
-        make_engine(Recipe(engine="embedded"))
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_the_embedded_engine_runs_here_or_in_a_process_for_each_gpu(tmp_path: Path, gpus: int):
+    engine = make_engine(Recipe(engine="embedded"), Setup(tmp_path, models=tmp_path, device="cpu", gpus=gpus))
+    assert engine.name == "embedded" and not engine.processes
+    assert type(engine).__name__ == ("EmbeddedEngine" if gpus == 1 else "Processes")
+    assert engine.lanes == 3 * gpus
+    with pytest.raises(EngineError, match="v1-5-pruned-emaonly.safetensors"):
+        engine.identity()
 
 
 def test_the_wiring_brings_its_own_ic_light_model_unless_one_is_named():
