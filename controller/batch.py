@@ -99,15 +99,22 @@ def check_batch(settings: Settings) -> list[Check]:
         ConfigError: the workflow cannot be read.
     """
     engine = make_engine(settings.recipe, settings.setup)
-    engine.identity()
+    lacking: EngineError | None = None
+    try:
+        engine.identity()
+    except EngineError as error:
+        lacking = error
+    engine_checks = engine.check()
+    if lacking and all(check.ok is not False for check in engine_checks):
+        engine_checks.append(Check(f"engine {engine.name}", False, str(lacking)))
     try:
         plan, scenes, warnings = plan_batch(settings)
     except AcuSimError as error:
-        return [Check("plan", False, str(error), "correct that argument"), *engine.check()]
+        return [Check("plan", False, str(error), "correct that argument"), *engine_checks]
     found = f"{len(plan.items)} pictures to make, {len(plan.aside)} to set aside, {len(scenes)} scenes"
     checks = [Check("plan", None if plan.aside else True, found, "see --dry-run" if plan.aside else "")]
     checks += [Check("scenes", None, note, "leave it out") for note in warnings]
-    return checks + engine.check()
+    return checks + engine_checks
 
 
 def run_batch(settings: Settings, progress: Progress) -> Summary:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from acusim.errors import AcuSimError, ConfigError, ProvenanceError, shown
 from acusim.files import printable, safe_join, sha256
@@ -14,7 +14,7 @@ from controller.ledger import LEDGER_FILE, STATE_FOLDER, Ledger
 from controller.making import Job, Made, render
 from controller.plan import variant_folders
 from controller.settings import Settings
-from engines.engine import Setup, make_engine
+from engines.engine import Device, Precision, Setup, make_engine
 from engines.recipe import Recipe
 from engines.scenes import Scene, load_scenes
 
@@ -98,6 +98,9 @@ def reproduce(
     scenes: Path | None = None,
     servers: tuple[str, ...] = (),
     workflow: Path | None = None,
+    models: Path | None = None,
+    device: Device = "auto",
+    low_memory: bool = False,
 ) -> Reproduction:
     """Makes a picture again from what its own metadata says, in memory, and compares the bytes.
 
@@ -107,9 +110,12 @@ def reproduce(
         scenes: the folder of scenes; None takes the one OUT was made with.
         servers: addresses of ComfyUI servers; none takes those OUT was made with.
         workflow: a ComfyUI workflow; None takes the one OUT was made with.
+        models: a folder of model files; None takes the one OUT was made with.
+        device: where models run; auto takes what OUT was made with.
+        low_memory: for a smaller GPU than OUT was made on.
 
     Raises:
-        ConfigError: the dataset, the scene or the workflow is not to be found.
+        ConfigError: the dataset, the scene, the workflow or the model files are not those that made the picture.
         PictureError, ProvenanceError: the picture does not say what made it.
     """
     record = _checked_record(read_provenance(image), image.name)
@@ -126,11 +132,15 @@ def reproduce(
     recipe = Recipe.from_dict(record["recipe"])
     known = {name: record[name] for name in _JOB_FIELDS}
     output = _output_of(image, key)
+    precision = _precision(record["facts"])
     if output is not None:
         with open_ledger(output) as ledger:
             settings = stored_settings(ledger, output, 1)
         dataset, scenes = dataset or settings.dataset, scenes or settings.scenes
         servers, workflow = servers or settings.servers, workflow or settings.workflow
+        models, low_memory = models or settings.models, low_memory or settings.low_memory
+        device = settings.device if device == "auto" else device
+        precision = settings.precision if precision == "auto" else precision
     elif dataset is None:
         raise ConfigError(f"{str(image)!r} does not lie in an OUT with its ledger; say --dataset (and --scenes)")
     scene = _scene(load_scenes(scenes)[0], record["scene_sha256"], record["scene"])
@@ -138,14 +148,25 @@ def reproduce(
     if found != record["source_sha256"]:
         raise ConfigError(f"{sample.image!r} in {str(dataset)!r} is not the picture this was made from; say --dataset")
     job = Job(key=key, folder=folder, sample=sample, scene=scene, **known)
-    # Without an output folder: a batch may be at work there.
-    with make_engine(recipe, Setup(dataset, None, servers, workflow, 1)) as engine:
+    setup = Setup(
+        dataset=dataset,
+        output=None,  # a batch may be at work there
+        servers=servers,
+        workflow=workflow,
+        batch_size=1,
+        models=models,
+        device=device,
+        precision=precision,
+        low_memory=low_memory,
+    )
+    with make_engine(recipe, setup) as engine:
         [answer] = render(engine, [job], dataset.resolve())
     if isinstance(answer, Made):
         raise ConfigError(f"{image.name!r} cannot be made again: {answer.reason}")
-    wanted, used = (facts.get("workflow") for facts in (record["facts"], answer[2]["facts"]))
-    if wanted != used:
-        raise ConfigError(f"{image.name!r} was made by workflow {wanted}, this is {used}; say --workflow")
+    for fact, told in _COMPARED.items():
+        wanted, used = (facts.get(fact) for facts in (record["facts"], answer[2]["facts"]))
+        if wanted != used:
+            raise ConfigError(f"{image.name!r} was made {told.format(shown(wanted), shown(used))}")
     there, made = read_file(image), answer[1]
     pixels, levels = 0, 0
     if there != made:
@@ -156,6 +177,19 @@ def reproduce(
         else:
             pixels, levels = old.shape[0] * old.shape[1], 255
     return Reproduction(image, there == made, sha256(there), sha256(made), pixels, levels)
+
+
+_COMPARED = {
+    "workflow": "by workflow {}, this is {}; say --workflow",
+    "weights": "with model files of hash {}, these have {}; say --models",
+    "precision": "in precision {}, this machine computes in {}; say --device, or go where it was made",
+}
+"""Facts that a picture can be made again by, and what to do where they differ."""
+
+
+def _precision(facts: dict[str, Any]) -> Precision:
+    """The one a picture was made in, auto if it does not say."""
+    return next((name for name in get_args(Precision) if name == facts.get("precision")), "auto")
 
 
 _JOB_FIELDS = ("variant", "attempt", "seed", "bald", "prompt_set", "positive", "negative")

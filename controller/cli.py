@@ -7,121 +7,37 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any, NoReturn, get_args
+from collections.abc import Sequence
+from typing import Any
 
-import acusim
 from acusim.errors import AcuSimError, ConfigError, EngineError
-from engines.engine import Transport
-from engines.recipe import ENGINES, Recipe, unused_settings
-
-OK, USAGE, ASIDE, NO_ENGINE, INTERRUPTED = 0, 1, 2, 3, 130
-
-_EPILOG = """\
-exit codes:
-  0    done
-  1    usage or configuration is wrong, or the output folder cannot be written
-  2    finished, but items were set aside (or --verify / --reproduce found a difference)
-  3    the engine is not available (or --check found something missing)
-  130  interrupted; run the same command again to go on
-
-examples:
-  python controller/controller.py --batch --dataset ACUSIM --output OUT --engine relight
-  python controller/controller.py --batch --dataset ACUSIM --output OUT --engine relight --variants 3 \\
-      --select 'gender=F,frame=1-36' --scenes MY_SCENES --set light_strength=0.6
-  python controller/controller.py --check --dataset ACUSIM --output OUT --server http://127.0.0.1:8188
-  python controller/controller.py --batch --dataset ACUSIM --output OUT --server http://127.0.0.1:8188
-  python controller/controller.py --status --output OUT
-  python -m controller --reproduce OUT/train/image/img_512/F_Brisen_F_HA_C_0141.png
-"""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Wrong usage is exit code 1 here; 2 means that items were set aside."""
-        self.print_usage(sys.stderr)
-        self.exit(USAGE, f"{self.prog}: error: {message}\n")
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """All arguments."""
-    parser = _Parser(
-        prog="controller",
-        description="Relights an AcuSim dataset without moving a single acupoint; OUT is a dataset of the same layout.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"acusim-augment {acusim.__version__}")
-    what = parser.add_argument_group("what to do")
-    what.add_argument("--batch", action="store_true", help="make everything that is not made yet")
-    what.add_argument("--dry-run", action="store_true", help="show the plan and the evidence for it; write nothing")
-    what.add_argument("--check", action="store_true", help="look whether the engine has all it needs; make nothing")
-    what.add_argument("--status", action="store_true", help="what is done, planned and set aside in OUT")
-    what.add_argument("--verify", action="store_true", help="compare every file in OUT with the hash in its ledger")
-    what.add_argument("--repair", action="store_true", help="verify, then make again what is missing or damaged")
-    what.add_argument("--reproduce", type=Path, metavar="IMAGE", help="make one picture again and compare the bytes")
-
-    data = parser.add_argument_group("data")
-    data.add_argument("--dataset", type=Path, metavar="ROOT", help="AcuSim dataset root: ROOT/train/image/img_512/…")
-    data.add_argument("--output", type=Path, metavar="OUT", help="new dataset root; nothing outside it is written")
-    data.add_argument("--size", type=int, metavar="PX", help="which img_PX to read (default: 512, else the largest)")
-    data.add_argument(
-        "--select",
-        metavar="CONDITIONS",
-        help="such as 'gender=F,hair=HA,HC,frame=1-36'; keys: gender name size hair eye frame split",
-    )
-    data.add_argument("--limit", type=int, metavar="N", help="at most N samples, in the order of their names")
-    data.add_argument("--scenes", type=Path, metavar="DIR", help="pictures that set the light (default: shipped ones)")
-
-    how = parser.add_argument_group("how")
-    how.add_argument("--engine", choices=ENGINES, help="who makes the pixels (default: the recipe's, else comfyui)")
-    how.add_argument("--recipe", type=Path, metavar="F.toml", help="settings that differ from the defaults")
-    how.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one setting, such as steps=28")
-    how.add_argument(
-        "--variants", type=int, default=1, metavar="K", help="pictures per sample, in OUT/v01, OUT/v02 … (1)"
-    )
-    how.add_argument("--seed", type=int, default=0, metavar="S", help="changes every picture's seed (0)")
-    how.add_argument("--prompts", type=Path, metavar="F.toml", help="own prompt sets, tried before the shipped four")
-    how.add_argument(
-        "--bald-codes",
-        default="auto",
-        metavar="A,B",
-        help="hair codes that mean bald; auto tells it from the labels, none means none (auto)",
-    )
-    how.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one for each core)")
-    how.add_argument("--json", action="store_true", help="print the result as JSON; everything else goes to stderr")
-    how.add_argument("--quiet", action="store_true", help="no progress and no notes")
-
-    comfyui = parser.add_argument_group("engine comfyui")
-    comfyui.add_argument(
-        "--server",
-        action="append",
-        default=[],
-        metavar="URL",
-        help="a running ComfyUI; name several to share the work (http://127.0.0.1:8188)",
-    )
-    comfyui.add_argument(
-        "--workflow",
-        type=Path,
-        metavar="F.json",
-        help="own workflow in API format (default: workflows/api/WIRING.json)",
-    )
-    comfyui.add_argument("--batch-size", type=int, metavar="N", help="most pictures in one prompt")
-    comfyui.add_argument(
-        "--transport",
-        choices=get_args(Transport),
-        default="auto",
-        help="shared: the server reads the dataset and writes below OUT itself; remote: upload and download (auto)",
-    )
-    return parser
+from controller.launch import forget, launched
+from controller.options import (
+    ASIDE,
+    HOW,
+    INTERRUPTED,
+    NO_ENGINE,
+    OK,
+    USAGE,
+    WHERE,
+    build_parser,
+    flags,
+    given,
+    unused,
+)
+from engines.recipe import Recipe, unused_settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
+    launch = launched(os.environ)
+    if launch and not launch.leads:
+        return OK
+    options = build_parser().parse_args(arguments, argparse.Namespace(launch=launch))
     try:
+        if launch:
+            launch.check()
+            forget(os.environ)
         return _run(options)
     except EngineError as error:
         print(f"controller: {error}", file=sys.stderr)
@@ -143,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     chosen = [name for name in _WHAT if getattr(options, name)]
     if len(chosen) > 1:
-        raise ConfigError(f"choose one of {_flags(chosen)}")
+        raise ConfigError(f"choose one of {flags(chosen)}")
     if not chosen and not options.batch:
         raise ConfigError(
             "nothing to do: say --batch, --dry-run, --check, --status, --verify, --repair or --reproduce IMAGE"
@@ -167,23 +83,19 @@ def _settings(options: argparse.Namespace) -> Any:
     workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
     if not 1 <= workers <= 256:
         raise ConfigError(f"--workers {workers} is outside 1..256")
-    if options.batch_size is not None and not 1 <= options.batch_size <= 64:
-        raise ConfigError(f"--batch-size {options.batch_size} is outside 1..64")
+    for name in ("batch_size", "gpus"):
+        value = getattr(options, name)
+        if value is not None and not 1 <= value <= 64:
+            raise ConfigError(f"{flags([name])} {value} is outside 1..64")
     if options.repair and options.dataset is None:
         from controller.checking import open_ledger, stored_settings
 
-        if ignored := _given(options, _HOW):
-            told = _flags(ignored)
+        if ignored := given(options, HOW):
+            told = flags(ignored)
             raise ConfigError(f"--repair without --dataset takes the settings OUT was made with; leave out {told}")
         with open_ledger(options.output) as ledger:
             stored = stored_settings(ledger, options.output, workers)
-        return dataclasses.replace(
-            stored,
-            repair=True,
-            servers=tuple(options.server) or stored.servers,
-            batch_size=options.batch_size or stored.batch_size,
-            transport=stored.transport if options.transport == "auto" else options.transport,
-        )
+        return dataclasses.replace(stored, repair=True, **_where(options, stored.recipe))
     if options.dataset is None:
         raise ConfigError("--dataset is missing: the root of the AcuSim dataset to augment")
     recipe = Recipe.from_toml(options.recipe) if options.recipe else Recipe()
@@ -204,30 +116,25 @@ def _settings(options: argparse.Namespace) -> Any:
         size=options.size,
         workers=workers,
         repair=options.repair,
-        servers=tuple(options.server),
         workflow=options.workflow,
-        batch_size=options.batch_size,
-        transport=options.transport,
+        **_where(options, recipe),
     )
 
 
-_COMFYUI = ("server", "workflow", "batch_size", "transport")
+def _where(options: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
+    """Where and how the engine shall work, as far as it was said, by the user or else by what launched this."""
+    said = {name: getattr(options, name) for name in given(options, WHERE)}
+    if "server" in said:
+        said["servers"] = tuple(said.pop("server"))
+    if options.launch and recipe.engine == "embedded":
+        if options.launch.processes > 1:
+            said.setdefault("gpus", options.launch.processes)
+        if options.launch.cpu:
+            said.setdefault("device", "cpu")
+    return said
+
+
 _WHAT = ("check", "status", "verify", "repair", "reproduce", "dry_run")
-_HOW = (
-    *("engine", "recipe", "set", "variants", "seed", "prompts", "bald_codes", "scenes", "select", "limit", "size"),
-    "workflow",
-)
-
-
-def _given(options: argparse.Namespace, names: Iterable[str]) -> list[str]:
-    """Which of some options differ from their defaults."""
-    parser = build_parser()
-    return [name for name in names if getattr(options, name) != parser.get_default(name)]
-
-
-def _flags(names: Iterable[str]) -> str:
-    """Names of options as a user writes them."""
-    return ", ".join("--" + name.replace("_", "-") for name in names)
 
 
 def _batch(options: argparse.Namespace) -> int:
@@ -237,11 +144,16 @@ def _batch(options: argparse.Namespace) -> int:
 
     settings = _settings(options)
     progress = Progress(quiet=options.quiet)
-    unused = unused_settings(settings.recipe)
-    if unused:
-        progress.note(f"note: engine {settings.recipe.engine} does not use {', '.join(unused)}")
-    if settings.recipe.engine != "comfyui" and (idle := _given(options, _COMFYUI)):
-        progress.note(f"note: engine {settings.recipe.engine} does not use {_flags(idle)}")
+    engine = settings.recipe.engine
+    idle = [", ".join(unused_settings(settings.recipe)), flags(unused(options, engine))]
+    for told in filter(None, idle):
+        progress.note(f"note: engine {engine} does not use {told}")
+    if options.launch and engine != "embedded" and options.launch.processes > 1:
+        progress.note(
+            f"note: engine {engine} is not for several GPUs: one of {options.launch.processes} processes works"
+        )
+    if options.launch and engine == "embedded" and options.launch.single and settings.gpus == 1:
+        progress.note("note: the launcher started one process only, as without several GPUs; --gpus N makes it N")
     if options.dry_run:
         if options.output is not None:
             check_places(settings.dataset, settings.output)
@@ -380,7 +292,17 @@ def _verify(options: argparse.Namespace) -> int:
 def _reproduce(options: argparse.Namespace) -> int:
     from controller.checking import reproduce
 
-    found = reproduce(options.reproduce, options.dataset, options.scenes, tuple(options.server), options.workflow)
+    device = "cpu" if options.device == "auto" and options.launch and options.launch.cpu else options.device
+    found = reproduce(
+        options.reproduce,
+        options.dataset,
+        options.scenes,
+        tuple(options.server),
+        options.workflow,
+        options.models,
+        device,
+        options.low_memory,
+    )
     if options.json:
         print(json.dumps(dataclasses.asdict(found), default=str))
     elif found.same:

@@ -9,9 +9,12 @@ import acusim
 from acusim.errors import ConfigError, OutputError
 from controller.ledger import DONE, LEDGER_FILE, STATE_FOLDER, Ledger
 from controller.plan import Plan
-from engines.engine import WORKFLOW_FILE, Setup, Transport
+from engines.engine import WORKFLOW_FILE, Device, Precision, Setup, Transport
 from engines.recipe import Recipe
 from engines.scenes import Scene, scenes_digest
+
+_PLAIN = ("batch_size", "transport", "device", "precision", "gpus", "compile", "low_memory")
+"""Of the engine's setup, as they are in the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +40,33 @@ class Settings:
     """A ComfyUI workflow of the user's own."""
     batch_size: int | None = None
     transport: Transport = "auto"
+    models: Path | None = None
+    """Folder of model files; None takes the published ones."""
+    device: Device = "auto"
+    precision: Precision = "auto"
+    gpus: int = 1
+    compile: bool = False
+    low_memory: bool = False
     repair: bool = False
     """Make again what is damaged, and finish whatever OUT was ever asked for; select and limit do not count."""
 
     @property
     def setup(self) -> Setup:
         """What the engine has to know of all this beside the recipe."""
-        return Setup(self.dataset, self.output, self.servers, self.workflow, self.batch_size, self.transport)
+        return Setup(
+            dataset=self.dataset,
+            output=self.output,
+            servers=self.servers,
+            workflow=self.workflow,
+            batch_size=self.batch_size,
+            transport=self.transport,
+            models=self.models,
+            device=self.device,
+            precision=self.precision,
+            gpus=self.gpus,
+            compile=self.compile,
+            low_memory=self.low_memory,
+        )
 
     def stored(self) -> dict[str, Any]:
         """What the ledger keeps, so that --repair and --reproduce need no further arguments."""
@@ -60,8 +83,8 @@ class Settings:
             "size": self.size,
             "servers": list(self.servers),
             "workflow": str(self.workflow.resolve()) if self.workflow else None,
-            "batch_size": self.batch_size,
-            "transport": self.transport,
+            "models": str(self.models.resolve()) if self.models else None,
+            **{name: getattr(self, name) for name in _PLAIN},
         }
 
     @classmethod
@@ -81,9 +104,10 @@ class Settings:
         paths = {name: Path(stored[name]) if stored[name] else None for name in ("scenes", "prompts")}
         names = ("variants", "select", "limit", "seed", "bald_codes", "size")
         rest: dict[str, Any] = {name: stored[name] for name in names}
-        # Not in what version 0.1 stored.
-        rest |= {name: stored[name] for name in ("batch_size", "transport") if name in stored}
+        # Not in what earlier versions stored.
+        rest |= {name: stored[name] for name in _PLAIN if name in stored}
         rest["servers"] = tuple(stored.get("servers", ()))
+        rest["models"] = Path(stored["models"]) if stored.get("models") else None
         workflow = Path(stored["workflow"]) if stored.get("workflow") else None
         if workflow is not None and not workflow.is_file():
             workflow = output / WORKFLOW_FILE  # OUT keeps a copy

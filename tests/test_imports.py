@@ -51,8 +51,8 @@ def test_light_rooms_stay_light(room: str):
         assert foreign <= LIGHT[room], f"{path.relative_to(ROOT)} imports {sorted(foreign - LIGHT[room])}"
 
 
-@pytest.mark.parametrize("module", ["controller.cli", "synthetic.cli"])
-def test_help_does_not_pay_for_heavy_imports(module: str):
+@pytest.mark.parametrize("module", ["controller.cli", "synthetic.cli", "engines.embedded.processes"])
+def test_what_starts_does_not_pay_for_heavy_imports(module: str):
     code = (
         f"import sys, {module}; "
         "heavy = {'cv2', 'scipy', 'trimesh', 'torch', 'mediapipe', 'rich', 'requests'} & set(sys.modules); "

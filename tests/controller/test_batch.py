@@ -272,14 +272,17 @@ def test_usage_errors(make_dataset: Run, command: Run, tmp_path: Path, arguments
     [
         (("--server", "http://127.0.0.1:9"), "does ComfyUI run there?"),
         (("--engine", "comfyui", "--server", "127.0.0.1:9"), "does ComfyUI run there?"),
-        (("--engine", "embedded"), "--engine relight"),
+        (("--engine", "embedded", "--models", "{empty}", "--device", "cpu"), "v1-5-pruned-emaonly.safetensors"),
+        (("--engine", "embedded", "--models", "{empty}", "--gpus", "2"), "v1-5-pruned-emaonly.safetensors"),
     ],
 )
 def test_an_engine_that_is_not_there_is_exit_code_3(
     make_dataset: Run, command: Run, tmp_path: Path, engine: tuple, told: str
 ):
-    root, out = make_dataset(frames=(1,)), tmp_path / "out"
-    done = command("--batch", "--dataset", root, "--output", out, *engine, check=3)
+    root, out, empty = make_dataset(frames=(1,)), tmp_path / "out", tmp_path / "empty"
+    empty.mkdir()
+    filled = [text.format(empty=empty) for text in engine]
+    done = command("--batch", "--dataset", root, "--output", out, *filled, check=3)
     assert told in done.stderr and not list(out.glob("train/**/*.png"))
 
 
