@@ -1,4 +1,4 @@
-"""Pictures as float32 in 0..1, as diffusion models take them: from and to 256 levels, padded to sides that suit them."""
+"""Pictures as float32 in 0..1, as diffusion models take them: from and to 256 levels, padded."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -7,8 +7,6 @@ IP-Adapter's embedding, from one batch to the next.
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from acusim.errors import AcuSimError, PictureError
 from acusim.files import sha256
 from acusim.foreground import fitted

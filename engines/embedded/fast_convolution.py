@@ -1,7 +1,7 @@
 """Convolutions with fewer multiplications, for a CPU in float32. They change results by rounding alone.
 
-A 3 x 3 convolution goes by Winograd's minimal filtering F(2 x 2, 3 x 3) (Lavin & Gray 2015, section 4.1): 16 instead of 36
-multiplications for 4 outputs. One that follows a doubling of the picture by repetition never sees the doubled picture:
+A 3 x 3 convolution goes by Winograd's minimal filtering F(2 x 2, 3 x 3) (Lavin & Gray 2015, section 4.1): 16 instead
+of 36 multiplications for 4 outputs. One that follows a doubling of the picture by repetition never sees the doubled picture:
 each of the four outputs of an input pixel is a 2 x 2 convolution, 16 instead of 36 multiplications.
 """
 
@@ -97,7 +97,7 @@ def _into(first: Tensor, second: Tensor, third: Tensor, fourth: Tensor, out: Ten
 
 
 def _padded(x: Tensor, top: int, bottom: int, width: int) -> Tensor:
-    """[B, 2 (bottom - top) + 2, width + 2, C] the input of some tile rows with its neighbours, zeros beyond the picture."""
+    """[B, 2 (bottom - top) + 2, width + 2, C] the input of some tile rows, zeros beyond the picture."""
     low, high = 2 * top - 1, 2 * bottom + 1
     out = _workspace.take("padded", x, x.shape[0], high - low, width + 2, x.shape[3])
     inner = x[:, max(low, 0) : min(high, x.shape[1])]

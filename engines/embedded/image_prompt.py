@@ -1,13 +1,13 @@
 """IP-Adapter: a reference picture as four more tokens, with keys and values of their own in the cross attentions.
 
-Ye et al. 2023 (https://arxiv.org/abs/2308.06721), as ComfyUI_IPAdapter_plus applies it: linear weight on the values, and
-nothing in the UNet's middle block.
+Ye et al. 2023 (https://arxiv.org/abs/2308.06721), as ComfyUI_IPAdapter_plus applies it: a weight on the values,
+and nothing in the UNet's middle block.
 """
 
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from acusim.errors import EngineError

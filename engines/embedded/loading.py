@@ -84,25 +84,23 @@ def load_unet(checkpoint: Path, ic_light: Path | None, dtype: torch.dtype) -> UN
     source = read(checkpoint, UNET)
     if "input_blocks.0.0.weight" not in source:
         raise EngineError(f"{checkpoint.name!r} is no single-file Stable Diffusion checkpoint: it holds no UNet")
-    tensors = convert_ldm_unet_checkpoint({UNET + name: value for name, value in source.items()}, {"layers_per_block": 2})
+    tensors = convert_ldm_unet_checkpoint(
+        {UNET + name: value for name, value in source.items()}, {"layers_per_block": 2}
+    )
     del source
     if ic_light is not None:
         _add_offsets(tensors, ic_light)
     widths = [tensors[f"down_blocks.{level}.resnets.0.conv1.weight"].shape[0] for level in range(4)]
     down, up = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
-    return filled(
-        lambda: UNet2DConditionModel(
-            in_channels=tensors["conv_in.weight"].shape[1],
-            block_out_channels=tuple(widths),
-            down_block_types=(down, down, down, "DownBlock2D"),
-            up_block_types=("UpBlock2D", up, up, up),
-            cross_attention_dim=CONTEXT,
-            attention_head_dim=HEADS,  # diffusers' name for their number
-        ),
-        tensors,
-        f"the UNet of {checkpoint.name!r}",
-        dtype,
-    )
+    config: dict[str, Any] = {
+        "in_channels": tensors["conv_in.weight"].shape[1],
+        "block_out_channels": tuple(widths),
+        "down_block_types": (down, down, down, "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", up, up, up),
+        "cross_attention_dim": CONTEXT,
+        "attention_head_dim": HEADS,  # diffusers' name for their number
+    }
+    return filled(lambda: UNet2DConditionModel(**config), tensors, f"the UNet of {checkpoint.name!r}", dtype)
 
 
 def _add_offsets(tensors: dict[str, Tensor], ic_light: Path) -> None:
@@ -112,7 +110,9 @@ def _add_offsets(tensors: dict[str, Tensor], ic_light: Path) -> None:
         strangers = sorted(names - set(tensors))
         if "conv_in.weight" not in names or strangers:
             told = f" {strangers[0]}" if strangers else ""
-            raise EngineError(f"{ic_light.name!r} is no IC-Light model of this UNet:{told or ' it has no conv_in.weight'}")
+            raise EngineError(
+                f"{ic_light.name!r} is no IC-Light model of this UNet:{told or ' it has no conv_in.weight'}"
+            )
         for name in names:
             offset, weight = file.get_tensor(name).float(), tensors[name].float()
             if name == "conv_in.weight":
@@ -127,25 +127,17 @@ def _add_offsets(tensors: dict[str, Tensor], ic_light: Path) -> None:
 
 def load_vae(checkpoint: Path, dtype: torch.dtype) -> AutoencoderKL:
     """The autoencoder: 8 x 8 pixels to one latent of 4 channels."""
-    blocks = ("DownEncoderBlock2D",) * 4, ("UpDecoderBlock2D",) * 4
-    tensors = convert_ldm_vae_checkpoint(
-        {VAE + name: value for name, value in read(checkpoint, VAE).items()},
-        {"down_block_types": blocks[0], "up_block_types": blocks[1]},
-    )
+    config: dict[str, Any] = {
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "block_out_channels": (128, 256, 512, 512),
+        "layers_per_block": 2,
+        "latent_channels": 4,
+    }
+    tensors = convert_ldm_vae_checkpoint({VAE + name: value for name, value in read(checkpoint, VAE).items()}, config)
     if "encoder.conv_in.weight" not in tensors:
         raise EngineError(f"{checkpoint.name!r} holds no VAE")
-    return filled(
-        lambda: AutoencoderKL(
-            down_block_types=blocks[0],
-            up_block_types=blocks[1],
-            block_out_channels=(128, 256, 512, 512),
-            layers_per_block=2,
-            latent_channels=4,
-        ),
-        tensors,
-        f"the VAE of {checkpoint.name!r}",
-        dtype,
-    )
+    return filled(lambda: AutoencoderKL(**config), tensors, f"the VAE of {checkpoint.name!r}", dtype)
 
 
 def load_text_encoder(checkpoint: Path, dtype: torch.dtype) -> CLIPTextModel:

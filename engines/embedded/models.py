@@ -1,7 +1,7 @@
 """The models of one recipe on one device, and the few things they do: encode, denoise, decode."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,12 +67,13 @@ class Models:
         self._at_work = ""
         home = torch.device("cpu") if placement.low_memory else placement.device
         dtype, shape = placement.dtype, torch.channels_last
-        unet = load_unet(files.checkpoint, files.ic_light, dtype).to(home, memory_format=shape)  # pyright: ignore[reportCallIssue]
-        vae = load_vae(files.checkpoint, dtype).to(home, memory_format=shape)  # pyright: ignore[reportCallIssue]
+        unet: Any = load_unet(files.checkpoint, files.ic_light, dtype)
+        vae: Any = load_vae(files.checkpoint, dtype)
+        text: Any = load_text_encoder(files.checkpoint, dtype)
         self._modules: dict[str, Any] = {
-            "unet": unet,
-            "vae": vae,
-            "text encoder": load_text_encoder(files.checkpoint, dtype).to(home),  # pyright: ignore[reportArgumentType]
+            "unet": unet.to(home, memory_format=shape),
+            "vae": vae.to(home, memory_format=shape),
+            "text encoder": text.to(home),
         }
         self.in_channels = int(unet.config["in_channels"])
         """Of the UNet: 4 of the noisy latent, 4 more for each picture that IC-Light sees."""
@@ -80,12 +81,12 @@ class Models:
         self._adapter: ImagePrompt | None = None
         if files.ip_adapter is not None and files.clip_vision is not None:
             self._adapter = ImagePrompt(files.ip_adapter, placement.device, dtype)
-            vision = load_vision_encoder(files.clip_vision, dtype)
+            vision: Any = load_vision_encoder(files.clip_vision, dtype)
             found = int(vision.config.projection_dim)
             if found != self._adapter.embedding:
                 raise EngineError(
-                    f"{files.clip_vision.name!r} gives image features of width {found}, {files.ip_adapter.name!r} takes "
-                    f"{self._adapter.embedding}; they do not belong together"
+                    f"{files.clip_vision.name!r} gives image features of width {found}, {files.ip_adapter.name!r} "
+                    f"takes {self._adapter.embedding}; they do not belong together"
                 )
             self._modules["vision encoder"] = vision.to(home)
         if placement.device.type == "cpu" and placement.precision == "fp32" and not placement.compile:
@@ -125,7 +126,9 @@ class Models:
         states = encoder(tokens).last_hidden_state.float()
         if weighted:
             empty = states[-1:]
-            states = torch.where(weights[..., None] == 1, states[:-1], (states[:-1] - empty) * weights[..., None] + empty)
+            states = torch.where(
+                weights[..., None] == 1, states[:-1], (states[:-1] - empty) * weights[..., None] + empty
+            )
         return states.reshape(1, -1, states.shape[-1])
 
     def embed(self, pictures: Tensor) -> Tensor:
@@ -166,7 +169,8 @@ class Models:
         again = [not bool(torch.isfinite(picture).all()) or float(picture.max()) <= DARKEST for picture in pictures]
         for place in (place for place, failed in enumerate(again) if failed):
             if self._vae_fp32 is None:
-                self._vae_fp32 = load_vae(self._files.checkpoint, torch.float32).to(self.placement.device)  # pyright: ignore[reportArgumentType]
+                vae_fp32: Any = load_vae(self._files.checkpoint, torch.float32)
+                self._vae_fp32 = vae_fp32.to(self.placement.device)
             pictures[place] = _decoded(self._vae_fp32, latents[place : place + 1].float())[0]
         return pictures, again
 
@@ -212,8 +216,3 @@ def _portions(values: Tensor, size: int) -> Sequence[Tensor]:
 def _decoded(vae: Any, latents: Tensor) -> Tensor:
     """[B, 3, H, W] float32 in 0..1 of scaled latents."""
     return ((vae.decode(latents / LATENT_SCALE).sample.float() + 1) / 2).clamp(0, 1)
-
-
-def bytes_of(module: Mapping[str, Tensor]) -> int:
-    """Memory of a module's tensors."""
-    return sum(value.numel() * value.element_size() for value in module.values())

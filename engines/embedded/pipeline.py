@@ -117,6 +117,6 @@ class _Kept:
 
 
 def noise_of(seeds: Sequence[int], height: int, width: int) -> Tensor:
-    """[B, 4, height / 8, width / 8] each picture's noise from its own seed, as ``torch.manual_seed`` gives it on a CPU."""
+    """[B, 4, height / 8, width / 8] noise, each picture's from its own seed as on a CPU."""
     shape = 1, 4, height // FACTOR, width // FACTOR
     return torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])

@@ -1,7 +1,7 @@
 """Prompts to tokens with weights, as ComfyUI reads them.
 
-Brackets weight what they hold: ``(smile)`` by 1.1, ``((smile))`` by 1.21, ``(smile:1.3)`` by 1.3; ``\\(`` and ``\\)`` are
-brackets of the text itself. A text longer than one window of CLIP goes on in the next one.
+Brackets weight what they hold: ``(smile)`` by 1.1, ``((smile))`` by 1.21, ``(smile:1.3)`` by 1.3; ``\\(`` and ``\\)``
+are brackets of the text itself. A text longer than one window of CLIP goes on in the next one.
 """
 
 import gzip
@@ -131,11 +131,11 @@ def _tokenizer() -> Any:
     data = path.read_bytes() if path and path.is_file() else b""
     if sha256(data) != VOCABULARY_SHA256:
         raise EngineError(
-            "the vocabulary of CLIP's tokenizer is not there; install it: pip install refiners==0.4.0 (no other version)"
+            "the vocabulary of CLIP's tokenizer is not there; pip install refiners==0.4.0 (no other version)"
         )
     lines = gzip.decompress(data).decode("utf-8").split("\n")[1 : MERGES + 1]
     letters = list(_byte_letters())
-    merges = [tuple(line.split()) for line in lines]
+    merges: Any = [tuple(line.split()) for line in lines]
     words = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(pair) for pair in merges)]
     vocabulary = {word: place for place, word in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=10**9)

@@ -13,7 +13,7 @@ from acusim import layout, unit
 from acusim.errors import AcuSimError, ConfigError, LayoutError, PictureError, SampleIdError
 from acusim.files import sha256
 from acusim.pictures import read_rgb
-from comfy_nodes import NODE_CLASS_MAPPINGS, finding, samples
+from comfy_nodes import NODE_CLASS_MAPPINGS, finding
 from tests.support import add_sample
 
 LOAD = NODE_CLASS_MAPPINGS["AcuSimLoadSamples"]

@@ -17,7 +17,7 @@ from acusim.errors import AcuSimError, ConfigError, LabelError, LayoutError, Out
 from acusim.files import sha256
 from acusim.pictures import read_provenance, read_rgb
 from acusim.unit import to_levels
-from comfy_nodes import NODE_CLASS_MAPPINGS, writing
+from comfy_nodes import NODE_CLASS_MAPPINGS
 from tests.comfy_nodes.conftest import Server
 from tests.support import add_sample
 
