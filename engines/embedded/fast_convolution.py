@@ -1,8 +1,8 @@
 """Convolutions with fewer multiplications, for a CPU in float32. They change results by rounding alone.
 
-A 3 x 3 convolution goes by Winograd's minimal filtering F(2 x 2, 3 x 3) (Lavin & Gray 2015, section 4.1): 16 instead
-of 36 multiplications for 4 outputs. One that follows a doubling of the picture by repetition never sees the doubled picture:
-each of the four outputs of an input pixel is a 2 x 2 convolution, 16 instead of 36 multiplications.
+A 3 x 3 convolution goes by Winograd's minimal filtering F(2 x 2, 3 x 3) (Lavin & Gray 2015, section 4.1): 16 instead of
+36 multiplications for 4 outputs. One that follows a doubling of the picture by repetition never sees the doubled
+picture: each of the four outputs of an input pixel is a 2 x 2 convolution, 16 instead of 36 multiplications.
 """
 
 import math
@@ -70,10 +70,9 @@ class WinogradConvolution(nn.Module):
         batch, rows, columns, depth = x.shape[0], out.shape[1] // 2, out.shape[2] // 2, x.shape[3]
         width = self.weight.shape[2]
         down = _workspace.take("down", x, 4, batch, rows, x.shape[2], depth)
-        _into(x[:, 0:-2:2], x[:, 1:-1:2], x[:, 2::2], x[:, 3::2], down)
+        _into([x[:, first : first + 2 * rows - 1 : 2] for first in range(4)], down)
         tiles = _workspace.take("tiles", x, 4, 4, batch, rows, columns, depth)
-        parts = (down[:, :, :, first : first + 2 * columns - 1 : 2] for first in range(4))
-        _into(*parts, tiles.transpose(0, 1))
+        _into([down[:, :, :, first : first + 2 * columns - 1 : 2] for first in range(4)], tiles.transpose(0, 1))
         products = _workspace.take("products", x, 16, batch * rows * columns, width)
         torch.bmm(tiles.view(16, -1, depth), self.weight, out=products)
         products = products.view(4, 4, batch, rows, columns, width)
@@ -88,8 +87,9 @@ class WinogradConvolution(nn.Module):
         torch.add(sums, self.bias, out=placed[:, 1])
 
 
-def _into(first: Tensor, second: Tensor, third: Tensor, fourth: Tensor, out: Tensor) -> None:
+def _into(samples: list[Tensor], out: Tensor) -> None:
     """Winograd's input transform along one axis: four samples of each tile to four values."""
+    first, second, third, fourth = samples
     torch.sub(first, third, out=out[0])
     torch.add(second, third, out=out[1])
     torch.sub(third, second, out=out[2])
