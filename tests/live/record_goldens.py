@@ -35,6 +35,8 @@ from tests.live.golden_cases import CASES, PICTURES, Case, picture_png
 
 Graph = dict[str, dict[str, Any]]
 Arrays = dict[str, NDArray[Any]]
+Link = list[Any]
+"""A node's key and which of its outputs."""
 FOLDER = "acusim_goldens"
 """Below the server's input and output folders."""
 LIMIT_S = 300.0
@@ -51,13 +53,13 @@ class _Builder:
     def __init__(self) -> None:
         self.graph: Graph = {}
 
-    def add(self, kind: str, **inputs: Any) -> list[Any]:
+    def add(self, kind: str, **inputs: Any) -> Link:
         """Adds a node and returns its first output."""
         key = str(len(self.graph) + 1)
         self.graph[key] = {"class_type": kind, "inputs": inputs}
         return [key, 0]
 
-    def batch(self, names: tuple[str, ...]) -> list[Any]:
+    def batch(self, names: tuple[str, ...]) -> Link:
         """Uploaded pictures as one batch."""
         out, *rest = [self.add("LoadImage", image=f"{FOLDER}/{name}") for name in names]
         for one in rest:
@@ -65,7 +67,7 @@ class _Builder:
         return out
 
 
-def _output(node: list[Any], index: int) -> list[Any]:
+def _output(node: Link, index: int) -> Link:
     return [node[0], index]
 
 
@@ -87,12 +89,12 @@ def graph_of(case: Case) -> Graph:
 def _sampled(
     build: _Builder,
     case: Case,
-    model: list[Any],
-    clip: list[Any],
-    vae: list[Any],
-    samples: list[Any],
-    latent: list[Any],
-) -> list[Any]:
+    model: Link,
+    clip: Link,
+    vae: Link,
+    samples: Link,
+    latent: Link,
+) -> Link:
     if case.wiring in ("fc", "fbc"):
         model = build.add("LoadAndApplyICLightUnet", model=model, model_path=_model(f"iclight_{case.wiring}"))
     if case.ip_adapter_weight is not None:
@@ -117,7 +119,7 @@ def _sampled(
     )
 
 
-def _with_ip_adapter(build: _Builder, case: Case, model: list[Any], samples: list[Any]) -> list[Any]:
+def _with_ip_adapter(build: _Builder, case: Case, model: Link, samples: Link) -> Link:
     inputs = {
         "model": model,
         "ipadapter": build.add("IPAdapterModelLoader", ipadapter_file=_model("ip_adapter")),
