@@ -1,4 +1,4 @@
-"""What is recorded from a ComfyUI server to hold the embedded engine to: cases, texts, and pictures to start from.
+"""What is recorded from a ComfyUI server to hold the embedded engine to: the cases, and pictures to start from.
 
 Everything here is arithmetic on constants: nothing of the code under test has a part in it.
 """
@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from tests.live.golden_texts import NEGATIVE, POSITIVE, TEXTS
 
 PICTURES: dict[str, tuple[int, int]] = {
     "head_a.png": (64, 64),
@@ -46,36 +48,6 @@ def picture_png(name: str) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture(name)).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
-
-
-WORDS = (
-    "photograph of a woman with long dark hair standing beside a tall window in the late afternoon, warm light falls "
-    "across her cheek and shoulder, the room behind her is dim and out of focus, wooden shelves with books, a brass "
-    "lamp, a vase with dry flowers, soft shadows, natural skin texture with pores, faint freckles, calm look, eyes "
-    "open, head straight, realistic colours, fine film grain, taken with an old lens at full aperture, sharp eyes, "
-    "gentle falloff, no retouching, quiet mood, a little dust in the air, deep browns and muted greens, one strand of "
-    "hair loose over her forehead, linen shirt, plain collar, nothing else in the picture but light and air"
-)
-"""120 words, more than 77 tokens."""
-POSITIVE, NEGATIVE = "portrait of a man beside a window, warm light", "cartoon, blurry, watermark"
-TEXTS: dict[str, tuple[str, str]] = {
-    "weights": (r"(a photo:1.3) of [x] ((man)), \(literal\)", NEGATIVE),
-    "weights_in_negative": (POSITIVE, "(cartoon:1.4), (blurry), (watermark:0.5), (zero:0)"),
-    "long": (WORDS, NEGATIVE),
-    "long_weighted": (WORDS.replace("warm light", "(warm light:1.4)").replace("one strand", "((one strand))"), ""),
-    "long_both": (WORDS, WORDS.upper() + ", " + WORDS),
-    "long_negative": (POSITIVE, WORDS),
-    "five_chunks": (" ".join([WORDS] * 3), NEGATIVE),
-    "empty": ("", ""),
-    "empty_negative": (POSITIVE, ""),
-    "unicode": ("un café à la crème, naïve façade, 一位女士的肖像，窗边的光, Ελλάδα, 🙂 👩‍🦱, ½ ﬁne", NEGATIVE),
-    "break": ("a man BREAK warm light BREAK, window", NEGATIVE),
-    "unbalanced": ("a man (in warm light, ((window), smile :) and [a hat", NEGATIVE),
-    "no_embedding": ("a man, embedding:nothing_here, warm light embedding:other.pt:1.2", NEGATIVE),
-    "whitespace": ("  a  man\n\nbeside\ta window ,\r\n warm   light \n", NEGATIVE),
-    "uppercase": ("PORTRAIT OF A MAN, Warm LIGHT, iPhone, McDonald", NEGATIVE),
-}
-"""Positive and negative text of the cases about text, by name."""
 
 
 @dataclass(frozen=True, slots=True)
