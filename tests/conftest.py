@@ -23,6 +23,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a folder below one of the server's roots: the tests work there, by shared folders",
     )
     group.addoption(
+        "--comfyui-models",
+        metavar="DIR",
+        help="the server's models folder, which engine embedded reads, too: the tests compare the two engines",
+    )
+    group.addoption(
         "--comfyui-may-kill",
         action="store_true",
         help="the tests may kill the server with SIGKILL and start it again by its own command line",

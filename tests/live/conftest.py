@@ -1,5 +1,6 @@
 """What the tests against a live ComfyUI server share: its address, its models' names, synthetic heads, the command."""
 
+import io
 import json
 import subprocess
 import sys
@@ -9,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
+from PIL import Image
 
 from tests.support import ROOT
 
@@ -37,11 +40,19 @@ class Live:
     url: str
     heads: Path
     recipe: list[str]
-    """Arguments of every run: models and transport."""
+    """Arguments of every run that name the models."""
+    transport: list[str]
+    """Arguments of every run that say how pictures travel."""
+    models: Path | None = None
+    """Where engine embedded finds the models; it makes the pictures, without the server, where this is given."""
 
     def line(self, out: Path, wiring: str, *more: object) -> list[str]:
         """The command line of a small batch."""
-        line = [sys.executable, str(ROOT / "controller/controller.py"), "--batch", "--server", self.url]
+        line = [sys.executable, str(ROOT / "controller/controller.py"), "--batch"]
+        if self.models:
+            line += ["--engine", "embedded", "--models", str(self.models), "--device", "cpu", "--precision", "fp32"]
+        else:
+            line += ["--engine", "comfyui", "--server", self.url, *self.transport]
         line += ["--dataset", str(self.heads), "--output", str(out), *self.recipe]
         line += ["--set", "steps=4", "--set", f"wiring={wiring}"]
         if self.random:
@@ -64,6 +75,13 @@ class Live:
     def get(self, path: str) -> Any:
         """A JSON answer of the server."""
         return requests.get(self.url + path, timeout=30).json()
+
+
+def difference(first: bytes, second: bytes) -> tuple[int, float]:
+    """Largest difference of two pictures in levels, and the share of pixels that differ in any channel."""
+    one, other = (np.asarray(Image.open(io.BytesIO(data))).astype(int) for data in (first, second))
+    apart = np.abs(one - other).max(2)
+    return int(apart.max()), float((apart > 0).mean())
 
 
 @pytest.fixture(scope="session")
@@ -98,14 +116,14 @@ def live(url: str, heads: Path, request: pytest.FixtureRequest) -> Live:
     transport = ["--transport", "shared"] if request.config.getoption("--comfyui-folder") else []
     named = request.config.getoption("--comfyui-recipe")
     if named:
-        return Live(url, heads, ["--recipe", str(named), *transport])
+        return Live(url, heads, ["--recipe", str(named)], transport)
     loader = requests.get(f"{url}/object_info/CheckpointLoaderSimple", timeout=30).json()["CheckpointLoaderSimple"]
     offered = loader["input"]["required"]["ckpt_name"][0]
-    recipe = transport
+    recipe: list[str] = []
     if RANDOM["checkpoint"] in offered:
         for name, file in RANDOM.items():
             recipe += ["--set", f"{name}={file}"]
-    return Live(url, heads, recipe)
+    return Live(url, heads, recipe, transport)
 
 
 @pytest.fixture

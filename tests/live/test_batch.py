@@ -1,6 +1,5 @@
 """The controller against a live ComfyUI server: whole batches, both wirings, kills, and both transports."""
 
-import io
 import json
 import signal
 import subprocess
@@ -19,7 +18,7 @@ from acusim.layout import scan
 from acusim.pictures import read_provenance
 from controller.checking import open_ledger
 from controller.ledger import DONE
-from tests.live.conftest import Live
+from tests.live.conftest import Live, difference
 from tests.live.server import LocalServer
 
 pytestmark = pytest.mark.comfyui
@@ -41,13 +40,6 @@ def _exact(out: Path, heads: Path) -> None:
     with open_ledger(out) as ledger:
         assert ledger.counts() == {"planned": 0, "running": 0, DONE: COUNT, "set aside": 0}
     assert not any((out / ".acusim/staging").glob("*/*/*")), "staged pictures were left behind"
-
-
-def _difference(first: bytes, second: bytes) -> tuple[int, float]:
-    """Largest difference in levels, and the share of pixels that differ."""
-    one, other = (np.asarray(Image.open(io.BytesIO(data))).astype(int) for data in (first, second))
-    apart = np.abs(one - other).max(2)
-    return int(apart.max()), float((apart > 0).mean())
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +71,7 @@ def test_what_a_picture_shares_its_prompt_with_moves_no_level_by_more_than_one(
     live.batch(tmp_path / "four", wiring, "--batch-size", 4, *scene)
     live.batch(tmp_path / "alone", wiring, "--batch-size", 1, *scene)
     four, alone = pictures(tmp_path / "four"), pictures(tmp_path / "alone")
-    apart = [_difference(four[key], alone[key]) for key in four]
+    apart = [difference(four[key], alone[key]) for key in four]
     print(f"{wiring}: at most {max(apart)[0]} level, in {100 * max(share for _, share in apart):.2f} % of the pixels")
     assert max(levels for levels, _ in apart) <= 1 and max(share for _, share in apart) <= 0.005, apart
 
@@ -111,7 +103,7 @@ def test_both_transports_give_the_same_pictures(
     assert report["made"] == 6
     here, there = pictures(tmp_path / "out"), pictures(whole[wiring])
     for key, data in here.items():
-        levels, share = _difference(data, there[key])
+        levels, share = difference(data, there[key])
         assert levels <= 1 and share <= 0.005, (key, levels, share)
 
 
@@ -152,7 +144,7 @@ def test_kill_9_of_the_controller_leaves_the_ledger_exact(
     assert report["made"] + report["already"] == COUNT and report["already"] >= 11
     _exact(out, live.heads)
     for key, data in pictures(out).items():
-        assert _difference(data, pictures(whole["fc"])[key])[0] <= 1
+        assert difference(data, pictures(whole["fc"])[key])[0] <= 1
     # Each kill may cost what was in hand: two prompts of two pictures, whose answers nobody took.
     runs = _runs(live, before)
     assert set(runs) == {str(sample.id) for sample in scan(live.heads).samples}
@@ -175,7 +167,7 @@ def test_kill_9_of_the_server_loses_nothing(
     assert process.returncode == 0, (stdout, stderr)
     _exact(out, live.heads)
     for key, data in pictures(out).items():
-        assert _difference(data, pictures(whole["fc"])[key])[0] <= 1
+        assert difference(data, pictures(whole["fc"])[key])[0] <= 1
 
 
 def test_ctrl_c_drains_and_twice_takes_our_prompts_back(live: Live, tmp_path: Path):
