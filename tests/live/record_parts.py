@@ -8,10 +8,11 @@ of ``benchmarks.random_weights``, in a models folder. All on the CPU.
 
 Written:
 
-- ``tokens.json``: for each text the tokens and weights of each chunk of 77, or the error it ends with;
+- ``tokens.json``: ``rows``, for each text the tokens and weights of each chunk of 77, or the error it ends with;
 - ``text.npz``: NAME.positive and NAME.negative [77 n, 8] float32, each 96th channel of the conditioning;
-- ``sigmas.json``: the 1000 sigmas of the model, and the schedules of node BasicScheduler, with the timestep that the
-  UNet is told at each sigma and whether the start is pure noise; ``k_sampler`` where node KSampler has other sigmas;
+- ``sigmas.json``: ``table``, the 1000 sigmas of the model; ``rows``, the schedules of node BasicScheduler, with the
+  timestep that the UNet is told at each sigma and whether the start counts as pure noise; ``k_sampler`` where node
+  KSampler has other sigmas (it has nowhere);
 - ``clip_vision.npz``: of each picture NAME.pixels [3, 32, 32] float32 (each 7th pixel of what the encoder sees),
   NAME.image_embeds [1, 768], NAME.tokens [1, 4, 768] (the IP-Adapter's), and no_picture.tokens [1, 4, 768];
 - ``parts.json``: precisions, the IP-Adapter's layers, and versions.
