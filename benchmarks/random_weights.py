@@ -30,6 +30,8 @@ CONTEXT = 768
 TIME = 4 * CHANNELS
 OFFSET_GAIN = 0.1
 """IC-Light's files hold what is added to the UNet's weights; this keeps the sum close to the UNet."""
+SPREAD = 0.1
+"""Of biases about 0 and of the scales of norms about 1: were they all the same, mixing them up would go unseen."""
 LATENT_GAIN = 5.0
 """Of the encoder's last convolution: real latents spread about as much before they are scaled by 0.18215."""
 
@@ -53,13 +55,12 @@ FULL = Sizes((1, 2, 4, 4), vision_width=1280, vision_layers=32, vision_patch=14,
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One entry of a file: normal numbers of a standard deviation, or one constant."""
+    """One entry of a file: normal numbers of a standard deviation about a mean."""
 
     name: str
     shape: tuple[int, ...]
     std: float
-    constant: float = 0.0
-    """Taken where ``std`` is 0."""
+    mean: float = 0.0
     other_name: str = ""
     """The same tensor's name in diffusers' layout (UNet only)."""
 
@@ -68,15 +69,15 @@ Tensors = Iterator[Tensor]
 
 
 def _layer(name: str, shape: tuple[int, ...], bias: bool = True, gain: float = 1.0, other: str = "") -> Tensors:
-    """A linear or convolution layer, weights [out, in, ...] of standard deviation gain / sqrt(fan in), bias 0."""
+    """A linear or convolution layer, weights [out, in, ...] of standard deviation gain / sqrt(fan in)."""
     yield Tensor(f"{name}.weight", shape, gain / math.sqrt(math.prod(shape[1:])), other_name=f"{other}.weight")
     if bias:
-        yield Tensor(f"{name}.bias", shape[:1], 0.0, other_name=f"{other}.bias")
+        yield Tensor(f"{name}.bias", shape[:1], SPREAD, other_name=f"{other}.bias")
 
 
 def _norm(name: str, width: int, other: str = "") -> Tensors:
-    yield Tensor(f"{name}.weight", (width,), 0.0, 1.0, f"{other}.weight")
-    yield Tensor(f"{name}.bias", (width,), 0.0, 0.0, f"{other}.bias")
+    yield Tensor(f"{name}.weight", (width,), SPREAD, 1.0, f"{other}.weight")
+    yield Tensor(f"{name}.bias", (width,), SPREAD, 0.0, f"{other}.bias")
 
 
 def _unet_resnet(name: str, other: str, before: int, after: int) -> Tensors:
@@ -233,11 +234,11 @@ def checkpoint(sizes: Sizes) -> Tensors:
         ("first_stage_model", vae()),
     ):
         for tensor in part:
-            yield Tensor(f"{prefix}.{tensor.name}", tensor.shape, tensor.std, tensor.constant)
+            yield Tensor(f"{prefix}.{tensor.name}", tensor.shape, tensor.std, tensor.mean)
 
 
 def ic_light(sizes: Sizes, in_channels: int) -> Tensors:
-    """Offsets for every weight of the UNet, in diffusers' names; norms and biases are left as they are."""
+    """Offsets for every number of the UNet, in diffusers' names."""
     for tensor in unet(sizes, in_channels):
         yield Tensor(tensor.other_name, tensor.shape, OFFSET_GAIN * tensor.std)
 
@@ -268,12 +269,11 @@ FILES: dict[str, tuple[str, Callable[[Sizes], Tensors]]] = {
 
 def values(tensor: Tensor, seed: int, file: str) -> NDArray[np.float16]:
     """The tensor's numbers, which depend on the seed, the file's and the tensor's name alone."""
-    if tensor.std == 0.0:
-        return np.full(tensor.shape, tensor.constant, np.float16)
     digest = hashlib.sha256(f"{seed}/{file}/{tensor.name}".encode()).digest()
     generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16])))
     numbers = generator.standard_normal(tensor.shape, np.float32)
     numbers *= tensor.std
+    numbers += tensor.mean
     return numbers.astype(np.float16)
 
 

@@ -95,7 +95,7 @@ def test_ic_light_offsets_carry_diffusers_names(channels: int) -> None:
     assert tensors["conv_in.weight"].shape == (320, channels, 3, 3)
     assert tensors["up_blocks.3.attentions.2.transformer_blocks.0.attn2.to_v.weight"].shape == (320, 768)
     assert tensors["down_blocks.1.resnets.0.conv_shortcut.weight"].shape == (640, 320, 1, 1)
-    assert tensors["mid_block.resnets.1.norm2.weight"].constant == 0
+    assert tensors["mid_block.resnets.1.norm2.weight"].mean == 0
     assert len(tensors) == 686
 
 
