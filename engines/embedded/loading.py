@@ -15,6 +15,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from acusim.errors import EngineError
@@ -68,6 +69,32 @@ def filled(make: Callable[[], nn.Module], tensors: Mapping[str, Tensor], what: s
         raise EngineError(f"{what}: {name} is of shape {list(tensors[name].shape)}, expected {list(wanted[name])}")
     module.load_state_dict({name: tensors[name].to(dtype) for name in wanted}, assign=True)
     return module.eval().requires_grad_(False)
+
+
+class StoredLinear(nn.Module):
+    """A linear layer that computes in float32 on weights stored in float16, [O, I] and [O]."""
+
+    def __init__(self, linear: nn.Linear):
+        super().__init__()
+        self.weight, self.bias = linear.weight, linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., O] of [..., I]."""
+        return functional.linear(x, self.weight.float(), None if self.bias is None else self.bias.float())
+
+
+def _stored_in_half(module: nn.Module) -> nn.Module:
+    """An encoder of float16 weights made to compute in float32; half the memory of its linear layers is saved."""
+    for child in module.modules():
+        for name, layer in child.named_children():
+            if isinstance(layer, nn.Linear):
+                setattr(child, name, StoredLinear(layer))
+    stored = [layer for layer in module.modules() if isinstance(layer, StoredLinear)]
+    kept = {id(value) for layer in stored for value in layer.parameters()}
+    for value in module.parameters():
+        if id(value) not in kept:
+            value.data = value.data.float()
+    return module
 
 
 def load_unet(checkpoint: Path, ic_light: Path | None, dtype: torch.dtype) -> UNet2DConditionModel:
@@ -189,4 +216,7 @@ def _transformer(make: Callable[[], nn.Module], tensors: dict[str, Tensor], what
     root = {"text_model.", "vision_model."} & {f"{name.split('.')[0]}." for name in tensors}
     if root and not any(name.startswith(tuple(root)) for name in names):
         tensors = {name.removeprefix(next(iter(root))): value for name, value in tensors.items()}
+    # ComfyUI holds both encoders in float16 even where it computes in float32.
+    if dtype == torch.float32:
+        return _stored_in_half(filled(make, tensors, what, torch.float16))
     return filled(make, tensors, what, dtype)

@@ -1,0 +1,173 @@
+"""What real ComfyUI made of random weights (tests/live/record_goldens.py), made again here.
+
+The weights are regenerated, not stored: their hashes must be those of the files ComfyUI had.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from acusim.errors import PictureError
+from benchmarks import random_weights
+from engines.embedded.image_prompt import preprocessed
+from engines.embedded.models import FACTOR, LATENT_SCALE, Files, Models, Placement
+from engines.embedded.pipeline import Named, Pipeline
+from engines.recipe import Recipe
+from tests.live.golden_texts import NEGATIVE, POSITIVE, TEXTS
+
+DATA = Path(__file__).parents[2] / "data/embedded"
+RECORDED = json.loads((DATA / "goldens.json").read_text())
+ARRAYS = np.load(DATA / "goldens.npz")
+CASES = sorted(RECORDED["cases"], key=lambda case: ("fbc", "fc", "plain", "vae").index(case["wiring"]))
+LATENT_ERROR = 1e-4
+"""Relative L2."""
+PIXEL_SHARE = 1e-3
+"""Of all pixels of all cases; they may differ by one level."""
+FEW = 10
+"""In one picture of some 4,000 pixels."""
+OFFSETS = {"fc": "iclight_fc", "fbc": "iclight_fbc", "plain": None, "vae": None}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The models that ComfyUI had, 1.7 GB."""
+    place = tmp_path_factory.mktemp("models")
+    random_weights.main(["--out", str(place)])
+    yield place
+    shutil.rmtree(place)
+
+
+class Loaded:
+    """The models of one wiring at a time."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._wiring = ""
+        self._pipeline: Pipeline | None = None
+
+    def pipeline(self, wiring: str, recipe: Recipe | None = None) -> Pipeline:
+        """Of a wiring; the models before are dropped, but what was made of texts and scenes is kept while one stays."""
+        wiring = "plain" if wiring == "vae" else wiring
+        if self._pipeline is None or wiring != self._wiring:
+            self._pipeline = None
+            paths = {name: self._folder / file for name, (file, _) in random_weights.FILES.items()}
+            offsets = paths[OFFSETS[wiring]] if OFFSETS[wiring] else None
+            files = Files(paths["checkpoint"], offsets, paths["ip_adapter"], paths["clip_vision"])
+            self._pipeline = Pipeline(Models(files, Placement(torch.device("cpu"), "fp32")), Recipe())
+            self._wiring = wiring
+        self._pipeline.recipe = recipe or Recipe()
+        return self._pipeline
+
+
+@pytest.fixture(scope="module")
+def loaded(folder: Path) -> Loaded:
+    return Loaded(folder)
+
+
+def picture(name: str) -> torch.Tensor:
+    """[1, 3, H, W] cut at the centre to multiples of 8, as ComfyUI's VAE Encode does."""
+    levels = np.array(Image.open(DATA / "pictures" / name).convert("RGB"))
+    height, width = (side // FACTOR * FACTOR for side in levels.shape[:2])
+    top, left = (levels.shape[0] - height) // 2, (levels.shape[1] - width) // 2
+    return whole(levels[top : top + height, left : left + width])
+
+
+def whole(levels: np.ndarray[Any, Any]) -> torch.Tensor:
+    return torch.from_numpy(levels.astype(np.float32) / 255).permute(2, 0, 1)[None]
+
+
+def scene(name: str) -> torch.Tensor:
+    return whole(np.array(Image.open(DATA / "pictures" / name).convert("RGB")))
+
+
+def test_the_weights_are_the_files_that_comfyui_had(folder: Path):
+    for file, digest in RECORDED["weights"].items():
+        with (folder / file).open("rb") as data:
+            assert hashlib.file_digest(data, "sha256").hexdigest() == digest, file
+
+
+DIFFERENT: dict[str, tuple[int, int]] = {}
+"""Case -> pixels that differ, and pixels."""
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_latents_and_pixels_are_comfyuis(case: dict[str, Any], loaded: Loaded):
+    names = ("steps", "cfg", "sampler", "scheduler", "denoise", "ic_light_multiplier")
+    weight = case["ip_adapter_weight"] or 0.0
+    wiring = "fbc" if case["wiring"] == "fbc" else "fc"
+    recipe = Recipe(engine="embedded", wiring=wiring, ip_adapter_weight=weight, **{name: case[name] for name in names})
+    pipeline = loaded.pipeline(case["wiring"], recipe)
+    pictures = torch.cat([picture(name) for name in case["pictures"]])
+    wanted = torch.from_numpy(ARRAYS[f"{case['name']}.latents"])
+    if case["wiring"] == "vae":
+        with torch.inference_mode():
+            latents = LATENT_SCALE * pipeline.models.encode(pictures)
+    else:
+        noise = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(case["seed"]))
+        reference = None if wiring == "fbc" else Named(case["scene"], scene(case["scene"]))
+        backdrop = Named(case["background"], picture(case["background"])) if wiring == "fbc" else None
+        arguments = (pictures, noise, case["positive"], case["negative"], reference, backdrop)
+        if "embedding:" in case["positive"]:
+            with pytest.raises(PictureError, match="textual inversion"):
+                pipeline.latents(*arguments)
+            return
+        latents = pipeline.latents(*arguments)
+    error = float((latents / LATENT_SCALE - wanted).norm() / wanted.norm())
+    assert error <= LATENT_ERROR
+    decoded, again = pipeline.decode(latents)
+    assert not any(again)
+    # SaveImage cuts off where it should round.
+    levels = (255 * decoded.permute(0, 2, 3, 1)).to(torch.uint8).numpy()
+    difference = np.abs(levels.astype(int) - ARRAYS[f"{case['name']}.pictures"]).max(axis=3)
+    assert difference.max() <= 1
+    DIFFERENT[case["name"]] = int((difference > 0).sum()), difference.size
+    assert DIFFERENT[case["name"]][0] <= FEW * len(pictures)
+
+
+def test_hardly_a_pixel_differs():
+    if len(DIFFERENT) < len(CASES) - 1:
+        pytest.skip("needs all cases")
+    different, pixels = (sum(counts) for counts in zip(*DIFFERENT.values(), strict=True))
+    assert different <= PIXEL_SHARE * pixels
+
+
+@pytest.mark.parametrize("name", ["head_a", "scene", "scene_upright"])
+def test_references_are_seen_as_comfyui_sees_them(name: str, loaded: Loaded):
+    parts = np.load(DATA / "clip_vision.npz")
+    models = loaded.pipeline("plain").models
+    seen = scene(f"{name}.png")
+    pixels = preprocessed(seen)[0, :, ::7, ::7].numpy()
+    # A value may lie on the border of two of the 256 levels that it is rounded to.
+    assert np.abs(pixels - parts[f"{name}.pixels"]).max() <= 1 / 255 / 0.26 + 1e-6
+    assert (np.abs(pixels - parts[f"{name}.pixels"]) > 1e-5).mean() < 0.002
+    with torch.inference_mode():
+        embedding = models.embed(seen)
+    np.testing.assert_allclose(embedding.numpy(), parts[f"{name}.image_embeds"], rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", sorted(np.load(DATA / "text.npz").files))
+def test_texts_are_encoded_as_comfyui_encodes_them(name: str, loaded: Loaded):
+    texts = {"default": (POSITIVE, NEGATIVE), **TEXTS}
+    text = texts[name.split(".")[0]][name.endswith("negative")]
+    if "embedding:" in text:
+        return  # refused: test_text
+    with torch.inference_mode():
+        found = loaded.pipeline("plain").models.encode_text(text)[0, :, ::96].numpy()
+    np.testing.assert_allclose(found, np.load(DATA / "text.npz")[name], rtol=1e-4, atol=1e-4)
+
+
+def test_the_middle_block_never_sees_the_reference(loaded: Loaded):
+    models = loaded.pipeline("plain").models
+    with torch.inference_mode():
+        half = models.half(torch.zeros(1, 77, 768), torch.zeros(1, 768), 1.0)
+    assert [part is None for part in half.references] == [False] * 15 + [True]
