@@ -19,6 +19,7 @@ from acusim.files import sha256
 from acusim.foreground import composed, find_foreground, fitted, soft_edge
 from acusim.pictures import decode_rgb
 from engines.embedded import weights
+from engines.embedded.worker import Worker
 from engines.engine import Check, Engine, Request, Result, Setup
 from engines.recipe import Recipe
 from engines.scenes import Scene, read_scene
@@ -79,7 +80,7 @@ class EmbeddedEngine(Engine):
         self._placement: Placement | None = None
         self._identity: dict[str, str] | None = None
         self._pipeline: Pipeline | None = None
-        self._at_work = threading.Lock()
+        self._worker: Worker | None = None
         self._stopped = threading.Event()
         self._scenes: OrderedDict[str, Tensor] = OrderedDict()
         self._scenes_lock = threading.Lock()
@@ -135,34 +136,42 @@ class EmbeddedEngine(Engine):
         Raises:
             EngineError: a file is missing or of the wrong kind, or the device is not there or too small.
         """
-        from engines.embedded.hardware import is_out_of_memory, let_go
-        from engines.embedded.models import Files, Models
-        from engines.embedded.pipeline import Pipeline
-
         placement = self.placement
         self.identity()
         found, notes = weights.ready_weights(self.recipe, self._models)
         self.notes += notes
         paths = {role: file.path for role, file in found.items() if file.path is not None}
+        self._worker = Worker("models")
+        self._worker.run(lambda: self._load(paths))
+        if self._wanted is None:
+            self.batch_size = GPU_BATCH if placement.device.type == "cuda" else CPU_BATCH
+
+    def _load(self, paths: dict[str, Path]) -> None:
+        from engines.embedded.hardware import is_out_of_memory, let_go
+        from engines.embedded.models import Files, Models
+        from engines.embedded.pipeline import Pipeline
+
         try:
-            self._pipeline = Pipeline(Models(Files(**paths), placement), self.recipe)
+            self._pipeline = Pipeline(Models(Files(**paths), self.placement), self.recipe)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             let_go()
             raise EngineError("the models do not fit into memory; take --low-memory, or a larger device") from None
-        if self._wanted is None:
-            self.batch_size = GPU_BATCH if placement.device.type == "cuda" else CPU_BATCH
 
     def close(self) -> None:
         """Lets go of the models."""
-        with self._at_work:
-            if self._pipeline is not None:
-                from engines.embedded.hardware import let_go
-
-                self._pipeline = None
-                let_go()
+        if self._worker is not None:
+            self._worker.run(self._let_go)
+            self._worker.end()
+            self._worker = None
         self._scenes.clear()
+
+    def _let_go(self) -> None:
+        from engines.embedded.hardware import let_go
+
+        self._pipeline = None
+        let_go()
 
     def stop(self) -> None:
         """Ends running calls before their next step."""
@@ -194,14 +203,14 @@ class EmbeddedEngine(Engine):
         try:
             scene = self._scene(part[0].request.scene)
             made: list[tuple[unit.Floats, bool] | AcuSimError] = []
-            with self._at_work:
-                while len(made) < len(part):
-                    some = part[len(made) : len(made) + self._fitting(height, width)]
-                    made += self._with_less(some, scene)
+            worker = self._worker
+            if worker is None:
+                raise EngineError("engine embedded is not open")
+            while len(made) < len(part):
+                some = part[len(made) : len(made) + self._fitting(height, width)]
+                made += worker.run(lambda some=some: self._with_less(some, scene))
         except PictureError as error:
             return [error for _ in part]
-        finally:
-            self._progress = 0.0
         behind = None
         if self.recipe.background == "scene":
             behind = self._backdrop(part[0], scene)
@@ -266,7 +275,10 @@ class EmbeddedEngine(Engine):
         if self.recipe.wiring == "fbc":
             key = (request.scene.sha256, *request.pixels.shape)
             reference, backdrop = None, Named(key, _tensor(self._backdrop(some[0], scene)).to(device))
-        latents = pipeline.latents(pictures, noise, request.positive, request.negative, reference, backdrop, step)
+        try:
+            latents = pipeline.latents(pictures, noise, request.positive, request.negative, reference, backdrop, step)
+        finally:
+            self._progress = 0.0
         numbers = [bool(torch.isfinite(latent).all()) for latent in latents]
         decoded, again = pipeline.decode(torch.nan_to_num(latents))
         pixels = decoded.permute(0, 2, 3, 1).cpu().numpy()
