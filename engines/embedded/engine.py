@@ -19,7 +19,7 @@ from acusim.files import sha256
 from acusim.foreground import composed, find_foreground, fitted, soft_edge
 from acusim.pictures import decode_rgb
 from engines.embedded import weights
-from engines.embedded.worker import Worker
+from engines.embedded.worker import Workers
 from engines.engine import Check, Engine, Request, Result, Setup
 from engines.recipe import Recipe
 from engines.scenes import Scene, read_scene
@@ -34,7 +34,8 @@ LANES = 3
 """One batch with the models, one being read, one being composed and written."""
 MAX_BATCH = 64
 GPU_BATCH, CPU_BATCH = 8, 4
-CPU_PIXELS = 4 * 256**2
+CPU_WORKERS = 2
+CPU_PIXELS = 2 * 256**2
 """A CPU is kept busy by this much; more at once only takes more memory."""
 SCENES_KEPT = 16
 MODELS_FILE = "models.json"
@@ -80,13 +81,14 @@ class EmbeddedEngine(Engine):
         self._placement: Placement | None = None
         self._identity: dict[str, str] | None = None
         self._pipeline: Pipeline | None = None
-        self._worker: Worker | None = None
+        self._workers: Workers | None = None
         self._stopped = threading.Event()
         self._scenes: OrderedDict[str, Tensor] = OrderedDict()
         self._scenes_lock = threading.Lock()
         self._most: dict[tuple[int, int], int] = {}
         """Pictures of a size that fit into memory together, where more were tried."""
-        self._progress = 0.0
+        self._progress: dict[int, float] = {}
+        """Of each thread's batch, in pictures."""
 
     @property
     def placement(self) -> "Placement":
@@ -141,10 +143,20 @@ class EmbeddedEngine(Engine):
         found, notes = weights.ready_weights(self.recipe, self._models)
         self.notes += notes
         paths = {role: file.path for role, file in found.items() if file.path is not None}
-        self._worker = Worker("models")
-        self._worker.run(lambda: self._load(paths))
+        self._workers = self._start()
+        self._workers.ask(lambda: self._load(paths)).result()
         if self._wanted is None:
             self.batch_size = GPU_BATCH if placement.device.type == "cuda" else CPU_BATCH
+
+    def _start(self) -> Workers:
+        """The threads for the models."""
+        import torch
+
+        if self.placement.device.type == "cuda":
+            return Workers(1)
+        threads = torch.get_num_threads()
+        count = min(CPU_WORKERS, threads)
+        return Workers(count, lambda: torch.set_num_threads(threads // count))
 
     def _load(self, paths: dict[str, Path]) -> None:
         from engines.embedded.hardware import is_out_of_memory, let_go
@@ -161,10 +173,10 @@ class EmbeddedEngine(Engine):
 
     def close(self) -> None:
         """Lets go of the models."""
-        if self._worker is not None:
-            self._worker.run(self._let_go)
-            self._worker.end()
-            self._worker = None
+        if self._workers is not None:
+            self._workers.ask(self._let_go).result()
+            self._workers.end()
+            self._workers = None
         self._scenes.clear()
 
     def _let_go(self) -> None:
@@ -179,7 +191,7 @@ class EmbeddedEngine(Engine):
 
     def in_work(self) -> float:
         """Pictures' worth of sampler steps done in the batch at work."""
-        return self._progress
+        return sum(list(self._progress.values()))
 
     def augment(self, batch: Sequence[Request]) -> list[Result | AcuSimError]:
         """Splits by size, scene and texts, and makes each part together."""
@@ -202,13 +214,13 @@ class EmbeddedEngine(Engine):
         height, width = part[0].picture.shape[:2]
         try:
             scene = self._scene(part[0].request.scene)
-            made: list[tuple[unit.Floats, bool] | AcuSimError] = []
-            worker = self._worker
-            if worker is None:
+            workers = self._workers
+            if workers is None:
                 raise EngineError("engine embedded is not open")
-            while len(made) < len(part):
-                some = part[len(made) : len(made) + self._fitting(height, width)]
-                made += worker.run(lambda some=some: self._with_less(some, scene))
+            size = min(self._fitting(height, width), -(-len(part) // workers.count))
+            pieces = [part[first : first + size] for first in range(0, len(part), size)]
+            futures = [workers.ask(lambda piece=piece: self._with_less(piece, scene)) for piece in pieces]
+            made = [answer for future in futures for answer in future.result()]
         except PictureError as error:
             return [error for _ in part]
         behind = None
@@ -241,11 +253,11 @@ class EmbeddedEngine(Engine):
             help = "take smaller pictures" if self.placement.low_memory else "take --low-memory, or smaller pictures"
             return [PictureError(f"{width} x {height} pixels do not fit into memory, even alone; {help}")]
         half = len(some) // 2
-        self._most[height, width] = half
+        self._most[height, width] = min(half, self._most.get((height, width), half))
         self.notes.append(f"memory does not suffice for {len(some)} pictures of {width} x {height}: going on by {half}")
         made: list[tuple[unit.Floats, bool] | AcuSimError] = []
         while len(made) < len(some):
-            made += self._with_less(some[len(made) : len(made) + self._most[height, width]], scene)
+            made += self._with_less(some[len(made) : len(made) + min(half, self._most[height, width])], scene)
         return made
 
     def _make(self, some: list[_Ready], scene: "Named") -> list[tuple[unit.Floats, bool] | AcuSimError]:
@@ -265,7 +277,7 @@ class EmbeddedEngine(Engine):
             nonlocal done
             if self._stopped.is_set():
                 raise EngineError("engine embedded was stopped")
-            self._progress = len(some) * done / self.recipe.steps
+            self._progress[threading.get_ident()] = len(some) * done / self.recipe.steps
             done += 1
 
         pictures = torch.from_numpy(np.stack([ready.picture for ready in some])).permute(0, 3, 1, 2).to(device)
@@ -278,7 +290,7 @@ class EmbeddedEngine(Engine):
         try:
             latents = pipeline.latents(pictures, noise, request.positive, request.negative, reference, backdrop, step)
         finally:
-            self._progress = 0.0
+            self._progress.pop(threading.get_ident(), None)
         numbers = [bool(torch.isfinite(latent).all()) for latent in latents]
         decoded, again = pipeline.decode(torch.nan_to_num(latents))
         pixels = decoded.permute(0, 2, 3, 1).cpu().numpy()

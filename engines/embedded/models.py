@@ -56,8 +56,8 @@ class Files:
 class Models:
     """Stable Diffusion 1.5 with IC-Light and IP-Adapter. Tensors come and go on the device, in float32."""
 
-    def __init__(self, files: Files, placement: Placement):
-        """Loads the files.
+    def __init__(self, files: Files, placement: Placement, plain: bool = False):
+        """Loads the files; with ``plain``, convolutions stay torch's own on a CPU, too.
 
         Raises:
             EngineError: one is damaged or of another kind.
@@ -89,7 +89,7 @@ class Models:
                     f"takes {self._adapter.embedding}; they do not belong together"
                 )
             self._modules["vision encoder"] = vision.to(home)
-        if placement.device.type == "cpu" and placement.precision == "fp32" and not placement.compile:
+        if placement.device.type == "cpu" and placement.precision == "fp32" and not (placement.compile or plain):
             fast_convolution.install(unet)
             fast_convolution.install(vae)
         self._vae_fp32: Any = None

@@ -1,6 +1,7 @@
 """The recipe on tensors: samples, scene, texts and noise to relit pictures. What several batches share is made once."""
 
 import math
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -106,14 +107,16 @@ class _Kept:
 
     def __init__(self) -> None:
         self._entries: OrderedDict[object, Tensor] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, key: object, make: Callable[[], Tensor]) -> Tensor:
-        if key not in self._entries:
-            self._entries[key] = make()
-            if len(self._entries) > KEPT:
-                self._entries.popitem(last=False)
-        self._entries.move_to_end(key)
-        return self._entries[key]
+        with self._lock:  # while it is made, too: others who ask for it wait for it
+            if key not in self._entries:
+                self._entries[key] = make()
+                if len(self._entries) > KEPT:
+                    self._entries.popitem(last=False)
+            self._entries.move_to_end(key)
+            return self._entries[key]
 
 
 def noise_of(seeds: Sequence[int], height: int, width: int) -> Tensor:

@@ -1,7 +1,9 @@
-"""One thread for all that the models do.
+"""The threads in which models work.
 
-Torch computes on OpenMP teams on a CPU, and every thread that starts one gets a team of its own. With more threads in
-teams than cores, OpenMP sleeps where it otherwise waits awake for the next operation: models then run a third slower.
+Torch computes on OpenMP teams on a CPU, and every thread that starts one gets a team of its own. A team waits for its
+slowest member after each of thousands of short operations, and once there are more members than cores, it sleeps where
+it otherwise waits awake. So models run in these threads alone: one on a GPU; on a CPU two, each with half of the cores,
+which is also where two batches hide each other's waiting.
 """
 
 import queue
@@ -13,24 +15,30 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Worker:
-    """Runs calls one after the other in a thread of its own, which does not keep the process from ending."""
+class Workers:
+    """Runs calls in some threads, which do not keep the process from ending."""
 
-    def __init__(self, name: str):
+    def __init__(self, count: int, begin: Callable[[], None] = lambda: None):
+        """Starts the threads; each calls ``begin`` first."""
+        self.count = count
+        self._begin = begin
         self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
-        threading.Thread(target=self._work, name=name, daemon=True).start()
+        for number in range(count):
+            threading.Thread(target=self._work, name=f"models {number}", daemon=True).start()
 
-    def run(self, call: Callable[[], T]) -> T:
-        """What the call returns or raises."""
+    def ask(self, call: Callable[[], T]) -> "Future[T]":
+        """What the call will return or raise; calls are taken up in order."""
         future: Future[T] = Future()
         self._calls.put((future, call))
-        return future.result()
+        return future
 
     def end(self) -> None:
-        """Lets the thread end after the calls it was given."""
-        self._calls.put(None)
+        """Lets the threads end after the calls they were given."""
+        for _ in range(self.count):
+            self._calls.put(None)
 
     def _work(self) -> None:
+        self._begin()
         while (entry := self._calls.get()) is not None:
             future, call = entry
             try:

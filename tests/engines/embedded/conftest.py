@@ -1,16 +1,27 @@
 """A home of its own for each test, and a hub without a network."""
 
 import hashlib
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
 
+from benchmarks import random_weights
 from engines.embedded import hub
 from engines.embedded.published import PUBLISHED
 from tests.engines.embedded.model_files import PLACES, write
+
+
+@pytest.fixture(scope="session")
+def random_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of models with random weights, 1.7 GB, laid out as ComfyUI's."""
+    place = tmp_path_factory.mktemp("models")
+    random_weights.main(["--out", str(place)])
+    yield place
+    shutil.rmtree(place)
 
 
 @pytest.fixture(autouse=True)

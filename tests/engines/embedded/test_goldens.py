@@ -5,8 +5,6 @@ The weights are regenerated, not stored: their hashes must be those of the files
 
 import hashlib
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +36,6 @@ OFFSETS = {"fc": "iclight_fc", "fbc": "iclight_fbc", "plain": None, "vae": None}
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The models that ComfyUI had, 1.7 GB."""
-    place = tmp_path_factory.mktemp("models")
-    random_weights.main(["--out", str(place)])
-    yield place
-    shutil.rmtree(place)
-
-
 class Loaded:
     """The models of one wiring at a time."""
 
@@ -70,8 +59,8 @@ class Loaded:
 
 
 @pytest.fixture(scope="module")
-def loaded(folder: Path) -> Loaded:
-    return Loaded(folder)
+def loaded(random_models: Path) -> Loaded:
+    return Loaded(random_models)
 
 
 def picture(name: str) -> torch.Tensor:
@@ -90,9 +79,9 @@ def scene(name: str) -> torch.Tensor:
     return whole(np.array(Image.open(DATA / "pictures" / name).convert("RGB")))
 
 
-def test_the_weights_are_the_files_that_comfyui_had(folder: Path):
+def test_the_weights_are_the_files_that_comfyui_had(random_models: Path):
     for file, digest in RECORDED["weights"].items():
-        with (folder / file).open("rb") as data:
+        with (random_models / file).open("rb") as data:
             assert hashlib.file_digest(data, "sha256").hexdigest() == digest, file
 
 

@@ -1,0 +1,130 @@
+"""Engine embedded's models on one device: pictures a second by batch size, peak memory, share of the device's peak.
+
+    python -m benchmarks.random_weights --full --out MODELS
+    python -m benchmarks.embedded_gpu --models MODELS [--batches 1,2,4,8,16] [--compile] [--size 512] [--steps 20]
+
+Peer: a bare matrix product of 8192 x 8192 in the same precision, measured in the same run, whose FLOP/s stand for what
+the device can do. FLOPs of a picture are counted by torch while one is made. Each figure is the best of --repeat runs
+after one that warms up; encoding, sampling with guidance and decoding are in it, files are not. ``--compile`` measures
+the eager models first, then the compiled ones. Without a GPU it runs on the CPU (take small sizes).
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from engines.embedded.hardware import is_out_of_memory, let_go, place, told
+from engines.embedded.models import Files, Models, Placement
+from engines.embedded.pipeline import Named, Pipeline, noise_of
+from engines.embedded.weights import ready_weights
+from engines.engine import Setup
+from engines.recipe import Recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+SIDE = {"cuda": 8192, "cpu": 2048}
+
+
+def best_of(count: int, call: Callable[[], object]) -> float:
+    """Seconds of the fastest of some calls."""
+    seconds = []
+    for _ in range(count):
+        _wait()
+        begun = time.perf_counter()
+        call()
+        _wait()
+        seconds.append(time.perf_counter() - begun)
+    return min(seconds)
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def matrix_flops(placement: Placement, repeat: int) -> float:
+    """FLOP/s of a bare matrix product."""
+    side = SIDE[placement.device.type]
+    matrix = torch.randn(side, side, device=placement.device).to(placement.dtype)
+    return 2 * side**3 / best_of(repeat + 2, lambda: matrix @ matrix)
+
+
+def measure(pipeline: Pipeline, options: argparse.Namespace, peak: float, name: str) -> None:
+    """One line for each batch size."""
+    device = pipeline.models.placement.device
+    scene = Named("scene", torch.rand(1, 3, 768, 1024, device=device))
+    for size in map(int, options.batches.split(",")):
+        pictures = torch.rand(size, 3, options.size, options.size, device=device)
+        noise = noise_of(range(size), options.size, options.size).to(device)
+
+        def make(pictures: torch.Tensor = pictures, noise: torch.Tensor = noise) -> None:
+            pipeline.decode(pipeline.latents(pictures, noise, "portrait of a woman", "cartoon", scene))
+
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        try:
+            begun = time.perf_counter()
+            make()
+            _wait()
+            first = time.perf_counter() - begun
+            seconds = best_of(options.repeat, make)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            let_go()
+            print(f"  {name:9} batch {size:3}: does not fit into memory")
+            return
+        memory = f", {torch.cuda.max_memory_allocated() / 2**30:5.1f} GiB" if device.type == "cuda" else ""
+        flops = options.flops * size / seconds
+        print(
+            f"  {name:9} batch {size:3}: {size / seconds:7.3f} images/s{memory}, {flops / 1e12:6.2f} TFLOP/s, "
+            f"{flops / peak:.2f} of the matrix product's; first batch {first:.1f} s",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, required=True, help="folder of models")
+    parser.add_argument("--recipe", type=Path, default=ROOT / "benchmarks/random_weights.toml", help="model files")
+    parser.add_argument(
+        "--batches", type=lambda text: [int(part) for part in text.split(",")], default=[1, 2, 4, 8, 16]
+    )
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--low-memory", action="store_true")
+    options = parser.parse_args()
+    recipe = Recipe.from_dict({"engine": "embedded", "steps": options.steps}, Recipe.from_toml(options.recipe))
+    found, _ = ready_weights(recipe, options.models)
+    files = Files(**{role: file.path for role, file in found.items() if file.path})
+    print(f"{options.size} x {options.size}, {options.steps} steps, guidance, wiring {recipe.wiring}")
+    for compiled in (False, True) if options.compile else (False,):
+        setup = Setup(options.models, None, device=options.device, precision=options.precision)
+        placement = place(setup)
+        placement = Placement(placement.device, placement.precision, compiled, options.low_memory)
+        pipeline = Pipeline(Models(files, placement), recipe)
+        if not compiled:
+            peak = matrix_flops(placement, options.repeat)
+            print(f"{told(placement)}; matrix product {peak / 1e12:.2f} TFLOP/s")
+            picture = torch.rand(1, 3, options.size, options.size, device=placement.device)
+            noise = noise_of([0], options.size, options.size).to(placement.device)
+            # The plain convolutions' FLOPs: fewer multiplications are part of what is measured.
+            plain = Pipeline(Models(files, placement, plain=True), recipe)
+            with FlopCounterMode(display=False) as counter:
+                plain.decode(plain.latents(picture, noise, "portrait", "cartoon", Named("scene", picture)))
+            options.flops = counter.get_total_flops()
+            del plain
+            print(f"{options.flops / 1e12:.2f} TFLOP a picture")
+        measure(pipeline, options, peak, "compiled" if compiled else "eager")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,369 @@
+"""The engine's contract: with random weights where pixels matter, with stand-ins for the models where faults do."""
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from acusim.errors import AcuSimError, ConfigError, EngineError, PictureError
+from acusim.foreground import find_foreground, soft_edge
+from acusim.layout import scan
+from acusim.pictures import read_provenance, read_rgb
+from acusim.sample_id import SampleId
+from controller.cli import main
+from engines.embedded import loading, weights
+from engines.embedded.engine import EmbeddedEngine
+from engines.embedded.models import Files, Models, Placement
+from engines.embedded.pipeline import noise_of
+from engines.engine import Request, Result, Setup
+from engines.recipe import Recipe
+from engines.scenes import Scene
+from tests.support import ROOT, add_sample, draw_head
+
+NAMES = ROOT / "benchmarks/random_weights.toml"
+QUICK = {"engine": "embedded", "steps": 1, "denoise": 0.3}
+
+
+def request(scene: Scene, seed: int = 1, size: int = 64, width: int | None = None, text: str = "a man") -> Request:
+    """A drawn head with its depth map."""
+    picture, depth = draw_head(size, 0.5)
+    picture, depth = picture[:, : width or size], depth[:, : width or size]
+    file = io.BytesIO()
+    Image.fromarray(depth).save(file, "PNG")
+    return Request(
+        sample=SampleId("F", "Ball", "N", "HA", "O", 1),
+        source=Path("nowhere.png"),
+        pixels=picture,
+        source_data=b"",
+        source_sha256="",
+        depth=None,
+        depth_data=file.getvalue(),
+        scene=scene,
+        bald=False,
+        prompt_set="female",
+        positive=text,
+        negative="blurry",
+        seed=seed,
+    )
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    ramp = np.linspace(0, 255, 96).astype(np.uint8)
+    path = tmp_path / "scene.png"
+    Image.fromarray(np.stack([np.tile(ramp, (64, 1))] * 3, 2)).save(path)
+    return Scene(path.name, path, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def pixels(answer: Result | AcuSimError) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    assert isinstance(answer, Result), answer
+    return answer.pixels
+
+
+@pytest.fixture(scope="module")
+def engine(random_models: Path) -> Iterator[EmbeddedEngine]:
+    """Open, on random weights."""
+    recipe = Recipe.from_dict(QUICK, Recipe.from_toml(NAMES))
+    with EmbeddedEngine(recipe, Setup(random_models, models=random_models, device="cpu")) as engine:
+        yield engine
+
+
+@pytest.mark.slow
+def test_a_picture_depends_on_its_seed_and_not_on_its_batch(engine: EmbeddedEngine, scene: Scene):
+    together = [pixels(answer) for answer in engine.augment([request(scene, seed) for seed in (1, 2, 3)])]
+    alone = [pixels(engine.augment([request(scene, seed)])[0]) for seed in (1, 2, 3)]
+    for one, other in zip(together, alone, strict=True):
+        assert np.abs(one.astype(int) - other).max() <= 1
+    assert np.abs(alone[0].astype(int) - alone[1]).max() > 1
+    assert np.array_equal(alone[2], pixels(engine.augment([request(scene, 3)])[0]))
+
+
+@pytest.mark.slow
+def test_sides_that_are_no_multiple_of_16_keep_their_size_and_place(engine: EmbeddedEngine, scene: Scene):
+    odd = request(scene, size=70, width=57)
+    engine.recipe, before = replace(engine.recipe, background="keep"), engine.recipe
+    try:
+        [answer] = engine.augment([odd])
+    finally:
+        engine.recipe = before
+    found = pixels(answer)
+    assert found.shape == odd.pixels.shape
+    outside = soft_edge(find_foreground(odd.pixels, odd.depth_data).mask) == 0
+    assert outside.any() and np.array_equal(found[outside], odd.pixels[outside])
+    assert not np.array_equal(found, odd.pixels)
+
+
+@pytest.mark.slow
+def test_the_background_is_black_or_the_scene(engine: EmbeddedEngine, scene: Scene):
+    asked = request(scene)
+    outside = soft_edge(find_foreground(asked.pixels, asked.depth_data).mask) == 0
+    before = engine.recipe
+    try:
+        engine.recipe = replace(before, background="black")
+        assert not pixels(engine.augment([asked])[0])[outside].any()
+    finally:
+        engine.recipe = before
+    behind = pixels(engine.augment([asked])[0])
+    # The scene is a ramp from left to right, cut at both sides.
+    assert behind[0, 2, 0] < behind[0, 32, 0] < behind[0, 61, 0]
+    assert (behind[0, :, 0] == behind[0, :, 2]).all()
+
+
+@pytest.mark.slow
+def test_pictures_say_what_made_them(engine: EmbeddedEngine, scene: Scene):
+    [answer] = engine.augment([request(scene)])
+    assert isinstance(answer, Result)
+    assert answer.facts["precision"] == "fp32" and answer.facts["foreground"] == "depth-mm16"
+    assert len(answer.facts["weights"]) == 12
+    told = json.loads(engine.documents()["models.json"])
+    assert told == engine.identity()
+    assert set(told) == {
+        *(f"weights {role}" for role in ("checkpoint", "ic_light", "ip_adapter", "clip_vision")),
+        "precision",
+    }
+
+
+@pytest.mark.slow
+def test_a_bad_prompt_or_picture_costs_only_itself(engine: EmbeddedEngine, scene: Scene):
+    flat = replace(request(scene), pixels=np.full((64, 64, 3), 9, np.uint8), depth_data=None)
+    asked = [request(scene, 1), flat, request(scene, 2, text="embedding:x"), request(scene, 3)]
+    answers = engine.augment(asked)
+    assert [type(answer) for answer in answers] == [Result, PictureError, PictureError, Result]
+    assert "no foreground" in str(answers[1]) and "textual inversion" in str(answers[2])
+
+
+@pytest.mark.slow
+def test_a_batch_resumes_verifies_and_makes_the_same_again(random_models: Path, tmp_path: Path, capsys: Any):
+    data, out = tmp_path / "data", tmp_path / "out"
+    for frame in (1, 2, 3):
+        add_sample(data, f"F_Ann_N_HA_O_{frame:04d}")
+    line = ["--batch", "--engine", "embedded", "--dataset", str(data), "--output", str(out), "--recipe", str(NAMES)]
+    line += ["--set", "steps=1", "--models", str(random_models), "--device", "cpu", "--json", "--quiet"]
+    assert main([*line, "--limit", "2"]) == 0
+    assert json.loads(capsys.readouterr().out)["made"] == 2
+    before = {path: path.read_bytes() for path in out.rglob("*.png")}
+    assert main(line) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["made"], report["already"]) == (1, 2)
+    assert all(path.read_bytes() == content for path, content in before.items())
+    made = [out / sample.image for sample in scan(out).samples]
+    record = read_provenance(made[0])
+    assert record["engine"] == "embedded" and record["facts"]["precision"] == "fp32"
+    assert (out / "models.json").is_file()
+    assert main(["--verify", "--output", str(out)]) == 0
+    assert main(["--reproduce", str(made[0])]) == 0
+    assert read_rgb(made[0]).pixels.shape == (64, 64, 3)
+    capsys.readouterr()
+    # Other weights under the same name are other settings.
+    other = tmp_path / "other"
+    for path in random_models.glob("*/*.safetensors"):
+        (other / path.parent.name).mkdir(parents=True, exist_ok=True)
+        (other / path.parent.name / path.name).symlink_to(path)
+    adapter = other / "ipadapter/ip-adapter_sd15_random.safetensors"
+    tensors = load_file(adapter)
+    adapter.unlink()
+    save_file({name: value + 1 if name.endswith("norm.bias") else value for name, value in tensors.items()}, adapter)
+    line[line.index(str(random_models))] = str(other)
+    assert main(line) == 1
+    assert "weights ip_adapter" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_batch_that_was_killed_is_finished_by_the_same_command(random_models: Path, tmp_path: Path):
+    data, out = tmp_path / "data", tmp_path / "out"
+    for frame in range(1, 7):
+        add_sample(data, f"F_Ann_N_HA_O_{frame:04d}")
+    line = [sys.executable, "-m", "controller", "--batch", "--engine", "embedded", "--dataset", str(data)]
+    line += ["--output", str(out), "--recipe", str(NAMES), "--set", "steps=2", "--models", str(random_models)]
+    line += ["--batch-size", "1", "--device", "cpu", "--json", "--quiet"]
+    child = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL)
+    there = threading.Event()
+    while child.poll() is None and not there.wait(0.05):
+        if any(out.rglob("F_*.png")):
+            there.set()
+    child.kill()
+    child.wait()
+    assert there.is_set()
+    report = json.loads(subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300).stdout)
+    assert report["made"] + report["already"] == 6 and report["already"] >= 1
+    assert main(["--verify", "--output", str(out)]) == 0
+
+
+@pytest.mark.slow
+def test_half_precision_decodes_black_and_broken_pictures_again(
+    engine: EmbeddedEngine, random_models: Path, monkeypatch: pytest.MonkeyPatch
+):
+    checkpoint = random_models / "checkpoints/sd15_random.safetensors"
+    models = Models.__new__(Models)
+    models.placement = Placement(torch.device("cpu"), "bf16")
+    models._files, models._vae_fp32, models._at_work = Files(checkpoint), None, ""
+    exact = loading.load_vae(checkpoint, torch.float32)
+
+    class Broken:
+        """A VAE that fails on the first picture (no numbers) and on the second (black)."""
+
+        def __init__(self) -> None:
+            self.calls = 0
+
+        def decode(self, latents: torch.Tensor) -> Any:
+            self.calls += 1
+            answer = exact.decode(latents.float())
+            if self.calls < 3:
+                answer.sample = torch.full_like(answer.sample, float("nan") if self.calls == 1 else -1.0)
+            return answer
+
+    models._modules = {"vae": Broken()}
+    latents = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        found, again = models.decode(latents)
+        wanted = ((exact.decode(latents / 0.18215).sample + 1) / 2).clamp(0, 1)
+    assert again == [True, True, False]
+    torch.testing.assert_close(found[:2], wanted[:2], atol=1e-5, rtol=0)
+
+
+class StandIn:
+    """In place of the pipeline: paints each picture grey, and fails as it is told."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.fits = 100
+        self.broken: set[int] = set()
+
+    def latents(self, pictures: torch.Tensor, noise: torch.Tensor, *texts: Any) -> torch.Tensor:
+        self.sizes.append(len(pictures))
+        texts[-1]()
+        if len(pictures) > self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        latents = noise.clone()
+        for place in range(len(latents)):
+            if place in self.broken:
+                latents[place] = float("nan")
+        return latents
+
+    def decode(self, latents: torch.Tensor) -> tuple[torch.Tensor, list[bool]]:
+        return torch.full((len(latents), 3, 64, 64), 0.5), [False] * len(latents)
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    pipeline = StandIn()
+    monkeypatch.setattr(weights, "identity", lambda recipe, models: {"weights checkpoint": "0" * 64})
+    monkeypatch.setattr(weights, "ready_weights", lambda recipe, models: ({}, []))
+    monkeypatch.setattr(EmbeddedEngine, "_load", lambda self, paths: setattr(self, "_pipeline", pipeline))
+    return pipeline
+
+
+def opened(**more: Any) -> EmbeddedEngine:
+    engine = EmbeddedEngine(Recipe.from_dict(QUICK), Setup(Path(), device="cpu", **more))
+    engine.open()
+    return engine
+
+
+def test_out_of_memory_halves_the_batch_and_is_remembered(stand_in: StandIn, scene: Scene):
+    stand_in.fits = 3
+    with opened() as engine:
+        answers = engine.augment([request(scene, seed) for seed in range(8)])
+        assert all(isinstance(answer, Result) for answer in answers)
+        assert stand_in.sizes == [8, 4, 2, 2, 2, 2]
+        assert any("does not suffice for 8 pictures of 64 x 64: going on by 4" in note for note in engine.notes)
+        stand_in.sizes.clear()
+        engine.augment([request(scene, seed) for seed in range(4)])
+        assert stand_in.sizes == [2, 2]
+
+
+def test_a_picture_that_never_fits_is_set_aside_with_advice(stand_in: StandIn, scene: Scene):
+    stand_in.fits = 0
+    with opened() as engine:
+        answers = engine.augment([request(scene, 1), request(scene, 2)])
+    assert all("64 x 64 pixels do not fit into memory, even alone; take --low-memory" in str(a) for a in answers)
+
+
+def test_no_numbers_set_one_picture_aside(stand_in: StandIn, scene: Scene):
+    stand_in.broken = {1}
+    with opened() as engine:
+        first, second, third = engine.augment([request(scene, seed) for seed in range(3)])
+    assert isinstance(first, Result) and isinstance(third, Result)
+    assert isinstance(second, PictureError) and "--precision bf16 or fp32" in str(second)
+
+
+def test_requests_of_other_texts_sizes_and_scenes_part(stand_in: StandIn, scene: Scene):
+    with opened() as engine:
+        engine.augment([request(scene, 1), request(scene, 2, text="a woman"), request(scene, 3)])
+    assert stand_in.sizes == [2, 1]
+
+
+def test_stop_ends_running_work(stand_in: StandIn, scene: Scene):
+    with opened() as engine:
+        engine.stop()
+        with pytest.raises(EngineError, match="stopped"):
+            engine.augment([request(scene)])
+
+
+def test_several_lanes_at_once_get_their_own_pictures(stand_in: StandIn, scene: Scene):
+    made: dict[int, list[Result | AcuSimError]] = {}
+    with opened() as engine:
+
+        def lane(number: int) -> None:
+            made[number] = engine.augment([request(scene, 10 * number + seed) for seed in range(number)])
+
+        threads = [threading.Thread(target=lane, args=(number,)) for number in (1, 2, 3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert {number: len(answers) for number, answers in made.items()} == {1: 1, 2: 2, 3: 3}
+
+
+@pytest.mark.parametrize(
+    "setup, told",
+    [
+        ({"device": "cuda"}, "no CUDA GPU can be used from here"),
+        ({"device": "cpu", "precision": "fp16"}, "fp16 is for GPUs"),
+    ],
+)
+def test_a_device_that_is_not_there_is_told(setup: dict[str, Any], told: str):
+    if setup["device"] == "cuda" and torch.cuda.is_available():
+        return
+    with pytest.raises(EngineError, match=told):
+        EmbeddedEngine(Recipe.from_dict(QUICK), Setup(Path(), **setup)).identity()
+
+
+def test_bad_setups_are_refused():
+    with pytest.raises(ConfigError, match="batch size 65 is outside 1..64"):
+        EmbeddedEngine(Recipe.from_dict(QUICK), Setup(Path(), batch_size=65))
+
+
+def test_noise_is_torchs_for_each_seed():
+    found = noise_of([5, 2**63 - 1], 64, 32)
+    torch.manual_seed(5)
+    assert torch.equal(found[0], torch.randn(1, 4, 8, 4)[0])
+    assert found.shape == (2, 4, 8, 4)
+
+
+@pytest.mark.slow
+def test_encoders_round_their_weights_as_comfyui_does(random_models: Path, tmp_path: Path):
+    # A file in float32 gives what its rounding to float16 gives: ComfyUI holds encoders in float16.
+    source = random_models / "clip_vision/clip_vision_random.safetensors"
+    finer = {name: value.float() * (1 + 1e-5) for name, value in load_file(source).items()}
+    save_file(finer, tmp_path / "finer.safetensors")
+    save_file({name: value.half() for name, value in finer.items()}, tmp_path / "rounded.safetensors")
+    picture = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        one, other = (
+            loading.load_vision_encoder(tmp_path / name, torch.float32)(picture).image_embeds
+            for name in ("finer.safetensors", "rounded.safetensors")
+        )
+    assert one.dtype == torch.float32
+    assert torch.equal(one, other)
