@@ -106,6 +106,7 @@ def main() -> None:
     found, _ = ready_weights(recipe, options.models)
     files = Files(**{role: file.path for role, file in found.items() if file.path})
     print(f"{options.size} x {options.size}, {options.steps} steps, guidance, wiring {recipe.wiring}")
+    peak = 0.0
     for compiled in (False, True) if options.compile else (False,):
         setup = Setup(options.models, None, device=options.device, precision=options.precision)
         placement = place(setup)

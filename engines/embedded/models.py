@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from acusim.errors import EngineError
-from engines.embedded import fast_convolution
+from engines.embedded import fast_convolution, group_norm
 from engines.embedded.attention import Half, attended, install
 from engines.embedded.image_prompt import ImagePrompt, preprocessed
 from engines.embedded.loading import load_text_encoder, load_unet, load_vae, load_vision_encoder
@@ -90,8 +90,9 @@ class Models:
                 )
             self._modules["vision encoder"] = vision.to(home)
         if placement.device.type == "cpu" and placement.precision == "fp32" and not (placement.compile or plain):
-            fast_convolution.install(unet)
-            fast_convolution.install(vae)
+            for module in (unet, vae):
+                fast_convolution.install(module)
+                group_norm.install(module)
         self._vae_fp32: Any = None
         if placement.compile:
             unet.forward = torch.compile(unet.forward)

@@ -27,6 +27,7 @@ from engines.embedded import loading, weights
 from engines.embedded.engine import EmbeddedEngine
 from engines.embedded.models import Files, Models, Placement
 from engines.embedded.pipeline import noise_of
+from engines.embedded.worker import Workers
 from engines.engine import Request, Result, Setup
 from engines.recipe import Recipe
 from engines.scenes import Scene
@@ -261,6 +262,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     pipeline = StandIn()
     monkeypatch.setattr(weights, "identity", lambda recipe, models: {"weights checkpoint": "0" * 64})
     monkeypatch.setattr(weights, "ready_weights", lambda recipe, models: ({}, []))
+    monkeypatch.setattr(EmbeddedEngine, "_start", lambda self: Workers(1))
     monkeypatch.setattr(EmbeddedEngine, "_load", lambda self, paths: setattr(self, "_pipeline", pipeline))
     return pipeline
 
@@ -309,6 +311,13 @@ def test_stop_ends_running_work(stand_in: StandIn, scene: Scene):
         engine.stop()
         with pytest.raises(EngineError, match="stopped"):
             engine.augment([request(scene)])
+
+
+def test_a_batch_is_shared_among_the_threads_of_a_cpu(stand_in: StandIn, scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(EmbeddedEngine, "_start", lambda self: Workers(2))
+    with opened() as engine:
+        assert len(engine.augment([request(scene, seed) for seed in range(5)])) == 5
+    assert sorted(stand_in.sizes) == [2, 3]
 
 
 def test_several_lanes_at_once_get_their_own_pictures(stand_in: StandIn, scene: Scene):
