@@ -80,8 +80,8 @@ def server_process(url: str) -> psutil.Process | None:
     """The process that listens at a loopback address, None if it is not ours to see."""
     port = urlsplit(url).port
     for connection in psutil.net_connections("tcp"):
-        listens = connection.status == psutil.CONN_LISTEN and connection.laddr
-        if listens and connection.laddr.port == port and connection.pid:
+        address: Any = connection.laddr
+        if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid:
             return psutil.Process(connection.pid)
     return None
 
