@@ -1,6 +1,7 @@
 """The engine that makes the pictures in this process, equal to a ComfyUI server with the shipped workflows.
 
-Several lanes may call ``augment`` at once: reading and composing overlap, the models serve one batch at a time.
+Several lanes may call ``augment`` at once: reading and composing overlap with the models, which serve one batch at a
+time, on a CPU two.
 """
 
 import json
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from engines.embedded.pipeline import Named, Pipeline
 
 LANES = 3
-"""One batch with the models, one being read, one being composed and written."""
+"""On a GPU one batch with the models, one being read, one being composed and written; on a CPU two with the models."""
 MAX_BATCH = 64
 GPU_BATCH, CPU_BATCH = 8, 4
 CPU_WORKERS = 2
@@ -217,7 +218,7 @@ class EmbeddedEngine(Engine):
             workers = self._workers
             if workers is None:
                 raise EngineError("engine embedded is not open")
-            size = min(self._fitting(height, width), -(-len(part) // workers.count))
+            size = self._fitting(height, width)
             pieces = [part[first : first + size] for first in range(0, len(part), size)]
             futures = [workers.ask(lambda piece=piece: self._with_less(piece, scene)) for piece in pieces]
             made = [answer for future in futures for answer in future.result()]

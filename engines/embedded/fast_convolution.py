@@ -18,6 +18,8 @@ NARROWEST = 256
 """Channels below which sums and copies cost as much as the multiplications that they save."""
 TILES = 128
 """Tiles of 2 x 2 outputs worked on at once, so that what lies between the steps stays in the processor's cache."""
+CHANNELS = 32
+"""Of a kernel, transformed at once: likewise."""
 
 
 class _Workspace(threading.local):
@@ -43,11 +45,15 @@ class WinogradConvolution(nn.Module):
 
     def __init__(self, convolution: nn.Conv2d):
         super().__init__()
-        kernel = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
-        weight = torch.einsum("ia,ocab,jb->ijco", kernel, convolution.weight.double(), kernel).flatten(0, 1)
-        self.weight = nn.Parameter(weight.to(convolution.weight.dtype).contiguous(), requires_grad=False)
+        taps = convolution.weight.detach()
+        width, depth = taps.shape[:2]
+        weight = taps.new_empty(4, 4, depth, width)
+        for first in range(0, depth, CHANNELS):
+            some = taps[:, first : first + CHANNELS].permute(2, 3, 1, 0).double()
+            weight[:, :, first : first + CHANNELS] = _four_taps(_four_taps(some).transpose(0, 1)).transpose(0, 1)
+        self.weight = nn.Parameter(weight.view(16, depth, width), requires_grad=False)
         """[16, C, O]"""
-        bias = convolution.bias if convolution.bias is not None else weight.new_zeros(weight.shape[2])
+        bias = convolution.bias if convolution.bias is not None else taps.new_zeros(width)
         self.bias = nn.Parameter(bias.detach().to(convolution.weight.dtype), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -85,6 +91,12 @@ class WinogradConvolution(nn.Module):
         torch.add(sums, self.bias, out=placed[:, 0])
         torch.sub(lines[:, 1], lines[:, 2], out=sums).sub_(lines[:, 3])
         torch.add(sums, self.bias, out=placed[:, 1])
+
+
+def _four_taps(taps: Tensor) -> Tensor:
+    """[4, ...] Winograd's transform of three taps [3, ...] along the first axis."""
+    outer, inner = (taps[0] + taps[2]) / 2, taps[1] / 2
+    return torch.stack([taps[0], outer + inner, outer - inner, taps[2]])
 
 
 def _into(samples: list[Tensor], out: Tensor) -> None:

@@ -4,6 +4,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import torch
@@ -63,8 +64,9 @@ class Pipeline:
             PictureError: a prompt cannot be read.
         """
         recipe, models = self.recipe, self.models
-        halves = self._halves(pictures, positive, negative, reference)
+        self._begin(positive, negative, reference)
         encoded = models.encode(pictures)
+        halves = self._halves(pictures, positive, negative, reference)
         concat = None
         if models.in_channels > LATENT_CHANNELS:
             behind = [] if backdrop is None else [self._backdrop(backdrop).expand(len(pictures), -1, -1, -1)]
@@ -78,6 +80,17 @@ class Pipeline:
         """As Models.decode."""
         return self.models.decode(latents)
 
+    @property
+    def _guided(self) -> bool:
+        return not math.isclose(self.recipe.cfg, 1)
+
+    def _begin(self, positive: str, negative: str, reference: Named | None) -> None:
+        """Makes what is kept and nobody makes as yet, so that two first batches share that work."""
+        if reference is not None and self.recipe.ip_adapter_weight > 0:
+            self._references.begin(reference.key, lambda: self.models.embed(reference.pixels))
+        for text in (positive, negative) if self._guided else (positive,):
+            self._texts.begin(text, lambda text=text: self.models.encode_text(text))
+
     def _halves(self, pictures: Tensor, positive: str, negative: str, reference: Named | None) -> list[Half]:
         """Without the prompt and with it; with it only where there is no guidance."""
         weight = self.recipe.ip_adapter_weight
@@ -89,7 +102,7 @@ class Pipeline:
                 else self._references.get(reference.key, lambda: self.models.embed(reference.pixels))
             )
         halves = [self.models.half(self._text(positive), seen, weight)]
-        if not math.isclose(self.recipe.cfg, 1):
+        if self._guided:
             nothing = None if seen is None else torch.zeros_like(seen[:1])
             halves.insert(0, self.models.half(self._text(negative), nothing, weight))
         return halves
@@ -106,17 +119,30 @@ class _Kept:
     """What was made for a key, the latest KEPT of them."""
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[object, Tensor] = OrderedDict()
+        self._entries: OrderedDict[object, Future[Tensor]] = OrderedDict()
         self._lock = threading.Lock()
 
+    def begin(self, key: object, make: Callable[[], Tensor]) -> "Future[Tensor]":
+        """Makes it, unless it was made or another thread is making it."""
+        with self._lock:
+            future = self._entries.get(key)
+            if future is not None:
+                self._entries.move_to_end(key)
+                return future
+            future = self._entries[key] = Future()
+            if len(self._entries) > KEPT:
+                self._entries.popitem(last=False)
+        try:
+            future.set_result(make())
+        except BaseException as error:  # raised by get
+            with self._lock:
+                self._entries.pop(key, None)
+            future.set_exception(error)
+        return future
+
     def get(self, key: object, make: Callable[[], Tensor]) -> Tensor:
-        with self._lock:  # while it is made, too: others who ask for it wait for it
-            if key not in self._entries:
-                self._entries[key] = make()
-                if len(self._entries) > KEPT:
-                    self._entries.popitem(last=False)
-            self._entries.move_to_end(key)
-            return self._entries[key]
+        """Makes it, or waits for the thread that does; raises what making it raises."""
+        return self.begin(key, make).result()
 
 
 def noise_of(seeds: Sequence[int], height: int, width: int) -> Tensor:

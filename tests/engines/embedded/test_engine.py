@@ -313,8 +313,11 @@ def test_stop_ends_running_work(stand_in: StandIn, scene: Scene):
             engine.augment([request(scene)])
 
 
-def test_a_batch_is_shared_among_the_threads_of_a_cpu(stand_in: StandIn, scene: Scene, monkeypatch: pytest.MonkeyPatch):
+def test_more_than_fits_at_once_is_shared_among_the_threads(
+    stand_in: StandIn, scene: Scene, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(EmbeddedEngine, "_start", lambda self: Workers(2))
+    monkeypatch.setattr("engines.embedded.engine.CPU_PIXELS", 3 * request(scene).pixels[..., 0].size)
     with opened() as engine:
         assert len(engine.augment([request(scene, seed) for seed in range(5)])) == 5
     assert sorted(stand_in.sizes) == [2, 3]

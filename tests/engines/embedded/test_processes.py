@@ -270,10 +270,14 @@ def test_a_signal_while_opening_leaves_no_process(new: Callable[..., Processes],
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
     thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        engine.open()
-    thread.join()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            engine.open()
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert all(gone(process) for process in marks(tmp_path, "opening"))
 
 
