@@ -6,7 +6,8 @@
 Peer: a bare matrix product of 8192 x 8192 in the same precision, measured in the same run, whose FLOP/s stand for what
 the device can do. FLOPs of a picture are counted by torch while one is made. Each figure is the best of --repeat runs
 after one that warms up; encoding, sampling with guidance and decoding are in it, files are not. ``--compile`` measures
-the eager models first, then the compiled ones. Without a GPU it runs on the CPU (take small sizes).
+the eager models first, then the compiled ones. Without a GPU it runs on the CPU (take small sizes); memory is then what
+the process holds at most, models included.
 """
 
 import argparse
@@ -14,9 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.embedded_speed import Watch
 from engines.embedded.hardware import is_out_of_memory, let_go, place, told
 from engines.embedded.models import Files, Models, Placement
 from engines.embedded.pipeline import Named, Pipeline, noise_of
@@ -56,7 +59,7 @@ def measure(pipeline: Pipeline, options: argparse.Namespace, peak: float, name: 
     """One line for each batch size."""
     device = pipeline.models.placement.device
     scene = Named("scene", torch.rand(1, 3, 768, 1024, device=device))
-    for size in map(int, options.batches.split(",")):
+    for size in options.batches:
         pictures = torch.rand(size, 3, options.size, options.size, device=device)
         noise = noise_of(range(size), options.size, options.size).to(device)
 
@@ -66,22 +69,23 @@ def measure(pipeline: Pipeline, options: argparse.Namespace, peak: float, name: 
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         try:
-            begun = time.perf_counter()
-            make()
-            _wait()
-            first = time.perf_counter() - begun
-            seconds = best_of(options.repeat, make)
+            with Watch(psutil.Process()) as watch:
+                begun = time.perf_counter()
+                make()
+                _wait()
+                first = time.perf_counter() - begun
+                seconds = best_of(options.repeat, make)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             let_go()
             print(f"  {name:9} batch {size:3}: does not fit into memory")
             return
-        memory = f", {torch.cuda.max_memory_allocated() / 2**30:5.1f} GiB" if device.type == "cuda" else ""
+        memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else watch.anonymous
         flops = options.flops * size / seconds
         print(
-            f"  {name:9} batch {size:3}: {size / seconds:7.3f} images/s{memory}, {flops / 1e12:6.2f} TFLOP/s, "
-            f"{flops / peak:.2f} of the matrix product's; first batch {first:.1f} s",
+            f"  {name:9} batch {size:3}: {size / seconds:7.3f} images/s, {memory:5.2f} GiB, "
+            f"{flops / 1e12:6.2f} TFLOP/s, {flops / peak:.2f} of the matrix product's; first batch {first:.1f} s",
             flush=True,
         )
 
@@ -108,7 +112,7 @@ def main() -> None:
     print(f"{options.size} x {options.size}, {options.steps} steps, guidance, wiring {recipe.wiring}")
     peak = 0.0
     for compiled in (False, True) if options.compile else (False,):
-        setup = Setup(options.models, None, device=options.device, precision=options.precision)
+        setup = Setup(Path(), models=options.models, device=options.device, precision=options.precision)
         placement = place(setup)
         placement = Placement(placement.device, placement.precision, compiled, options.low_memory)
         pipeline = Pipeline(Models(files, placement), recipe)

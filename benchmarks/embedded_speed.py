@@ -3,10 +3,11 @@
     python -m benchmarks.embedded_speed --models DIR [--server URL] [--sizes 128,256] [--samples 24] [--steps 4]
 
 DIR is the server's models folder; the files are those of --recipe (made by benchmarks.random_weights). For each size
-both engines make the same pictures, in turn, as often as --repeat says, and the best of each counts. The server has its
-models loaded before; engine embedded loads its own in every run, so the rate is that from the opened engine on, and how
-long opening took is told beside it. Memory is the most that was held while the batch ran: by the server's process, and
-by the controller with engine embedded; the server's is known only where it runs on this machine.
+both engines make the same pictures, in turn, as often as --repeat says, and the best of each counts. Before each run
+the server makes other pictures, so that its models are loaded, but neither this scene nor these texts are kept by it;
+engine embedded loads its models in every run, so the rate is that from the opened engine on, and how long opening took
+is told beside it. Memory is the most that was held while the batch ran: by the server's process, and by the controller
+with engine embedded; the server's is known only where it runs on this machine.
 """
 
 import argparse
@@ -89,15 +90,9 @@ def server_process(url: str) -> psutil.Process | None:
 def run(engine: str, folder: Path, more: list[str], watched: psutil.Process | None) -> Ran:
     """One whole batch by the command."""
     line = [sys.executable, "-m", "controller", "--batch", "--json", "--quiet", "--engine", engine]
-    line += [
-        "--dataset",
-        str(folder / "data"),
-        "--output",
-        str(folder / engine),
-        "--recipe",
-        str(folder / "recipe.toml"),
-    ]
-    line += ["--prompts", str(folder / "prompts.toml"), "--scenes", str(folder / "scenes"), *more]
+    for option in ("dataset", "recipe.toml", "prompts.toml", "scenes"):
+        line += [f"--{option.partition('.')[0]}", str(folder / option)]
+    line += ["--output", str(folder / engine), *more]
     child = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     with Watch(psutil.Process(child.pid) if watched is None else watched) as watch:
         report = json.loads(child.communicate()[0])
@@ -118,40 +113,44 @@ def apart(one: Path, other: Path) -> tuple[int, float]:
     return largest, different / pixels
 
 
-def measure(options: argparse.Namespace, size: int, folder: Path) -> None:
+def prepared(folder: Path, recipe: Recipe, dataset: Path, warm: bool = False) -> Path:
+    """A folder with what a run reads; to warm a server up, with another scene and other texts."""
+    folder.mkdir()
+    (folder / "dataset").symlink_to(dataset)
+    (folder / "recipe.toml").write_text(recipe.to_toml())
+    (folder / "prompts.toml").write_text(PROMPTS.replace("photograph", "picture") if warm else PROMPTS)
+    (folder / "scenes").mkdir()
+    name = "neon_night.jpg" if warm else "window_room.jpg"
+    (folder / "scenes" / name).write_bytes((SHIPPED / name).read_bytes())
+    return folder
+
+
+def measure(options: argparse.Namespace, size: int, recipe: Recipe, folder: Path) -> None:
     """One size: both engines in turn, and what they made."""
-    line = [sys.executable, "-m", "synthetic", "--out", str(folder / "data"), "--size", str(size)]
+    dataset = folder / "dataset"
+    line = [sys.executable, "-m", "synthetic", "--out", str(dataset), "--size", str(size)]
     line += ["--identities", str(-(-options.samples // 12)), "--views", "1,4,7,10,13,16,19,22,25,28,31,34"]
     subprocess.run(line, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    common = ["--limit", str(options.samples), "--batch-size", str(options.batch_size)]
-    engines: dict[str, tuple[list[str], Any]] = {
-        "comfyui": (["--server", options.server, *common], server_process(options.server)),
-        "embedded": (["--models", str(options.models), "--device", options.device, *common], None),
-    }
+    common = ["--batch-size", str(options.batch_size)]
+    limit = ["--limit", str(options.samples)]
+    server = ["--server", options.server, *common]
+    local = ["--models", str(options.models), "--device", options.device, *common]
     if options.precision != "auto":
-        engines["embedded"][0].extend(["--precision", options.precision])
-    warm = folder / "warm"
-    warm.mkdir()
-    for name in ("data", "recipe.toml", "prompts.toml", "scenes"):
-        (warm / name).symlink_to(folder / name)
-    run("comfyui", warm, ["--server", options.server, "--limit", str(options.batch_size)], None)
-    best: dict[str, Ran] = {}
+        local += ["--precision", options.precision]
+    watched = server_process(options.server)
+    ran: list[tuple[Ran, Ran]] = []
     for number in range(options.repeat):
-        for name, (more, watched) in engines.items():
-            place = folder / f"{number}"
-            place.mkdir(exist_ok=True)
-            for shared in ("data", "recipe.toml", "prompts.toml", "scenes"):
-                if not (place / shared).exists():
-                    (place / shared).symlink_to(folder / shared)
-            ran = run(name, place, more, watched)
-            best[name] = max(best.get(name, ran), ran, key=lambda each: each.rate)
+        warm = prepared(folder / f"warm{number}", recipe, dataset, warm=True)
+        run("comfyui", warm, [*server, "--limit", str(options.batch_size)], None)
+        place = prepared(folder / f"{number}", recipe, dataset)
+        ran.append((run("comfyui", place, [*server, *limit], watched), run("embedded", place, [*local, *limit], None)))
+    theirs, ours = (max(of_one, key=lambda each: each.rate) for of_one in zip(*ran, strict=True))
     print(f"\n{size} x {size}, {options.samples} samples, {options.steps} steps, batches of {options.batch_size}")
-    for name, ran in best.items():
+    for name, best in (("comfyui", theirs), ("embedded", ours)):
         print(
-            f"  {name:9} {ran.rate:6.3f} images/s, {1000 / ran.rate:6.0f} ms an image; open after {ran.loading:4.1f} s;"
-            f" memory {ran.anonymous:.2f} GiB of its own, {ran.resident:.2f} with pages of files"
+            f"  {name:9} {best.rate:6.3f} images/s, {1000 / best.rate:6.0f} ms an image; open after"
+            f" {best.loading:4.1f} s; memory {best.anonymous:.2f} GiB of its own, {best.resident:.2f} with files' pages"
         )
-    ours, theirs = best["embedded"], best["comfyui"]
     memory = f", {ours.anonymous / theirs.anonymous:.2f} x the memory" if theirs.anonymous else ""
     print(f"  ratio     {ours.rate / theirs.rate:6.2f} x the images/s{memory}")
     largest, share = apart(folder / "0/comfyui", folder / "0/embedded")
@@ -175,12 +174,7 @@ def main() -> None:
     recipe = Recipe.from_dict({"steps": options.steps}, Recipe.from_toml(options.recipe))
     for size in options.sizes.split(","):
         with tempfile.TemporaryDirectory() as place:
-            folder = Path(place)
-            (folder / "recipe.toml").write_text(recipe.to_toml())
-            (folder / "prompts.toml").write_text(PROMPTS)
-            (folder / "scenes").mkdir()
-            (folder / "scenes/window_room.jpg").write_bytes((SHIPPED / "window_room.jpg").read_bytes())
-            measure(options, int(size), folder)
+            measure(options, int(size), recipe, Path(place))
 
 
 if __name__ == "__main__":
