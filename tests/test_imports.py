@@ -51,11 +51,14 @@ def test_light_rooms_stay_light(room: str):
         assert foreign <= LIGHT[room], f"{path.relative_to(ROOT)} imports {sorted(foreign - LIGHT[room])}"
 
 
-@pytest.mark.parametrize("module", ["controller.cli", "synthetic.cli", "engines.embedded.processes"])
+@pytest.mark.parametrize(
+    "module",
+    ["controller.cli", "synthetic.cli", "evaluation.cli", "evaluation.thresholds", "engines.embedded.processes"],
+)
 def test_what_starts_does_not_pay_for_heavy_imports(module: str):
     code = (
         f"import sys, {module}; "
-        "heavy = {'cv2', 'scipy', 'trimesh', 'torch', 'mediapipe', 'rich', 'requests'} & set(sys.modules); "
+        "heavy = {'cv2', 'scipy', 'trimesh', 'torch', 'mediapipe', 'matplotlib', 'rich', 'requests'} & set(sys.modules); "
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)

@@ -1,0 +1,156 @@
+"""Point masks: which labels of an augmented picture are certainly still true; a file beside each label.
+
+    <split>/label/mask/<stem>.json        beside <split>/label/label/<stem>.json
+
+    {"format": 1, "image": "train/image/img_512/….png", "image_sha256": "…", "accept": true, "reason": "",
+     "tolerance_mm": 5.0,
+     "points": [{"name": "LI17_天鼎_left", "displacement_px": [0.1, -0.2], "excluded_px": 2.0,
+                 "excluded_mm": 1.2, "trusted": true}, …]}
+
+One entry for each acupoint that the label lists. ``displacement_px`` is the likeliest displacement, ``excluded_px`` the
+bound that it cannot exceed, null where the picture cannot tell; pixels are those of the picture. A trainer leaves out
+the coordinate loss of points that are not trusted; their visibility is as the label says.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acusim import acupoints
+from acusim.errors import LabelError, shown
+
+FORMAT = 1
+MAX_BYTES = 4 << 20
+
+
+def mask_folder(split: str) -> str:
+    """Where the point masks of a split lie."""
+    return f"{split}/label/mask"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PointMask:
+    """What is known of the labels of one augmented picture, in the order of ``acupoints.NAMES``."""
+
+    image: str
+    """The picture, relative to its dataset root."""
+    image_sha256: str
+    """Of the picture's file: a mask speaks of these bytes only."""
+    accept: bool
+    """Whether the picture as a whole passed."""
+    reason: str
+    """Why it did not."""
+    tolerance_mm: float
+    """A point is trusted if no displacement beyond this is possible."""
+    listed: NDArray[np.bool_]
+    """[174] the points that the label lists."""
+    displacement_px: NDArray[np.float64]
+    """[174, 2] likeliest displacement, NaN where unknown."""
+    excluded_px: NDArray[np.float64]
+    """[174] bound on the displacement; inf where there is none, NaN where not listed."""
+    excluded_mm: NDArray[np.float64]
+    """[174] the same in millimetres."""
+    trusted: NDArray[np.bool_]
+    """[174] the label is certainly still true."""
+
+
+def dump_point_mask(mask: PointMask) -> bytes:
+    """The file of a point mask: listed points in the table's order, UTF-8."""
+    points = [
+        {
+            "name": acupoints.NAMES[index],
+            "displacement_px": [_number(float(value)) for value in mask.displacement_px[index]],
+            "excluded_px": _number(float(mask.excluded_px[index])),
+            "excluded_mm": _number(float(mask.excluded_mm[index])),
+            "trusted": bool(mask.trusted[index]),
+        }
+        for index in np.flatnonzero(mask.listed)
+    ]
+    document = {
+        "format": FORMAT,
+        "image": mask.image,
+        "image_sha256": mask.image_sha256,
+        "accept": mask.accept,
+        "reason": mask.reason,
+        "tolerance_mm": mask.tolerance_mm,
+        "points": points,
+    }
+    return json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _number(value: float) -> float | None:
+    return round(value, 3) if np.isfinite(value) else None
+
+
+def parse_point_mask(data: bytes) -> PointMask:
+    """Reads the content of a point mask.
+
+    Raises:
+        LabelError: not JSON, not this format, an unknown or repeated name, or a value of another type.
+    """
+    try:
+        document = json.loads(data.decode("utf-8-sig"))
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise LabelError(f"not a JSON file: {str(error)[:120]}") from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise LabelError(f"not a point mask of format {FORMAT}; run `python -m evaluation certify` again")
+    count = acupoints.COUNT
+    listed, trusted = np.zeros(count, bool), np.zeros(count, bool)
+    displacement, pixels, millimetres = np.full((count, 2), np.nan), np.full(count, np.nan), np.full(count, np.nan)
+    points = _typed(document, "points", list)
+    for entry in points:
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+            raise LabelError("a point has no name")
+        index = acupoints.index_of(entry["name"])
+        if listed[index]:
+            raise LabelError(f"acupoint {entry['name']!r} occurs twice")
+        listed[index], trusted[index] = True, _typed(entry, "trusted", bool)
+        shift = _typed(entry, "displacement_px", list)
+        if len(shift) != 2:
+            raise LabelError(f"acupoint {entry['name']!r}: displacement_px = {shown(shift)} is not a pair")
+        displacement[index] = [_value(value, np.nan) for value in shift]
+        pixels[index] = _value(entry.get("excluded_px"), np.inf)
+        millimetres[index] = _value(entry.get("excluded_mm"), np.inf)
+    tolerance = _value(document.get("tolerance_mm"), np.nan)
+    texts = [_typed(document, key, str) for key in ("image", "image_sha256", "reason")]
+    accept = _typed(document, "accept", bool)
+    return PointMask(
+        texts[0], texts[1], accept, texts[2], tolerance, listed, displacement, pixels, millimetres, trusted
+    )
+
+
+def _typed(document: dict[str, Any], key: str, kind: type) -> Any:
+    value = document.get(key)
+    if not isinstance(value, kind):
+        raise LabelError(f"{key} = {shown(value)} is not of type {kind.__name__}")
+    return value
+
+
+def _value(value: Any, absent: float) -> float:
+    if value is None:
+        return absent
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e9:
+        raise LabelError(f"{shown(value)} is not a number")
+    return float(value)
+
+
+def read_point_mask(path: Path) -> PointMask:
+    """Reads a point mask.
+
+    Raises:
+        LabelError: as parse_point_mask, with the file's name in front, or the file cannot be read.
+    """
+    try:
+        if not path.is_file():
+            raise LabelError("not a regular file")
+        if path.stat().st_size > MAX_BYTES:
+            raise LabelError(f"larger than {MAX_BYTES >> 20} MiB: not a point mask")
+        return parse_point_mask(path.read_bytes())
+    except OSError as error:
+        raise LabelError(f"point mask {path.name!r}: {error.strerror or error}") from None
+    except LabelError as error:
+        raise LabelError(f"point mask {path.name!r}: {error}") from None

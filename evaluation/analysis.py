@@ -1,0 +1,261 @@
+"""From measurements to tables: pure functions, no files."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acusim import acupoints, rig
+from evaluation.drift import KEYPOINTS, Face, azimuth_deg, is_trusted_view, pair_drift
+from evaluation.measuring import Measured
+from evaluation.pairs import Pair
+from evaluation.reference import mm_per_px
+from evaluation.statistics import Figure, Summary, difference_of_quantiles, summarise
+
+ALL = "all keypoints"
+Group = Callable[[Pair], str]
+
+
+def elevation(pair: Pair) -> str:
+    """Ring of a view, such as "+30°"."""
+    return f"{rig.camera(pair.id.frame).elevation_deg:+.0f}°"
+
+
+def azimuth(pair: Pair) -> str:
+    """Azimuth of a view in steps of 30°, such as "-60..-30°"."""
+    low = int(np.floor(azimuth_deg(pair.id.frame) / 30) * 30)
+    return f"{low:+d}..{low + 30:+d}°"
+
+
+GROUPS: dict[str, Group] = {
+    "elevation": elevation,
+    "azimuth": azimuth,
+    "gender": lambda pair: {"F": "female", "M": "male"}[pair.id.gender],
+    "bald": lambda pair: "bald" if pair.bald else "haired",
+    "hair": lambda pair: pair.id.hair,
+    "prompt set": lambda pair: pair.prompt_set,
+}
+
+
+@dataclass(slots=True)
+class Drifts:
+    """The drift of many pairs."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    shift_px: list[NDArray[np.float64]] = field(default_factory=list)
+    """[8, 2] of each."""
+    discards: list[str | None] = field(default_factory=list)
+    mm_per_px: list[float] = field(default_factory=list)
+
+    def add(self, pair: Pair, original: Face, augmented: Face, width_px: int) -> None:
+        """Adds one pair."""
+        drift = pair_drift(original, augmented)
+        self.pairs.append(pair)
+        self.shift_px.append(drift.shift_px)
+        self.discards.append(drift.discard)
+        self.mm_per_px.append(mm_per_px(width_px))
+
+    def chosen(self, keep: Callable[[Pair], bool]) -> "Drifts":
+        """Those of some pairs."""
+        rows = [row for row, pair in enumerate(self.pairs) if keep(pair)]
+        columns = (self.pairs, self.shift_px, self.discards, self.mm_per_px)
+        return Drifts(*([column[row] for row in rows] for column in columns))  # type: ignore[arg-type]
+
+    @property
+    def distances_px(self) -> NDArray[np.float64]:
+        """[P, 8] d_k, NaN where there is none."""
+        stacked = np.array(self.shift_px).reshape(-1, len(KEYPOINTS), 2)
+        return np.hypot(stacked[..., 0], stacked[..., 1])
+
+    @property
+    def persons(self) -> list[str]:
+        """Whose picture each is."""
+        return [pair.id.identity for pair in self.pairs]
+
+    @property
+    def failure_rate(self) -> float:
+        """Share of the pairs without a detection in one of the two pictures; NaN for no pairs."""
+        failed = sum((discard or "").startswith("no face") for discard in self.discards)
+        return failed / len(self.discards) if self.discards else float("nan")
+
+
+def drift_table(drifts: Drifts, millimetres: bool = False) -> dict[str, Summary]:
+    """Summary of d_k for each keypoint and over all of them (the mean of a pair's keypoints counts once)."""
+    distances, persons = drifts.distances_px, drifts.persons
+    if millimetres:
+        distances = distances * np.array(drifts.mm_per_px).reshape(-1, 1)
+    out = {name: summarise(distances[:, column], persons) for column, name in enumerate(KEYPOINTS)}
+    out[ALL] = summarise(_mean_of_pair(distances), persons)
+    return out
+
+
+def _mean_of_pair(distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    known = ~np.isnan(distances)
+    total, count = np.where(known, distances, 0).sum(1), known.sum(1)
+    return np.divide(total, count, out=np.full(len(distances), np.nan), where=count > 0)
+
+
+def grouped(drifts: Drifts) -> list[dict[str, Any]]:
+    """Count, failures and drift over all keypoints for each value of each of GROUPS."""
+    rows: list[dict[str, Any]] = []
+    for title, group in GROUPS.items():
+        for name in sorted({group(pair) for pair in drifts.pairs}):
+            part = drifts.chosen(lambda pair, group=group, name=name: group(pair) == name)
+            rows.append(
+                {
+                    "group": title,
+                    "value": name,
+                    "pairs": len(part.pairs),
+                    "kept": sum(discard is None for discard in part.discards),
+                    "failure_rate": part.failure_rate,
+                    "drift_px": summarise(_mean_of_pair(part.distances_px), part.persons),
+                }
+            )
+    return rows
+
+
+def discards_by_view(drifts: Drifts) -> dict[str, Any]:
+    """How many pairs were kept and discarded, by reason and by camera."""
+    views: dict[int, Counter[str]] = {}
+    for pair, discard in zip(drifts.pairs, drifts.discards, strict=True):
+        views.setdefault(pair.id.frame, Counter())[discard or "kept"] += 1
+    total: Counter[str] = sum(views.values(), Counter())
+    return {"total": dict(total), "by_frame": {str(frame): dict(views[frame]) for frame in sorted(views)}}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a keypoint's drift is more than the detector's own noise."""
+
+    keypoint: str
+    edit: str
+    """The edit under which the detector is noisiest at this keypoint."""
+    above_median: Figure
+    """Median of the drift less that of the null, pixels."""
+    above_p95: Figure
+    text: str
+
+
+def verdicts(drifts: Drifts, null: dict[str, Drifts]) -> list[Verdict]:
+    """Compares each keypoint's drift with the noisiest edit that moves nothing.
+
+    Both in the views in which the detector can be trusted. Drift is beyond the noise where the interval of the
+    difference of medians, or of 95th percentiles, lies above 0.
+    """
+    inside = drifts.chosen(lambda pair: is_trusted_view(pair.id.frame))
+    nulls = {name: part.chosen(lambda pair: is_trusted_view(pair.id.frame)) for name, part in null.items()}
+    rows: list[Verdict] = []
+    for column, keypoint in enumerate((*KEYPOINTS, ALL)):
+        mine = _column(inside, column)
+        others = {name: _column(part, column) for name, part in nulls.items()}
+        known = {name: float(np.nanmedian(values)) for name, values in others.items() if (~np.isnan(values)).any()}
+        if not known or np.isnan(mine).all():
+            nothing = Figure(float("nan"), float("nan"), float("nan"))
+            rows.append(Verdict(keypoint, "", nothing, nothing, "not told: no face was kept in a trusted view"))
+            continue
+        edit = max(known, key=lambda name: (known[name], name))
+        above = [
+            difference_of_quantiles(mine, inside.persons, others[edit], nulls[edit].persons, quantile)
+            for quantile in (0.5, 0.95)
+        ]
+        rows.append(Verdict(keypoint, edit, above[0], above[1], _told(above[0], above[1])))
+    return rows
+
+
+def _column(drifts: Drifts, column: int) -> NDArray[np.float64]:
+    distances = drifts.distances_px
+    return distances[:, column] if column < len(KEYPOINTS) else _mean_of_pair(distances)
+
+
+def _told(median: Figure, tail: Figure) -> str:
+    if median.low > 0:
+        return f"beyond the detector's noise by {median.value:.2f} px in the median"
+    if tail.low > 0:
+        return f"beyond the detector's noise by {tail.value:.2f} px in the 95th percentile"
+    return "indistinguishable from the detector's noise"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Certified:
+    """The certificate of one pair, packed for memory."""
+
+    pair: Pair
+    summary: dict[str, Any]
+    visible: NDArray[np.uint8]
+    """np.packbits of [174]."""
+    trusted: NDArray[np.uint8]
+    worst_mm: float
+    """Largest bound over the trusted points, NaN if there is none."""
+
+    @classmethod
+    def of(cls, pair: Pair, record: dict[str, Any]) -> "Certified":
+        """From the record of a verdict."""
+        visible, trusted = np.zeros(acupoints.COUNT, bool), np.zeros(acupoints.COUNT, bool)
+        for row, *_, ok in record["points"]:
+            visible[row], trusted[row] = True, bool(ok)
+        summary = {name: value for name, value in record.items() if name not in ("points", "notes")}
+        bound = summary["excluded_mm"]
+        return cls(
+            pair, summary, np.packbits(visible), np.packbits(trusted), float("nan") if bound is None else float(bound)
+        )
+
+    @staticmethod
+    def unpacked(bits: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """[174] from packed bits."""
+        return np.unpackbits(bits)[: acupoints.COUNT].astype(bool)
+
+
+def certified_by_group(certified: Sequence[Certified], group: Group) -> list[dict[str, Any]]:
+    """Acceptance and trust for each value of a group."""
+    by_name: dict[str, list[Certified]] = {}
+    for entry in certified:
+        by_name.setdefault(group(entry.pair), []).append(entry)
+    return [{"value": name, **certified_figures(by_name[name])} for name in sorted(by_name)]
+
+
+def certified_figures(certified: Sequence[Certified]) -> dict[str, Any]:
+    """Pictures, share accepted, share of visible points trusted, medians of the figures; None where there is none."""
+    visible = sum(int(Certified.unpacked(entry.visible).sum()) for entry in certified)
+    trusted = sum(int(Certified.unpacked(entry.trusted).sum()) for entry in certified)
+    return {
+        "pictures": len(certified),
+        "accepted": sum(bool(entry.summary["accept"]) for entry in certified) / len(certified) if certified else None,
+        "visible": visible,
+        "trusted": trusted / visible if visible else None,
+        "excluded_mm": _median(entry.summary["excluded_mm"] for entry in certified),
+        "excluded_px": _median(entry.summary["excluded_px"] for entry in certified),
+        "structure": _median(entry.summary["structure"] for entry in certified),
+        "texture": _median(entry.summary["texture"] for entry in certified),
+        "outline_iou": _median(entry.summary["outline_iou"] for entry in certified),
+        "outline_px": _median(entry.summary["outline_px"] for entry in certified),
+        "depth_agreement": _median(entry.summary["depth_agreement"] for entry in certified),
+    }
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if known else None
+
+
+def trust_by_point(certified: Sequence[Certified]) -> list[dict[str, Any]]:
+    """For each acupoint that is ever visible: in how many pictures, and in what share of them it is trusted."""
+    visible, trusted = np.zeros(acupoints.COUNT, int), np.zeros(acupoints.COUNT, int)
+    for entry in certified:
+        visible += Certified.unpacked(entry.visible)
+        trusted += Certified.unpacked(entry.trusted)
+    return [
+        {"acupoint": acupoints.NAMES[row], "visible": int(visible[row]), "trusted": trusted[row] / visible[row]}
+        for row in np.flatnonzero(visible)
+    ]
+
+
+def drifts_of(items: Iterable[tuple[Pair, Measured]], name: str) -> Drifts:
+    """The drift between "original" and one other face of each item."""
+    out = Drifts()
+    for pair, measured in items:
+        if "original" in measured.faces and name in measured.faces:
+            out.add(pair, measured.faces["original"], measured.faces[name], measured.width)
+    return out

@@ -1,0 +1,300 @@
+"""The certificate of one picture: what may have moved, what cannot have moved, and whether to accept it.
+
+    judge = Judge(Thresholds())
+    verdict = judge.judge(original, augmented, depth_mm, coords_px, visible, frame=1)
+
+Or, where one original is judged against several attempts, ``reference`` once and ``compare`` for each. Everything here
+is a pure function of its arguments, safe in threads, and needs NumPy, SciPy and OpenCV only. OpenCV's own threads are
+left as the caller set them; results do not depend on their number.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from acusim import acupoints
+from evaluation.matching import Match, bounds, global_shift, match
+from evaluation.outline import NEAR_PX, OutlineScore, compare, offsets
+from evaluation.reference import Reference, make_reference, nearest, scaled
+from evaluation.structure import Bytes, Floats, Mask, agreement, maps_of, squeezed
+from evaluation.thresholds import Thresholds
+
+_NAN = float("nan")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What was measured on a picture, before any threshold; lengths at work size."""
+
+    structure: float
+    texture: float
+    shift_px: tuple[float, float]
+    shift_gain: float
+    outline: OutlineScore
+    depth_agreement: float | None
+    match: Match
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdict:
+    """What the certificate says. Arrays have one row for each of the caller's N points, NaN for what is not visible."""
+
+    accept: bool
+    reason: str
+    """Why it is not accepted; empty if it is."""
+    structure: float = _NAN
+    """Agreement of creases, lids, lips, strands inside the head, whatever the light; 1 for the same picture."""
+    texture: float = _NAN
+    """Agreement of the finest texture; low where it was made anew, which lowers what can be excluded."""
+    shift_px: tuple[float, float] = (_NAN, _NAN)
+    """Shift of the whole picture by its coarse structure, in steps of 4 pixels at 512."""
+    outline: OutlineScore = OutlineScore(_NAN, _NAN, 0.0)
+    """The silhouette; its distance in pixels of a picture 512 wide."""
+    depth_agreement: float | None = None
+    """Share of the outlines inside the head, known from depth, that stayed; None without depth or outlines."""
+    found_px: float = 0.0
+    """Largest displacement found, in true pixels, 0 if none was."""
+    found_strength: float = 0.0
+    """Largest log-likelihood ratio of a displacement, over its threshold: above 1 something moved."""
+    displacement_px: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    """[N, 2] likeliest displacement of each visible point."""
+    excluded_px: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    """[N] no larger displacement is possible; inf where the picture cannot tell."""
+    excluded_mm: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    trusted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    """[N] excluded_mm is within the tolerance."""
+
+    @property
+    def visible(self) -> NDArray[np.bool_]:
+        """[N] the points that were looked at."""
+        return ~np.isnan(self.excluded_px)
+
+    @property
+    def trusted_share(self) -> float:
+        """Share of the visible points that are trusted; NaN if none is visible."""
+        visible = self.visible
+        return float(self.trusted[visible].mean()) if visible.any() else _NAN
+
+    def summary(self) -> dict[str, Any]:
+        """The figures without the points, as JSON values; what cannot be told is None.
+
+        ``excluded_px`` and ``excluded_mm`` hold for every trusted point of the picture.
+        """
+        pixels, millimetres = self.excluded_px[self.trusted], self.excluded_mm[self.trusted]
+        return {
+            "accept": self.accept,
+            "reason": self.reason,
+            "structure": _json(self.structure),
+            "texture": _json(self.texture),
+            "shift_px": [_json(self.shift_px[0]), _json(self.shift_px[1])],
+            "outline_iou": _json(self.outline.iou),
+            "outline_px": _json(self.outline.distance_px),
+            "outline_seen": _json(self.outline.seen),
+            "depth_agreement": _json(self.depth_agreement),
+            "found_px": _json(self.found_px),
+            "found_strength": _json(self.found_strength),
+            "visible": int(self.visible.sum()),
+            "trusted": int(self.trusted.sum()),
+            "excluded_px": _json(float(pixels.max())) if pixels.size else None,
+            "excluded_mm": _json(float(millimetres.max())) if millimetres.size else None,
+        }
+
+
+class Judge:
+    """Judges augmented pictures by one set of thresholds."""
+
+    def __init__(self, thresholds: Thresholds | None = None):
+        self.thresholds = thresholds or Thresholds()
+
+    def judge(
+        self,
+        original: Bytes,
+        augmented: NDArray[Any],
+        depth_mm: NDArray[np.floating] | None = None,
+        coords_px: ArrayLike | None = None,
+        visible: ArrayLike | None = None,
+        *,
+        mask: Mask | None = None,
+        frame: int | None = None,
+    ) -> Verdict:
+        """The verdict on one picture: ``compare`` with the ``reference`` of its original.
+
+        Args:
+            original: [H, W, 3] RGB.
+            augmented: [H, W, 3] RGB.
+            depth_mm: [H, W] millimetres along the camera's axis, 0 in the background; None if there is none.
+            coords_px: [N, 2] the labels, in pixels from the left and top edge; None for a picture without labels.
+            visible: [N] which of them are; None takes all whose coordinates are finite.
+            mask: [H, W] the head; None tells it from the depth, else from a uniform background.
+            frame: camera 1..144, for millimetres where there is no depth.
+
+        Raises:
+            ValueError: the original or what belongs to it has a wrong shape or type.
+        """
+        return self.compare(self.reference(original, depth_mm, coords_px, visible, mask=mask, frame=frame), augmented)
+
+    def reference(
+        self,
+        original: Bytes,
+        depth_mm: NDArray[np.floating] | None = None,
+        coords_px: ArrayLike | None = None,
+        visible: ArrayLike | None = None,
+        *,
+        mask: Mask | None = None,
+        frame: int | None = None,
+    ) -> Reference:
+        """What has to be known of an original; arguments and errors as ``judge``."""
+        return make_reference(original, depth_mm, coords_px, visible, mask=mask, frame=frame)
+
+    def compare(self, reference: Reference, augmented: NDArray[Any]) -> Verdict:
+        """The verdict on an augmented picture.
+
+        Args:
+            reference: its original.
+            augmented: [H, W, 3] RGB uint8. Anything else is no error here, but a reason to reject it.
+        """
+        if fault := _unusable(augmented, reference, self.thresholds):
+            return _rejected(reference, fault)
+        return self.decide(reference, self.measure(reference, augmented))
+
+    def measure(self, reference: Reference, augmented: Bytes) -> Evidence:
+        """All figures of a usable picture, before any threshold but ``allowed_px``."""
+        pixels = scaled(augmented, reference.scale)
+        maps = maps_of(pixels, reference.inside)
+        texture, structure = agreement(reference.maps, maps, reference.inside)
+        one, other = squeezed(reference.maps, maps, reference.inside)
+        shift, gain = global_shift(one, other)
+        found = match(one, other, reference.points, self.thresholds.allowed_px)
+        return Evidence(structure, texture, shift, gain, *_outlines(reference, pixels), found)
+
+    def decide(self, reference: Reference, evidence: Evidence) -> Verdict:
+        """The verdict that the thresholds give on what was measured."""
+        limits, found = self.thresholds, evidence.match
+        least = limits.found_faithful if evidence.texture >= limits.faithful_texture else limits.found_remade
+        strength = found.strength / np.float32(max(least, 1e-6))
+        lengths = np.hypot(*found.displacement_px.T) / np.float32(reference.scale)
+        seen = len(reference.rows)
+        excluded = bounds(found.local[:seen], limits.excluded) / np.float32(reference.scale)
+        excluded_mm = _spread(excluded * reference.mm_per_px, reference)
+        with np.errstate(invalid="ignore"):
+            trusted = excluded_mm <= limits.tolerance_mm
+        reason = _reason(limits, evidence, reference, strength, lengths, trusted)
+        return Verdict(
+            accept=not reason,
+            reason=reason,
+            structure=evidence.structure,
+            texture=evidence.texture,
+            shift_px=(evidence.shift_px[0] / reference.scale, evidence.shift_px[1] / reference.scale),
+            outline=evidence.outline,
+            depth_agreement=evidence.depth_agreement,
+            found_px=float(lengths[strength > 1].max()) if (strength > 1).any() else 0.0,
+            found_strength=float(strength.max()) if strength.size else 0.0,
+            displacement_px=_spread(found.displacement_px[:seen] / np.float32(reference.scale), reference),
+            excluded_px=_spread(excluded, reference),
+            excluded_mm=excluded_mm,
+            trusted=trusted,
+        )
+
+
+def _reason(
+    limits: Thresholds,
+    evidence: Evidence,
+    reference: Reference,
+    strength: Floats,
+    lengths: Floats,
+    trusted: NDArray[np.bool_],
+) -> str:
+    """Why a picture is rejected, or nothing."""
+    outline, shift = evidence.outline, evidence.shift_px
+    if not evidence.structure >= limits.least_structure:  # also true of NaN
+        return (
+            f"not the same head: structure agrees by {evidence.structure:.2f}, at least {limits.least_structure:.2f} "
+            "is needed"
+        )
+    if evidence.shift_gain > limits.global_gain and any(shift):
+        return f"the whole picture was shifted by about {shift[0]:+.0f}, {shift[1]:+.0f} px"
+    if strength.size and strength.max() > 1:
+        worst = int(strength.argmax())
+        return (
+            f"{_name(reference, worst)} moved by {lengths[worst]:.1f} px ({strength[worst]:.1f} times the evidence "
+            f"needed); {limits.allowed_px:g} px are allowed"
+        )
+    if outline.seen >= limits.least_outline_seen and outline.distance_px > limits.most_outline_px:
+        return (
+            f"the silhouette moved: 95 % of it lie within {outline.distance_px:.1f} px, "
+            f"{limits.most_outline_px:g} px are allowed"
+        )
+    share = trusted[reference.rows].mean() if len(reference.rows) else 1.0
+    if share < limits.least_trusted:
+        return (
+            f"only {100 * share:.0f} % of the visible acupoints are trusted, {100 * limits.least_trusted:.0f} % needed"
+        )
+    return ""
+
+
+def _name(reference: Reference, index: int) -> str:
+    if index >= len(reference.rows):
+        x, y = reference.points[index] / reference.scale
+        return f"the head at {x:.0f}, {y:.0f}"
+    row = int(reference.rows[index])
+    return f"acupoint {acupoints.NAMES[row]}" if reference.count == acupoints.COUNT else f"point {row}"
+
+
+def _json(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else round(float(value), 4)
+
+
+def _rejected(reference: Reference, reason: str) -> Verdict:
+    nothing = np.full((len(reference.rows), 2), np.nan, np.float32)
+    unknown = _spread(np.full(len(reference.rows), np.inf, np.float32), reference)
+    return Verdict(
+        False,
+        reason,
+        displacement_px=_spread(nothing, reference),
+        excluded_px=unknown,
+        excluded_mm=unknown,
+        trusted=np.zeros(reference.count, bool),
+    )
+
+
+def _unusable(augmented: NDArray[Any], reference: Reference, limits: Thresholds) -> str:
+    """What is wrong with a picture before one looks at what it shows."""
+    if augmented.ndim != 3 or augmented.shape[2] != 3:
+        return f"not a colour picture: its shape is {augmented.shape}"
+    if augmented.shape[:2] != reference.shape:
+        height, width = augmented.shape[:2]
+        return f"its size is {width} x {height}, the original's {reference.shape[1]} x {reference.shape[0]}"
+    if augmented.dtype != np.uint8:
+        if np.issubdtype(augmented.dtype, np.floating) and not np.isfinite(augmented).all():
+            return "it holds values that are no numbers (NaN or infinity)"
+        return f"its values are {augmented.dtype}, not uint8"
+    step = max(1, round(2 / reference.scale))
+    sample = np.ascontiguousarray(augmented[::step, ::step])
+    levels = cv2.cvtColor(sample, cv2.COLOR_RGB2GRAY)[nearest(reference.inside.full, sample.shape) > 0]
+    if not levels.size or levels.max() < limits.black_level:
+        return f"black: no level of the head reaches {limits.black_level:g}"
+    if levels.std() < limits.flat_levels:
+        return f"flat: the head's levels spread by {levels.std():.1f}, at least {limits.flat_levels:g} are needed"
+    return ""
+
+
+def _outlines(reference: Reference, pixels: Bytes) -> tuple[OutlineScore, float | None]:
+    before, known = reference.outline_offsets
+    after, seen = offsets(pixels, reference.outline)
+    score = compare(after - before, seen & known, reference.outline, reference.mask)
+    before, known = reference.inner_offsets
+    known = known & (np.abs(before) <= NEAR_PX)
+    if not known.any():
+        return score, None
+    after, _ = offsets(pixels, reference.inner)
+    return score, float((np.abs(after - before)[known] <= NEAR_PX).mean())
+
+
+def _spread(values: Floats, reference: Reference) -> NDArray[np.float32]:
+    """[N, ...] the rows of the visible points at their places, NaN elsewhere."""
+    out = np.full((reference.count, *values.shape[1:]), np.nan, np.float32)
+    out[reference.rows] = values
+    return out

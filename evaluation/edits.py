@@ -1,0 +1,122 @@
+"""Edits of a picture that move nothing: what a detector or a certificate may not take for a displacement.
+
+NULL_EDITS are for the detector's own noise, on originals. STRONG_EDITS are for the certificate's false alarms: they
+also make the texture anew, as a diffusion model does.
+"""
+
+from collections.abc import Callable, Mapping
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Random = np.random.Generator
+Edit = Callable[[Pixels, Random], Pixels]
+
+
+def _levels(values: NDArray[np.floating]) -> Pixels:
+    return np.clip(values + 0.5, 0, 255).astype(np.uint8)
+
+
+def jpeg(pixels: Pixels, quality: int) -> Pixels:
+    """The picture after JPEG compression (4:2:0) at a quality of 1..100."""
+    _, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
+
+
+def noise(pixels: Pixels, random: Random, sigma: float) -> Pixels:
+    """Gaussian noise of ``sigma`` levels on each channel."""
+    return _levels(pixels + random.normal(0, sigma, pixels.shape))
+
+
+def gamma(pixels: Pixels, exponent: float) -> Pixels:
+    """A tone curve: above 1 darker, below 1 brighter."""
+    table = _levels(255 * (np.arange(256) / 255) ** exponent)
+    return np.asarray(table[pixels], np.uint8)
+
+
+def tinted(pixels: Pixels, factors: tuple[float, ...]) -> Pixels:
+    """Each channel multiplied."""
+    return _levels(pixels * np.array(factors, np.float64))
+
+
+def grey(pixels: Pixels) -> Pixels:
+    """Without colour."""
+    return np.asarray(cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), np.uint8)
+
+
+def side_light(pixels: Pixels, random: Random, depth: float) -> Pixels:
+    """A smooth gain across the picture in a random direction, from 1 - depth to 1 + depth."""
+    height, width = pixels.shape[:2]
+    angle = random.uniform(0, 2 * np.pi)
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    gain = 1 + depth * np.clip(x * np.cos(angle) + y * np.sin(angle), -1, 1)
+    return _levels(pixels * gain[..., None])
+
+
+NULL_EDITS: Mapping[str, Edit] = {
+    "JPEG 95": lambda pixels, random: jpeg(pixels, 95),
+    "JPEG 75": lambda pixels, random: jpeg(pixels, 75),
+    "JPEG 40": lambda pixels, random: jpeg(pixels, 40),
+    "noise 5": lambda pixels, random: noise(pixels, random, 5),
+    "brighter": lambda pixels, random: gamma(pixels, 0.7),
+    "darker": lambda pixels, random: gamma(pixels, 1.4),
+    "warm": lambda pixels, random: tinted(pixels, (1.15, 1.0, 0.8)),
+    "grey": lambda pixels, random: grey(pixels),
+    "side light": lambda pixels, random: side_light(pixels, random, 0.5),
+}
+"""Photometric edits of an original by name."""
+
+
+def _speckle(shape: tuple[int, ...], random: Random) -> NDArray[np.float32]:
+    """[H, W, 1] smooth noise of several scales, standard deviation 1."""
+    height, width = shape[:2]
+    total = np.zeros((height, width), np.float32)
+    for scale in (2, 4, 8):
+        coarse = random.standard_normal((height // scale + 2, width // scale + 2)).astype(np.float32)
+        total += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return (total / total.std())[..., None]
+
+
+def _texture(pixels: Pixels, random: Random) -> Pixels:
+    smooth = cv2.bilateralFilter(pixels, 9, 40, 5)
+    return _levels(smooth + _speckle(pixels.shape, random) * random.uniform(3, 8))
+
+
+def _resampled(pixels: Pixels, random: Random) -> Pixels:
+    height, width = pixels.shape[:2]
+    factor = random.uniform(0.35, 0.6)
+    small = cv2.resize(pixels, (int(width * factor), int(height * factor)), interpolation=cv2.INTER_AREA)
+    large = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    return _levels(large + 0.6 * (large - cv2.GaussianBlur(large, (0, 0), 2)))
+
+
+def _shadow(pixels: Pixels, random: Random) -> Pixels:
+    height, width = pixels.shape[:2]
+    angle, centre = random.uniform(0, 2 * np.pi), random.uniform(0.35, 0.65, 2) * (width, height)
+    y, x = np.mgrid[:height, :width]
+    across = ((x - centre[0]) * np.cos(angle) + (y - centre[1]) * np.sin(angle)) / random.uniform(8, 40)
+    dark = random.uniform(0.4, 0.7)
+    return _levels(pixels * (dark + (1 - dark) / (1 + np.exp(-across)))[..., None])
+
+
+STRONG_EDITS: Mapping[str, Edit] = {
+    "tone": lambda pixels, random: gamma(pixels, float(np.exp(random.uniform(-0.6, 0.6)))),
+    "blur": lambda pixels, random: np.asarray(cv2.GaussianBlur(pixels, (0, 0), random.uniform(0.8, 2)), np.uint8),
+    "noise": lambda pixels, random: noise(pixels, random, random.uniform(4, 12)),
+    "JPEG": lambda pixels, random: jpeg(pixels, int(random.integers(30, 80))),
+    "colour": lambda pixels, random: tinted(pixels, tuple(random.uniform(0.7, 1.3, 3))),
+    "texture": _texture,
+    "resampled": _resampled,
+    "shadow": _shadow,
+}
+"""Strong changes of appearance by name; ``texture`` smooths the skin and lays speckles on it."""
+
+
+def strongly_edited(pixels: Pixels, random: Random, count: int = 2) -> tuple[Pixels, tuple[str, ...]]:
+    """A picture after ``count`` different strong edits drawn at random, and their names."""
+    names = tuple(random.choice(list(STRONG_EDITS), size=count, replace=False).tolist())
+    for name in names:
+        pixels = STRONG_EDITS[name](pixels, random)
+    return pixels, names

@@ -1,0 +1,209 @@
+"""Where a point of the original lies in the augmented picture, and which displacements the pictures rule out.
+
+Around each point a patch of the original's structure is laid over the augmented one at every shift up to REACH.
+With correlation r at a shift, ``-n/2 log(1 - r²)`` is the log-likelihood of that shift for n independent pixels
+and an unknown contrast; noise of the two pictures enters r's denominator, so patches without structure of their
+own say nothing. Likelihoods of several patches add up:
+
+- *found* asks whether anything moved: it takes five small patches around the point, which may bend with a warp, and
+  a wide one. Its strength is the likelihood of the best shift over that of staying within ``allowed_px``.
+- *excluded* asks what cannot have happened at this very point: it takes patches centred on it alone. The largest shift
+  whose likelihood is near the best one bounds the displacement; along an edge, or on bare skin, that is far out.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from scipy.fft import irfft2, next_fast_len, rfft2
+
+from evaluation.structure import Floats, Maps
+
+REACH = 12
+"""Largest shift looked at, in pixels along each axis."""
+_SIDE = 2 * REACH + 1
+RESOLUTION = 1.0
+"""Added to every bound: shifts are looked at in steps of one pixel."""
+GLOBAL_REACH = 64
+"""Largest shift of the whole picture looked at."""
+PARTS = 8 * np.array([(0, 0), (1, 1), (-1, 1), (1, -1), (-1, -1)])
+"""Where the small patches lie around a point, pixels."""
+PART, CENTRE = 5, 7
+"""Half sides of patches of the fine map: 11 and 15 pixels wide."""
+NEAR, WIDE = 5, 7
+"""Half sides of patches of the medium map, in its pixels: 22 and 30 pixels of the picture wide."""
+PART_WEIGHT, CENTRE_WEIGHT, NEAR_WEIGHT, WIDE_WEIGHT = 12.5, 25.0, 12.5, 7.5
+"""Half the number of independent pixels that each patch counts for."""
+LEAST_NOISE = 0.1
+"""Noise of a squeezed map, at least."""
+_TINY = np.float32(1e-6)
+_LARGEST_PART = np.float32(0.95)
+_SHIFTS = np.stack(np.meshgrid(np.arange(-REACH, REACH + 1), np.arange(-REACH, REACH + 1)), axis=-1).reshape(-1, 2)
+_LENGTHS = np.hypot(_SHIFTS[:, 0], _SHIFTS[:, 1]).astype(np.float32)
+_AT_EDGE = (np.abs(_SHIFTS) == REACH).any(1)
+_HALF_REACH = REACH // 2 + 1
+
+
+def _doubling() -> Floats:
+    """[_SIDE, 2 _HALF_REACH + 1] linear interpolation of shifts in steps of two pixels to steps of one."""
+    out = np.zeros((_SIDE, 2 * _HALF_REACH + 1), np.float32)
+    for row, shift in enumerate(range(-REACH, REACH + 1)):
+        place = (shift + 2 * _HALF_REACH) / 2
+        out[row, int(place)] += 1 - place % 1
+        if place % 1:
+            out[row, int(place) + 1] += place % 1
+    return out
+
+
+_DOUBLING = _doubling()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Match:
+    """What matching says of N points."""
+
+    displacement_px: Floats
+    """[N, 2] the likeliest displacement."""
+    strength: Floats
+    """[N] log-likelihood ratio of the best shift against staying within the allowed distance; 0: stays."""
+    local: Floats
+    """[N, S²] log-likelihood of each shift by the patches on the point itself, for ``bounds``."""
+
+
+def match(one: Maps, other: Maps, points: NDArray[np.floating], allowed_px: float) -> Match:
+    """Matches points of the original in the augmented picture.
+
+    Args:
+        one: squeezed maps of the original.
+        other: squeezed maps of the augmented picture.
+        points: [N, 2] in pixels from the left and top edge, inside the picture.
+        allowed_px: shifts up to this length count as staying.
+    """
+    count = len(points)
+    if not count:
+        return Match(np.zeros((0, 2), np.float32), np.zeros(0, np.float32), np.zeros((0, _SIDE**2), np.float32))
+    size = np.array(one.fine.shape[::-1])
+    centres = np.clip(np.floor(points).astype(np.intp), 0, size - 1)
+    parts = np.clip((centres[:, None] + PARTS).reshape(-1, 2), 0, size - 1)
+    halves = np.minimum(centres // 2, np.array(one.medium.shape[::-1]) - 1)
+    small = _unlike(one.fine, other.fine, parts, PART, REACH).reshape(count, len(PARTS), -1).prod(1)
+    centre = np.log(_unlike(one.fine, other.fine, centres, CENTRE, REACH)).reshape(count, -1)
+    near, wide = (_of_half(one.medium, other.medium, halves, radius) for radius in (NEAR, WIDE))
+    moved = -PART_WEIGHT * np.log(small) - CENTRE_WEIGHT * centre - WIDE_WEIGHT * wide
+    local = -CENTRE_WEIGHT * centre - NEAR_WEIGHT * near
+    stays = moved[:, allowed_px >= _LENGTHS].max(1)
+    # A likelihood that still rises at the edge of what was looked at has shown no peak.
+    moved = np.where(_AT_EDGE, moved.min(1)[:, None], moved)
+    return Match(_peaks(moved), np.maximum(moved.max(1) - stays, 0), local)
+
+
+def bounds(local: Floats, excluded: float) -> Floats:
+    """The largest displacement that remains possible at each point.
+
+    Args:
+        local: [N, S²] of Match.
+        excluded: shifts whose log-likelihood is so much below the best one are excluded.
+
+    Returns:
+        [N] pixels; inf where even the largest shifts looked at are possible.
+    """
+    if not len(local):
+        return np.zeros(0, np.float32)
+    possible = local >= local.max(1)[:, None] - np.float32(excluded)
+    out = np.where(possible, _LENGTHS, 0).max(1) + np.float32(RESOLUTION)
+    out[(possible & _AT_EDGE).any(1)] = np.inf
+    return out.astype(np.float32)
+
+
+def global_shift(one: Maps, other: Maps) -> tuple[tuple[float, float], float]:
+    """How the picture as a whole was shifted, by its coarse structure.
+
+    Args:
+        one: squeezed maps of the original.
+        other: squeezed maps of the augmented picture.
+
+    Returns:
+        (dx, dy) in pixels, in steps of 4, and how much larger the correlation is there than for no shift.
+    """
+    height, width = one.coarse.shape
+    reach = min(GLOBAL_REACH // 4, height // 4, width // 4)
+    template = one.coarse[reach : height - reach, reach : width - reach]
+    if reach < 1 or not template.any() or not other.coarse.any():
+        return (0.0, 0.0), 0.0
+    alike = cv2.matchTemplate(other.coarse, template, cv2.TM_CCORR_NORMED)
+    _, best, _, place = cv2.minMaxLoc(alike)
+    return (4.0 * (place[0] - reach), 4.0 * (place[1] - reach)), float(best - alike[reach, reach])
+
+
+def _of_half(one: Floats, other: Floats, centres: NDArray[np.intp], radius: int) -> Floats:
+    """[N, _SIDE²] log of ``1 - r²`` on the medium map, at steps of one pixel of the picture."""
+    log = np.log(_unlike(one, other, centres, radius, _HALF_REACH))
+    return np.asarray(_DOUBLING @ log @ _DOUBLING.T, np.float32).reshape(len(centres), -1)
+
+
+def _unlike(one: Floats, other: Floats, centres: NDArray[np.intp], radius: int, reach: int) -> Floats:
+    """[N, S, S] ``1 - r²`` at each shift; 1 where the correlation r is not positive.
+
+    Args:
+        one: [H, W] map whose patches are looked for.
+        other: [H, W] map in which they are looked for.
+        centres: [N, 2] x, y of the patches.
+        radius: half side of the patches.
+        reach: largest shift.
+    """
+    margin, side, width = radius + reach, 2 * reach + 1, 2 * radius + 1
+    x, y = centres[:, 0], centres[:, 1]
+    patches = _windows(one, radius)[y, x]
+    around = _windows(other, margin)[y, x]
+    # The circular correlation of a size that holds the window has no wrap-around at these shifts.
+    size = next_fast_len(2 * margin + 1, real=True)
+    spectrum: Any = rfft2(around, s=(size, size))
+    spectrum *= np.conj(np.asarray(rfft2(patches, s=(size, size))))
+    product = np.ascontiguousarray(np.asarray(irfft2(spectrum, s=(size, size)))[:, :side, :side])
+    here = np.einsum("nij,nij->n", patches, patches)[:, None, None] / np.float32(width**2) + _TINY
+    energy = cv2.sqrBoxFilter(other, cv2.CV_32F, (width, width), borderType=cv2.BORDER_REFLECT)
+    there = _windows(np.asarray(energy, np.float32), reach)[y, x] + _TINY
+    np.maximum(product, 0, out=product)
+    product *= np.float32(1 / width**2)
+    product *= product
+    noise = _noise(product / (here * there), there)
+    product /= (here + noise) * (there + noise)
+    np.minimum(product, _LARGEST_PART, out=product)
+    return np.subtract(np.float32(1), product, out=product)
+
+
+def _windows(values: Floats, margin: int) -> Floats:
+    """[H, W, 2 margin + 1, 2 margin + 1] a view of the square around each pixel; mirrored beyond the picture."""
+    padded = np.asarray(cv2.copyMakeBorder(values, margin, margin, margin, margin, cv2.BORDER_REFLECT), np.float32)
+    return sliding_window_view(padded, (2 * margin + 1, 2 * margin + 1))
+
+
+def _noise(alike: Floats, energy: Floats) -> np.float32:
+    """What of the energy at each patch's best shift the original does not explain: the patches' median."""
+    count = len(alike)
+    flat = alike.reshape(count, -1)
+    best = flat.argmax(1)
+    rows = np.arange(count)
+    left = energy.reshape(count, -1)[rows, best] * (1 - np.minimum(flat[rows, best], 1))
+    return np.float32(max(float(np.median(left)), LEAST_NOISE**2))
+
+
+def _peaks(likelihood: Floats) -> Floats:
+    """[N, 2] where the surfaces [N, _SIDE²] are highest, refined by a parabola along each axis."""
+    count = len(likelihood)
+    best = likelihood.argmax(1)
+    rows = np.arange(count)
+    padded = np.pad(likelihood.reshape(count, _SIDE, _SIDE), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    y, x = best // _SIDE + 1, best % _SIDE + 1
+    middle = padded[rows, y, x]
+    out = _SHIFTS[best].astype(np.float32)
+    for axis, (before, after) in enumerate(
+        ((padded[rows, y, x - 1], padded[rows, y, x + 1]), (padded[rows, y - 1, x], padded[rows, y + 1, x]))
+    ):
+        bend = before - 2 * middle + after
+        step = np.divide(0.5 * (before - after), bend, out=np.zeros(count, np.float32), where=bend < -1e-6)
+        out[:, axis] += np.clip(step, -0.5, 0.5)
+    return out

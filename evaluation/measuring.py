@@ -1,0 +1,344 @@
+"""The workers' side: reads pictures, asks the detector and the certificate, and remembers by content."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acusim.acupoints import NAMES
+from acusim.errors import AcuSimError, OutputError, PictureError
+from acusim.files import safe_join, sha256, write_atomic
+from acusim.foreground import find_foreground
+from acusim.labels import Label, parse_label
+from acusim.pictures import decode_rgb, read_file
+from acusim.point_mask import PointMask, dump_point_mask, mask_folder
+from evaluation.certificate import Judge, Verdict
+from evaluation.drift import Face
+from evaluation.edits import NULL_EDITS, jpeg
+from evaluation.landmarks import VERSION as DETECTOR
+from evaluation.landmarks import Detector, silence_native_log
+from evaluation.pairs import Pair
+from evaluation.store import Reader
+from evaluation.thresholds import Thresholds
+from evaluation.warps import Warp, random_warp, shifted
+
+CERTIFICATE = "certificate 1"
+"""Part of the key of stored verdicts; raised when their meaning changes."""
+BAD_WARP_PX, BAD_WARP_RADIUS, BAD_SHIFT_PX = 8.0, 60.0, 5.0
+
+Baseline = Literal["identity copy", "JPEG 75 copy", "local warp of 8 px", "shift of 5 px"]
+BASELINES: tuple[Baseline, ...] = get_args(Baseline)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a worker has to know, beside its tasks."""
+
+    original: Path
+    augmented: Path
+    store: Path
+    thresholds: Thresholds
+    faces: bool = True
+    """Ask the detector."""
+    certificate: bool = True
+    """Make certificates."""
+    masks: Path | None = None
+    """Dataset root that gets the point masks; None writes none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One item: a pair, the null of its original, or the baselines of the pair."""
+
+    kind: Literal["pair", "null", "baseline"]
+    pair: Pair
+
+
+@dataclass(slots=True)
+class Measured:
+    """What became of a task; small enough to be kept for every pair."""
+
+    problems: list[str] = field(default_factory=list)
+    lost: bool = False
+    """The item could not be measured at all."""
+    width: int = 512
+    """Of the pictures, in pixels."""
+    faces: dict[str, Face] = field(default_factory=dict)
+    """"original" and "augmented", or the name of an edit or baseline."""
+    verdicts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Summary, and "points": what is known of each listed point."""
+    records: list[tuple[str, Any]] = field(default_factory=list)
+    """What the parent should store."""
+
+
+class _Worker:
+    """One process: its detector is made when the first picture needs it."""
+
+    def __init__(self, work: Work):
+        self.work = work
+        self.judge = Judge(work.thresholds)
+        self.reader = Reader(work.store)
+        self.limits = sha256(json.dumps(work.thresholds.as_dict(), sort_keys=True).encode())
+        self._detector: Detector | None = None
+
+    def detector(self) -> Detector:
+        if self._detector is None:
+            self._detector = Detector().__enter__()
+        return self._detector
+
+    def known(self, key: str, out: Measured, make: Callable[[], Any]) -> Any:
+        """The stored record of a key, or a new one."""
+        record = self.reader.get(key)
+        if record is None:
+            record = make()
+            out.records.append((key, record))
+        return record
+
+    def face(self, source: "_Source", out: Measured) -> Face:
+        key = f"face {DETECTOR} {source.sha256}"
+        return Face.from_json(self.known(key, out, lambda: self.detector().find(source.pixels).as_json()))
+
+
+class _Source:
+    """A picture file, decoded when its pixels are needed."""
+
+    def __init__(self, root: Path, relative: str):
+        path = safe_join(root, relative)
+        self.name = path.name
+        self.data = read_file(path)
+        self.sha256 = sha256(self.data)
+        self._pixels: NDArray[np.uint8] | None = None
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        if self._pixels is None:
+            self._pixels = decode_rgb(self.data, self.name).pixels
+        return self._pixels
+
+
+_worker: _Worker | None = None
+
+
+def prepare(work: Work) -> None:
+    """Makes this process a worker."""
+    global _worker
+    silence_native_log()
+    import cv2
+
+    cv2.setNumThreads(1)
+    _worker = _Worker(work)
+
+
+def measure(task: Task) -> Measured:
+    """Works on a task; what is wrong with an item is told in the result.
+
+    Raises:
+        OutputError: a point mask cannot be written.
+    """
+    assert _worker is not None, "prepare() was not called in this process"
+    out = Measured()
+    steps = {"pair": _measure_pair, "null": _measure_null, "baseline": _measure_baselines}
+    try:
+        steps[task.kind](_worker, task.pair, out)
+    except OutputError:
+        raise
+    except AcuSimError as error:
+        out.problems.append(str(error)[:500])
+        out.lost = True
+    except Exception as error:  # a fault in our own code must cost one item, not the run
+        out.problems.append(f"unexpected {type(error).__name__}: {str(error)[:200]}")
+        out.lost = True
+    return out
+
+
+def _measure_pair(worker: _Worker, pair: Pair, out: Measured) -> None:
+    work = worker.work
+    original, augmented = _Source(work.original, pair.original), _Source(work.augmented, pair.augmented)
+    if work.faces:
+        # Both are decoded first: an unreadable one must not leave half a result.
+        sizes = [_size(worker, source, out) for source in (original, augmented)]
+        if sizes[0] != sizes[1]:
+            raise PictureError(
+                f"it is {sizes[1][1]} x {sizes[1][0]}, its original {sizes[0][1]} x {sizes[0][0]}; they must be equal"
+            )
+        out.width = sizes[0][1]
+        out.faces = {"original": worker.face(original, out), "augmented": worker.face(augmented, out)}
+    if work.certificate:
+        beside = _Beside(work, pair, out)
+        key = " ".join((CERTIFICATE, worker.limits, original.sha256, augmented.sha256, beside.sha256))
+        record = worker.known(key, out, lambda: _judged(worker, pair, original.pixels, augmented.pixels, beside))
+        out.verdicts["augmented"] = record
+        out.problems.extend(record["notes"])
+        if work.masks is not None and beside.label is not None:
+            _write_mask(work, pair, augmented.sha256, record, beside.label)
+
+
+def _size(worker: _Worker, source: _Source, out: Measured) -> tuple[int, int]:
+    key = f"size {source.sha256}"
+    height, width = worker.known(key, out, lambda: list(source.pixels.shape[:2]))
+    return int(height), int(width)
+
+
+class _Beside:
+    """Label and depth map of an original; what is wrong with them becomes a problem, not an end."""
+
+    def __init__(self, work: Work, pair: Pair, out: Measured):
+        digest = hashlib.sha256(f"frame {pair.id.frame}".encode())
+        self.label: Label | None = None
+        self.depth_data: bytes | None = None
+        for kind, mine, theirs in (
+            ("label", pair.label, pair.augmented_label),
+            ("depth map", pair.depth, pair.augmented_depth),
+        ):
+            if mine is None:
+                continue
+            try:
+                data = read_file(safe_join(work.original, mine), kind)
+                if kind == "label":
+                    self.label = parse_label(data)
+                else:
+                    self.depth_data = data
+            except AcuSimError as error:
+                out.problems.append(f"{kind} {Path(mine).name!r} is not used: {str(error)[:200]}")
+                continue
+            digest.update(kind.encode() + data)
+            if theirs is not None and _differs(work.augmented, theirs, data):
+                out.problems.append(f"the {kind} beside it differs from the original's, or cannot be read")
+        self.sha256 = digest.hexdigest()
+
+
+def _differs(root: Path, relative: str, data: bytes) -> bool:
+    try:
+        return read_file(safe_join(root, relative)) != data
+    except AcuSimError:
+        return True
+
+
+def _judged(
+    worker: _Worker, pair: Pair, original: NDArray[np.uint8], augmented: NDArray[np.uint8], beside: _Beside
+) -> dict[str, Any]:
+    """The record of a verdict, with a note on a depth map that could not be used."""
+    notes: list[str] = []
+    known: dict[str, Any] = {"frame": pair.id.frame}
+    if beside.depth_data is not None:
+        try:
+            found = find_foreground(original, beside.depth_data)
+            known |= {"mask": found.mask, "depth_mm": found.depth if found.source == "depth-mm16" else None}
+        except PictureError as error:
+            notes.append(f"depth map is not used: {str(error)[:200]}")
+    if beside.label is not None:
+        known |= {"coords_px": beside.label.xy * original.shape[1::-1], "visible": beside.label.listed}
+    return _record(worker.judge.judge(original, augmented, **known)) | {"notes": notes}
+
+
+def _record(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as JSON: the summary, and one row for each listed point."""
+    rows = np.flatnonzero(verdict.visible)
+    return {
+        **verdict.summary(),
+        "points": [
+            [
+                int(row),
+                *(_rounded(float(value)) for value in verdict.displacement_px[row]),
+                _rounded(float(verdict.excluded_px[row])),
+                _rounded(float(verdict.excluded_mm[row])),
+                int(verdict.trusted[row]),
+            ]
+            for row in rows
+        ],
+    }
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 3) if np.isfinite(value) else None
+
+
+def _write_mask(work: Work, pair: Pair, image_sha256: str, record: dict[str, Any], label: Label) -> None:
+    """Writes the point mask beside the label; a listed point outside the picture is not trusted."""
+    assert work.masks is not None
+    count = len(NAMES)
+    displacement, pixels, millimetres = np.full((count, 2), np.nan), np.full(count, np.inf), np.full(count, np.inf)
+    trusted = np.zeros(count, bool)
+    for row, dx, dy, px, mm, ok in record["points"]:
+        displacement[row] = [np.nan if value is None else value for value in (dx, dy)]
+        pixels[row], millimetres[row] = (np.inf if value is None else value for value in (px, mm))
+        trusted[row] = bool(ok)
+    mask = PointMask(
+        image=pair.augmented.removeprefix(pair.variant),
+        image_sha256=image_sha256,
+        accept=bool(record["accept"]),
+        reason=str(record["reason"]),
+        tolerance_mm=work.thresholds.tolerance_mm,
+        listed=label.listed,
+        displacement_px=displacement,
+        excluded_px=pixels,
+        excluded_mm=millimetres,
+        trusted=trusted,
+    )
+    data = dump_point_mask(mask)
+    stem = Path(pair.augmented).stem
+    path = safe_join(work.masks, f"{pair.variant}{mask_folder(pair.split)}/{stem}.json")
+    try:
+        if path.is_file() and path.read_bytes() == data:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, data)
+    except OSError as error:
+        raise OutputError(f"point mask {str(path)!r} cannot be written: {error.strerror}; mend that") from None
+
+
+def _measure_null(worker: _Worker, pair: Pair, out: Measured) -> None:
+    source = _Source(worker.work.original, pair.original)
+    out.faces["original"] = worker.face(source, out)
+    for name, edit in NULL_EDITS.items():
+        key = f"null {DETECTOR} {name} {source.sha256}"
+
+        def make(name: str = name, edit: Any = edit) -> Any:
+            return worker.detector().find(edit(source.pixels, _random(name, source))).as_json()
+
+        out.faces[name] = Face.from_json(worker.known(key, out, make))
+
+
+def _random(name: str, source: _Source) -> np.random.Generator:
+    digest = hashlib.sha256(f"{name}\n{source.sha256}".encode()).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
+
+
+def _measure_baselines(worker: _Worker, pair: Pair, out: Measured) -> None:
+    work = worker.work
+    original, augmented = _Source(work.original, pair.original), _Source(work.augmented, pair.augmented)
+    beside = _Beside(work, pair, Measured())
+    out.faces["original"] = worker.face(original, out)
+    for name in BASELINES:
+        key = " ".join((CERTIFICATE, DETECTOR, worker.limits, name, original.sha256, augmented.sha256, beside.sha256))
+
+        def make(name: Baseline = name) -> Any:
+            pixels = _baseline(name, pair, original, augmented, beside)
+            verdict = _judged(worker, pair, original.pixels, pixels, beside)
+            return {"face": worker.detector().find(pixels).as_json(), "verdict": verdict}
+
+        record = worker.known(key, out, make)
+        out.faces[name], out.verdicts[name] = Face.from_json(record["face"]), record["verdict"]
+
+
+def _baseline(name: Baseline, pair: Pair, original: _Source, augmented: _Source, beside: _Beside) -> NDArray[np.uint8]:
+    """A picture of which it is known how it should be judged."""
+    if name == "identity copy":
+        return original.pixels
+    if name == "JPEG 75 copy":
+        return jpeg(original.pixels, 75)
+    random = _random(name, original)
+    if name == "shift of 5 px":
+        angle = random.uniform(0, 2 * np.pi)
+        return shifted(augmented.pixels, BAD_SHIFT_PX * np.cos(angle), BAD_SHIFT_PX * np.sin(angle))
+    height, width = original.pixels.shape[:2]
+    points = np.array([[width / 2, height / 2]])
+    if beside.label is not None and beside.label.listed.any():
+        points = beside.label.xy[beside.label.listed] * (width, height)
+    drawn = random_warp(points, BAD_WARP_PX, random)
+    return Warp(drawn.centre, BAD_WARP_RADIUS, drawn.dx, drawn.dy).apply(augmented.pixels)

@@ -1,0 +1,205 @@
+"""Results as JSON and CSV, written aside and renamed."""
+
+import csv
+import dataclasses
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acusim.errors import OutputError
+from acusim.files import write_atomic
+from evaluation import analysis
+from evaluation.analysis import Drifts, azimuth, elevation
+from evaluation.drift import DISCARDS, KEYPOINTS, is_trusted_view
+from evaluation.landmarks import VERSION as DETECTOR
+from evaluation.run import Outcome, Settings
+from evaluation.statistics import Figure, Summary
+
+FORMAT = 1
+PROBLEMS_LISTED = 10_000
+_SUMMARY = (
+    ("accept", "reason", "structure", "texture", "outline_iou", "outline_px", "outline_seen", "depth_agreement")
+    + ("found_px", "found_strength", "visible", "trusted", "excluded_px", "excluded_mm")
+)  # fmt: skip
+
+
+def results_of(settings: Settings, outcome: Outcome) -> dict[str, Any]:
+    """Everything a report says, as JSON values. No times and no absolute paths."""
+    out: dict[str, Any] = {
+        "format": FORMAT,
+        "pairs": outcome.pairs,
+        "persons": len({pair.id.identity for pair in _pairs(outcome)}),
+        "problems": {
+            "count": len(outcome.problems),
+            "items": [dataclasses.asdict(problem) for problem in outcome.problems[:PROBLEMS_LISTED]],
+        },
+        "notes": outcome.notes,
+    }
+    if settings.faces:
+        out["drift"] = drift_results(outcome)
+    if settings.certificate:
+        out["certificate"] = {
+            "thresholds": settings.thresholds.as_dict(),
+            **analysis.certified_figures(outcome.certified),
+            "reasons": dict(Counter(_kind(entry.summary["reason"]) for entry in outcome.certified).most_common()),
+            "by_group": {
+                title: analysis.certified_by_group(outcome.certified, group) for title, group in analysis.GROUPS.items()
+            },
+            "by_view": [
+                {"frame": int(row.pop("value")), **row}
+                for row in analysis.certified_by_group(outcome.certified, lambda pair: f"{pair.id.frame:04d}")
+            ],
+            "by_point": analysis.trust_by_point(outcome.certified),
+        }
+    if outcome.baselines:
+        out["baselines"] = baseline_results(settings, outcome)
+    return _plain(out)
+
+
+def _pairs(outcome: Outcome) -> Iterator[Any]:
+    yield from outcome.drifts.pairs
+    yield from (entry.pair for entry in outcome.certified)
+
+
+def _kind(reason: str) -> str:
+    """What sort of reason it is: without names and numbers."""
+    if not reason:
+        return "accepted"
+    for start in ("not the same head", "the whole picture", "the silhouette", "black", "flat", "only"):
+        if reason.startswith(start):
+            return start
+    return "a point moved" if " moved by " in reason else "not usable"
+
+
+def drift_results(outcome: Outcome) -> dict[str, Any]:
+    """The protocol's tables, the null's, and the verdicts."""
+    drifts = outcome.drifts
+    trusted = drifts.chosen(lambda pair: is_trusted_view(pair.id.frame))
+    return {
+        "detector": DETECTOR,
+        "keypoints": list(KEYPOINTS),
+        "detection_failure_rate": drifts.failure_rate,
+        "detection_failure_rate_trusted_views": trusted.failure_rate,
+        "discards": {"reasons": list(DISCARDS), **analysis.discards_by_view(drifts)},
+        "px": analysis.drift_table(drifts),
+        "mm": analysis.drift_table(drifts, millimetres=True),
+        "px_trusted_views": analysis.drift_table(trusted),
+        "groups": analysis.grouped(drifts),
+        "null": {
+            name: {"detection_failure_rate": part.failure_rate, "px": analysis.drift_table(_in_trusted_views(part))}
+            for name, part in outcome.null.items()
+        },
+        "verdicts": analysis.verdicts(drifts, outcome.null),
+    }
+
+
+def _in_trusted_views(drifts: Drifts) -> Drifts:
+    return drifts.chosen(lambda pair: is_trusted_view(pair.id.frame))
+
+
+def baseline_results(settings: Settings, outcome: Outcome) -> list[dict[str, Any]]:
+    """One row for each baseline, the augmented pictures themselves (of all pairs) among them."""
+    rows = [(name, *outcome.baselines[name]) for name in outcome.baselines]
+    rows.append(("the augmented pictures", outcome.drifts, outcome.certified))
+    out: list[dict[str, Any]] = []
+    for name, drifts, certified in rows:
+        trusted = _in_trusted_views(drifts)
+        told = analysis.verdicts(drifts, outcome.null)
+        out.append(
+            {
+                "baseline": name,
+                "pictures": len(certified),
+                "detection_failure_rate": trusted.failure_rate,
+                "px": analysis.drift_table(trusted)[analysis.ALL],
+                "verdict": told[-1],
+                "beyond_noise": [row.keypoint for row in told if "beyond" in row.text],
+                **analysis.certified_figures(certified),
+            }
+        )
+    return out
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses and NumPy numbers as JSON values; NaN becomes None."""
+    if isinstance(value, Summary | Figure):
+        return value.as_json()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return round(value, 5) if np.isfinite(value) else None
+    return value
+
+
+def csv_lines(settings: Settings, outcome: Outcome) -> Iterator[bytes]:
+    """One line a pair: who and where, drift of each keypoint, and the certificate's figures."""
+    header = ["augmented", "original", "sample", "identity", "frame", "elevation", "azimuth"]
+    header += ["gender", "bald", "hair", "prompt_set"]
+    if settings.faces:
+        header += ["discard", *(f"{name}_{axis}" for name in KEYPOINTS for axis in ("dx", "dy", "d"))]
+    if settings.certificate:
+        header += _SUMMARY
+    yield _csv_line(header)
+    drift_rows = {pair.augmented: row for row, pair in enumerate(outcome.drifts.pairs)}
+    certified = {entry.pair.augmented: entry for entry in outcome.certified}
+    distances = outcome.drifts.distances_px
+    for pair in sorted({pair.augmented: pair for pair in _pairs(outcome)}.values(), key=lambda pair: pair.augmented):
+        line: list[Any] = [pair.augmented, pair.original, str(pair.id), pair.id.identity, pair.id.frame]
+        line += [elevation(pair), azimuth(pair), pair.id.gender, int(pair.bald), pair.id.hair, pair.prompt_set]
+        if settings.faces:
+            row = drift_rows.get(pair.augmented)
+            line.append("" if row is None else outcome.drifts.discards[row] or "")
+            for point in range(len(KEYPOINTS)):
+                shift = outcome.drifts.shift_px[row][point] if row is not None else (np.nan, np.nan)
+                distance = distances[row, point] if row is not None else np.nan
+                line += ["" if np.isnan(value) else f"{value:.3f}" for value in (*shift, distance)]
+        if settings.certificate:
+            entry = certified.get(pair.augmented)
+            values = [entry.summary[name] if entry else None for name in _SUMMARY]
+            line += ["" if value is None else int(value) if isinstance(value, bool) else value for value in values]
+        yield _csv_line(line)
+
+
+def _csv_line(values: Iterable[Any]) -> bytes:
+    out = io.StringIO()
+    # A cell that starts like a formula would be run by a spreadsheet.
+    csv.writer(out, lineterminator="\n").writerow(
+        f"'{value}" if isinstance(value, str) and value[:1] in ("=", "@", "\t") else value for value in values
+    )
+    return out.getvalue().encode()
+
+
+def write_results(settings: Settings, outcome: Outcome, name: str) -> dict[str, Any]:
+    """Writes NAME.json and NAME.csv below --out and returns the JSON's content.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    results = results_of(settings, outcome)
+    text = json.dumps(results, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    put(settings.out / f"{name}.json", text.encode())
+    put(settings.out / f"{name}.csv", csv_lines(settings, outcome))
+    return results
+
+
+def put(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Writes one file of the output folder, aside and renamed.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, data)
+    except OSError as error:
+        raise OutputError(f"{str(path)!r} cannot be written: {error.strerror}; name another --out") from None

@@ -1,0 +1,208 @@
+"""Which original belongs to which augmented picture: by stem, never by position; and what has no partner.
+
+The augmented root is a dataset of the same layout, or a folder of such datasets v01, v02, …. A manifest, if there is
+one, tells the prompt sets; a root that something else made has none.
+"""
+
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from acusim import bald, layout
+from acusim.errors import ConfigError, LayoutError
+from acusim.prompt_sets import load_prompt_sets
+from acusim.sample_id import SampleId
+
+MANIFEST = "manifest.jsonl"
+MAX_LINE = 1 << 20
+"""Bytes of a manifest's line; longer ones are not read."""
+_VARIANT = re.compile(r"v[0-9]{2,3}")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An original and its augmented picture; paths are relative to the roots."""
+
+    id: SampleId
+    split: str
+    original: str
+    augmented: str
+    """With the variant's folder, if there are several."""
+    variant: str
+    """Folder of the variant with its slash, or empty."""
+    label: str | None
+    depth: str | None
+    augmented_label: str | None
+    augmented_depth: str | None
+    prompt_set: str
+    bald: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something about an item that a user should know."""
+
+    path: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Pairs:
+    """All pairs in a fixed order, and what is wrong with the rest."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A picture of a root with what lies beside it."""
+
+    id: SampleId
+    split: str
+    image: str
+    label: str | None
+    depth: str | None
+    why_no_label: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.split, unicodedata.normalize("NFC", Path(self.image).stem)
+
+
+def pair_up(
+    original: Path,
+    augmented: Path,
+    size: int | None = None,
+    selected: Callable[[SampleId, str], bool] = lambda sample_id, split: True,
+    bald_codes: str = "auto",
+) -> Pairs:
+    """Pairs the pictures of two dataset roots.
+
+    Args:
+        original: root of the originals.
+        augmented: root of the augmented pictures, or a folder with v01, v02, … that are such roots.
+        size: picture size to use in both; None takes 512 where there is one.
+        selected: which samples take part.
+        bald_codes: hair codes that mean bald, as the controller's option.
+
+    Raises:
+        LayoutError: one of them is no dataset root.
+        ConfigError: both are the same folder, or the codes are malformed.
+    """
+    if original.resolve() == augmented.resolve():
+        raise ConfigError(f"--original and --augmented are the same folder, {str(original)!r}; name two")
+    out = Pairs()
+    dataset = layout.scan(original, size)
+    originals = {found.key: found for found in _pictures(dataset, "", out) if selected(found.id, found.split)}
+    given = bald.parse_bald_codes(bald_codes)
+    evidence = bald.gather(dataset.root, dataset.samples) if given is None else bald.given(dataset.samples, given)
+    bald_hair = {entry.code for entry in evidence if entry.bald}
+    prompt_sets, aside = _read_manifest(augmented, out)
+    choose = load_prompt_sets().choose
+    for variant, root in _roots(augmented):
+        partners = {found.key: found for found in _pictures(layout.scan(root, size), variant, out)}
+        for key, found in originals.items():
+            partner = partners.pop(key, None)
+            if partner is None:
+                out.problems.append(Problem(variant + found.image, _why_missing(variant + found.image, aside)))
+                continue
+            if found.why_no_label:
+                out.problems.append(Problem(found.image, f"{found.why_no_label}: its acupoints are not looked at"))
+            is_bald = found.id.hair in bald_hair
+            image = variant + partner.image
+            out.pairs.append(
+                Pair(
+                    id=found.id,
+                    split=found.split,
+                    original=found.image,
+                    augmented=image,
+                    variant=variant,
+                    label=found.label,
+                    depth=found.depth,
+                    augmented_label=variant + partner.label if partner.label else None,
+                    augmented_depth=variant + partner.depth if partner.depth else None,
+                    prompt_set=prompt_sets.get(image) or choose(found.id, is_bald).name,
+                    bald=is_bald,
+                )
+            )
+        for found in partners.values():
+            if selected(found.id, found.split):
+                out.problems.append(Problem(variant + found.image, "no original of this stem"))
+    out.pairs.sort(key=lambda pair: pair.augmented)
+    return out
+
+
+def _roots(augmented: Path) -> list[tuple[str, Path]]:
+    """(folder with its slash, dataset root) of each variant."""
+    variants = []
+    if augmented.is_dir():
+        names = sorted(entry.name for entry in augmented.iterdir() if entry.is_dir() and not entry.is_symlink())
+        variants = [(f"{name}/", augmented / name) for name in names if _VARIANT.fullmatch(name)]
+    return variants or [("", augmented)]
+
+
+def _pictures(dataset: layout.Dataset, variant: str, out: Pairs) -> list[_Found]:
+    """The pictures of a root, those without a label too; everything else becomes a problem."""
+    found = [_Found(s.id, s.split, s.image, s.label, s.depth) for s in dataset.samples]
+    for problem in dataset.problems:
+        if problem.is_image and problem.id is not None:  # a good name and no usable label
+            found.append(_Found(problem.id, problem.path.split("/")[0], problem.path, None, None, problem.reason))
+        else:
+            out.problems.append(Problem(variant + problem.path, problem.reason))
+    return found
+
+
+def _why_missing(image: str, aside: dict[str, str]) -> str:
+    told = aside.get(image)
+    return f"no augmented picture: it was set aside ({told})" if told else "no augmented picture of this stem"
+
+
+def _read_manifest(root: Path, out: Pairs) -> tuple[dict[str, str], dict[str, str]]:
+    """(picture -> prompt set, picture -> why it was set aside), both empty where there is no manifest."""
+    sets: dict[str, str] = {}
+    aside: dict[str, str] = {}
+    path = root / MANIFEST
+    if not path.is_file():
+        out.notes.append(f"{MANIFEST} is missing: prompt sets are told from the sample IDs")
+        return sets, aside
+    damaged: Counter[str] = Counter()
+    try:
+        with open(path, "rb") as stream:
+            while line := stream.readline(MAX_LINE):
+                record = _record(line)
+                image = record.get("image") if record else None
+                if record is None or not isinstance(image, str):
+                    damaged["lines"] += 1
+                elif record.get("status") == "set aside":
+                    aside[image] = str(record.get("reason", ""))[:200]
+                elif isinstance(record.get("prompt_set"), str):
+                    sets[image] = record["prompt_set"][:80]
+    except OSError as error:
+        out.notes.append(f"{MANIFEST} cannot be read: {error.strerror}")
+    if damaged["lines"]:
+        out.notes.append(f"{MANIFEST}: {damaged['lines']} lines are damaged and were left out")
+    return sets, aside
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def ensure_pairs(pairs: Pairs, original: Path, augmented: Path) -> None:
+    """Raises LayoutError if there is nothing to measure."""
+    if not pairs.pairs:
+        raise LayoutError(
+            f"no picture of {str(augmented)!r} has the stem of one in {str(original)!r}; "
+            "both must follow AcuSim's layout, with the same sample IDs"
+        )

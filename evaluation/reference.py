@@ -1,0 +1,187 @@
+"""An original with all that does not depend on the augmented picture: maps, points, outlines, millimetres."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from acusim import acupoints, rig
+from acusim.errors import PictureError
+from acusim.foreground import silhouette
+from evaluation.outline import Outline, inner_outlines, offsets, silhouette_of
+from evaluation.structure import Bytes, Floats, Inside, Maps, Mask, maps_of
+
+WORK_SIDE, LARGEST_SIDE = 512, 640
+"""Pictures with a longer side than LARGEST_SIDE are judged at WORK_SIDE, for which all lengths were calibrated."""
+FEW_POINTS = 12
+"""With fewer visible acupoints, points all over the head are looked at as well."""
+FIELD_STEP = 40
+"""Their distance, pixels."""
+NOSE_DEPTH_MM = 768.7
+"""Distance of the nose tip from camera 1: 0.5405 mm a pixel at 512; stands in where no depth is known."""
+
+
+def mm_per_px(width_px: float) -> float:
+    """Millimetres that a pixel spans at the nose tip: 0.5405 at a width of 512."""
+    return float(rig.mm_per_px(NOSE_DEPTH_MM, width_px))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """An original with all that does not depend on the augmented picture."""
+
+    shape: tuple[int, int]
+    """(H, W) of the original."""
+    scale: float
+    """Work size over true size."""
+    mask: Mask
+    """[h, w] the head, at work size, as everything below."""
+    mask_source: str
+    """given, depth, silhouette, or "whole picture" where none of them tells."""
+    inside: Inside
+    maps: Maps
+    points: NDArray[np.float64]
+    """[P, 2] the visible acupoints, then points all over the head if there are few."""
+    rows: NDArray[np.intp]
+    """[V] to which of the caller's N points the first V belong."""
+    count: int
+    """N."""
+    mm_per_px: Floats
+    """[V] millimetres a true pixel spans at each."""
+    outline: Outline
+    outline_offsets: tuple[Floats, Mask]
+    inner: Outline
+    inner_offsets: tuple[Floats, Mask]
+
+
+def make_reference(
+    original: Bytes,
+    depth_mm: NDArray[np.floating] | None = None,
+    coords_px: ArrayLike | None = None,
+    visible: ArrayLike | None = None,
+    *,
+    mask: Mask | None = None,
+    frame: int | None = None,
+) -> Reference:
+    """What has to be known of an original.
+
+    Args:
+        original: [H, W, 3] RGB.
+        depth_mm: [H, W] millimetres along the camera's axis, 0 in the background; None if there is none.
+        coords_px: [N, 2] the labels, in pixels from the left and top edge; None for a picture without labels.
+        visible: [N] which of them are; None takes all whose coordinates are finite.
+        mask: [H, W] the head; None tells it from the depth, else from a uniform background.
+        frame: camera 1..144, for millimetres where there is no depth.
+
+    Raises:
+        ValueError: shapes or types do not fit; names them.
+    """
+    if original.ndim != 3 or original.shape[2] != 3 or original.dtype != np.uint8:
+        raise ValueError(f"original is {original.shape} {original.dtype}; expected [H, W, 3] uint8")
+    height, width = original.shape[:2]
+    for name, plane in (("depth_mm", depth_mm), ("mask", mask)):
+        if plane is not None and plane.shape != (height, width):
+            raise ValueError(f"{name} is {plane.shape}; expected {(height, width)} as the original")
+    points, rows, count = _visible_points(coords_px, visible, width, height)
+    scale = WORK_SIDE / max(height, width) if max(height, width) > LARGEST_SIDE else 1.0
+    pixels = scaled(original, scale)
+    depth = None if depth_mm is None else nearest(np.asarray(depth_mm, np.float32), pixels.shape)
+    head, source = _head(pixels, depth, None if mask is None else nearest(mask.astype(np.uint8), pixels.shape) > 0)
+    inside = Inside.of(head)
+    outline = silhouette_of(head) if source != "whole picture" else Outline.empty()
+    inner = inner_outlines(depth, head) if depth is not None else Outline.empty()
+    field_points = _field(inside, points * scale) if len(points) < FEW_POINTS else np.zeros((0, 2))
+    return Reference(
+        shape=(height, width),
+        scale=scale,
+        mask=head,
+        mask_source=source,
+        inside=inside,
+        maps=maps_of(pixels, inside),
+        points=np.concatenate([points * scale, field_points]),
+        rows=rows,
+        count=count,
+        mm_per_px=_millimetres(points, rows, depth, scale, frame, width, count),
+        outline=outline,
+        outline_offsets=offsets(pixels, outline),
+        inner=inner,
+        inner_offsets=offsets(pixels, inner),
+    )
+
+
+def _visible_points(
+    coords_px: ArrayLike | None, visible: ArrayLike | None, width: int, height: int
+) -> tuple[NDArray[np.float64], NDArray[np.intp], int]:
+    if coords_px is None:
+        return np.zeros((0, 2)), np.zeros(0, np.intp), 0
+    coords = np.asarray(coords_px, np.float64)
+    if coords.ndim != 2 or coords.shape[1] != 2:
+        raise ValueError(f"coords_px is {coords.shape}; expected [N, 2]")
+    chosen = np.isfinite(coords).all(1) if visible is None else np.asarray(visible)
+    if chosen.shape != coords.shape[:1] or chosen.dtype != np.bool_:
+        raise ValueError(f"visible is {chosen.shape} {chosen.dtype}; expected [{len(coords)}] bool")
+    with np.errstate(invalid="ignore"):
+        chosen = chosen & ((coords >= 0) & (coords < (width, height))).all(1)
+    rows = np.flatnonzero(chosen)
+    return coords[rows], rows, len(coords)
+
+
+def scaled(pixels: Bytes, scale: float) -> Bytes:
+    """A picture [H, W, 3] at work size."""
+    if scale == 1:
+        return pixels
+    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def nearest(plane: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """A plane [H, W] at another size (h, w), by the nearest pixel."""
+    if plane.shape[:2] == shape[:2]:
+        return plane
+    return np.asarray(cv2.resize(plane, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST))
+
+
+def _head(pixels: Bytes, depth: Floats | None, mask: Mask | None) -> tuple[Mask, str]:
+    if mask is not None:
+        return mask, "given"
+    if depth is not None and (depth > 0).any():
+        return depth > 0, "depth"
+    try:
+        return silhouette(pixels), "silhouette"
+    except PictureError:
+        return np.ones(pixels.shape[:2], bool), "whole picture"
+
+
+def _field(inside: Inside, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points on a lattice all over the head, not beside the given ones."""
+    height, width = inside.full.shape
+    rows, columns = np.mgrid[FIELD_STEP // 2 : height : FIELD_STEP, FIELD_STEP // 2 : width : FIELD_STEP]
+    lattice = np.stack([columns.ravel(), rows.ravel()], axis=1)
+    lattice = lattice[inside.full[lattice[:, 1], lattice[:, 0]] > 0] + 0.5
+    if len(points) and len(lattice):
+        apart = np.linalg.norm(lattice[:, None] - points[None], axis=2).min(1)
+        lattice = lattice[apart > FIELD_STEP / 2]
+    return lattice
+
+
+def _millimetres(
+    points: NDArray[np.float64],
+    rows: NDArray[np.intp],
+    depth: Floats | None,
+    scale: float,
+    frame: int | None,
+    width: int,
+    count: int,
+) -> Floats:
+    """[V] millimetres a true pixel spans at each visible point."""
+    if depth is not None and len(points):
+        at = np.clip(np.floor(points * scale).astype(np.intp), 0, np.array(depth.shape[::-1]) - 1)
+        z = depth[at[:, 1], at[:, 0]]
+        z = np.where(z > 0, z, np.median(depth[depth > 0]) if (depth > 0).any() else NOSE_DEPTH_MM)
+    elif frame is not None and count == acupoints.COUNT:
+        z = rig.project(acupoints.positions_mm(), frame, 1.0)[1][rows]
+    else:
+        z = np.full(len(points), NOSE_DEPTH_MM)
+    return rig.mm_per_px(z, width).astype(np.float32)

@@ -1,0 +1,218 @@
+"""A run from two dataset roots to what was measured, with progress, and nothing lost when it is cut off."""
+
+import heapq
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from acusim.errors import ConfigError
+from acusim.selection import parse_selection
+from evaluation.analysis import Certified, Drifts
+from evaluation.drift import is_trusted_view
+from evaluation.measuring import BASELINES, Measured, Task, Work, measure, prepare
+from evaluation.pairs import Pair, Pairs, Problem, ensure_pairs, pair_up
+from evaluation.store import Store
+from evaluation.thresholds import Thresholds
+from evaluation.workers import Died, Workers
+
+WORST = 12
+"""Pairs whose pictures a report shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a user asks for."""
+
+    original: Path
+    augmented: Path
+    out: Path
+    workers: int = 1
+    size: int | None = None
+    select: str | None = None
+    limit: int | None = None
+    bald_codes: str = "auto"
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    faces: bool = True
+    certificate: bool = True
+    null_sample: int = 150
+    """Originals whose photometric edits measure the detector's noise."""
+    baseline_sample: int = 0
+    """Pairs on which the baselines are made."""
+    masks: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("--workers", self.workers, 1, 256),
+            ("--limit", self.limit, 1, 10**9),
+            ("--null", self.null_sample, 0, 10**6),
+            ("--baselines", self.baseline_sample, 0, 10**6),
+        ):
+            if value is not None and not low <= value <= high:
+                raise ConfigError(f"{name} {value} is outside {low}..{high}")
+        out = self.out.resolve()
+        if out in (self.original.resolve(), self.augmented.resolve()):
+            raise ConfigError(f"--out {str(self.out)!r} is one of the data sets; name another folder")
+        if self.out.exists() and not self.out.is_dir():
+            raise ConfigError(f"--out {str(self.out)!r} is not a folder")
+
+
+@dataclass(order=True, slots=True)
+class Worst:
+    """A pair that a report should show, the worse the larger."""
+
+    badness: float
+    order: int
+    pair: Pair = field(compare=False)
+    record: dict[str, Any] = field(compare=False)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Everything that was measured."""
+
+    pairs: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    drifts: Drifts = field(default_factory=Drifts)
+    certified: list[Certified] = field(default_factory=list)
+    null: dict[str, Drifts] = field(default_factory=dict)
+    baselines: dict[str, tuple[Drifts, list[Certified]]] = field(default_factory=dict)
+    worst: list[Worst] = field(default_factory=list)
+    seconds: float = 0.0
+    reused: int = 0
+    """Items of which everything was known from before."""
+
+
+def plan(settings: Settings) -> Pairs:
+    """The pairs to be measured.
+
+    Raises:
+        ConfigError, LayoutError: the roots or the selection are wrong, or nothing fits.
+    """
+    chosen = parse_selection(settings.select)
+    pairs = pair_up(settings.original, settings.augmented, settings.size, chosen, settings.bald_codes)
+    ensure_pairs(pairs, settings.original, settings.augmented)
+    if settings.limit is not None:
+        pairs.pairs = pairs.pairs[: settings.limit]
+    return pairs
+
+
+def spread(items: Sequence[Pair], count: int) -> list[Pair]:
+    """At most ``count`` of some items, evenly over their order."""
+    if len(items) <= count:
+        return list(items)
+    return [items[index * len(items) // count] for index in range(count)]
+
+
+def tasks_of(settings: Settings, pairs: Sequence[Pair]) -> list[Task]:
+    """What has to be done: every pair, then the null and the baselines on samples of them."""
+    tasks = [Task("pair", pair) for pair in pairs]
+    trusted = [pair for pair in pairs if is_trusted_view(pair.id.frame)] or list(pairs)
+    if settings.faces:
+        originals = list({pair.original: pair for pair in trusted}.values())
+        tasks += [Task("null", pair) for pair in spread(originals, settings.null_sample)]
+    tasks += [Task("baseline", pair) for pair in spread(list(pairs), settings.baseline_sample)]
+    return tasks
+
+
+def run(settings: Settings, pairs: Pairs, advance: Callable[[int, int], None]) -> Outcome:
+    """Measures everything.
+
+    Args:
+        settings: what is asked for.
+        pairs: from ``plan``.
+        advance: called with (items done, items in all).
+
+    Raises:
+        OutputError: the store or a point mask cannot be written.
+        KeyboardInterrupt: interrupted by SIGINT or SIGTERM; what was measured is kept.
+    """
+    begun = time.monotonic()
+    tasks = tasks_of(settings, pairs.pairs)
+    outcome = Outcome(len(pairs.pairs), list(pairs.problems), list(pairs.notes))
+    with Store(settings.out) as store, _terminating():
+        work = Work(
+            settings.original,
+            settings.augmented,
+            store.path,
+            settings.thresholds,
+            settings.faces,
+            settings.certificate,
+            settings.masks,
+        )
+        workers = Workers(measure, prepare, (work,), min(settings.workers, len(tasks)))
+        # By place in the plan, so that tables do not depend on who finished first.
+        kept: dict[int, tuple[Task, Measured, dict[str, Certified]]] = {}
+        place = {id(task): number for number, task in enumerate(tasks)}
+        advance(0, len(tasks))
+        for done, (task, result) in enumerate(workers.run(tasks), start=1):
+            if isinstance(result, Died):
+                result = Measured(["the worker process died on it"], lost=True)
+            store.add(result.records)
+            outcome.reused += not result.records and not result.lost
+            number = place[id(task)]
+            _note_worst(outcome, task, result, number)
+            certified = {name: Certified.of(task.pair, record) for name, record in result.verdicts.items()}
+            result.records, result.verdicts = [], {}
+            kept[number] = task, result, certified
+            advance(done, len(tasks))
+    for number in sorted(kept):
+        _take(outcome, *kept[number])
+    outcome.worst.sort(reverse=True)
+    outcome.seconds = time.monotonic() - begun
+    return outcome
+
+
+def _note_worst(outcome: Outcome, task: Task, result: Measured, number: int) -> None:
+    """Keeps the points of the worst pairs only."""
+    record = result.verdicts.get("augmented")
+    if task.kind != "pair" or record is None:
+        return
+    strength, outline = record["found_strength"] or 0.0, record["outline_px"] or 0.0
+    untrusted = 1 - record["trusted"] / record["visible"] if record["visible"] else 0.0
+    badness = 1000.0 * (not record["accept"]) + min(strength, 500.0) + outline / 12 + untrusted
+    entry = Worst(badness, -number, task.pair, record)
+    if len(outcome.worst) < WORST:
+        heapq.heappush(outcome.worst, entry)
+    else:
+        heapq.heappushpop(outcome.worst, entry)
+
+
+def _take(outcome: Outcome, task: Task, result: Measured, certified: dict[str, Certified]) -> None:
+    pair, faces = task.pair, result.faces
+    if task.kind == "pair":
+        outcome.problems += [Problem(pair.augmented, reason) for reason in result.problems]
+        if "augmented" in faces:
+            outcome.drifts.add(pair, faces["original"], faces["augmented"], result.width)
+        outcome.certified += certified.values()
+    elif task.kind == "null" and not result.lost:
+        for name, face in faces.items():
+            if name != "original":
+                outcome.null.setdefault(name, Drifts()).add(pair, faces["original"], face, result.width)
+    elif task.kind == "baseline" and not result.lost:
+        for name in BASELINES:
+            drifts, verdicts = outcome.baselines.setdefault(name, (Drifts(), []))
+            drifts.add(pair, faces["original"], faces[name], result.width)
+            verdicts.append(certified[name])
+
+
+@contextmanager
+def _terminating() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does: what was measured is written first."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,109 @@
+"""Worker processes that measure pictures, and what happens when one of them dies."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+IN_HAND = 3
+"""Tasks that lie with each worker, so that none stands idle."""
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Died:
+    """Stands for the result of a task on which the worker process died."""
+
+
+DIED = Died()
+
+
+def _start(prepare: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    # The parent decides what an interrupt means; a worker finishes what it has in hand.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    prepare(*arguments)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """The processes are the parallelism; libraries read these variables when a process starts."""
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+class Workers(Generic[Task, Result]):
+    """Runs a function on tasks in processes that were prepared once.
+
+    Args:
+        function: module-level; takes a task.
+        prepare: module-level; called once in each process.
+        arguments: what ``prepare`` is called with.
+        count: processes.
+    """
+
+    def __init__(
+        self, function: Callable[[Task], Result], prepare: Callable[..., None], arguments: tuple[Any, ...], count: int
+    ):
+        self._function, self._prepare, self._arguments, self._count = function, prepare, arguments, count
+
+    def _pool(self, count: int) -> ProcessPoolExecutor:
+        # Spawned, not forked: the detector's threads do not survive a fork.
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(count, context, initializer=_start, initargs=(self._prepare, self._arguments))
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Died]]:
+        """Each task with its result, as they come; tasks are drawn only as workers need them.
+
+        When a process dies, the tasks that were in hand are tried again one by one, each in a process of its own; the
+        one that kills it again has the result DIED.
+        """
+        waiting = iter(tasks)
+        with _one_thread_each():
+            while True:
+                lost: list[Task] = []
+                yield from self._run_until_broken(waiting, lost)
+                if not lost:
+                    return
+                for task in lost:
+                    with self._pool(1) as pool:
+                        try:
+                            result: Result | Died = pool.submit(self._function, task).result()
+                        except BrokenProcessPool:
+                            result = DIED
+                    yield task, result
+
+    def _run_until_broken(self, waiting: Iterator[Task], lost: list[Task]) -> Iterator[tuple[Task, Result | Died]]:
+        pool = self._pool(self._count)
+        running: dict[Future[Result], Task] = {}
+        try:
+            while True:
+                try:
+                    while len(running) < IN_HAND * self._count and (task := next(waiting, None)) is not None:
+                        lost.append(task)
+                        running[pool.submit(self._function, task)] = task
+                        lost.pop()
+                    if not running:
+                        return
+                    ready, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in ready:
+                        result = future.result()
+                        yield running.pop(future), result
+                except BrokenProcessPool:
+                    lost.extend(running.values())
+                    return
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
