@@ -107,7 +107,7 @@ def pair_up(
     prompt_sets, aside = _read_manifest(augmented, out)
     choose = load_prompt_sets().choose
     for variant, root in _roots(augmented):
-        partners = {found.key: found for found in _pictures(layout.scan(root, size), variant, out)}
+        partners = {found.key: found for found in _pictures(layout.scan(root, size), variant, out, True)}
         for key, found in originals.items():
             partner = partners.pop(key, None)
             if partner is None:
@@ -148,13 +148,16 @@ def _roots(augmented: Path) -> list[tuple[str, Path]]:
     return variants or [("", augmented)]
 
 
-def _pictures(dataset: layout.Dataset, variant: str, out: Pairs) -> list[_Found]:
-    """The pictures of a root, those without a label too; everything else becomes a problem."""
+def _pictures(dataset: layout.Dataset, variant: str, out: Pairs, orphans_expected: bool = False) -> list[_Found]:
+    """The pictures of a root, those without a label too; everything else becomes a problem.
+
+    Where a picture is missing, that is told once: not again for the label that it leaves alone.
+    """
     found = [_Found(s.id, s.split, s.image, s.label, s.depth) for s in dataset.samples]
     for problem in dataset.problems:
         if problem.is_image and problem.id is not None:  # a good name and no usable label
             found.append(_Found(problem.id, problem.path.split("/")[0], problem.path, None, None, problem.reason))
-        else:
+        elif problem.is_image or not orphans_expected or "/label/" not in problem.path:
             out.problems.append(Problem(variant + problem.path, problem.reason))
     return found
 

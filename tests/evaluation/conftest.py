@@ -1,0 +1,80 @@
+"""Textured pictures whose geometry is known, and a small data set with a real enough face."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from synthetic.generate import generate
+from synthetic.plan import Settings
+
+SIDE = 256
+
+
+def draw_skin(seed: int = 0, side: int = SIDE) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A disc of mottled skin on black, [side, side, 3] uint8, and its mask."""
+    random = np.random.default_rng(seed)
+    texture = sum(
+        cv2.resize(
+            random.standard_normal((side // scale + 2, side // scale + 2)).astype(np.float32),
+            (side, side),
+            interpolation=cv2.INTER_CUBIC,
+        )
+        for scale in (1, 2, 4, 8)
+    )
+    v, u = np.mgrid[:side, :side] + 0.5 - side / 2
+    mask = np.hypot(u, v) < 0.42 * side
+    levels = 130 + 6 * np.asarray(texture)[..., None] * np.array([1.0, 0.9, 0.8]) + np.array([30, 0, -20])
+    return (np.clip(levels, 0, 255) * mask[..., None]).astype(np.uint8), mask
+
+
+def relit(pixels: NDArray[np.uint8], seed: int = 1) -> NDArray[np.uint8]:
+    """The same pixels under another, smooth, coloured light."""
+    side = pixels.shape[0]
+    random = np.random.default_rng(seed)
+    angle = random.uniform(0, 2 * np.pi)
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    gain = 0.9 + 0.4 * (x * np.cos(angle) + y * np.sin(angle))
+    return np.clip(pixels * gain[..., None] * random.uniform(0.8, 1.1, 3) + 0.5, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def skin() -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """draw_skin with its first seed."""
+    return draw_skin()
+
+
+@pytest.fixture(scope="session")
+def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Root of a data set: two rendered persons in four views at 256 pixels, with depth."""
+    root = tmp_path_factory.mktemp("heads") / "data"
+    generate(Settings(root, 2, (1, 4, 10, 34), 256, "draft", 0, 1, "studio"))
+    return root
+
+
+@pytest.fixture
+def augment(tmp_path: Path) -> Callable[..., Path]:
+    """Makes an augmented root: every picture of a data set through a function of pixels."""
+    from acusim import layout
+    from acusim.pictures import encode, read_rgb
+
+    def make(
+        original: Path,
+        change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] = relit,
+        name: str = "augmented",
+        labels: bool = True,
+    ) -> Path:
+        root = tmp_path / name
+        for sample in layout.scan(original).samples:
+            target = root / sample.image
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(encode(change(read_rgb(original / sample.image).pixels), target.suffix))
+            if labels:
+                (root / sample.label).parent.mkdir(parents=True, exist_ok=True)
+                (root / sample.label).write_bytes((original / sample.label).read_bytes())
+        return root
+
+    return make
