@@ -22,11 +22,13 @@ demo: $(STAMP)
 	$(PY) -m synthetic --out $(DEMO)/dataset --identities $(DEMO_IDENTITIES) --views $(DEMO_VIEWS) --size $(DEMO_SIZE)
 	$(PY) controller/controller.py --batch --engine relight --dataset $(DEMO)/dataset --output $(DEMO)/augmented
 	cp $(DEMO)/augmented/contact_sheet.jpg $(DEMO)/contact_sheet.jpg
+	$(PY) -m evaluation report --original $(DEMO)/dataset --augmented $(DEMO)/augmented --out $(DEMO)/report \
+		--null 12 --baselines 6
 	@images=$$(find $(DEMO)/augmented -path '*/image/img_*/*' -type f | wc -l); \
 	labels=$$(find $(DEMO)/augmented -path '*/label/label/*.json' -type f | wc -l); \
 	aside=$$($(PY) -m controller --status --json --output $(DEMO)/augmented | \
 		$(PY) -c 'import json, sys; print(json.load(sys.stdin)["counts"]["set aside"])'); \
-	echo "demo: $$images images, $$labels labels, $$aside set aside"
+	echo "demo: $$images images, $$labels labels, $$aside set aside; is every label still true? $(DEMO)/report/report.html"
 
 test: $(STAMP)
 	$(PY) -m pytest -q
@@ -42,7 +44,7 @@ format: $(STAMP)
 	$(VENV)/bin/ruff format .
 
 bench: $(STAMP)
-	for name in relight_speed batch_speed plan_scale synthetic_report; do echo "== $$name"; $(PY) -m benchmarks.$$name || exit 1; done
+	for name in relight_speed batch_speed plan_scale synthetic_report evaluation_speed; do echo "== $$name"; $(PY) -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) build

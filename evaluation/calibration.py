@@ -153,13 +153,10 @@ def fit(trials: Sequence[Trial], base: Thresholds) -> Thresholds:
     if len(null) < 100:
         raise ValueError(f"{len(null)} pictures in which nothing moved; at least 100 are needed to tell 1 %")
     rank = 1 - FALSE_ALARMS * FOUND_SHARE
-    faithful = [trial.strength for trial in null if trial.texture >= base.faithful_texture]
-    remade = [trial.strength for trial in null if trial.texture < base.faithful_texture]
     outlines = [t.outline_px for t in null if t.outline_seen >= base.least_outline_seen]
     values = {
-        "found_faithful": _upper(faithful, rank, base.found_faithful),
-        "found_remade": _upper(remade, rank, base.found_remade),
-        "most_outline_px": min(12.0, _upper(outlines, 1 - FALSE_ALARMS * OUTLINE_SHARE, base.most_outline_px)),
+        "found": max(_upper([t.strength for t in null if t.look == look], rank) for look in ("relit", "strong")),
+        "most_outline_px": _upper(outlines, 1 - FALSE_ALARMS * OUTLINE_SHARE),
         "global_gain": max((t.shift_gain for t in null if t.shift_px > 0), default=0.08) + 0.02,
     }
     strangers = [trial.structure for trial in trials if trial.kind == "stranger"]
@@ -174,17 +171,16 @@ def fit(trials: Sequence[Trial], base: Thresholds) -> Thresholds:
     return fitted
 
 
-def _upper(values: list[float], rank: float, otherwise: float) -> float:
-    return max(0.5, float(np.quantile(values, rank))) if len(values) >= 50 else otherwise
+def _upper(values: list[float], rank: float) -> float:
+    return max(0.5, float(np.quantile(values, rank))) if values else 0.5
 
 
 def rejected(trial: Trial, limits: Thresholds) -> bool:
     """Whether the certificate rejects a trial's picture; the same tests as Judge.decide."""
-    least = limits.found_faithful if trial.texture >= limits.faithful_texture else limits.found_remade
     return bool(
         not trial.structure >= limits.least_structure
         or (trial.shift_gain > limits.global_gain and trial.shift_px > 0)
-        or trial.strength > least
+        or trial.strength > limits.found
         or (trial.outline_seen >= limits.least_outline_seen and trial.outline_px > limits.most_outline_px)
     )
 

@@ -5,7 +5,7 @@ With correlation r at a shift, ``-n/2 log(1 - r²)`` is the log-likelihood of th
 and an unknown contrast; noise of the two pictures enters r's denominator, so patches without structure of their
 own say nothing. Likelihoods of several patches add up:
 
-- *found* asks whether anything moved: it takes five small patches around the point, which may bend with a warp, and
+- *found* asks whether anything moved: it takes five small patches around the point and
   a wide one. Its strength is the likelihood of the best shift over that of staying within ``allowed_px``.
 - *excluded* asks what cannot have happened at this very point: it takes patches centred on it alone. The largest shift
   whose likelihood is near the best one bounds the displacement; along an edge, or on bare skin, that is far out.
@@ -92,7 +92,7 @@ def match(one: Maps, other: Maps, points: NDArray[np.floating], allowed_px: floa
     small = _unlike(one.fine, other.fine, parts, PART, REACH).reshape(count, len(PARTS), -1).prod(1)
     centre = np.log(_unlike(one.fine, other.fine, centres, CENTRE, REACH)).reshape(count, -1)
     near, wide = (_of_half(one.medium, other.medium, halves, radius) for radius in (NEAR, WIDE))
-    moved = -PART_WEIGHT * np.log(small) - CENTRE_WEIGHT * centre - WIDE_WEIGHT * wide
+    moved = -PART_WEIGHT * np.log(small) - WIDE_WEIGHT * wide
     local = -CENTRE_WEIGHT * centre - NEAR_WEIGHT * near
     stays = moved[:, allowed_px >= _LENGTHS].max(1)
     # A likelihood that still rises at the edge of what was looked at has shown no peak.

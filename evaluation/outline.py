@@ -20,8 +20,8 @@ SIDE = 4
 """Pixels on each side whose mean colours are compared."""
 STEP = 4
 """Pixels along the outline between two samples."""
-NEIGHBOURS = 9
-"""Samples averaged along the outline: 36 pixels."""
+NEIGHBOURS = 17
+"""Samples averaged along the outline: 68 pixels."""
 FLAT = 6.0
 """Levels of contrast at which an edge counts half."""
 SURE = 2.0
@@ -61,7 +61,7 @@ class OutlineScore:
     iou: float
     """Intersection over union of the head's mask and the mask within the moved outline; NaN where none is seen."""
     distance_px: float
-    """95th percentile of the outline's distance, over its seen part; NaN where none is seen."""
+    """90th percentile of the outline's distance, over its seen part; NaN where none is seen."""
     seen: float
     """Share of the outline that the augmented picture shows."""
 
@@ -167,7 +167,7 @@ def compare(moved: Floats, seen: Mask, outline: Outline, mask: Mask) -> OutlineS
         ]
         cv2.fillPoly(both[layer], curves, (1,), shift=4)
     iou = mask_iou(both[0] > 0, both[1] > 0)
-    return OutlineScore(iou, float(np.percentile(np.abs(moved[seen]), 95)), float(seen.mean()))
+    return OutlineScore(iou, float(np.percentile(np.abs(moved[seen]), 90)), float(seen.mean()))
 
 
 def _smoothed(values: NDArray[np.float32], reach: int) -> NDArray[np.float32]:

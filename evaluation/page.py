@@ -13,6 +13,8 @@ from evaluation.run import Outcome, Settings
 
 PROBLEMS_SHOWN = 100
 POINTS_SHOWN = 25
+_WORDS = ("verdict", "drift", "what", "noisiest edit")
+"""Columns of words."""
 _CSS = """
 :root { color-scheme: light; --ink: #1a202c; --soft: #4a5568; --line: #e2e8f0; --back: #f7fafc; --good: #276749;
   --bad: #9b2c2c; }
@@ -29,10 +31,11 @@ section { margin: 1rem 0; } section > h2:first-child { margin-top: 0; }
 table { border-collapse: collapse; font-size: 0.86rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.22rem 0.7rem 0.22rem 0; text-align: right; white-space: nowrap; }
 th, td { border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child, .text { text-align: left; }
 th { color: var(--soft); font-weight: 600; }
 .good { color: var(--good); } .bad { color: var(--bad); }
-img { max-width: 100%; height: auto; }
+img { max-width: 100%; height: auto; display: block; }
+.plot { overflow-x: auto; } .plot img { min-width: 32rem; }
 .worst { display: grid; grid-template-columns: repeat(3, 1fr); gap: 4px; margin-top: 0.3rem; }
 .worst img { width: 100%; }
 details { margin: 0.5rem 0; } summary { cursor: pointer; }
@@ -79,9 +82,20 @@ def _figure(figure: dict[str, Any], digits: int = 2) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Cells are HTML already."""
-    top = "".join(f"<th>{_e(cell)}</th>" for cell in head)
-    body = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    kinds = [_kind(title) for title in head]
+    top = "".join(f"<th{kind}>{_e(title)}</th>" for kind, title in zip(kinds, head, strict=True))
+    lines = ("".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, row, strict=True)) for row in rows)
+    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+
+
+def _kind(title: str) -> str:
+    """Words stand at the left, numbers at the right."""
+    return ' class="text"' if title in _WORDS else ""
+
+
+def _plot(data: bytes | None, alt: str) -> str:
+    return f'<div class="plot">{_image(data, "png", alt)}</div>'
 
 
 def _image(data: bytes | None, kind: str, alt: str) -> str:
@@ -149,8 +163,8 @@ def _certificate(settings: Settings, outcome: Outcome, results: dict[str, Any]) 
 shift up to 12 px. A label is <b>trusted</b> if no displacement beyond {tolerance:g} mm fits; where skin is bare the
 picture cannot tell, and the label is masked rather than believed. A picture is rejected if something moved, if it is
 black or flat, or if it does not show the same head.</p>
-{_image(figures.coverage_plot(certificate["by_view"]), "png", "trusted share by camera")}
-{_image(figures.excluded_plot(bounds, tolerance), "png", "histogram of excluded displacements")}
+{_plot(figures.coverage_plot(certificate["by_view"]), "trusted share by camera")}
+{_plot(figures.excluded_plot(bounds, tolerance), "histogram of excluded displacements")}
 <h3>Verdicts</h3>{_table(("", "pictures"), reasons)}
 <h3>Groups (medians over pictures)</h3>{"".join(groups)}
 <details><summary>Acupoints that are trusted least</summary>
@@ -176,11 +190,11 @@ def _drift(drift: dict[str, Any]) -> str:
         told.append(
             (
                 _e(name),
+                f'<span class="{kind}">{_e(verdict["text"])}</span>',
                 _figure(drift["px_trusted_views"][name]["median"]),
                 _figure(verdict["above_median"]),
                 _figure(verdict["above_p95"]),
                 _e(verdict["edit"]),
-                f'<span class="{kind}">{_e(verdict["text"])}</span>',
             )
         )
     null = [
@@ -216,11 +230,11 @@ persons. The detector has noise of its own, so the figures stand beside those of
 that move nothing. Detection failed in <b>{_percent(drift["detection_failure_rate"])}</b> of the pairs
 ({_percent(drift["detection_failure_rate_trusted_views"])} in views it can be trusted in: azimuth within 45°, elevation
 within 30°). Kept {total.get("kept", 0)} pairs; discarded: {discarded}.</p>
-{_image(figures.drift_plot(drift), "png", "drift beside the detector's noise")}
+{_plot(figures.drift_plot(drift), "drift beside the detector's noise")}
 <h3>All views, raw</h3>
 {_table(("keypoint", "pairs", "mean px", "median px", "p95 px", "max px", "median mm", "p95 mm"), rows)}
 <h3>Trusted views, above the null</h3>
-{_table(("keypoint", "median px", "above the null: median", "p95", "noisiest edit", "verdict"), told)}
+{_table(("keypoint", "verdict", "median px", "above the null: median", "p95", "noisiest edit"), told)}
 <h3>The detector's null: edits that move nothing (trusted views, all keypoints)</h3>
 {_table(("edit", "pictures", "failures", "mean px", "median px", "p95 px"), null)}
 <details><summary>By group (all keypoints, all views)</summary>
@@ -234,17 +248,17 @@ def _baselines(baselines: list[dict[str, Any]]) -> str:
         (
             _e(row["baseline"]),
             str(row["pictures"]),
+            _percent(row["accepted"]),
+            _percent(row["trusted"]),
+            _number(row["excluded_mm"], 1),
             _percent(row["detection_failure_rate"]),
             _figure(row["px"]["median"]),
             _figure(row["px"]["p95"]),
             _e(row["verdict"]["text"]),
-            _percent(row["accepted"]),
-            _percent(row["trusted"]),
-            _number(row["excluded_mm"], 1),
         )
         for row in baselines
     ]
-    head = ("baseline", "pictures", "failures", "median px", "p95 px", "drift", "accepted", "trusted", "excluded mm")
+    head = ("baseline", "pictures", "accepted", "trusted", "excluded mm", "failures", "median px", "p95 px", "drift")
     return f"""<section><h2>Baselines</h2>
 <p>Pictures of which it is known how they should be judged, made from a sample of the same pairs: copies must pass with
 no drift beyond the noise; pictures in which something was moved must be rejected.</p>{_table(head, rows)}</section>"""

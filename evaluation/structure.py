@@ -21,6 +21,8 @@ FINE_SIGMA, MEDIUM_SIGMA, COARSE_SIGMA = 1.5, 2.5, 12.0
 """Blur whose copy is taken away: what stays are pores and strands; lids and creases; eyes, ears, the hairline."""
 RIM = 5
 """Side of the square by which the head's mask is shrunk: at its rim the background shines through."""
+SEAM = 7
+"""Side of the square by which it is shrunk further for comparing: the seam lies still whatever moves."""
 FINE_KNEE, MEDIUM_KNEE = 0.003, 0.005
 """Structure, in natural logarithms of brightness, below which a value counts little: rounding to eight bits."""
 FINE_NOISE, MEDIUM_NOISE = 2.5, 5.0
@@ -51,7 +53,9 @@ class Inside:
 
     full: Bytes
     """[H, W] 1 on the head."""
-    half: Mask
+    core: Floats
+    """[H, W] 1 where the maps show the head alone: away from the seam at which they are continued."""
+    core_half: Floats
     """[H/2, W/2]"""
     weight: Floats
     """The coarse grid's share of head in each cell, blurred."""
@@ -62,8 +66,9 @@ class Inside:
         full = np.asarray(cv2.erode(mask.astype(np.uint8), np.ones((RIM, RIM), np.uint8)), np.uint8)
         coarse = cv2.resize(full.astype(np.float32), _size(full.shape, CONTINUED_STEP), interpolation=cv2.INTER_AREA)
         weight = np.asarray(cv2.GaussianBlur(coarse, (0, 0), 1.5), np.float32) + np.float32(1e-4)
-        height, width = full.shape[0] // 2, full.shape[1] // 2
-        return cls(full, full[: 2 * height : 2, : 2 * width : 2] > 0, weight)
+        core = cv2.erode(full, np.ones((SEAM, SEAM), np.uint8)).astype(np.float32)
+        half = cv2.resize(core, _size(core.shape, 2), interpolation=cv2.INTER_AREA)
+        return cls(full, core, np.floor(np.asarray(half, np.float32)), weight)
 
 
 def maps_of(pixels: Bytes, inside: Inside) -> Maps:
@@ -86,10 +91,15 @@ def maps_of(pixels: Bytes, inside: Inside) -> Maps:
 
 def squeezed(one: Maps, other: Maps, inside: Inside) -> tuple[Maps, Maps]:
     """Both pictures' maps in -1..1: ``x / sqrt(x² + knee²)``, the knee by the noise between the two."""
-    fine = max(FINE_KNEE, FINE_NOISE * _noise(one.fine, other.fine, inside.full))
-    medium = max(MEDIUM_KNEE, MEDIUM_NOISE * _noise(one.medium, other.medium, inside.half))
+    fine = max(FINE_KNEE, FINE_NOISE * _noise(one.fine, other.fine, inside.core))
+    medium = max(MEDIUM_KNEE, MEDIUM_NOISE * _noise(one.medium, other.medium, inside.core_half))
     first, second = (
-        Maps(_squeeze(m.fine, fine), _squeeze(m.medium, medium), _squeeze(m.coarse, COARSE_KNEE)) for m in (one, other)
+        Maps(
+            np.asarray(cv2.multiply(_squeeze(maps.fine, fine), inside.core), np.float32),
+            np.asarray(cv2.multiply(_squeeze(maps.medium, medium), inside.core_half), np.float32),
+            _squeeze(maps.coarse, COARSE_KNEE),
+        )
+        for maps in (one, other)
     )
     return first, second
 
@@ -99,8 +109,8 @@ def agreement(one: Maps, other: Maps, inside: Inside) -> tuple[float, float]:
 
     Correlation of the squeezed maps over the head; NaN where a map is empty.
     """
-    texture = _correlation(one.fine[::2, ::2], other.fine[::2, ::2], inside.full[::2, ::2] > 0, TEXTURE_KNEE)
-    return texture, _correlation(one.medium, other.medium, inside.half, STRUCTURE_KNEE)
+    texture = _correlation(one.fine[::2, ::2], other.fine[::2, ::2], inside.core[::2, ::2] > 0, TEXTURE_KNEE)
+    return texture, _correlation(one.medium, other.medium, inside.core_half > 0, STRUCTURE_KNEE)
 
 
 def _size(shape: tuple[int, ...], step: int) -> tuple[int, int]:
@@ -113,11 +123,11 @@ def _squeeze(values: Floats, knee: float) -> Floats:
     return np.asarray(cv2.divide(values, cv2.sqrt(root)), np.float32)
 
 
-def _noise(one: Floats, other: Floats, inside: Bytes | Mask) -> float:
+def _noise(one: Floats, other: Floats, inside: Floats) -> float:
     """Standard deviation of the difference, from the median, so that what moved does not count."""
     step = 3
     rows, columns = one[::step, ::step], other[::step, ::step]
-    difference = np.abs(rows - columns)[np.asarray(inside[::step, ::step], bool)]
+    difference = np.abs(rows - columns)[inside[::step, ::step] > 0]
     return 1.4826 * float(np.median(difference)) if difference.size else 0.0
 
 
