@@ -173,7 +173,8 @@ class Judge:
     def decide(self, reference: Reference, evidence: Evidence) -> Verdict:
         """The verdict that the thresholds give on what was measured."""
         limits, found = self.thresholds, evidence.match
-        strength = found.strength / np.float32(max(limits.found, 1e-6))
+        least = limits.found if evidence.texture >= limits.faithful_texture else limits.found_remade
+        strength = found.strength / np.float32(max(least, 1e-6))
         lengths = np.hypot(*found.displacement_px.T) / np.float32(reference.scale)
         seen = len(reference.rows)
         excluded = bounds(found.local[:seen], limits.excluded) / np.float32(reference.scale)

@@ -24,8 +24,12 @@ class Thresholds:
     """A label is trusted if no larger displacement of its acupoint is possible."""
     allowed_px: float = _number(1.0, 0.0, 6.0)
     """Displacements up to this are no reason to reject a picture."""
-    found: float = _number(5.5, 0.0, 1e4)
-    """Log-likelihood ratio from which a point counts as moved."""
+    found: float = _number(4.5, 0.0, 1e4)
+    """Log-likelihood ratio from which a point counts as moved, where the picture kept its fine texture."""
+    found_remade: float = _number(6.5, 0.0, 1e4)
+    """The same where the texture was made anew, which gives more chances to be wrong."""
+    faithful_texture: float = _number(0.7, -1.0, 1.0)
+    """Agreement of fine texture from which a picture counts as having kept it."""
     excluded: float = _number(8.0, 0.0, 1e4)
     """Displacements whose log-likelihood is so much below the best one cannot have happened."""
     least_structure: float = _number(0.05, -1.0, 1.0)
