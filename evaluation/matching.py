@@ -89,9 +89,11 @@ def match(one: Maps, other: Maps, points: NDArray[np.floating], allowed_px: floa
     centres = np.clip(np.floor(points).astype(np.intp), 0, size - 1)
     parts = np.clip((centres[:, None] + PARTS).reshape(-1, 2), 0, size - 1)
     halves = np.minimum(centres // 2, np.array(one.medium.shape[::-1]) - 1)
-    small = _unlike(one.fine, other.fine, parts, PART, REACH).reshape(count, len(PARTS), -1).prod(1)
-    centre = np.log(_unlike(one.fine, other.fine, centres, CENTRE, REACH)).reshape(count, -1)
-    near, wide = (_of_half(one.medium, other.medium, halves, radius) for radius in (NEAR, WIDE))
+    fine = _Padded(one.fine, CENTRE + REACH), _Padded(other.fine, CENTRE + REACH)
+    medium = _Padded(one.medium, WIDE + _HALF_REACH), _Padded(other.medium, WIDE + _HALF_REACH)
+    small = _unlike(*fine, parts, PART, REACH).reshape(count, len(PARTS), -1).prod(1)
+    centre = np.log(_unlike(*fine, centres, CENTRE, REACH)).reshape(count, -1)
+    near, wide = (_of_half(*medium, halves, radius) for radius in (NEAR, WIDE))
     moved = -PART_WEIGHT * np.log(small) - WIDE_WEIGHT * wide
     local = -CENTRE_WEIGHT * centre - NEAR_WEIGHT * near
     stays = moved[:, allowed_px >= _LENGTHS].max(1)
@@ -138,47 +140,60 @@ def global_shift(one: Maps, other: Maps) -> tuple[tuple[float, float], float]:
     return (4.0 * (place[0] - reach), 4.0 * (place[1] - reach)), float(best - alike[reach, reach])
 
 
-def _of_half(one: Floats, other: Floats, centres: NDArray[np.intp], radius: int) -> Floats:
+class _Padded:
+    """A map mirrored beyond its edges, from which squares around its pixels are taken."""
+
+    def __init__(self, values: Floats, margin: int):
+        padded = cv2.copyMakeBorder(values, margin, margin, margin, margin, cv2.BORDER_REFLECT)
+        self._values = np.asarray(padded, np.float32)
+        self._margin = margin
+
+    def squares(self, centres: NDArray[np.intp], radius: int) -> Floats:
+        """[N, 2 radius + 1, 2 radius + 1] around N pixels (x, y)."""
+        side, shift = 2 * radius + 1, self._margin - radius
+        return sliding_window_view(self._values, (side, side))[centres[:, 1] + shift, centres[:, 0] + shift]
+
+    def energies(self, centres: NDArray[np.intp], radius: int, reach: int) -> Floats:
+        """[N, 2 reach + 1, 2 reach + 1] mean square over the squares at each shift."""
+        side = 2 * radius + 1
+        mean = cv2.sqrBoxFilter(self._values, cv2.CV_32F, (side, side), borderType=cv2.BORDER_REFLECT)
+        width, shift = 2 * reach + 1, self._margin - reach
+        windows = sliding_window_view(np.asarray(mean, np.float32), (width, width))
+        return windows[centres[:, 1] + shift, centres[:, 0] + shift]
+
+
+def _of_half(one: _Padded, other: _Padded, centres: NDArray[np.intp], radius: int) -> Floats:
     """[N, _SIDE²] log of ``1 - r²`` on the medium map, at steps of one pixel of the picture."""
     log = np.log(_unlike(one, other, centres, radius, _HALF_REACH))
     return np.asarray(_DOUBLING @ log @ _DOUBLING.T, np.float32).reshape(len(centres), -1)
 
 
-def _unlike(one: Floats, other: Floats, centres: NDArray[np.intp], radius: int, reach: int) -> Floats:
+def _unlike(one: _Padded, other: _Padded, centres: NDArray[np.intp], radius: int, reach: int) -> Floats:
     """[N, S, S] ``1 - r²`` at each shift; 1 where the correlation r is not positive.
 
     Args:
-        one: [H, W] map whose patches are looked for.
-        other: [H, W] map in which they are looked for.
+        one: map whose patches are looked for.
+        other: map in which they are looked for.
         centres: [N, 2] x, y of the patches.
         radius: half side of the patches.
         reach: largest shift.
     """
-    margin, side, width = radius + reach, 2 * reach + 1, 2 * radius + 1
-    x, y = centres[:, 0], centres[:, 1]
-    patches = _windows(one, radius)[y, x]
-    around = _windows(other, margin)[y, x]
+    side, area = 2 * reach + 1, np.float32((2 * radius + 1) ** 2)
+    patches, around = one.squares(centres, radius), other.squares(centres, radius + reach)
     # The circular correlation of a size that holds the window has no wrap-around at these shifts.
-    size = next_fast_len(2 * margin + 1, real=True)
+    size = next_fast_len(around.shape[1], real=True)
     spectrum: Any = rfft2(around, s=(size, size))
     spectrum *= np.conj(np.asarray(rfft2(patches, s=(size, size))))
     product = np.ascontiguousarray(np.asarray(irfft2(spectrum, s=(size, size)))[:, :side, :side])
-    here = np.einsum("nij,nij->n", patches, patches)[:, None, None] / np.float32(width**2) + _TINY
-    energy = cv2.sqrBoxFilter(other, cv2.CV_32F, (width, width), borderType=cv2.BORDER_REFLECT)
-    there = _windows(np.asarray(energy, np.float32), reach)[y, x] + _TINY
+    here = np.einsum("nij,nij->n", patches, patches)[:, None, None] / area + _TINY
+    there = other.energies(centres, radius, reach) + _TINY
     np.maximum(product, 0, out=product)
-    product *= np.float32(1 / width**2)
+    product *= 1 / area
     product *= product
     noise = _noise(product / (here * there), there)
     product /= (here + noise) * (there + noise)
     np.minimum(product, _LARGEST_PART, out=product)
     return np.subtract(np.float32(1), product, out=product)
-
-
-def _windows(values: Floats, margin: int) -> Floats:
-    """[H, W, 2 margin + 1, 2 margin + 1] a view of the square around each pixel; mirrored beyond the picture."""
-    padded = np.asarray(cv2.copyMakeBorder(values, margin, margin, margin, margin, cv2.BORDER_REFLECT), np.float32)
-    return sliding_window_view(padded, (2 * margin + 1, 2 * margin + 1))
 
 
 def _noise(alike: Floats, energy: Floats) -> np.float32:

@@ -92,21 +92,24 @@ def silhouette_of(mask: Mask) -> Outline:
 
 
 def inner_outlines(depth_mm: NDArray[np.floating], mask: Mask) -> Outline:
-    """Points where one part of the head hides another, told by jumps of depth; evenly thinned."""
-    depth = np.where(mask, depth_mm, np.nan).astype(np.float32)
-    jump = JUMP_MM * 512 / mask.shape[1]
+    """Points where one part of the head hides another, told by jumps of depth; evenly thinned.
+
+    Args:
+        depth_mm: [H, W] 0 in the background.
+        mask: [H, W] the head.
+    """
+    depth = np.asarray(depth_mm, np.float32) * mask
+    jump = np.float32(JUMP_MM * 512 / mask.shape[1])
     found: list[NDArray[np.float32]] = []
     for axis in (0, 1):
-        with np.errstate(invalid="ignore"):
-            step = np.diff(depth, axis=axis)
-            far = np.abs(step) > jump
-        rows, columns = np.nonzero(far)
+        # Every second row of columns is enough for the few points that are kept.
+        before, after = (depth[:-1, ::2], depth[1:, ::2]) if axis == 0 else (depth[::2, :-1], depth[::2, 1:])
+        step = after - before
+        rows, columns = np.nonzero((np.abs(step) > jump) & (before > 0) & (after > 0))
         sign = np.sign(step[rows, columns])
-        place = np.stack([columns + 0.5, rows + 0.5], axis=1)
-        place[:, 1 - axis] += 0.5
-        normal = np.zeros_like(place)
-        normal[:, 1 - axis] = sign
-        found.append(np.concatenate([place, normal], axis=1).astype(np.float32))
+        x, y = (2 * columns + 0.5, rows + 1.0) if axis == 0 else (columns + 1.0, 2 * rows + 0.5)
+        normal = (np.zeros_like(sign), sign) if axis == 0 else (sign, np.zeros_like(sign))
+        found.append(np.stack([x, y, *normal], axis=1).astype(np.float32))
     every = np.concatenate(found)
     every = every[:: max(1, len(every) // MOST_INNER)][:MOST_INNER]
     return Outline(np.ascontiguousarray(every[:, :2]), np.ascontiguousarray(every[:, 2:]), ())

@@ -179,7 +179,8 @@ def _millimetres(
     if depth is not None and len(points):
         at = np.clip(np.floor(points * scale).astype(np.intp), 0, np.array(depth.shape[::-1]) - 1)
         z = depth[at[:, 1], at[:, 0]]
-        z = np.where(z > 0, z, np.median(depth[depth > 0]) if (depth > 0).any() else NOSE_DEPTH_MM)
+        # A label beside the head, by rounding or because depth and label disagree, is as far as the others.
+        z = np.where(z > 0, z, np.median(z[z > 0]) if (z > 0).any() else NOSE_DEPTH_MM)
     elif frame is not None and count == acupoints.COUNT:
         z = rig.project(acupoints.positions_mm(), frame, 1.0)[1][rows]
     else:
