@@ -1,5 +1,6 @@
 """From measurements to tables: pure functions, no files."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from evaluation.reference import mm_per_px
 from evaluation.statistics import Figure, Summary, difference_of_quantiles, summarise
 
 ALL = "all keypoints"
+LEAST_FACES = 5
+"""Fewer faces give no verdict."""
 Group = Callable[[Pair], str]
 
 
@@ -38,6 +41,12 @@ GROUPS: dict[str, Group] = {
     "hair": lambda pair: pair.id.hair,
     "prompt set": lambda pair: pair.prompt_set,
 }
+
+
+def _order(name: str) -> tuple[int, str]:
+    """Angles by their number, everything else by its letters."""
+    number = re.match(r"[+-]\d+", name)
+    return int(number[0]) if number else 0, name
 
 
 @dataclass(slots=True)
@@ -102,7 +111,7 @@ def grouped(drifts: Drifts) -> list[dict[str, Any]]:
     """Count, failures and drift over all keypoints for each value of each of GROUPS."""
     rows: list[dict[str, Any]] = []
     for title, group in GROUPS.items():
-        for name in sorted({group(pair) for pair in drifts.pairs}):
+        for name in sorted({group(pair) for pair in drifts.pairs}, key=_order):
             part = drifts.chosen(lambda pair, group=group, name=name: group(pair) == name)
             rows.append(
                 {
@@ -152,9 +161,11 @@ def verdicts(drifts: Drifts, null: dict[str, Drifts]) -> list[Verdict]:
         mine = _column(inside, column)
         others = {name: _column(part, column) for name, part in nulls.items()}
         known = {name: float(np.nanmedian(values)) for name, values in others.items() if (~np.isnan(values)).any()}
-        if not known or np.isnan(mine).all():
+        kept = int((~np.isnan(mine)).sum())
+        if not known or kept < LEAST_FACES:
             nothing = Figure(float("nan"), float("nan"), float("nan"))
-            rows.append(Verdict(keypoint, "", nothing, nothing, "not told: no face was kept in a trusted view"))
+            lack = f"{kept} faces in trusted views, {LEAST_FACES} are needed" if known else "the null is missing"
+            rows.append(Verdict(keypoint, "", nothing, nothing, f"not told: {lack}"))
             continue
         edit = max(known, key=lambda name: (known[name], name))
         above = [
@@ -213,7 +224,7 @@ def certified_by_group(certified: Sequence[Certified], group: Group) -> list[dic
     by_name: dict[str, list[Certified]] = {}
     for entry in certified:
         by_name.setdefault(group(entry.pair), []).append(entry)
-    return [{"value": name, **certified_figures(by_name[name])} for name in sorted(by_name)]
+    return [{"value": name, **certified_figures(by_name[name])} for name in sorted(by_name, key=_order)]
 
 
 def certified_figures(certified: Sequence[Certified]) -> dict[str, Any]:

@@ -102,6 +102,8 @@ def calibrate(settings: Settings, fit_on: int | None, seed: int, as_json: bool, 
     """
     pairs = plan(settings)
     people = list(dict.fromkeys(pair.id.identity for pair in pairs.pairs))
+    if len(people) < 2:
+        raise ConfigError("all pictures show one person; thresholds are fitted on some persons and tested on others")
     count = len(people) // 2 if fit_on is None else fit_on
     if not 1 <= count < len(people):
         raise ConfigError(

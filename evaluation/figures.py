@@ -80,7 +80,7 @@ def drift_plot(results: dict[str, Any]) -> bytes | None:
     axes.set_ylim(bottom=0)
     axes.plot([], [], "o-", color=BLUE, label="original against augmented")
     axes.plot([], [], "o-", color=GREY, label="noisiest edit that moves nothing")
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
     return _png(figure)
 
 
@@ -112,7 +112,8 @@ def excluded_plot(values_mm: NDArray[np.floating], tolerance_mm: float) -> bytes
         return None
     figure, axes = _figure(7, 2.2)
     axes.hist(known, bins=np.linspace(0, max(tolerance_mm, float(known.max())) * 1.02, 41).tolist(), color=BLUE)
-    axes.axvline(tolerance_mm, color=ORANGE, linewidth=1.5)
+    axes.axvline(tolerance_mm, color=ORANGE, linewidth=1.5, label="tolerance")
+    axes.legend(frameon=False, loc="upper left")
     axes.set_xlabel("largest displacement that is possible at a trusted acupoint, mm")
     axes.set_ylabel("pictures")
     return _png(figure)

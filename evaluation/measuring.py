@@ -162,12 +162,13 @@ def _measure_pair(worker: _Worker, pair: Pair, out: Measured) -> None:
     if work.faces:
         # Both are decoded first: an unreadable one must not leave half a result.
         sizes = [_size(worker, source, out) for source in (original, augmented)]
-        if sizes[0] != sizes[1]:
-            raise PictureError(
+        out.width = sizes[0][1]
+        if sizes[0] == sizes[1]:
+            out.faces = {"original": worker.face(original, out), "augmented": worker.face(augmented, out)}
+        else:
+            out.problems.append(
                 f"it is {sizes[1][1]} x {sizes[1][0]}, its original {sizes[0][1]} x {sizes[0][0]}; they must be equal"
             )
-        out.width = sizes[0][1]
-        out.faces = {"original": worker.face(original, out), "augmented": worker.face(augmented, out)}
     if work.certificate:
         beside = _Beside(work, pair, out)
         key = " ".join((CERTIFICATE, worker.limits, original.sha256, augmented.sha256, beside.sha256))

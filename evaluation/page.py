@@ -15,12 +15,14 @@ PROBLEMS_SHOWN = 100
 POINTS_SHOWN = 25
 _WORDS = ("verdict", "drift", "what", "noisiest edit")
 """Columns of words."""
+_COLOURS = (("beyond", "bad"), ("indistinguishable", "good"))
+"""Which verdicts are printed in which colour."""
 _CSS = """
 :root { color-scheme: light; --ink: #1a202c; --soft: #4a5568; --line: #e2e8f0; --back: #f7fafc; --good: #276749;
   --bad: #9b2c2c; }
 * { box-sizing: border-box; }
 body { margin: 0; font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--back); }
-main { max-width: 62rem; margin: 0 auto; padding: 1rem; }
+main { max-width: 76rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.5rem; margin: 0.5rem 0; } h2 { font-size: 1.15rem; margin: 2rem 0 0.5rem; } h3 { font-size: 1rem; }
 p { max-width: 46rem; } .soft { color: var(--soft); }
 section, .cards > div { background: #fff; border: 1px solid var(--line); border-radius: 8px; padding: 0.8rem 1rem; }
@@ -163,7 +165,9 @@ def _certificate(settings: Settings, outcome: Outcome, results: dict[str, Any]) 
 shift up to 12 px. A label is <b>trusted</b> if no displacement beyond {tolerance:g} mm fits; where skin is bare the
 picture cannot tell, and the label is masked rather than believed. A picture is rejected if something moved, if it is
 black or flat, or if it does not show the same head.</p>
+<h3>Share of the visible acupoints that are trusted, by camera (white: no pictures)</h3>
 {_plot(figures.coverage_plot(certificate["by_view"]), "trusted share by camera")}
+<h3>How far a trusted acupoint can have moved at most, picture by picture</h3>
 {_plot(figures.excluded_plot(bounds, tolerance), "histogram of excluded displacements")}
 <h3>Verdicts</h3>{_table(("", "pictures"), reasons)}
 <h3>Groups (medians over pictures)</h3>{"".join(groups)}
@@ -186,7 +190,7 @@ def _drift(drift: dict[str, Any]) -> str:
             )
         )
         verdict = verdicts[name]
-        kind = "bad" if "beyond" in verdict["text"] else "good"
+        kind = next((kind for word, kind in _COLOURS if word in verdict["text"]), "soft")
         told.append(
             (
                 _e(name),

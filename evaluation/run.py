@@ -56,6 +56,8 @@ class Settings:
         out = self.out.resolve()
         if out in (self.original.resolve(), self.augmented.resolve()):
             raise ConfigError(f"--out {str(self.out)!r} is one of the data sets; name another folder")
+        if self.masks is not None and self.masks.resolve() == self.original.resolve():
+            raise ConfigError("--masks is the data set of the originals; masks belong to the augmented pictures")
         if self.out.exists() and not self.out.is_dir():
             raise ConfigError(f"--out {str(self.out)!r} is not a folder")
 

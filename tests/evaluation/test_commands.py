@@ -122,7 +122,8 @@ def test_bad_items_are_told_one_by_one(run: Run, make_dataset: MakeDataset, tmp_
     expected += ("label", "no label", "depth map is not used", "the label beside it differs")
     for image, words in zip(images, expected, strict=True):
         assert words in told[image.stem], told[image.stem]
-    assert results["certificate"]["pictures"] == 4
+    certificate = results["certificate"]
+    assert certificate["pictures"] == 5 and certificate["reasons"]["not usable"] == 1, "sizes that differ are judged"
     page = (tmp_path / "out/report.html").read_text()
     assert "damaged or cut off" in page
 
@@ -166,6 +167,8 @@ def test_out_may_not_be_a_data_set_or_a_file(run: Run, make_dataset: MakeDataset
     assert "is one of the data sets" in run("drift", *_roots(original, augmented, augmented), check=1).stderr
     (tmp_path / "file").write_text("x")
     assert "is not a folder" in run("drift", *_roots(original, augmented, tmp_path / "file"), check=1).stderr
+    arguments = [*_roots(original, augmented, tmp_path / "out"), "--masks", original]
+    assert "data set of the originals" in run("certify", *arguments, check=1).stderr
 
 
 def test_an_interrupted_run_goes_on(run: Run, heads: Path, augment: Augment, tmp_path: Path):
@@ -200,4 +203,4 @@ def test_calibration_of_few_pictures_is_refused(run: Run, make_dataset: MakeData
     assert "at least 100 are needed" in done.stderr
     shutil.rmtree(augmented)
     augmented = make_dataset(name="b", frames=(1,), models=("F_Ann_N_HA_O",))
-    assert "--fit 0" in run("calibrate", *_roots(original, augmented, tmp_path / "out"), check=1).stderr
+    assert "one person" in run("calibrate", *_roots(original, augmented, tmp_path / "out"), check=1).stderr
