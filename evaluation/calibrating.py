@@ -193,11 +193,11 @@ def _markdown(rows: list[Row], thresholds: Thresholds, persons: tuple[int, int],
         f"Of {points} trusted acupoints that moved by 1 px or more in accepted pictures {100 * share:.2f} % moved no "
         "farther than their bound.",
         "",
-        "| look | what | px | view | pictures | rejected | rejected, certain | certificate true | trusted |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| look | what | px | view | pictures | rejected | rejected, certain | caught | certificate true | trusted |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        cells = (row.rejected, row.rejected_certain, row.true, row.trusted)
+        cells = (row.rejected, row.rejected_certain, row.caught, row.true, row.trusted)
         told = " | ".join("–" if np.isnan(value) else f"{100 * value:.1f} %" for value in cells)
         lines.append(f"| {row.look} | {row.kind} | {row.size_px:g} | {row.view} | {row.pictures} | {told} |")
     return "\n".join(lines) + "\n"

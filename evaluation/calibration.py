@@ -29,6 +29,8 @@ LADDER = (4.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 25.0)
 FALSE_ALARMS = 0.01
 FOUND_SHARE, OUTLINE_SHARE = 0.8, 0.1
 """How the false alarms are shared out between the tests; the rest of them stay far from their thresholds."""
+STRUCTURE_SHARE = 0.5
+"""Of the lowest agreement of structure among them: persons differ in it, and strangers fail other tests as well."""
 COVERAGE = 0.99
 """Share of the displaced, trusted points, and of the pictures with large warps, in which the bounds must hold."""
 
@@ -163,7 +165,7 @@ def fit(trials: Sequence[Trial], base: Thresholds) -> Thresholds:
     strangers = [trial.structure for trial in trials if trial.kind == "stranger"]
     if strangers:
         lowest = float(np.quantile([trial.structure for trial in null], 0.001))
-        values["least_structure"] = min(lowest, float(np.quantile(strangers, 0.95)))
+        values["least_structure"] = min(STRUCTURE_SHARE * lowest, float(np.quantile(strangers, 0.95)))
     fitted = dataclasses.replace(base, **{name: round(value, 3) for name, value in values.items()})
     for excluded in LADDER:
         fitted = dataclasses.replace(fitted, excluded=excluded)
@@ -232,6 +234,8 @@ class Row:
     """Share that the certificate rejects: false alarms where nothing moved, detections elsewhere."""
     rejected_certain: float
     """The same of those in which the acupoint that moves farthest is trusted while nothing moves."""
+    caught: float
+    """Share that is rejected, or in which the acupoint that moves farthest is not trusted."""
     true: float
     """Share that is rejected, or in which no trusted point moved farther than its bound."""
     trusted: float
@@ -253,7 +257,7 @@ def table(trials: Sequence[Trial], limits: Thresholds) -> list[Row]:
 def _row(look: str, kind: str, size: float, view: str, chosen: list[Trial], limits: Thresholds) -> Row:
     place = LADDER.index(limits.excluded)
     refused = np.array([rejected(trial, limits) for trial in chosen])
-    certain, false, shares = [], [], []
+    certain, caught, false, shares = [], [], [], []
     for trial in chosen:
         believed = trusted(trial, limits)
         false.append(lies(trial, limits))
@@ -261,6 +265,8 @@ def _row(look: str, kind: str, size: float, view: str, chosen: list[Trial], limi
             shares.append(believed.mean())
             farthest = int(trial.moved_px.argmax())
             certain.append(trial.still_px[place, farthest] * trial.mm_per_px[farthest] <= limits.tolerance_mm)
+            if trial.moved_px[farthest] > 0:
+                caught.append(rejected(trial, limits) or not believed[farthest])
         else:
             certain.append(False)
     known = np.array(certain)
@@ -272,6 +278,7 @@ def _row(look: str, kind: str, size: float, view: str, chosen: list[Trial], limi
         len(chosen),
         float(refused.mean()),
         float(refused[known].mean()) if known.any() else float("nan"),
+        float(np.mean(caught)) if caught else float("nan"),
         float((refused | ~np.array(false)).mean()),
         float(np.mean(shares)) if shares else float("nan"),
     )

@@ -24,21 +24,21 @@ class Thresholds:
     """A label is trusted if no larger displacement of its acupoint is possible."""
     allowed_px: float = _number(1.0, 0.0, 6.0)
     """Displacements up to this are no reason to reject a picture."""
-    found: float = _number(4.5, 0.0, 1e4)
+    found: float = _number(5.539, 0.0, 1e4)
     """Log-likelihood ratio from which a point counts as moved, where the picture kept its fine texture."""
-    found_remade: float = _number(6.5, 0.0, 1e4)
+    found_remade: float = _number(6.678, 0.0, 1e4)
     """The same where the texture was made anew, which gives more chances to be wrong."""
     faithful_texture: float = _number(0.7, -1.0, 1.0)
     """Agreement of fine texture from which a picture counts as having kept it."""
     excluded: float = _number(8.0, 0.0, 1e4)
     """Displacements whose log-likelihood is so much below the best one cannot have happened."""
-    least_structure: float = _number(0.05, -1.0, 1.0)
+    least_structure: float = _number(0.095, -1.0, 1.0)
     """A picture whose medium structure agrees less does not show the same head."""
-    most_outline_px: float = _number(3.0, 0.0, 24.0)
+    most_outline_px: float = _number(3.882, 0.0, 24.0)
     """90th percentile of the silhouette's distance, at most; 24 switches this off."""
     least_outline_seen: float = _number(0.3, 0.0, 1.0)
     """The silhouette judges only if so much of it is seen."""
-    global_gain: float = _number(0.15, 0.0, 2.0)
+    global_gain: float = _number(0.1, 0.0, 2.0)
     """The whole picture was shifted if its coarse structure correlates by so much better elsewhere."""
     least_trusted: float = _number(0.0, 0.0, 1.0)
     """Least share of the visible acupoints that must be trusted; 0 leaves it to the point mask."""
