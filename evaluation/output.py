@@ -27,6 +27,16 @@ _SUMMARY = (
     + ("found_px", "found_strength", "visible", "trusted", "excluded_px", "excluded_mm")
 )  # fmt: skip
 
+_KINDS = {
+    "not the same head": "not the same head",
+    "the whole picture": "the whole picture was shifted",
+    "the silhouette": "the silhouette moved",
+    "black": "black",
+    "flat": "flat",
+    "only": "too few acupoints trusted",
+}
+"""What sort of reason it is, by how it begins."""
+
 
 def results_of(settings: Settings, outcome: Outcome) -> dict[str, Any]:
     """Everything a report says, as JSON values. No times and no absolute paths."""
@@ -70,10 +80,9 @@ def _kind(reason: str) -> str:
     """What sort of reason it is: without names and numbers."""
     if not reason:
         return "accepted"
-    for start in ("not the same head", "the whole picture", "the silhouette", "black", "flat", "only"):
-        if reason.startswith(start):
-            return start
-    return "a point moved" if " moved by " in reason else "not usable"
+    if " moved by " in reason:
+        return "a point moved"
+    return next((kind for start, kind in _KINDS.items() if reason.startswith(start)), "not usable")
 
 
 def drift_results(outcome: Outcome) -> dict[str, Any]:

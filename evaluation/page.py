@@ -34,6 +34,7 @@ table { border-collapse: collapse; font-size: 0.86rem; font-variant-numeric: tab
 th, td { padding: 0.22rem 0.7rem 0.22rem 0; text-align: right; white-space: nowrap; }
 th, td { border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child, .text { text-align: left; }
+.text { white-space: normal; min-width: 9rem; }
 th { color: var(--soft); font-weight: 600; }
 .good { color: var(--good); } .bad { color: var(--bad); }
 img { max-width: 100%; height: auto; display: block; }
@@ -231,7 +232,8 @@ def _drift(drift: dict[str, Any]) -> str:
     return f"""<section><h2>Drift of facial keypoints</h2>
 <p>MediaPipe's landmarks on both pictures, as the paper measures them; intervals are 95 % bootstrap intervals over
 persons. The detector has noise of its own, so the figures stand beside those of photometric edits of the originals
-that move nothing. Detection failed in <b>{_percent(drift["detection_failure_rate"])}</b> of the pairs
+that move nothing. A change of light that is stronger than each of them can add some tenths of a pixel of noise by itself:
+a displacement that small is no evidence against a label. Detection failed in <b>{_percent(drift["detection_failure_rate"])}</b> of the pairs
 ({_percent(drift["detection_failure_rate_trusted_views"])} in views it can be trusted in: azimuth within 45°, elevation
 within 30°). Kept {total.get("kept", 0)} pairs; discarded: {discarded}.</p>
 {_plot(figures.drift_plot(drift), "drift beside the detector's noise")}
