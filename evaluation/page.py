@@ -232,8 +232,9 @@ def _drift(drift: dict[str, Any]) -> str:
     return f"""<section><h2>Drift of facial keypoints</h2>
 <p>MediaPipe's landmarks on both pictures, as the paper measures them; intervals are 95 % bootstrap intervals over
 persons. The detector has noise of its own, so the figures stand beside those of photometric edits of the originals
-that move nothing. A change of light that is stronger than each of them can add some tenths of a pixel of noise by itself:
-a displacement that small is no evidence against a label. Detection failed in <b>{_percent(drift["detection_failure_rate"])}</b> of the pairs
+that move nothing. A change of light that is stronger than each of them can add some tenths of a pixel of noise by
+itself: a displacement that small is no evidence against a label. Detection failed in
+<b>{_percent(drift["detection_failure_rate"])}</b> of the pairs
 ({_percent(drift["detection_failure_rate_trusted_views"])} in views it can be trusted in: azimuth within 45°, elevation
 within 30°). Kept {total.get("kept", 0)} pairs; discarded: {discarded}.</p>
 {_plot(figures.drift_plot(drift), "drift beside the detector's noise")}
