@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from acusim.files import safe_join
 from acusim.foreground import find_foreground
 from acusim.labels import read_label
 from acusim.pictures import read_file, read_rgb
-from evaluation.calibration import FALSE_ALARMS, Row, Trial, coverage, fit, table, trials_of
+from evaluation.calibration import FALSE_ALARMS, Row, Trial, coverage, deceived, fit, table, trials_of
 from evaluation.certificate import Judge
 from evaluation.output import put
 from evaluation.pairs import Pair, Problem
@@ -160,16 +161,21 @@ def _write(
 ) -> int:
     rows = table(held_out, thresholds)
     share, points = coverage(held_out, thresholds)
+    moved = {f"{part * thresholds.tolerance_mm:g}": part * thresholds.tolerance_mm for part in (1.0, 0.5)}
     results = {
         "thresholds": thresholds.as_dict(),
         "persons_fitted": persons[0],
         "persons_told": persons[1],
         "coverage": round(share, 5),
         "coverage_points": points,
+        "moved_farther_than_mm": {
+            name: dict(zip(("points", "believed"), deceived(held_out, thresholds, least), strict=True))
+            for name, least in moved.items()
+        },
         "rows": [_plain(row) for row in rows],
         "problems": [dataclasses.asdict(problem) for problem in problems],
     }
-    text = _markdown(rows, thresholds, persons, share, points)
+    text = _markdown(rows, thresholds, results)
     put(settings.out / "thresholds.toml", thresholds.to_toml().encode())
     put(settings.out / "calibration.json", (json.dumps(results, ensure_ascii=False, indent=1) + "\n").encode())
     put(settings.out / "calibration.md", text.encode())
@@ -184,20 +190,28 @@ def _plain(row: Row) -> dict[str, object]:
     }
 
 
-def _markdown(rows: list[Row], thresholds: Thresholds, persons: tuple[int, int], share: float, points: int) -> str:
+def _markdown(rows: list[Row], thresholds: Thresholds, results: dict[str, Any]) -> str:
     lines = [
-        f"Thresholds from {persons[0]} persons at {100 * FALSE_ALARMS:g} % false alarms, rates for {persons[1]} more.",
+        f"Thresholds from {results['persons_fitted']} persons at {100 * FALSE_ALARMS:g} % false alarms, rates for "
+        f"{results['persons_told']} more.",
         "",
         "    " + thresholds.to_toml().replace("\n", "\n    ").rstrip(),
         "",
-        f"Of {points} trusted acupoints that moved by 1 px or more in accepted pictures {100 * share:.2f} % moved no "
-        "farther than their bound.",
+        f"Of {results['coverage_points']} trusted acupoints that moved by 1 px or more in accepted pictures "
+        f"{100 * results['coverage']:.2f} % moved no farther than their bound.",
+        *(
+            f"Of {count['points']} acupoints that warps moved by more than {least} mm {count['believed']} are trusted "
+            "in an accepted picture."
+            for least, count in results["moved_farther_than_mm"].items()
+        ),
         "",
-        "| look | what | px | view | pictures | rejected | rejected, certain | caught | certificate true | trusted |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| look | what | px | view | pictures | rejected | rejected, certain | caught | certificate true | trusted "
+        "| p95 bound px | mm |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         cells = (row.rejected, row.rejected_certain, row.caught, row.true, row.trusted)
         told = " | ".join("–" if np.isnan(value) else f"{100 * value:.1f} %" for value in cells)
-        lines.append(f"| {row.look} | {row.kind} | {row.size_px:g} | {row.view} | {row.pictures} | {told} |")
+        bound = " | ".join("–" if np.isnan(value) else f"{value:.1f}" for value in (row.bound_px, row.bound_mm))
+        lines.append(f"| {row.look} | {row.kind} | {row.size_px:g} | {row.view} | {row.pictures} | {told} | {bound} |")
     return "\n".join(lines) + "\n"

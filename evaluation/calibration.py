@@ -221,6 +221,17 @@ def coverage(trials: Iterable[Trial], limits: Thresholds) -> tuple[float, int]:
     return (held / total if total else 1.0), total
 
 
+def deceived(trials: Iterable[Trial], limits: Thresholds, least_mm: float) -> tuple[int, int]:
+    """How many acupoints warps moved farther than ``least_mm``, and how many of them are trusted nevertheless."""
+    moved = believed = 0
+    for trial in trials:
+        if trial.kind == "warp":
+            far = trial.moved_px * trial.mm_per_px > least_mm
+            moved += int(far.sum())
+            believed += 0 if rejected(trial, limits) else int((far & trusted(trial, limits)).sum())
+    return moved, believed
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of the table: pictures of one look, displacement and view."""
@@ -240,6 +251,9 @@ class Row:
     """Share that is rejected, or in which no trusted point moved farther than its bound."""
     trusted: float
     """Mean share of the visible acupoints that are trusted."""
+    bound_px: float
+    """Bound within which 95 % of the trusted acupoints are told to be."""
+    bound_mm: float
 
 
 def table(trials: Sequence[Trial], limits: Thresholds) -> list[Row]:
@@ -258,9 +272,12 @@ def _row(look: str, kind: str, size: float, view: str, chosen: list[Trial], limi
     place = LADDER.index(limits.excluded)
     refused = np.array([rejected(trial, limits) for trial in chosen])
     certain, caught, false, shares = [], [], [], []
+    bounds_px, bounds_mm = [np.zeros(0)], [np.zeros(0)]
     for trial in chosen:
         believed = trusted(trial, limits)
         false.append(lies(trial, limits))
+        bounds_px.append(trial.bounds_px[place, believed])
+        bounds_mm.append(bounds_px[-1] * trial.mm_per_px[believed])
         if len(believed):
             shares.append(believed.mean())
             farthest = int(trial.moved_px.argmax())
@@ -281,4 +298,9 @@ def _row(look: str, kind: str, size: float, view: str, chosen: list[Trial], limi
         float(np.mean(caught)) if caught else float("nan"),
         float((refused | ~np.array(false)).mean()),
         float(np.mean(shares)) if shares else float("nan"),
+        *(_p95(np.concatenate(parts)) for parts in (bounds_px, bounds_mm)),
     )
+
+
+def _p95(values: NDArray[np.floating]) -> float:
+    return float(np.quantile(values, 0.95)) if len(values) else float("nan")

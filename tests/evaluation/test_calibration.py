@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from evaluation.calibration import LADDER, Kind, Trial, coverage, fit, rejected, table
+from evaluation.calibration import LADDER, Kind, Trial, coverage, deceived, fit, rejected, table
 from evaluation.thresholds import Thresholds
 
 
@@ -56,5 +56,7 @@ def test_rates_of_the_table():
     row = next(row for row in table([believed, masked, found], limits) if row.view == "all")
     assert (row.pictures, row.rejected, row.rejected_certain) == (3, pytest.approx(1 / 3), pytest.approx(1 / 2))
     assert (row.caught, row.true, row.trusted) == (pytest.approx(2 / 3), pytest.approx(2 / 3), pytest.approx(5 / 6))
+    assert (row.bound_px, row.bound_mm) == (pytest.approx(8), pytest.approx(4))
+    assert deceived([believed, masked, found], limits, 4.0) == (3, 1), "one moved by 4.5 mm is believed"
     assert coverage([believed, masked, found], limits) == (0.0, 1)
     assert math.isnan(table([_trial()], limits)[0].caught)
