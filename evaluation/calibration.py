@@ -272,7 +272,7 @@ def _row(look: str, kind: str, size: float, view: str, chosen: list[Trial], limi
     place = LADDER.index(limits.excluded)
     refused = np.array([rejected(trial, limits) for trial in chosen])
     certain, caught, false, shares = [], [], [], []
-    bounds_px, bounds_mm = [np.zeros(0)], [np.zeros(0)]
+    bounds_px, bounds_mm = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
     for trial in chosen:
         believed = trusted(trial, limits)
         false.append(lies(trial, limits))

@@ -17,6 +17,8 @@ FACE_OVAL = (
     (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377)
     + (152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
 )  # fmt: skip
+MARKS = 478
+_USED = (RE_OUTER, RE_INNER, LE_INNER, LE_OUTER, MOUTH_R, MOUTH_L, LIP_APEX, *FACE_OVAL)
 
 
 def silence_native_log() -> None:
@@ -46,8 +48,10 @@ class Detector:
         if not faces:
             return NO_FACE
         height, width = pixels.shape[:2]
-        marks = faces[0].landmark
-        return face_of(np.array([(mark.x, mark.y) for mark in marks], np.float64) * (width, height), width, height)
+        found, marks = faces[0].landmark, np.full((MARKS, 2), np.nan)
+        for index in _USED:
+            marks[index] = found[index].x, found[index].y
+        return face_of(marks * (width, height), width, height)
 
 
 def face_of(marks_px: NDArray[np.float64], width: int, height: int) -> Face:
