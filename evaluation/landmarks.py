@@ -50,8 +50,8 @@ class Detector:
         height, width = pixels.shape[:2]
         found, marks = faces[0].landmark, np.full((MARKS, 2), np.nan)
         for index in _USED:
-            marks[index] = found[index].x, found[index].y
-        return face_of(marks * (width, height), width, height)
+            marks[index] = found[index].x * width, found[index].y * height
+        return face_of(marks, width, height)
 
 
 def face_of(marks_px: NDArray[np.float64], width: int, height: int) -> Face:
