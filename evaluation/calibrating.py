@@ -20,6 +20,7 @@ from evaluation.certificate import Judge
 from evaluation.output import put
 from evaluation.pairs import Pair, Problem
 from evaluation.progress import Progress
+from evaluation.reference import nearest, scaled, work_scale
 from evaluation.run import Settings, plan
 from evaluation.thresholds import Thresholds
 from evaluation.workers import Died, Workers
@@ -79,14 +80,19 @@ def make_trials(task: Task) -> Answer:
         return Answer([], str(error)[:500])
     if original.shape != augmented.shape:
         return Answer([], f"sizes {augmented.shape[:2]} and {original.shape[:2]} differ")
+    # Everything at work size, in which displacements are counted.
+    scale = work_scale(original.shape)
+    original, augmented = scaled(original, scale), scaled(augmented, scale)
     reference = _state.judge.reference(
         original,
-        head.depth if head.source == "depth-mm16" else None,
+        nearest(head.depth, original.shape) if head.depth is not None and head.source == "depth-mm16" else None,
         label.xy * original.shape[1::-1],
         label.listed,
-        mask=head.mask,
+        mask=nearest(head.mask.astype(np.uint8), original.shape) > 0,
         frame=pair.id.frame,
     )
+    if stranger is not None:
+        stranger = scaled(stranger, work_scale(stranger.shape))
     digest = hashlib.sha256(f"{task.seed}\n{pair.id}".encode()).digest()
     random = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
     return Answer(

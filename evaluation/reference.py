@@ -85,7 +85,7 @@ def make_reference(
         if plane is not None and plane.shape != (height, width):
             raise ValueError(f"{name} is {plane.shape}; expected {(height, width)} as the original")
     points, rows, count = _visible_points(coords_px, visible, width, height)
-    scale = WORK_SIDE / max(height, width) if max(height, width) > LARGEST_SIDE else 1.0
+    scale = work_scale(original.shape)
     pixels = scaled(original, scale)
     depth = None if depth_mm is None else nearest(np.asarray(depth_mm, np.float32), pixels.shape)
     head, source = _head(pixels, depth, None if mask is None else nearest(mask.astype(np.uint8), pixels.shape) > 0)
@@ -126,6 +126,11 @@ def _visible_points(
         chosen = chosen & ((coords >= 0) & (coords < (width, height))).all(1)
     rows = np.flatnonzero(chosen)
     return coords[rows], rows, len(coords)
+
+
+def work_scale(shape: tuple[int, ...]) -> float:
+    """Work size over true size of a picture (H, W, ...)."""
+    return WORK_SIDE / max(shape[:2]) if max(shape[:2]) > LARGEST_SIDE else 1.0
 
 
 def scaled(pixels: Bytes, scale: float) -> Bytes:

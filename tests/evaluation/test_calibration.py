@@ -1,12 +1,19 @@
 """Thresholds from trials whose figures are known, and the rates they give."""
 
 import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from evaluation import calibrating
 from evaluation.calibration import LADDER, Kind, Trial, coverage, deceived, fit, rejected, table
+from evaluation.run import Settings, plan
 from evaluation.thresholds import Thresholds
+from tests.evaluation.conftest import draw_skin, relit
 
 
 def _trial(kind: Kind = "nothing", size: float = 0.0, strength: float = 0.0, bound: float = 3.0, **figures: float):
@@ -60,3 +67,21 @@ def test_rates_of_the_table():
     assert deceived([believed, masked, found], limits, 4.0) == (3, 1), "one moved by 4.5 mm is believed"
     assert coverage([believed, masked, found], limits) == (0.0, 1)
     assert math.isnan(table([_trial()], limits)[0].caught)
+
+
+def test_trials_of_large_pictures_are_those_of_work_size(make_dataset: Callable[..., Path], tmp_path: Path):
+    pixels, _ = draw_skin(side=512)
+    roots = [make_dataset(name=name, models=("F_Ann_N_HA_O",), frames=(1,)) for name in ("a", "b")]
+    strengths: list[list[float]] = []
+    for enlarged in (1, 2):
+        for root, picture in zip(roots, (pixels, relit(pixels)), strict=True):
+            shutil.rmtree(root / "train/depth", ignore_errors=True)
+            large = picture.repeat(enlarged, 0).repeat(enlarged, 1)  # shrinks to the very same picture
+            for path in (root / "train/image/img_64").iterdir():
+                Image.fromarray(large).save(path)
+        settings = Settings(*roots, tmp_path / "out")
+        calibrating.prepare(*roots, Thresholds())
+        answer = calibrating.make_trials(calibrating.Task(plan(settings).pairs[0], None, 0))
+        assert answer.problem is None and len(answer.trials) == 27
+        strengths.append([trial.strength for trial in answer.trials])
+    assert max(strengths[0]) > 20 and strengths[1] == pytest.approx(strengths[0], rel=0.1, abs=0.5)
