@@ -44,7 +44,7 @@ format: $(STAMP)
 	$(VENV)/bin/ruff format .
 
 bench: $(STAMP)
-	for name in relight_speed batch_speed plan_scale synthetic_report evaluation_speed; do echo "== $$name"; $(PY) -m benchmarks.$$name || exit 1; done
+	for name in relight_speed batch_speed plan_scale synthetic_report evaluation_speed gate_speed; do echo "== $$name"; $(PY) -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) build

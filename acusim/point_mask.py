@@ -14,7 +14,7 @@ the coordinate loss of points that are not trusted; their visibility is as the l
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -27,9 +27,10 @@ FORMAT = 1
 MAX_BYTES = 4 << 20
 
 
-def mask_folder(split: str) -> str:
-    """Where the point masks of a split lie."""
-    return f"{split}/label/mask"
+def mask_path(image: str) -> str:
+    """Where the point mask of a picture lies, both relative to the data set's root."""
+    split, stem = image.split("/")[0], PurePosixPath(image).stem
+    return f"{split}/label/mask/{stem}.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

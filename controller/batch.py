@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from acusim import bald
 from acusim.errors import AcuSimError, ConfigError, EngineError, LayoutError, OutputError
@@ -14,6 +15,7 @@ from acusim.prompt_sets import load_prompt_sets
 from acusim.seeds import derive_seed
 from acusim.selection import parse_selection
 from controller.checking import verify
+from controller.gate import WAYS, Gate
 from controller.lanes import Lanes
 from controller.ledger import LEDGER_FILE, Done, Ledger, Lock
 from controller.making import Job, Made, put
@@ -30,6 +32,8 @@ from engines.scenes import Scene, load_scenes, pick_scene
 FLUSH_SECONDS = 0.1
 """How often the ledger is committed; what a crash takes back is at most this and is made again."""
 MAP_BYTES = 1 << 20
+GATED = "set aside"
+"""Of the gate's counts: no attempt was accepted."""
 
 
 @dataclass(slots=True)
@@ -53,6 +57,8 @@ class Summary:
     """Pictures made by this run, for each prompt set."""
     facts: dict[str, int] = field(default_factory=dict)
     """What the engine told of them, such as "geometry depth-mm16": how many."""
+    gate: dict[str, int] = field(default_factory=dict)
+    """How the gate's pictures came about, and how many it set aside; empty without a gate."""
     contact_sheet: Path | None = None
 
     @property
@@ -170,7 +176,9 @@ class _Batch:
         self._facts: Counter[str] = Counter()
         self._started: list[str] = []
         self._done: list[Done] = []
-        self._aside: list[tuple[str, str]] = []
+        self._aside: list[tuple[str, str, list[dict[str, Any]]]] = []
+        if settings.gate:
+            self.summary.gate = dict.fromkeys((*WAYS, GATED), 0)
 
     def run(self) -> Summary:
         """Does it."""
@@ -225,11 +233,13 @@ class _Batch:
 
     def _make(self) -> None:
         summary, todo = self.summary, self.stock.todo
+        recipe, gate, seed = self.settings.recipe, self.settings.gate, self.settings.seed
         if self.engine.processes:
             count = min(self.settings.workers, len(todo))
-            pool = Pool(self.settings.recipe, self.plan.root, self.settings.output, count)
+            pool = Pool(recipe, self.plan.root, self.settings.output, count, gate, seed)
         else:
-            pool = Lanes(self.engine, self.plan.root, self.settings.output)
+            gating = Gate(gate, recipe, seed) if gate else None
+            pool = Lanes(self.engine, self.plan.root, self.settings.output, gating)
         clean = False
         self.stop.draining = True
         try:
@@ -263,13 +273,17 @@ class _Batch:
                 raise EngineError(made.fatal)
             self.summary.fatal = self.summary.fatal or made.fatal
         elif made.reason is not None:
-            self._aside.append((made.key, made.reason))
+            self._aside.append((made.key, made.reason, made.attempts))
+            if made.attempts:
+                self.summary.gate[GATED] += 1
             self.summary.aside.append((made.key, made.reason))
             self.progress.aside(made.key, made.reason)
         else:
             self._done.append(made.done(self.stock.stamps[made.key]))
             self.summary.made += 1
             self._sets[made.record["prompt_set"]] += 1
+            if "way" in made.record:
+                self.summary.gate[made.record["way"]] += 1
             self._facts.update(f"{name} {value}" for name, value in made.record["facts"].items())
 
     def _tick(self) -> None:

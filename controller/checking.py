@@ -58,7 +58,7 @@ def verify(ledger: Ledger, settings: Settings) -> Iterator[Fault]:
     """Compares every file of every done picture with its hash in the ledger, and map.txt with the dataset's."""
     output = settings.output
     for key, record in ledger.records():
-        for name in ("image", "label", "depth"):
+        for name in ("image", "label", "depth", "mask"):
             if name not in record:
                 continue
             expected = record["sha256"] if name == "image" else record[f"{name}_sha256"]
@@ -164,10 +164,10 @@ def reproduce(
     if isinstance(answer, Made):
         raise ConfigError(f"{image.name!r} cannot be made again: {answer.reason}")
     for fact, told in _COMPARED.items():
-        wanted, used = (facts.get(fact) for facts in (record["facts"], answer[2]["facts"]))
+        wanted, used = (facts.get(fact) for facts in (record["facts"], answer[1]["facts"]))
         if wanted != used:
             raise ConfigError(f"{image.name!r} was made {told.format(shown(wanted), shown(used))}")
-    there, made = read_file(image), answer[1]
+    there, made = read_file(image), answer[0]
     pixels, levels = 0, 0
     if there != made:
         old, new = (decode_rgb(data, image.name).pixels.astype(int) for data in (there, made))

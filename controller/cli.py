@@ -8,6 +8,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from acusim.errors import AcuSimError, ConfigError, EngineError
@@ -78,6 +79,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace) -> Any:
+    from controller.gate import GateSettings
     from controller.settings import Settings
 
     workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
@@ -117,6 +119,7 @@ def _settings(options: argparse.Namespace) -> Any:
         workers=workers,
         repair=options.repair,
         workflow=options.workflow,
+        gate=None if options.gate is None else GateSettings.from_toml(Path(options.gate) if options.gate else None),
         **_where(options, recipe),
     )
 
@@ -186,6 +189,8 @@ def _print_summary(settings: Any, summary: Any) -> None:
         print(f"made {summary.made} in {summary.seconds:.1f} s ({summary.rate:.1f}/s): {sets}")
         for fact, count in summary.facts.items():
             print(f"  {fact}: {count}")
+    if summary.gate:
+        print("gate: " + ", ".join(f"{count} {way}" for way, count in summary.gate.items()))
     if summary.aside:
         kinds = Counter(re.sub(r"'[^']*'|\b[0-9][0-9.]*\b", "…", reason)[:100] for _, reason in summary.aside)
         print(f"set aside {len(summary.aside)}; reasons in {settings.output / 'manifest.jsonl'}:")

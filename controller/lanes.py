@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
+from controller.gate import Gate
 from controller.making import Job, Made, make
 from engines.engine import Engine
 
@@ -16,8 +17,8 @@ JOIN_SECONDS = 15.0
 class Lanes:
     """Runs jobs in threads that share an open engine, and yields what became of them, as they come."""
 
-    def __init__(self, engine: Engine, root: Path, output: Path):
-        self._engine, self._root, self._output = engine, root, output
+    def __init__(self, engine: Engine, root: Path, output: Path, gate: Gate | None = None):
+        self._engine, self._root, self._output, self._gate = engine, root, output, gate
         self._threads: list[threading.Thread] = []
         self._answers: queue.SimpleQueue[Job | Made | None] = queue.SimpleQueue()
         self._halted = threading.Event()
@@ -71,7 +72,7 @@ class Lanes:
                     return
                 for job in batch:
                     self._answers.put(job)
-                for made in make(self._engine, batch, self._root, self._output):
+                for made in make(self._engine, batch, self._root, self._output, self._gate):
                     self._answers.put(made)
         except Exception as error:  # a fault in our own code must not leave the batch waiting for this lane
             self._answers.put(Made("", fatal=f"unexpected {type(error).__name__}: {error}"))

@@ -178,13 +178,13 @@ class Ledger:
                 ),
             )
 
-    def set_aside(self, reasons: Iterable[tuple[str, str]]) -> None:
-        """Marks (key, reason) pairs as set aside; adds keys that are not known yet, leaves what is done."""
+    def set_aside(self, reasons: Iterable[tuple[str, str, list[dict[str, Any]]]]) -> None:
+        """Marks (key, reason, the gate's attempts) as set aside; adds unknown keys, leaves what is done."""
         with self._guard():
             self._db.executemany(
-                "INSERT INTO items (key, state, reason) VALUES (?1, ?3, ?2) ON CONFLICT (key) DO UPDATE SET "
-                "state = ?3, reason = ?2, sha256 = NULL, bytes = NULL, record = NULL WHERE state != ?4",
-                ((key, reason, SET_ASIDE, DONE) for key, reason in reasons),
+                "INSERT INTO items (key, state, reason, record) VALUES (?1, ?3, ?2, ?5) ON CONFLICT (key) DO UPDATE "
+                "SET state = ?3, reason = ?2, sha256 = NULL, bytes = NULL, record = ?5 WHERE state != ?4",
+                ((key, reason, SET_ASIDE, DONE, _told(attempts)) for key, reason, attempts in reasons),
             )
 
     def forget(self, keys: Iterable[str]) -> None:
@@ -215,12 +215,15 @@ class Ledger:
             row = self._db.execute("SELECT sha256, record FROM items WHERE key = ?", (key,)).fetchone()
         return _whole_record(*row) if row and row[1] else {}
 
-    def outcomes(self) -> Iterator[tuple[str, dict[str, Any] | str]]:
-        """(key, record or reason) of each item that is done or set aside, by key."""
+    def outcomes(self) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
+        """(key, why it is set aside or None, record) of each item that is done or set aside, by key."""
         with self._guard():
             query = "SELECT key, state, sha256, record, reason FROM items WHERE state IN (?, ?) ORDER BY key"
             for key, state, digest, record, reason in self._db.execute(query, (DONE, SET_ASIDE)):
-                yield key, _whole_record(digest, record) if state == DONE else reason
+                if state == DONE:
+                    yield key, None, _whole_record(digest, record)
+                else:
+                    yield key, reason, json.loads(record) if record else {}
 
     def prompt_sets(self) -> list[tuple[str, str]]:
         """(key, prompt set) of each done item, by key."""
@@ -252,6 +255,10 @@ class Ledger:
         with self._guard():
             row = self._db.execute("SELECT tries FROM items WHERE key = ?", (key,)).fetchone()
         return row[0] if row else 0
+
+
+def _told(attempts: list[dict[str, Any]]) -> str | None:
+    return json.dumps({"attempts": attempts}, ensure_ascii=False) if attempts else None
 
 
 def _whole_record(digest: str, record: str) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """Makes pictures: reads a sample, asks the engine, checks the answer, writes picture, label and depth."""
 
+import dataclasses
 import errno
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,13 @@ import numpy as np
 import acusim
 from acusim.errors import AcuSimError, EngineError, LayoutError, OutputError, PictureError
 from acusim.files import safe_join, sha256, write_atomic
-from acusim.labels import parse_label_file
+from acusim.labels import Label, parse_label_file
 from acusim.layout import Sample
 from acusim.pictures import decode_rgb, encode, read_file
+from acusim.point_mask import mask_path
+from controller.gate import Gate
 from controller.ledger import Done
 from engines.engine import Engine, Request, Result
-from engines.recipe import Recipe
 from engines.scenes import Scene
 
 FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENODEV}
@@ -63,6 +66,8 @@ class Made:
     """Why the whole batch must stop; the item stays planned."""
     engine_lost: bool = False
     """True if fatal speaks of the engine, not of the output."""
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    """What the gate said of each, where it accepted none."""
 
     @classmethod
     def aside(cls, key: str, reason: object) -> "Made":
@@ -81,63 +86,153 @@ class _Started:
     job: Job
     request: Request
     notes: tuple[str, ...]
-    label: bytes
+    label: Label
+    label_data: bytes
     depth: bytes | None
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    """What the gate said of each attempt so far."""
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What the gate knows of the sample."""
 
 
-def render(engine: Engine, jobs: Sequence[Job], root: Path) -> list[tuple[_Started, bytes, dict[str, Any]] | Made]:
-    """Makes the pictures of some jobs in memory: (what was read, encoded picture, manifest line), or why not.
+def render(engine: Engine, jobs: Sequence[Job], root: Path) -> list[tuple[bytes, dict[str, Any]] | Made]:
+    """Makes the pictures of some jobs in memory, without a gate: (encoded picture, manifest line), or why not.
 
     Raises:
         EngineError: the engine broke down as a whole.
     """
-    answers: list[tuple[_Started, bytes, dict[str, Any]] | Made | None] = [None] * len(jobs)
-    started: list[tuple[int, _Started]] = []
-    for position, job in enumerate(jobs):
-        try:
-            started.append((position, _start(job, root)))
-        except AcuSimError as error:
-            answers[position] = Made.aside(job.key, error)
-    results = engine.augment([entry.request for _, entry in started]) if started else []
-    if len(results) != len(started):
-        raise EngineError(f"engine {engine.name} gave {len(results)} answers to {len(started)} requests")
-    for (position, entry), result in zip(started, results, strict=True):
-        try:
-            if isinstance(result, AcuSimError):
-                raise result
-            answers[position] = _encode(entry, result, engine.recipe)
-        except AcuSimError as error:
-            answers[position] = Made.aside(entry.job.key, error)
-    return [answer for answer in answers if answer is not None]
+    answers: dict[str, tuple[bytes, dict[str, Any]] | Made] = {}
+    started = _read(jobs, root, answers)
+    for entry, result in zip(started, _made(engine.name, engine.augment, started), strict=True):
+        key = entry.job.key
+        answers[key] = Made.aside(key, result) if isinstance(result, AcuSimError) else _encode(entry, result, engine)
+    return [answers[job.key] for job in jobs]
 
 
-def make(engine: Engine, jobs: Sequence[Job], root: Path, output: Path) -> list[Made]:
+def make(engine: Engine, jobs: Sequence[Job], root: Path, output: Path, gate: Gate | None = None) -> list[Made]:
     """Makes and writes the pictures of some jobs; never raises."""
     begun = time.perf_counter()
+    answers: dict[str, Made] = {}
     try:
-        rendered = render(engine, jobs, root)
+        pending = _read(jobs, root, answers)
+        for number in range(len(gate.attempts) if gate else 1):
+            accepted, pending = _attempt(engine, pending, gate, number, answers)
+            for entry, data, record in accepted:
+                seconds = (time.perf_counter() - begun) / len(jobs)
+                answers[entry.job.key] = _written(entry, data, record, seconds, output, gate)
+            if not pending:
+                break
+        for entry in pending:
+            count, reason = len(entry.attempts), entry.attempts[-1]["reason"]
+            told = f"the gate accepted none of {count} attempts; the last: {reason}"
+            answers[entry.job.key] = dataclasses.replace(Made.aside(entry.job.key, told), attempts=entry.attempts)
     except EngineError as error:
-        return [Made(job.key, fatal=str(error), engine_lost=True) for job in jobs]
+        lost = Made("", fatal=str(error), engine_lost=True)
+        return [answers.get(job.key, dataclasses.replace(lost, key=job.key)) for job in jobs]
     except Exception as error:  # a fault in our own code must cost one item, not the batch
         if len(jobs) > 1:
-            return [made for job in jobs for made in make(engine, [job], root, output)]
+            return [made for job in jobs for made in make(engine, [job], root, output, gate)]
         return [Made.aside(jobs[0].key, _unexpected(error))]
-    answers: list[Made] = []
-    for answer in rendered:
-        if isinstance(answer, Made):
-            answers.append(answer)
-            continue
-        entry, data, record = answer
-        key, attempt = entry.job.key, entry.job.attempt
+    return [answers[job.key] for job in jobs]
+
+
+def _read(jobs: Sequence[Job], root: Path, answers: dict[str, Any]) -> list[_Started]:
+    """The jobs whose samples can be read; the others get their answers."""
+    started: list[_Started] = []
+    for job in jobs:
         try:
-            _write(entry, data, output)
-            seconds = (time.perf_counter() - begun) / len(jobs)
-            answers.append(Made(key, attempt, sha256(data), len(data), record, seconds))
-        except OutputError as error:
-            answers.append(Made(key, fatal=str(error)))
-        except LayoutError as error:
-            answers.append(Made.aside(key, error))
-    return answers
+            started.append(_start(job, root))
+        except AcuSimError as error:
+            answers[job.key] = Made.aside(job.key, error)
+    return started
+
+
+def _made(
+    name: str, augment: Callable[[list[Request]], list[Result | AcuSimError]], started: Sequence[_Started]
+) -> list[Result | AcuSimError]:
+    """The engine's answers, checked: a picture of another size, or a flat one, is an error.
+
+    Raises:
+        EngineError: it gave another number of answers.
+    """
+    results = augment([entry.request for entry in started]) if started else []
+    if len(results) != len(started):
+        raise EngineError(f"engine {name} gave {len(results)} answers to {len(started)} requests")
+    checked: list[Result | AcuSimError] = []
+    for entry, result in zip(started, results, strict=True):
+        fault = None if isinstance(result, AcuSimError) else _fault(entry, result, name)
+        checked.append(fault or result)
+    return checked
+
+
+def _attempt(
+    engine: Engine, started: Sequence[_Started], gate: Gate | None, number: int, answers: dict[str, Made]
+) -> tuple[list[tuple[_Started, bytes, dict[str, Any]]], list[_Started]]:
+    """One attempt at some jobs; without a gate whatever is sound is accepted.
+
+    Returns:
+        What is accepted, encoded, with its manifest line; and what is to be tried again.
+    """
+    accepted: list[tuple[_Started, bytes, dict[str, Any]]] = []
+    again: list[_Started] = []
+    if gate:
+        started = [entry if number == 0 else _otherwise(entry, gate, number) for entry in started]
+    maker = gate.engine(engine, number) if gate else engine
+    augment = partial(gate.augment, maker) if gate else engine.augment
+    for entry, result in zip(started, _made(maker.name, augment, started), strict=True):
+        if gate is None and isinstance(result, AcuSimError):
+            answers[entry.job.key] = Made.aside(entry.job.key, result)
+        elif gate is None or _passes(entry, result, gate, number, maker.exact):
+            assert isinstance(result, Result)
+            accepted.append((entry, *_encode(entry, result, engine)))
+        else:
+            again.append(entry)
+    return accepted, again
+
+
+def _otherwise(entry: _Started, gate: Gate, number: int) -> _Started:
+    """The same job for another attempt."""
+    job, recipe = entry.job, gate.attempts[number].recipe
+    seed = gate.seed(job.sample.id, job.variant, number)
+    changed = recipe if recipe != gate.attempts[0].recipe else None
+    return dataclasses.replace(
+        entry,
+        job=dataclasses.replace(job, attempt=number, seed=seed),
+        request=dataclasses.replace(entry.request, seed=seed, recipe=changed),
+    )
+
+
+def _passes(entry: _Started, result: Result | AcuSimError, gate: Gate, number: int, exact: bool) -> bool:
+    """Whether the gate accepts a picture; its verdict is noted. An engine's error is a picture that failed."""
+    attempt, job = gate.attempts[number], entry.job
+    note: dict[str, Any] = {"attempt": number, "way": attempt.way, "seed": job.seed, "engine": attempt.recipe.engine}
+    note |= entry.request.changes if attempt.way == "softened" else {}
+    if isinstance(result, AcuSimError):
+        verdict: dict[str, Any] = {"accept": False, "reason": str(result)[:REASON_LENGTH]}
+    else:
+        verdict = gate.verdict(entry.request, entry.label, result.pixels, entry.kept, exact)
+    entry.attempts.append(note | verdict)
+    return bool(verdict["accept"])
+
+
+def _written(
+    entry: _Started, data: bytes, record: dict[str, Any], seconds: float, output: Path, gate: Gate | None
+) -> Made:
+    """Writes a picture and what belongs to it."""
+    job, digest = entry.job, sha256(data)
+    image = job.sample.image
+    mask = gate.mask(entry.kept, entry.label, image, digest) if gate else None
+    if gate:
+        record = record | {"way": entry.attempts[-1]["way"], "attempts": entry.attempts}
+    if mask is not None:
+        record = record | {"mask": job.folder + mask_path(image), "mask_sha256": sha256(mask)}
+    try:
+        _write(entry, data, mask, output)
+    except OutputError as error:
+        return Made(job.key, fatal=str(error))
+    except LayoutError as error:
+        return Made.aside(job.key, error)
+    return Made(job.key, job.attempt, digest, len(data), record, seconds)
 
 
 def _unexpected(error: Exception) -> str:
@@ -146,7 +241,7 @@ def _unexpected(error: Exception) -> str:
 
 
 def _start(job: Job, root: Path) -> _Started:
-    _, label = parse_label_file(safe_join(root, job.sample.label))
+    label, label_data = parse_label_file(safe_join(root, job.sample.label))
     source = safe_join(root, job.sample.image)
     picture = decode_rgb(read_file(source), source.name)
     depth = safe_join(root, job.sample.depth) if job.sample.depth else None
@@ -166,26 +261,32 @@ def _start(job: Job, root: Path) -> _Started:
         negative=job.negative,
         seed=job.seed,
     )
-    return _Started(job, request, picture.notes, label, depth_data)
+    return _Started(job, request, picture.notes, label, label_data, depth_data)
 
 
-def _encode(entry: _Started, result: Result, recipe: Recipe) -> tuple[_Started, bytes, dict[str, Any]]:
-    """Checks the engine's answer and encodes it with the record of what made it."""
-    job, wanted = entry.job, entry.request.pixels.shape
+def _fault(entry: _Started, result: Result, name: str) -> PictureError | None:
+    """What is wrong with an engine's answer."""
+    wanted = entry.request.pixels.shape
     if result.pixels.shape != wanted or result.pixels.dtype != np.uint8:
-        raise PictureError(
-            f"engine {recipe.engine} answered {result.pixels.shape} {result.pixels.dtype} for {wanted} uint8: "
+        return PictureError(
+            f"engine {name} answered {result.pixels.shape} {result.pixels.dtype} for {wanted} uint8: "
             "its labels would be false"
         )
     if result.pixels.min() == result.pixels.max():
-        raise PictureError(f"engine {recipe.engine} answered a flat picture: every value is {result.pixels.min()}")
+        return PictureError(f"engine {name} answered a flat picture: every value is {result.pixels.min()}")
+    return None
+
+
+def _encode(entry: _Started, result: Result, engine: Engine) -> tuple[bytes, dict[str, Any]]:
+    """The picture with the record of what made it inside, and its line of the manifest."""
+    job, recipe = entry.job, entry.request.recipe or engine.recipe
     line = {
         "image": job.key,
         "label": job.folder + job.sample.label,
         "sample": str(job.sample.id),
         "source": job.sample.image,
         "source_sha256": entry.request.source_sha256,
-        "label_sha256": sha256(entry.label),
+        "label_sha256": sha256(entry.label_data),
         "variant": job.variant,
         "attempt": job.attempt,
         "seed": job.seed,
@@ -211,16 +312,18 @@ def _encode(entry: _Started, result: Result, recipe: Recipe) -> tuple[_Started, 
         "version": acusim.__version__,
     }
     extension = Path(job.sample.image).suffix
-    return entry, encode(np.ascontiguousarray(result.pixels), extension, inside), line
+    return encode(np.ascontiguousarray(result.pixels), extension, inside), line
 
 
-def _write(entry: _Started, data: bytes, output: Path) -> None:
-    """Writes label and depth, then the picture: a picture on disk always has its label."""
+def _write(entry: _Started, data: bytes, mask: bytes | None, output: Path) -> None:
+    """Writes label, depth and point mask, then the picture: a picture on disk always has its label."""
     sample, folder = entry.job.sample, entry.job.folder
-    files = [(folder + sample.label, entry.label), (entry.job.key, data)]
+    files = [(folder + sample.label, entry.label_data)]
     if sample.depth and entry.depth is not None:
-        files.insert(0, (folder + sample.depth, entry.depth))
-    for relative, content in files:
+        files.append((folder + sample.depth, entry.depth))
+    if mask is not None:
+        files.append((folder + mask_path(sample.image), mask))
+    for relative, content in [*files, (entry.job.key, data)]:
         put(output, relative, content)
 
 

@@ -10,6 +10,8 @@ import acusim
 from engines.engine import Device, Precision, Transport
 from engines.recipe import DIFFUSION, ENGINES, EngineName
 
+SHIPPED_GATE = ""
+"""--gate without a file."""
 OK, USAGE, ASIDE, NO_ENGINE, INTERRUPTED = 0, 1, 2, 3, 130
 
 _EPILOG = """\
@@ -27,6 +29,7 @@ examples:
   python controller/controller.py --check --dataset ACUSIM --output OUT --server http://127.0.0.1:8188
   python controller/controller.py --batch --dataset ACUSIM --output OUT --server http://127.0.0.1:8188
   python controller/controller.py --batch --dataset ACUSIM --output OUT --engine embedded --gpus 2
+  python controller/controller.py --batch --dataset ACUSIM --output OUT --gate
   python controller/controller.py --status --output OUT
   python -m controller --reproduce OUT/train/image/img_512/F_Brisen_F_HA_C_0141.png
 """
@@ -83,6 +86,13 @@ def build_parser() -> argparse.ArgumentParser:
         default="auto",
         metavar="A,B",
         help="hair codes that mean bald; auto tells it from the labels, none means none (auto)",
+    )
+    how.add_argument(
+        "--gate",
+        nargs="?",
+        const=SHIPPED_GATE,
+        metavar="F.toml",
+        help="certify every picture before it is written; what fails is re-rolled, softened, relit, or set aside",
     )
     how.add_argument("--workers", type=int, metavar="N", help="worker processes of engine relight (one for each core)")
     how.add_argument("--json", action="store_true", help="print the result as JSON; everything else goes to stderr")
@@ -152,7 +162,7 @@ WHERE = ("server", "batch_size", "transport", "models", "device", "precision", "
 """Where and how an engine works: what --repair may say otherwise than the run before it."""
 HOW = (
     *("engine", "recipe", "set", "variants", "seed", "prompts", "bald_codes", "scenes", "select", "limit", "size"),
-    "workflow",
+    *("workflow", "gate"),
 )
 """What OUT was begun with."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from acusim.errors import AcuSimError, EngineError
+from controller.gate import Gate, GateSettings
 from controller.making import Job, Made, make
 from controller.stop import SIGNALS
 from engines.recipe import Recipe
@@ -23,7 +24,9 @@ DEATHS_ALLOWED = 2
 """A job during which so many workers died is set aside."""
 
 
-def _work(connection: Any, recipe: Recipe, root: Path, output: Path) -> None:
+def _work(
+    connection: Any, recipe: Recipe, root: Path, output: Path, gate_settings: GateSettings | None, seed: int
+) -> None:
     """Body of a worker process: opens the engine, answers jobs until the pipe closes."""
     # The controller decides when to stop: closing the pipe ends a worker, and SIGKILL one that is not to finish.
     for number in SIGNALS:
@@ -34,6 +37,7 @@ def _work(connection: Any, recipe: Recipe, root: Path, output: Path) -> None:
     try:
         engine = make_engine(recipe)
         engine.open()
+        gate = Gate(gate_settings, recipe, seed) if gate_settings else None
     except AcuSimError as error:
         with suppress(OSError):
             connection.send(str(error))
@@ -45,7 +49,7 @@ def _work(connection: Any, recipe: Recipe, root: Path, output: Path) -> None:
                 job = connection.recv()
             except EOFError:
                 return
-            [made] = make(engine, [job], root, output)
+            [made] = make(engine, [job], root, output, gate)
             connection.send(made)
 
 
@@ -60,8 +64,10 @@ class _Worker:
 class Pool:
     """Runs jobs on worker processes and yields what became of them, as they come."""
 
-    def __init__(self, recipe: Recipe, root: Path, output: Path, count: int):
-        self._arguments = (recipe, root, output)
+    def __init__(
+        self, recipe: Recipe, root: Path, output: Path, count: int, gate: GateSettings | None = None, seed: int = 0
+    ):
+        self._arguments = (recipe, root, output, gate, seed)
         self._count = count
         # Spawned, not forked: a forked child would share the lock of OUT and outlive its owner with it.
         self._context = multiprocessing.get_context("spawn")

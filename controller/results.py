@@ -29,9 +29,9 @@ def write_manifest(ledger: Ledger, output: Path) -> None:
 
 
 def _lines(ledger: Ledger) -> Iterator[bytes]:
-    for key, outcome in ledger.outcomes():
-        done = isinstance(outcome, dict)
-        line = {"status": "done", **outcome} if done else {"status": "set aside", "image": key, "reason": outcome}
+    for key, reason, record in ledger.outcomes():
+        line = {"status": "done"} if reason is None else {"status": "set aside", "image": key, "reason": reason}
+        line |= record
         yield (json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n").encode()
 
 

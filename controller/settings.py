@@ -7,6 +7,7 @@ from typing import Any
 
 import acusim
 from acusim.errors import ConfigError, OutputError
+from controller.gate import GateSettings
 from controller.ledger import DONE, LEDGER_FILE, STATE_FOLDER, Ledger
 from controller.plan import Plan
 from engines.engine import WORKFLOW_FILE, Device, Precision, Setup, Transport
@@ -47,6 +48,8 @@ class Settings:
     gpus: int = 1
     compile: bool = False
     low_memory: bool = False
+    gate: GateSettings | None = None
+    """Judge every picture before it is written; None writes whatever is sound."""
     repair: bool = False
     """Make again what is damaged, and finish whatever OUT was ever asked for; select and limit do not count."""
 
@@ -84,6 +87,7 @@ class Settings:
             "servers": list(self.servers),
             "workflow": str(self.workflow.resolve()) if self.workflow else None,
             "models": str(self.models.resolve()) if self.models else None,
+            "gate": self.gate.as_dict() if self.gate else None,
             **{name: getattr(self, name) for name in _PLAIN},
         }
 
@@ -106,6 +110,7 @@ class Settings:
         rest: dict[str, Any] = {name: stored[name] for name in names}
         # Not in what earlier versions stored.
         rest |= {name: stored[name] for name in _PLAIN if name in stored}
+        rest["gate"] = GateSettings.from_dict(stored["gate"]) if stored.get("gate") else None
         rest["servers"] = tuple(stored.get("servers", ()))
         rest["models"] = Path(stored["models"]) if stored.get("models") else None
         workflow = Path(stored["workflow"]) if stored.get("workflow") else None
@@ -182,6 +187,7 @@ def check_identity(
         "scenes": scenes_digest(tuple(scenes)),
         "prompts": plan.prompts.digest,
         "several variants": settings.variants > 1,
+        "gate": settings.gate.as_dict() if settings.gate else None,
         **engine,
     }
     begun = ledger.get_meta("identity")

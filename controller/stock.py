@@ -154,6 +154,6 @@ def take_stock(
     ledger.plan(item.key for item in stock.todo)
     ledger.replan(item.key for item in stock.todo if item.key in states)
     ledger.stamp(restamped)
-    ledger.set_aside(aside)
+    ledger.set_aside((key, reason, []) for key, reason in aside)
     ledger.commit()
     return stock

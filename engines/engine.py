@@ -24,6 +24,9 @@ from acusim.sample_id import SampleId
 from engines.recipe import Recipe
 from engines.scenes import Scene
 
+CHANGEABLE = ("denoise", "ip_adapter_weight")
+"""Settings of the recipe that one picture may have of its own: how far the diffusion is free."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
@@ -51,6 +54,13 @@ class Request:
     negative: str
     seed: int
     """0 <= seed < 2**63; everything random in the picture comes from it."""
+    recipe: Recipe | None = None
+    """Instead of the engine's; may differ from that in CHANGEABLE only."""
+
+    @property
+    def changes(self) -> dict[str, float]:
+        """The settings that this picture may have of its own, by name; empty where it has none."""
+        return {name: getattr(self.recipe, name) for name in CHANGEABLE} if self.recipe is not None else {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,6 +129,8 @@ class Engine(ABC):
     name: ClassVar[str]
     processes: ClassVar[bool]
     """True if each of several worker processes may open an engine of its own (it is CPU-bound and small)."""
+    exact: ClassVar[bool] = False
+    """True if it cannot move a pixel, whatever it is given: each is computed where it lies."""
 
     lanes: int = 1
     """How many threads may be in ``augment`` at once."""

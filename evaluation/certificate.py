@@ -160,6 +160,18 @@ class Judge:
             return _rejected(reference, fault)
         return self.decide(reference, self.measure(reference, augmented))
 
+    def glance(self, reference: Reference, augmented: NDArray[Any]) -> Verdict:
+        """The verdict without registration, for pictures of an engine that cannot move a pixel.
+
+        It tells a picture that is black, flat, of another size or of another head; nothing is known of the points.
+        """
+        if fault := _unusable(augmented, reference, self.thresholds):
+            return _rejected(reference, fault)
+        maps = maps_of(scaled(augmented, reference.scale), reference.inside)
+        texture, structure = agreement(reference.maps, maps, reference.inside)
+        reason = _stranger(self.thresholds, structure)
+        return Verdict(not reason, reason, structure, texture)
+
     def measure(self, reference: Reference, augmented: Bytes) -> Evidence:
         """All figures of a usable picture, before any threshold but ``allowed_px``."""
         pixels = scaled(augmented, reference.scale)
@@ -199,6 +211,14 @@ class Judge:
         )
 
 
+def _stranger(limits: Thresholds, structure: float) -> str:
+    if structure >= limits.least_structure:
+        return ""
+    return (  # also for NaN
+        f"not the same head: structure agrees by {structure:.2f}, at least {limits.least_structure:.2f} is needed"
+    )
+
+
 def _reason(
     limits: Thresholds,
     evidence: Evidence,
@@ -209,11 +229,8 @@ def _reason(
 ) -> str:
     """Why a picture is rejected, or nothing."""
     outline, shift = evidence.outline, evidence.shift_px
-    if not evidence.structure >= limits.least_structure:  # also true of NaN
-        return (
-            f"not the same head: structure agrees by {evidence.structure:.2f}, at least {limits.least_structure:.2f} "
-            "is needed"
-        )
+    if stranger := _stranger(limits, evidence.structure):
+        return stranger
     if evidence.shift_gain > limits.global_gain and any(shift):
         return f"the whole picture was shifted by about {shift[0]:+.0f}, {shift[1]:+.0f} px"
     if strength.size and strength.max() > 1:

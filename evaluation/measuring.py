@@ -10,19 +10,19 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from acusim.acupoints import NAMES
-from acusim.errors import AcuSimError, OutputError, PictureError
+from acusim.errors import AcuSimError, OutputError
 from acusim.files import safe_join, sha256, write_atomic
-from acusim.foreground import find_foreground
 from acusim.labels import Label, parse_label
 from acusim.pictures import decode_rgb, read_file
-from acusim.point_mask import PointMask, dump_point_mask, mask_folder
-from evaluation.certificate import Judge, Verdict
+from acusim.point_mask import mask_path
+from evaluation.certificate import Judge
 from evaluation.drift import Face
 from evaluation.edits import NULL_EDITS, jpeg
 from evaluation.landmarks import VERSION as DETECTOR
 from evaluation.landmarks import Detector, silence_native_log
+from evaluation.masks import mask_bytes, record_of
 from evaluation.pairs import Pair
+from evaluation.reference import sample_reference
 from evaluation.store import Reader
 from evaluation.thresholds import Thresholds
 from evaluation.warps import Warp, random_warp, shifted
@@ -224,66 +224,16 @@ def _judged(
     worker: _Worker, pair: Pair, original: NDArray[np.uint8], augmented: NDArray[np.uint8], beside: _Beside
 ) -> dict[str, Any]:
     """The record of a verdict, with a note on a depth map that could not be used."""
-    notes: list[str] = []
-    known: dict[str, Any] = {"frame": pair.id.frame}
-    if beside.depth_data is not None:
-        try:
-            found = find_foreground(original, beside.depth_data)
-            known |= {"mask": found.mask, "depth_mm": found.depth if found.source == "depth-mm16" else None}
-        except PictureError as error:
-            notes.append(f"depth map is not used: {str(error)[:200]}")
-    if beside.label is not None:
-        known |= {"coords_px": beside.label.xy * original.shape[1::-1], "visible": beside.label.listed}
-    return _record(worker.judge.judge(original, augmented, **known)) | {"notes": notes}
-
-
-def _record(verdict: Verdict) -> dict[str, Any]:
-    """A verdict as JSON: the summary, and one row for each listed point."""
-    rows = np.flatnonzero(verdict.visible)
-    return {
-        **verdict.summary(),
-        "points": [
-            [
-                int(row),
-                *(_rounded(float(value)) for value in verdict.displacement_px[row]),
-                _rounded(float(verdict.excluded_px[row])),
-                _rounded(float(verdict.excluded_mm[row])),
-                int(verdict.trusted[row]),
-            ]
-            for row in rows
-        ],
-    }
-
-
-def _rounded(value: float) -> float | None:
-    return round(value, 3) if np.isfinite(value) else None
+    reference, notes = sample_reference(original, beside.depth_data, beside.label, pair.id.frame)
+    return record_of(worker.judge.compare(reference, augmented)) | {"notes": notes}
 
 
 def _write_mask(work: Work, pair: Pair, image_sha256: str, record: dict[str, Any], label: Label) -> None:
-    """Writes the point mask beside the label; a listed point outside the picture is not trusted."""
+    """Writes the point mask beside the label."""
     assert work.masks is not None
-    count = len(NAMES)
-    displacement, pixels, millimetres = np.full((count, 2), np.nan), np.full(count, np.inf), np.full(count, np.inf)
-    trusted = np.zeros(count, bool)
-    for row, dx, dy, px, mm, ok in record["points"]:
-        displacement[row] = [np.nan if value is None else value for value in (dx, dy)]
-        pixels[row], millimetres[row] = (np.inf if value is None else value for value in (px, mm))
-        trusted[row] = bool(ok)
-    mask = PointMask(
-        image=pair.augmented.removeprefix(pair.variant),
-        image_sha256=image_sha256,
-        accept=bool(record["accept"]),
-        reason=str(record["reason"]),
-        tolerance_mm=work.thresholds.tolerance_mm,
-        listed=label.listed,
-        displacement_px=displacement,
-        excluded_px=pixels,
-        excluded_mm=millimetres,
-        trusted=trusted,
-    )
-    data = dump_point_mask(mask)
-    stem = Path(pair.augmented).stem
-    path = safe_join(work.masks, f"{pair.variant}{mask_folder(pair.split)}/{stem}.json")
+    image = pair.augmented.removeprefix(pair.variant)
+    data = mask_bytes(record, label, image, image_sha256, work.thresholds.tolerance_mm)
+    path = safe_join(work.masks, pair.variant + mask_path(image))
     try:
         if path.is_file() and path.read_bytes() == data:
             return

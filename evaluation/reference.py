@@ -1,6 +1,7 @@
 """An original with all that does not depend on the augmented picture: maps, points, outlines, millimetres."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -9,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from acusim import acupoints, rig
 from acusim.errors import PictureError
-from acusim.foreground import silhouette
+from acusim.foreground import find_foreground, silhouette
+from acusim.labels import Label
 from evaluation.outline import Outline, inner_outlines, offsets, silhouette_of
 from evaluation.structure import Bytes, Floats, Inside, Maps, Mask, maps_of
 
@@ -28,9 +30,9 @@ def mm_per_px(width_px: float) -> float:
     return float(rig.mm_per_px(NOSE_DEPTH_MM, width_px))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Reference:
-    """An original with all that does not depend on the augmented picture."""
+    """An original with all that does not depend on the augmented picture; outlines once they are asked for."""
 
     shape: tuple[int, int]
     """(H, W) of the original."""
@@ -40,6 +42,10 @@ class Reference:
     """[h, w] the head, at work size, as everything below."""
     mask_source: str
     """given, depth, silhouette, or "whole picture" where none of them tells."""
+    pixels: Bytes
+    """[h, w, 3]"""
+    depth: Floats | None
+    """[h, w] millimetres."""
     inside: Inside
     maps: Maps
     points: NDArray[np.float64]
@@ -50,10 +56,26 @@ class Reference:
     """N."""
     mm_per_px: Floats
     """[V] millimetres a true pixel spans at each."""
-    outline: Outline
-    outline_offsets: tuple[Floats, Mask]
-    inner: Outline
-    inner_offsets: tuple[Floats, Mask]
+
+    @cached_property
+    def outline(self) -> Outline:
+        """The silhouette."""
+        return silhouette_of(self.mask) if self.mask_source != "whole picture" else Outline.empty()
+
+    @cached_property
+    def outline_offsets(self) -> tuple[Floats, Mask]:
+        """Where the original itself shows it."""
+        return offsets(self.pixels, self.outline)
+
+    @cached_property
+    def inner(self) -> Outline:
+        """Outlines inside the head, by depth."""
+        return inner_outlines(self.depth, self.mask) if self.depth is not None else Outline.empty()
+
+    @cached_property
+    def inner_offsets(self) -> tuple[Floats, Mask]:
+        """Where the original itself shows them."""
+        return offsets(self.pixels, self.inner)
 
 
 def make_reference(
@@ -90,24 +112,20 @@ def make_reference(
     depth = None if depth_mm is None else nearest(np.asarray(depth_mm, np.float32), pixels.shape)
     head, source = _head(pixels, depth, None if mask is None else nearest(mask.astype(np.uint8), pixels.shape) > 0)
     inside = Inside.of(head)
-    outline = silhouette_of(head) if source != "whole picture" else Outline.empty()
-    inner = inner_outlines(depth, head) if depth is not None else Outline.empty()
     field_points = _field(inside, points * scale) if len(points) < FEW_POINTS else np.zeros((0, 2))
     return Reference(
         shape=(height, width),
         scale=scale,
         mask=head,
         mask_source=source,
+        pixels=pixels,
+        depth=depth,
         inside=inside,
         maps=maps_of(pixels, inside),
         points=np.concatenate([points * scale, field_points]),
         rows=rows,
         count=count,
         mm_per_px=_millimetres(points, rows, depth, scale, frame, width, count),
-        outline=outline,
-        outline_offsets=offsets(pixels, outline),
-        inner=inner,
-        inner_offsets=offsets(pixels, inner),
     )
 
 
@@ -191,3 +209,30 @@ def _millimetres(
     else:
         z = np.full(len(points), NOSE_DEPTH_MM)
     return rig.mm_per_px(z, width).astype(np.float32)
+
+
+def sample_reference(
+    pixels: Bytes, depth_data: bytes | None, label: Label | None, frame: int
+) -> tuple[Reference, list[str]]:
+    """The reference of a sample, from what lies beside its picture.
+
+    Args:
+        pixels: [H, W, 3] RGB.
+        depth_data: the file of its depth map, None if there is none.
+        label: its label, None if there is none.
+        frame: camera 1..144.
+
+    Returns:
+        The reference, and a note where the depth map could not be used.
+    """
+    notes: list[str] = []
+    known: dict[str, Any] = {"frame": frame}
+    if depth_data is not None:
+        try:
+            found = find_foreground(pixels, depth_data)
+            known |= {"mask": found.mask, "depth_mm": found.depth if found.source == "depth-mm16" else None}
+        except PictureError as error:
+            notes.append(f"depth map is not used: {str(error)[:200]}")
+    if label is not None:
+        known |= {"coords_px": label.xy * pixels.shape[1::-1], "visible": label.listed}
+    return make_reference(pixels, **known), notes

@@ -96,13 +96,17 @@ class Binding:
         """The prompt of a batch.
 
         Args:
-            batch: requests of equal scene and texts.
+            batch: requests of equal scene, texts and settings.
             images: each sample's picture, relative to the data set root.
             places: where the server finds them, and where it saves.
         """
         prompt = copy.deepcopy(self._base)
         titled = self.workflow.titled
         first = batch[0]
+        for setting, value in first.changes.items():
+            if (place := self.workflow.place(setting)) is not None:
+                node, name = place
+                prompt[node.id]["inputs"][name] = value
 
         def write(title: str, **values: Any) -> None:
             assert values.keys() == set(WRITTEN[title])

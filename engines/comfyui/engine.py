@@ -199,10 +199,10 @@ class ComfyUIEngine(Engine):
 
 
 def _parts(batch: Sequence[Request]) -> list[list[int]]:
-    """Positions that can go into one prompt: equal size, scene and texts, and no picture twice."""
+    """Positions that can go into one prompt: equal size, scene, texts and settings, and no picture twice."""
     parts: list[tuple[object, set[object], list[int]]] = []
     for position, request in enumerate(batch):
-        shared = (request.pixels.shape, request.scene.sha256, request.positive, request.negative)
+        shared = request.pixels.shape, request.scene.sha256, request.positive, request.negative, request.changes
         for key, sources, positions in parts:
             if key == shared and request.source not in sources:
                 sources.add(request.source)

@@ -4,6 +4,7 @@ Several lanes may call ``augment`` at once: reading and composing overlap with t
 time, on a CPU two.
 """
 
+import dataclasses
 import json
 import threading
 from collections import OrderedDict
@@ -57,7 +58,8 @@ class _Ready:
     def shared(self) -> tuple[object, ...]:
         """Equal for requests that can go through the models together."""
         request = self.request
-        return self.picture.shape, request.scene.sha256, request.positive, request.negative
+        texts = request.positive, request.negative
+        return self.picture.shape, request.scene.sha256, *texts, *request.changes.values()
 
 
 class EmbeddedEngine(Engine):
@@ -289,7 +291,9 @@ class EmbeddedEngine(Engine):
             key = (request.scene.sha256, *request.pixels.shape)
             reference, backdrop = None, Named(key, _tensor(self._backdrop(some[0], scene)).to(device))
         try:
-            latents = pipeline.latents(pictures, noise, request.positive, request.negative, reference, backdrop, step)
+            recipe = dataclasses.replace(self.recipe, **request.changes)
+            texts = request.positive, request.negative
+            latents = pipeline.latents(pictures, noise, *texts, reference, backdrop, step, recipe)
         finally:
             self._progress.pop(threading.get_ident(), None)
         numbers = [bool(torch.isfinite(latent).all()) for latent in latents]

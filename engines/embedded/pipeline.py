@@ -48,6 +48,7 @@ class Pipeline:
         reference: Named | None = None,
         backdrop: Named | None = None,
         step: Callable[[], None] = lambda: None,
+        recipe: Recipe | None = None,
     ) -> Tensor:
         """[B, 4, H/8, W/8] scaled latents of the relit pictures.
 
@@ -59,14 +60,15 @@ class Pipeline:
             reference: what the IP-Adapter looks at; None: the samples themselves.
             backdrop: of the samples' size; IC-Light sees it behind them. None where the model takes none.
             step: called before each step; may raise to end the work.
+            recipe: instead of the pipeline's, for the same models.
 
         Raises:
             PictureError: a prompt cannot be read.
         """
-        recipe, models = self.recipe, self.models
-        self._begin(positive, negative, reference)
+        recipe, models = recipe or self.recipe, self.models
+        self._begin(recipe, positive, negative, reference)
         encoded = models.encode(pictures)
-        halves = self._halves(pictures, positive, negative, reference)
+        halves = self._halves(recipe, pictures, positive, negative, reference)
         concat = None
         if models.in_channels > LATENT_CHANNELS:
             behind = [] if backdrop is None else [self._backdrop(backdrop).expand(len(pictures), -1, -1, -1)]
@@ -80,20 +82,18 @@ class Pipeline:
         """As Models.decode."""
         return self.models.decode(latents)
 
-    @property
-    def _guided(self) -> bool:
-        return not math.isclose(self.recipe.cfg, 1)
-
-    def _begin(self, positive: str, negative: str, reference: Named | None) -> None:
+    def _begin(self, recipe: Recipe, positive: str, negative: str, reference: Named | None) -> None:
         """Makes what is kept and nobody makes as yet, so that two first batches share that work."""
-        if reference is not None and self.recipe.ip_adapter_weight > 0:
+        if reference is not None and recipe.ip_adapter_weight > 0:
             self._references.begin(reference.key, lambda: self.models.embed(reference.pixels))
-        for text in (positive, negative) if self._guided else (positive,):
+        for text in (positive, negative) if _guided(recipe) else (positive,):
             self._texts.begin(text, lambda text=text: self.models.encode_text(text))
 
-    def _halves(self, pictures: Tensor, positive: str, negative: str, reference: Named | None) -> list[Half]:
+    def _halves(
+        self, recipe: Recipe, pictures: Tensor, positive: str, negative: str, reference: Named | None
+    ) -> list[Half]:
         """Without the prompt and with it; with it only where there is no guidance."""
-        weight = self.recipe.ip_adapter_weight
+        weight = recipe.ip_adapter_weight
         seen: Tensor | None = None
         if weight > 0:
             seen = (
@@ -102,7 +102,7 @@ class Pipeline:
                 else self._references.get(reference.key, lambda: self.models.embed(reference.pixels))
             )
         halves = [self.models.half(self._text(positive), seen, weight)]
-        if self._guided:
+        if _guided(recipe):
             nothing = None if seen is None else torch.zeros_like(seen[:1])
             halves.insert(0, self.models.half(self._text(negative), nothing, weight))
         return halves
@@ -143,6 +143,10 @@ class _Kept:
     def get(self, key: object, make: Callable[[], Tensor]) -> Tensor:
         """Makes it, or waits for the thread that does; raises what making it raises."""
         return self.begin(key, make).result()
+
+
+def _guided(recipe: Recipe) -> bool:
+    return not math.isclose(recipe.cfg, 1)
 
 
 def noise_of(seeds: Sequence[int], height: int, width: int) -> Tensor:

@@ -36,6 +36,7 @@ class RelightEngine(Engine):
 
     name = "relight"
     processes = True
+    exact = True
 
     def open(self) -> None:
         """Sets OpenCV to one thread: the worker processes are the parallelism, and the order of sums stays fixed."""

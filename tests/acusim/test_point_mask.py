@@ -8,7 +8,7 @@ import pytest
 
 from acusim import acupoints
 from acusim.errors import LabelError
-from acusim.point_mask import PointMask, dump_point_mask, mask_folder, parse_point_mask, read_point_mask
+from acusim.point_mask import PointMask, dump_point_mask, mask_path, parse_point_mask, read_point_mask
 
 
 def _mask() -> PointMask:
@@ -45,7 +45,7 @@ def test_names_are_the_labels():
         "excluded_mm": None,
         "trusted": False,
     }
-    assert mask_folder("train") == "train/label/mask"
+    assert mask_path("train/image/img_512/a.b.png") == "train/label/mask/a.b.json"
 
 
 @pytest.mark.parametrize(

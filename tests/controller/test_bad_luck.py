@@ -245,7 +245,7 @@ def test_ledger_states(tmp_path: Path):
     with Ledger(tmp_path / "l.sqlite") as ledger:
         ledger.plan(["a", "b", "c"])
         ledger.start(["a", "b"])
-        ledger.set_aside([("b", "why"), ("d", "new")])
+        ledger.set_aside([("b", "why", []), ("d", "new", [])])
         assert ledger.counts() == {"planned": 1, "running": 1, "done": 0, "set aside": 2}
         assert ledger.recover() == 1
         assert ledger.aside() == [("b", "why"), ("d", "new")]

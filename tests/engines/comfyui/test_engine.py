@@ -1,6 +1,7 @@
 """The straight path, over both transports."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,17 @@ def test_both_wirings_bind_all_settings(server, new_engine, requests, wiring):
     texts = {node["inputs"]["text"] for node in prompt.graph.values() if node["class_type"] == "CLIPTextEncode"}
     assert texts == {"a head", "a hat"}
     assert all(node["class_type"] != "AcuSimPromptSet" for node in prompt.graph.values()), "its texts were replaced"
+
+
+def test_a_picture_may_have_less_freedom_than_its_batch(server, new_engine, requests):
+    engine = new_engine(server, recipe={"denoise": 0.5, "ip_adapter_weight": 0.4})
+    softer = replace(engine.recipe, denoise=0.375, ip_adapter_weight=0.2)
+    batch = [requests[0], replace(requests[1], recipe=softer), requests[2]]
+    assert_made(engine.augment(batch), batch)
+    usual, soft = server.posts
+    assert [len(usual.samples), len(soft.samples)] == [2, 1]
+    assert [prompt.inputs("BasicScheduler")["denoise"] for prompt in (usual, soft)] == [0.5, 0.375]
+    assert [prompt.inputs("IPAdapterAdvanced")["weight"] for prompt in (usual, soft)] == [0.4, 0.2]
 
 
 def test_a_prompt_holds_no_sample_twice(server, new_engine, requests):

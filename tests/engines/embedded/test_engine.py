@@ -123,6 +123,19 @@ def test_the_background_is_black_or_the_scene(engine: EmbeddedEngine, scene: Sce
 
 
 @pytest.mark.slow
+def test_a_request_of_its_own_recipe_gives_what_that_recipe_gives(engine: EmbeddedEngine, scene: Scene):
+    asked, before = request(scene), engine.recipe
+    softer = replace(before, denoise=0.2, ip_adapter_weight=0.0)
+    usual, [found] = engine.augment([asked]), engine.augment([replace(asked, recipe=softer)])
+    engine.recipe = softer
+    try:
+        [wanted] = engine.augment([asked])
+    finally:
+        engine.recipe = before
+    assert np.array_equal(pixels(found), pixels(wanted)) and not np.array_equal(pixels(found), pixels(usual[0]))
+
+
+@pytest.mark.slow
 def test_pictures_say_what_made_them(engine: EmbeddedEngine, scene: Scene):
     [answer] = engine.augment([request(scene)])
     assert isinstance(answer, Result)
@@ -239,12 +252,14 @@ class StandIn:
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
+        self.recipes: list[Recipe] = []
         self.fits = 100
         self.broken: set[int] = set()
 
     def latents(self, pictures: torch.Tensor, noise: torch.Tensor, *texts: Any) -> torch.Tensor:
         self.sizes.append(len(pictures))
-        texts[-1]()
+        self.recipes.append(texts[-1])
+        texts[-2]()
         if len(pictures) > self.fits:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         latents = noise.clone()
@@ -304,6 +319,13 @@ def test_requests_of_other_texts_sizes_and_scenes_part(stand_in: StandIn, scene:
     with opened() as engine:
         engine.augment([request(scene, 1), request(scene, 2, text="a woman"), request(scene, 3)])
     assert stand_in.sizes == [2, 1]
+
+
+def test_a_picture_may_have_less_freedom_than_its_batch(stand_in: StandIn, scene: Scene):
+    with opened() as engine:
+        softer = replace(engine.recipe, denoise=0.2, ip_adapter_weight=0.1)
+        engine.augment([request(scene, 1), replace(request(scene, 2), recipe=softer), request(scene, 3)])
+    assert stand_in.sizes == [2, 1] and stand_in.recipes == [engine.recipe, softer]
 
 
 def test_stop_ends_running_work(stand_in: StandIn, scene: Scene):
