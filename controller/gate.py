@@ -7,7 +7,6 @@ the relight engine, whose geometry is exact. Scene and texts stay those of the i
 
 import dataclasses
 import threading
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from acusim.errors import AcuSimError, ConfigError
 from acusim.labels import Label
 from acusim.sample_id import SampleId
 from acusim.seeds import derive_seed
+from acusim.settings_file import read_settings
 from engines.engine import Engine, Request, Result, make_engine
 from engines.recipe import DIFFUSION, Recipe
 from evaluation.thresholds import Thresholds
@@ -65,13 +65,13 @@ class GateSettings:
                 continue
             value, kind = getattr(self, spec.name), type(spec.default)
             if isinstance(value, bool) or not isinstance(value, int | float) or (kind is int and value != int(value)):
-                raise ConfigError(f"gate: {spec.name} = {value!r} is not {'a whole' if kind is int else 'a'} number")
+                raise ConfigError(f"{spec.name} = {value!r} is not {'a whole' if kind is int else 'a'} number")
             low, high = spec.metadata["low"], spec.metadata["high"]
             if not low <= value <= high:  # also true of NaN
-                raise ConfigError(f"gate: {spec.name} = {value!r} is outside {low:g}..{high:g}")
+                raise ConfigError(f"{spec.name} = {value!r} is outside {low:g}..{high:g}")
             object.__setattr__(self, spec.name, kind(value))
         if self.fallback not in get_args(Fallback):
-            raise ConfigError(f"gate: fallback = {self.fallback!r}; there are {', '.join(get_args(Fallback))}")
+            raise ConfigError(f"fallback = {self.fallback!r}; there are {', '.join(get_args(Fallback))}")
 
     def as_dict(self) -> dict[str, Any]:
         """All settings, as from_dict takes them."""
@@ -87,10 +87,10 @@ class GateSettings:
         names = [spec.name for spec in dataclasses.fields(cls)]
         for name in settings:
             if name not in names:
-                raise ConfigError(f"gate: {name!r} is not a setting; there are {', '.join(names)}")
+                raise ConfigError(f"{name!r} is not a setting; there are {', '.join(names)}")
         thresholds = settings.get("thresholds", {})
         if not isinstance(thresholds, dict):
-            raise ConfigError(f"gate: thresholds = {thresholds!r} is not a table")
+            raise ConfigError(f"thresholds = {thresholds!r} is not a table")
         whole: dict[str, Any] = settings | {"thresholds": Thresholds.from_dict(thresholds)}
         return cls(**whole)
 
@@ -101,16 +101,7 @@ class GateSettings:
         Raises:
             ConfigError: unreadable, not TOML, an unknown name or a value out of its range.
         """
-        if path is None:
-            return cls()
-        try:
-            settings = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:  # TOML and UTF-8 errors are ValueErrors
-            raise ConfigError(f"gate {str(path)!r} cannot be read: {error}") from None
-        try:
-            return cls.from_dict(settings)
-        except ConfigError as error:
-            raise ConfigError(f"{str(path)!r}: {error}") from None
+        return cls() if path is None else read_settings(path, "gate", cls.from_dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ Defaults lie inside the ranges of the paper this implements (diffusion-based aug
 
 import dataclasses
 import json
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from acusim.errors import ConfigError
 from acusim.files import sha256
+from acusim.settings_file import read_settings
 
 EngineName = Literal["comfyui", "embedded", "relight"]
 Background = Literal["keep", "black", "scene"]
@@ -117,14 +117,7 @@ class Recipe:
         Raises:
             ConfigError: unreadable, not TOML, an unknown name or a value out of its range.
         """
-        try:
-            settings = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:  # TOML and UTF-8 errors are ValueErrors
-            raise ConfigError(f"recipe {str(path)!r} cannot be read: {error}") from None
-        try:
-            return cls.from_dict(settings, base)
-        except ConfigError as error:
-            raise ConfigError(f"recipe {str(path)!r}: {error}") from None
+        return read_settings(path, "recipe", lambda settings: cls.from_dict(settings, base))
 
     def with_settings(self, assignments: list[str]) -> "Recipe":
         """A copy changed by ``name=value`` texts, as the command line's --set takes them.

@@ -1,12 +1,12 @@
 """The numbers by which a picture is judged: checked, readable from TOML, light to import."""
 
 import dataclasses
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from acusim.errors import ConfigError
+from acusim.settings_file import read_settings
 
 
 def _number(default: float, low: float, high: float) -> Any:
@@ -85,13 +85,4 @@ class Thresholds:
         Raises:
             ConfigError: unreadable, not TOML, an unknown name or a value out of its range.
         """
-        if path is None:
-            return cls()
-        try:
-            settings = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:  # TOML and UTF-8 errors are ValueErrors
-            raise ConfigError(f"thresholds {str(path)!r} cannot be read: {error}") from None
-        try:
-            return cls.from_dict(settings)
-        except ConfigError as error:
-            raise ConfigError(f"thresholds {str(path)!r}: {error}") from None
+        return cls() if path is None else read_settings(path, "thresholds", cls.from_dict)
