@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -88,7 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     options = build_parser().parse_args(arguments)
     try:
-        return _run(options)
+        with _terminating():
+            return _run(options)
     except AcuSimError as error:
         print(f"evaluation: {error}", file=sys.stderr)
         return USAGE
@@ -196,3 +199,21 @@ def _print_summary(settings: Any, outcome: Any, results: dict[str, Any], name: s
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
+
+
+@contextmanager
+def _terminating() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does: what was measured is written first."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,10 +1,8 @@
 """A run from two dataset roots to what was measured, with progress, and nothing lost when it is cut off."""
 
 import heapq
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,12 +129,12 @@ def run(settings: Settings, pairs: Pairs, advance: Callable[[int, int], None]) -
 
     Raises:
         OutputError: the store or a point mask cannot be written.
-        KeyboardInterrupt: interrupted by SIGINT or SIGTERM; what was measured is kept.
+        KeyboardInterrupt: interrupted; what was measured is kept.
     """
     begun = time.monotonic()
     tasks = tasks_of(settings, pairs.pairs)
     outcome = Outcome(len(pairs.pairs), list(pairs.problems), list(pairs.notes))
-    with Store(settings.out) as store, _terminating():
+    with Store(settings.out) as store:
         work = Work(
             settings.original,
             settings.augmented,
@@ -200,21 +198,3 @@ def _take(outcome: Outcome, task: Task, result: Measured, certified: dict[str, C
             drifts, verdicts = outcome.baselines.setdefault(name, (Drifts(), []))
             drifts.add(pair, faces["original"], faces[name], result.width)
             verdicts.append(certified[name])
-
-
-@contextmanager
-def _terminating() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does: what was measured is written first."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
