@@ -2,6 +2,8 @@
 
 import hashlib
 
+import numpy as np
+
 from acusim.sample_id import SampleId
 
 
@@ -9,3 +11,9 @@ def derive_seed(base: int, sample_id: SampleId, variant: int, attempt: int) -> i
     """The seed of one picture: a function of what it is, never of the order of work. 0 <= seed < 2**63."""
     text = f"{base}\n{sample_id}\n{variant}\n{attempt}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def generator_of(text: str) -> np.random.Generator:
+    """PCG64 that depends on a text alone, the same on every machine."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from acusim.command_line import USAGE
 from acusim.errors import AcuSimError, ConfigError, EngineError
 from controller.launch import forget, launched
 from controller.options import (
@@ -19,7 +20,6 @@ from controller.options import (
     INTERRUPTED,
     NO_ENGINE,
     OK,
-    USAGE,
     WHERE,
     build_parser,
     flags,

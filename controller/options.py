@@ -1,18 +1,18 @@
 """What can be said on the command line, and which of it concerns which engine."""
 
 import argparse
-import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import get_args
 
 import acusim
+from acusim.command_line import Parser
 from engines.engine import Device, Precision, Transport
 from engines.recipe import DIFFUSION, ENGINES, EngineName
 
 SHIPPED_GATE = ""
 """--gate without a file."""
-OK, USAGE, ASIDE, NO_ENGINE, INTERRUPTED = 0, 1, 2, 3, 130
+OK, ASIDE, NO_ENGINE, INTERRUPTED = 0, 2, 3, 130
 
 _EPILOG = """\
 exit codes:
@@ -35,16 +35,9 @@ examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Wrong usage is exit code 1 here; 2 means that items were set aside."""
-        self.print_usage(sys.stderr)
-        self.exit(USAGE, f"{self.prog}: error: {message}\n")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """All arguments."""
-    parser = _Parser(
+    parser = Parser(
         prog="controller",
         description="Relights an AcuSim dataset without moving a single acupoint; OUT is a dataset of the same layout.",
         epilog=_EPILOG,

@@ -1,7 +1,6 @@
 """Worker processes that each hold an engine, and what to do when one of them dies."""
 
 import multiprocessing
-import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from acusim.errors import AcuSimError, EngineError
+from acusim.processes import one_thread_each
 from controller.gate import Gate, GateSettings
 from controller.making import Job, Made, make
 from controller.stop import SIGNALS
@@ -77,14 +77,13 @@ class Pool:
     def _hire(self) -> None:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_work, args=(theirs, *self._arguments), daemon=True)
-        # One thread in each process: the processes are the parallelism. Spawned children inherit it.
-        os.environ.update({name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")})
         # Held back until the child ignores them: a Ctrl-C goes to every process of a terminal. The tracker that
         # multiprocessing starts along with the first child would let them through again.
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            process.start()
+            with one_thread_each():
+                process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()

@@ -1,7 +1,6 @@
 """The command ``calibrate``: trials on all pairs, thresholds from some persons, rates for the others."""
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from acusim.files import safe_join
 from acusim.foreground import find_foreground
 from acusim.labels import read_label
 from acusim.pictures import read_file, read_rgb
+from acusim.seeds import generator_of
 from evaluation.calibration import FALSE_ALARMS, Row, Trial, coverage, deceived, fit, table, trials_of
 from evaluation.certificate import Judge
 from evaluation.output import put
@@ -93,8 +93,7 @@ def make_trials(task: Task) -> Answer:
     )
     if stranger is not None:
         stranger = scaled(stranger, work_scale(stranger.shape))
-    digest = hashlib.sha256(f"{task.seed}\n{pair.id}".encode()).digest()
-    random = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
+    random = generator_of(f"{task.seed}\n{pair.id}")
     return Answer(
         list(trials_of(reference, augmented, stranger, _state.judge, pair.id.identity, pair.id.frame, random))
     )

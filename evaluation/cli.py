@@ -7,11 +7,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from acusim.command_line import USAGE, Parser
 from acusim.errors import AcuSimError, ConfigError
 
-OK, USAGE, PROBLEMS, INTERRUPTED = 0, 1, 2, 130
+OK, PROBLEMS, INTERRUPTED = 0, 2, 130
 
 _EPILOG = """\
 exit codes:
@@ -28,16 +29,9 @@ examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Wrong usage is exit code 1 here; 2 means that items could not be measured."""
-        self.print_usage(sys.stderr)
-        self.exit(USAGE, f"{self.prog}: error: {message}\n")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their arguments."""
-    parser = _Parser(
+    parser = Parser(
         prog="evaluation",
         description="Is every label of an augmented data set still true? Drift of facial keypoints beside the "
         "detector's own noise, and a certificate for every view.",

@@ -15,6 +15,7 @@ from acusim.files import safe_join, sha256, write_atomic
 from acusim.labels import Label, parse_label
 from acusim.pictures import decode_rgb, read_file
 from acusim.point_mask import mask_path
+from acusim.seeds import generator_of
 from evaluation.certificate import Judge
 from evaluation.drift import Face
 from evaluation.edits import NULL_EDITS, jpeg
@@ -256,8 +257,7 @@ def _measure_null(worker: _Worker, pair: Pair, out: Measured) -> None:
 
 
 def _random(name: str, source: _Source) -> np.random.Generator:
-    digest = hashlib.sha256(f"{name}\n{source.sha256}".encode()).digest()
-    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
+    return generator_of(f"{name}\n{source.sha256}")
 
 
 def _measure_baselines(worker: _Worker, pair: Pair, out: Measured) -> None:

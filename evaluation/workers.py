@@ -1,20 +1,19 @@
 """Worker processes that measure pictures, and what happens when one of them dies."""
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
+
+from acusim.processes import one_thread_each
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 IN_HAND = 3
 """Tasks that lie with each worker, so that none stands idle."""
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Died:
@@ -28,21 +27,6 @@ def _start(prepare: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     # The parent decides what an interrupt means; a worker finishes what it has in hand.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     prepare(*arguments)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """The processes are the parallelism; libraries read these variables when a process starts."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 class Workers(Generic[Task, Result]):
@@ -72,7 +56,7 @@ class Workers(Generic[Task, Result]):
         one that kills it again has the result DIED.
         """
         waiting = iter(tasks)
-        with _one_thread_each():
+        with one_thread_each():
             while True:
                 lost: list[Task] = []
                 yield from self._run_until_broken(waiting, lost)

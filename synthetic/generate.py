@@ -6,7 +6,6 @@ interrupted or not, ends at the same bytes.
 
 import io
 import multiprocessing
-import os
 import signal
 import threading
 import time
@@ -20,11 +19,11 @@ from typing import Any, Protocol
 
 from acusim.errors import OutputError
 from acusim.files import write_atomic
+from acusim.processes import one_thread_each
 from synthetic import __version__
 from synthetic.identity import Identity, identity
 from synthetic.plan import Settings, Task, open_tasks, prepare, sample_paths
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 DEPTH_PNG_COMPRESSION = 1
 
 
@@ -238,40 +237,31 @@ def _run_in_processes(
 ) -> tuple[list[TaskResult], bool]:
     context = multiprocessing.get_context("spawn")
     stop, done = context.Event(), context.Value("q", 0)
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    # Each worker is one thread; the libraries read this when the process starts.
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
     results: list[TaskResult] = []
     workers = min(settings.workers, len(tasks))
-    try:
-        with (
-            _Interrupt(stop),
-            ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(settings, stop, done)) as pool,
-        ):
-            waiting: Iterator[Task] = iter(tasks)
-            running: set[Future[TaskResult]] = set()
-            tell(0, total)
-            try:
-                while True:
-                    with _interrupts_held():
-                        while len(running) < workers + 1 and not stop.is_set() and (task := next(waiting, None)):
-                            running.add(pool.submit(_work, task))
-                    if not running:
-                        break
-                    ready, running = wait(running, timeout=0.25, return_when=FIRST_COMPLETED)
-                    results += [future.result() for future in ready]
-                    tell(done.value, total)
-            except BrokenProcessPool:
-                raise OutputError(
-                    "a worker process died (out of memory?); finished files are kept: run again with fewer --workers"
-                ) from None
-            except BaseException:
-                stop.set()
-                raise
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    with (
+        one_thread_each(),
+        _Interrupt(stop),
+        ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(settings, stop, done)) as pool,
+    ):
+        waiting: Iterator[Task] = iter(tasks)
+        running: set[Future[TaskResult]] = set()
+        tell(0, total)
+        try:
+            while True:
+                with _interrupts_held():
+                    while len(running) < workers + 1 and not stop.is_set() and (task := next(waiting, None)):
+                        running.add(pool.submit(_work, task))
+                if not running:
+                    break
+                ready, running = wait(running, timeout=0.25, return_when=FIRST_COMPLETED)
+                results += [future.result() for future in ready]
+                tell(done.value, total)
+        except BrokenProcessPool:
+            raise OutputError(
+                "a worker process died (out of memory?); finished files are kept: run again with fewer --workers"
+            ) from None
+        except BaseException:
+            stop.set()
+            raise
     return results, stop.is_set()

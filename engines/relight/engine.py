@@ -1,6 +1,5 @@
 """The relight engine: new light on the same pixels."""
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from acusim.errors import AcuSimError, PictureError
 from acusim.foreground import fitted
 from acusim.pictures import decode_rgb
+from acusim.seeds import generator_of
 from engines.engine import Engine, Request, Result
 from engines.relight import light, tones
 from engines.relight.geometry import Surface, surface_of
@@ -62,7 +62,7 @@ class RelightEngine(Engine):
         recipe, pixels = self.recipe, request.pixels
         surface = surface_of(pixels, request.depth_data)
         scene = self._scene(request.scene)
-        random = _generator(request.seed)
+        random = generator_of(f"relight\n{request.seed}")  # apart from what the plan draws from the seed
         turn, mirrored = random.uniform(-0.4, 0.4), bool(random.integers(2))
         linear = tones.to_linear(pixels)
         mask = surface.mask
@@ -146,12 +146,6 @@ class RelightEngine(Engine):
         if len(self._scenes) > SCENES_KEPT:
             self._scenes.popitem(last=False)
         return pixels
-
-
-def _generator(seed: int) -> np.random.Generator:
-    """PCG64 from the request's seed, apart from what the plan draws from it."""
-    digest = hashlib.sha256(f"relight\n{seed}".encode()).digest()
-    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
 
 
 def _light_gain(linear: Floats, normals: Floats, new_light: NDArray[np.float64], strength: float) -> Floats:
