@@ -30,8 +30,10 @@ demo: $(STAMP)
 		$(PY) -c 'import json, sys; print(json.load(sys.stdin)["counts"]["set aside"])'); \
 	echo "demo: $$images images, $$labels labels, $$aside set aside; is every label still true? $(DEMO)/report/report.html"
 
+# A process for each core, but four at most, as one may hold whole models (up to 4 GB). Whole files, because the tests
+# of a file share what is slow to make.
 test: $(STAMP)
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 
 check: $(STAMP)
 	$(VENV)/bin/ruff check .
@@ -44,7 +46,7 @@ format: $(STAMP)
 	$(VENV)/bin/ruff format .
 
 bench: $(STAMP)
-	for name in relight_speed batch_speed plan_scale synthetic_report evaluation_speed gate_speed; do echo "== $$name"; $(PY) -m benchmarks.$$name || exit 1; done
+	for name in relight_speed batch_speed plan_scale synthetic_report evaluation_speed gate_speed loader_speed training_step heatmap_speed; do echo "== $$name"; $(PY) -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) build

@@ -8,7 +8,8 @@
     ├── PictureError     a picture or depth map cannot be read safely
     ├── ProvenanceError  a picture does not say (or not truly) what made it
     ├── OutputError      the output folder cannot be written any more: stop, do not skip
-    └── EngineError      an engine is not available or broke down             (exit code 3)
+    ├── EngineError      an engine is not available or broke down             (exit code 3)
+    └── TrainingError    training cannot go on from here                      (exit code 3)
 
 A message names the value, what is allowed, and what to do next. ``SampleIdError``, ``LabelError``,
 ``LayoutError`` and ``PictureError`` speak of one item: a batch sets that item aside and goes on.
@@ -57,3 +58,7 @@ class OutputError(AcuSimError):
 
 class EngineError(AcuSimError):
     """An engine is not available here or broke down as a whole."""
+
+
+class TrainingError(AcuSimError):
+    """Training cannot go on from here: a loss that is no number, no memory left. Its checkpoints are whole."""

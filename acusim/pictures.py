@@ -1,7 +1,8 @@
 """Reads untrusted pictures safely and writes pictures that say what made them.
 
 A picture whose geometry or colours are ambiguous is refused, because its labels might then be false: EXIF
-rotation, CMYK, several frames. Alpha is laid over black, the data set's own background.
+rotation, CMYK, several frames. Alpha is laid over black, the data set's own background. A photograph that has no
+labels is turned upright and converted instead.
 """
 
 import io
@@ -24,6 +25,16 @@ MAX_PIXELS = 16 << 20
 MAX_BYTES = 256 << 20
 EXTENSIONS = (".png", ".jpg", ".jpeg")
 ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each EXIF orientation."""
 JPEG_QUALITY = 95
 PNG_COMPRESSION = 2
 PNG_STRATEGY = zlib.Z_RLE
@@ -43,6 +54,8 @@ class Picture:
     """The file's bytes."""
     notes: tuple[str, ...]
     """Conversions that were needed, such as "alpha over black"."""
+    reduced: int = 1
+    """Each pixel stands for so many by so many of the file's: a point p of the file lies at p / reduced."""
 
 
 def read_file(path: Path, what: str = "picture") -> bytes:
@@ -62,20 +75,20 @@ def read_file(path: Path, what: str = "picture") -> bytes:
         raise PictureError(f"{what} {path.name!r}: {error.strerror or error}") from None
 
 
-def _open(data: bytes, name: str, what: str = "picture") -> Image.Image:
+def _open(data: bytes, name: str, what: str = "picture", max_pixels: int = MAX_PIXELS) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
     except Image.DecompressionBombError:
-        raise PictureError(f"{what} {name!r}: more than {MAX_PIXELS >> 20} megapixels; make it smaller") from None
+        raise PictureError(f"{what} {name!r}: more than {max_pixels >> 20} megapixels; make it smaller") from None
     except UnidentifiedImageError:  # its text holds a memory address
         raise PictureError(f"{what} {name!r}: not a readable PNG or JPEG") from None
     except Exception as error:  # Pillow raises many types on damaged headers
         raise PictureError(f"{what} {name!r}: not a readable PNG or JPEG ({error or type(error).__name__})") from None
-    if image.width * image.height > MAX_PIXELS:
+    if image.width * image.height > max_pixels:
         raise PictureError(
-            f"{what} {name!r}: {image.width} x {image.height} is more than {MAX_PIXELS >> 20} megapixels; "
+            f"{what} {name!r}: {image.width} x {image.height} is more than {max_pixels >> 20} megapixels; "
             "make it smaller"
         )
     return image
@@ -96,10 +109,10 @@ def decode_rgb(data: bytes, name: str) -> Picture:
     """
     image = _open(data, name)
     if image.format not in ("PNG", "JPEG") or getattr(image, "n_frames", 1) > 1:
-        raise PictureError(f"picture {name!r}: holds several frames; save one frame as PNG or JPEG")
+        raise PictureError(f"picture {name!r}: {_SEVERAL}")
     _load(image, name)
     try:
-        orientation = image.getexif().get(ORIENTATION, 1)
+        orientation = _orientation(image)
     except Exception as error:  # a damaged EXIF block
         raise PictureError(f"picture {name!r}: damaged EXIF data ({error})") from None
     if orientation not in (0, 1):
@@ -107,9 +120,62 @@ def decode_rgb(data: bytes, name: str) -> Picture:
             f"picture {name!r}: EXIF orientation {orientation} leaves open which way up its labels are; "
             "save it upright without the EXIF tag"
         )
-    notes: list[str] = []
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         raise PictureError(f"picture {name!r}: colour mode {image.mode} is not RGB; convert it to RGB first")
+    return _picture(image, data, [])
+
+
+def decode_photograph(data: bytes, name: str, max_pixels: int, enough: int | None = None) -> Picture:
+    """Decodes the bytes of a photograph without labels, whatever a camera made of it, upright by its EXIF tag.
+
+    Args:
+        data: the file's bytes.
+        name: of the file, for messages.
+        max_pixels: the largest picture that is read.
+        enough: where both sides keep at least so many pixels, a JPEG is read at 1/2, 1/4 or 1/8 of its size, which
+            takes less memory and time; only where the size divides its sides, so that points map exactly.
+
+    Raises:
+        PictureError: damaged, too large, or with several frames; of a phone's MPO file the first is taken.
+    """
+    image = _open(data, name, max_pixels=max_pixels)
+    notes: list[str] = []
+    if image.format == "MPO":
+        notes.append("the first picture of an MPO file")
+    elif image.format not in ("PNG", "JPEG") or getattr(image, "n_frames", 1) > 1:
+        raise PictureError(f"picture {name!r}: {_SEVERAL}")
+    reduced = _reduce(image, enough) if enough else 1
+    _load(image, name)
+    try:
+        turn = _UPRIGHT.get(_orientation(image))
+    except Exception as error:  # a damaged EXIF block
+        turn = None
+        notes.append(f"damaged EXIF data ignored ({str(error)[:60]})")
+    if turn is not None:
+        image = image.transpose(turn)
+        notes.append("turned upright by its EXIF orientation")
+    return _picture(image, data, notes, reduced)
+
+
+_SEVERAL = "holds several frames; save one frame as PNG or JPEG"
+
+
+def _orientation(image: Image.Image) -> Any:
+    return image.getexif().get(ORIENTATION, 1)
+
+
+def _reduce(image: Image.Image, enough: int) -> int:
+    """Lets a JPEG be decoded at the largest of 1/8, 1/4, 1/2 that leaves enough and divides its sides; the divisor."""
+    width, height = image.size
+    for divisor in (8, 4, 2):
+        if min(width, height) >= divisor * enough and not (width % divisor or height % divisor):
+            image.draft(None, (width // divisor, height // divisor))
+            return width // image.width
+    return 1
+
+
+def _picture(image: Image.Image, data: bytes, notes: list[str], reduced: int = 1) -> Picture:
+    """The 8-bit RGB of a loaded image."""
     if data[:8] == b"\x89PNG\r\n\x1a\n" and data[24] == 16:
         notes.append("16 bits reduced to 8")
     if image.mode.startswith("I"):
@@ -123,7 +189,7 @@ def decode_rgb(data: bytes, name: str) -> Picture:
     elif image.mode != "RGB":
         notes.append(f"mode {image.mode} to RGB")
         image = image.convert("RGB")
-    return Picture(np.array(image, np.uint8), data, tuple(notes))
+    return Picture(np.array(image, np.uint8), data, tuple(notes), reduced)
 
 
 def read_rgb(path: Path) -> Picture:
@@ -133,6 +199,15 @@ def read_rgb(path: Path) -> Picture:
         PictureError: as read_file and decode_rgb.
     """
     return decode_rgb(read_file(path), path.name)
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels by the file's header; the rest is not decoded.
+
+    Raises:
+        PictureError: as read_file, or it is no PNG or JPEG.
+    """
+    return _open(read_file(path), path.name).size
 
 
 def read_depth(path: Path) -> tuple[NDArray[np.float32], DepthKind]:

@@ -1,9 +1,15 @@
 """What processes that share the cores have in common."""
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from typing import Any
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""What ends a program from outside."""
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -23,3 +29,37 @@ def one_thread_each() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """SIGNALS wait until this is over, lest one comes while a process is half started.
+
+    Processes started meanwhile inherit that, so that a Ctrl-C, which goes to every process of a terminal, does not end
+    them before they have said what it means there; then they call ``let_signals_through``.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # Started along with the first process, it would let them through again.
+    resource_tracker.ensure_running()
+    came: list[int] = []
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        # The mask is this thread's. Another thread may take a signal all the same, and Python calls the handler here.
+        before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in SIGNALS}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
+
+
+def let_signals_through() -> None:
+    """In a process that was started while SIGNALS were held."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

@@ -9,8 +9,12 @@ from acusim.sample_id import SampleId
 
 def derive_seed(base: int, sample_id: SampleId, variant: int, attempt: int) -> int:
     """The seed of one picture: a function of what it is, never of the order of work. 0 <= seed < 2**63."""
-    text = f"{base}\n{sample_id}\n{variant}\n{attempt}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    return seed_of(base, sample_id, variant, attempt)
+
+
+def seed_of(*parts: object) -> int:
+    """A seed that depends on some words and numbers alone. 0 <= seed < 2**63."""
+    return int.from_bytes(hashlib.sha256("\n".join(map(str, parts)).encode()).digest()[:8], "big") >> 1
 
 
 def generator_of(text: str) -> np.random.Generator:

@@ -25,9 +25,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-CHANNELS = 320
 CONTEXT = 768
-TIME = 4 * CHANNELS
 OFFSET_GAIN = 0.1
 """IC-Light's files hold what is added to the UNet's weights; this keeps the sum close to the UNet."""
 SPREAD = 0.1
@@ -41,12 +39,14 @@ class Sizes:
     """What differs between the small and the full set."""
 
     multipliers: tuple[int, ...]
-    """UNet width of each level in units of 320."""
+    """UNet width of each level in units of ``channels``."""
     vision_width: int
     vision_layers: int
     vision_patch: int
     vision_embedding: int
     """Length of the image embedding, which the IP-Adapter reads."""
+    channels: int = 320
+    """UNet width at the top: 320 is what ComfyUI knows; any multiple of 32 loads here."""
 
 
 SMALL = Sizes((1, 1, 1, 1), vision_width=1024, vision_layers=24, vision_patch=14, vision_embedding=768)
@@ -80,10 +80,10 @@ def _norm(name: str, width: int, other: str = "") -> Tensors:
     yield Tensor(f"{name}.bias", (width,), SPREAD, 0.0, f"{other}.bias")
 
 
-def _unet_resnet(name: str, other: str, before: int, after: int) -> Tensors:
+def _unet_resnet(name: str, other: str, before: int, after: int, embedding: int) -> Tensors:
     yield from _norm(f"{name}.in_layers.0", before, f"{other}.norm1")
     yield from _layer(f"{name}.in_layers.2", (after, before, 3, 3), other=f"{other}.conv1")
-    yield from _layer(f"{name}.emb_layers.1", (after, TIME), other=f"{other}.time_emb_proj")
+    yield from _layer(f"{name}.emb_layers.1", (after, embedding), other=f"{other}.time_emb_proj")
     yield from _norm(f"{name}.out_layers.0", after, f"{other}.norm2")
     yield from _layer(f"{name}.out_layers.3", (after, after, 3, 3), other=f"{other}.conv2")
     if before != after:
@@ -109,14 +109,17 @@ def _unet_transformer(name: str, other: str, width: int) -> Tensors:
 
 def unet(sizes: Sizes, in_channels: int = 4) -> Tensors:
     """The UNet of SD1.5: 12 input blocks, a middle, 12 output blocks; attention on all levels but the lowest."""
-    widths = [CHANNELS * multiplier for multiplier in sizes.multipliers]
-    yield from _layer("time_embed.0", (TIME, CHANNELS), other="time_embedding.linear_1")
-    yield from _layer("time_embed.2", (TIME, TIME), other="time_embedding.linear_2")
-    yield from _layer("input_blocks.0.0", (CHANNELS, in_channels, 3, 3), other="conv_in")
-    width, block, skips = CHANNELS, 1, [CHANNELS]
+    channels, embedding = sizes.channels, 4 * sizes.channels
+    widths = [channels * multiplier for multiplier in sizes.multipliers]
+    yield from _layer("time_embed.0", (embedding, channels), other="time_embedding.linear_1")
+    yield from _layer("time_embed.2", (embedding, embedding), other="time_embedding.linear_2")
+    yield from _layer("input_blocks.0.0", (channels, in_channels, 3, 3), other="conv_in")
+    width, block, skips = channels, 1, [channels]
     for level, after in enumerate(widths):
         for index in range(2):
-            yield from _unet_resnet(f"input_blocks.{block}.0", f"down_blocks.{level}.resnets.{index}", width, after)
+            yield from _unet_resnet(
+                f"input_blocks.{block}.0", f"down_blocks.{level}.resnets.{index}", width, after, embedding
+            )
             if level < 3:
                 yield from _unet_transformer(
                     f"input_blocks.{block}.1", f"down_blocks.{level}.attentions.{index}", after
@@ -128,14 +131,16 @@ def unet(sizes: Sizes, in_channels: int = 4) -> Tensors:
             yield from _layer(f"input_blocks.{block}.0.op", (width, width, 3, 3), other=other)
             block += 1
             skips.append(width)
-    yield from _unet_resnet("middle_block.0", "mid_block.resnets.0", width, width)
+    yield from _unet_resnet("middle_block.0", "mid_block.resnets.0", width, width, embedding)
     yield from _unet_transformer("middle_block.1", "mid_block.attentions.0", width)
-    yield from _unet_resnet("middle_block.2", "mid_block.resnets.1", width, width)
+    yield from _unet_resnet("middle_block.2", "mid_block.resnets.1", width, width, embedding)
     for rank, after in enumerate(reversed(widths)):
         for index in range(3):
             block = 3 * rank + index
             before = width + skips.pop()
-            yield from _unet_resnet(f"output_blocks.{block}.0", f"up_blocks.{rank}.resnets.{index}", before, after)
+            yield from _unet_resnet(
+                f"output_blocks.{block}.0", f"up_blocks.{rank}.resnets.{index}", before, after, embedding
+            )
             if rank > 0:
                 yield from _unet_transformer(f"output_blocks.{block}.1", f"up_blocks.{rank}.attentions.{index}", after)
             width = after
@@ -143,8 +148,8 @@ def unet(sizes: Sizes, in_channels: int = 4) -> Tensors:
             part = 1 if rank == 0 else 2
             other = f"up_blocks.{rank}.upsamplers.0.conv"
             yield from _layer(f"output_blocks.{3 * rank + 2}.{part}.conv", (width, width, 3, 3), other=other)
-    yield from _norm("out.0", CHANNELS, "conv_norm_out")
-    yield from _layer("out.2", (4, CHANNELS, 3, 3), other="conv_out")
+    yield from _norm("out.0", channels, "conv_norm_out")
+    yield from _layer("out.2", (4, channels, 3, 3), other="conv_out")
 
 
 def _encoder_layers(prefix: str, layers: int, width: int) -> Tensors:
@@ -254,7 +259,7 @@ def ip_adapter(sizes: Sizes) -> Tensors:
     order = [m for m in down for _ in range(2)] + [m for m in up for _ in range(3)] + [sizes.multipliers[-1]]
     for index, multiplier in enumerate(order):
         for part in ("to_k_ip", "to_v_ip"):
-            yield from _layer(f"ip_adapter.{2 * index + 1}.{part}", (multiplier * CHANNELS, CONTEXT), bias=False)
+            yield from _layer(f"ip_adapter.{2 * index + 1}.{part}", (multiplier * sizes.channels, CONTEXT), bias=False)
 
 
 FILES: dict[str, tuple[str, Callable[[Sizes], Tensors]]] = {

@@ -6,16 +6,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 from acusim.errors import AcuSimError, EngineError
-from acusim.processes import one_thread_each
+from acusim.processes import SIGNALS, let_signals_through, one_thread_each, signals_held
 from controller.gate import Gate, GateSettings
 from controller.making import Job, Made, make
-from controller.stop import SIGNALS
 from engines.recipe import Recipe
 
 IN_HAND = 2
@@ -31,7 +29,7 @@ def _work(
     # The controller decides when to stop: closing the pipe ends a worker, and SIGKILL one that is not to finish.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    let_signals_through()
     from engines.engine import make_engine
 
     try:
@@ -77,15 +75,8 @@ class Pool:
     def _hire(self) -> None:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_work, args=(theirs, *self._arguments), daemon=True)
-        # Held back until the child ignores them: a Ctrl-C goes to every process of a terminal. The tracker that
-        # multiprocessing starts along with the first child would let them through again.
-        resource_tracker.ensure_running()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        try:
-            with one_thread_each():
-                process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        with signals_held(), one_thread_each():
+            process.start()
         theirs.close()
         self._workers.append(_Worker(process, ours, deque()))
 

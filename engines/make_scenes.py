@@ -4,6 +4,7 @@ Each is an out-of-focus environment with a light of its own, drawn from rectangl
 a fixed seed; the same Pillow and OpenCV give the same bytes. No picture from elsewhere is used.
 """
 
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,16 @@ from engines.scenes import SHIPPED
 SIDE = 768
 Canvas = NDArray[np.float32]
 Colour = tuple[float, float, float]
+Area = tuple[slice, slice]
+"""Rows and columns."""
+
+
+def _near(left: float, top: float, right: float, bottom: float, blur: float) -> Area:
+    """The pixels that a blurred shape may reach: OpenCV's kernel ends at four standard deviations."""
+    reach = 4 * blur + 3 / SIDE
+    spans = ((top - reach, bottom + reach), (left - reach, right + reach))
+    rows, columns = (slice(max(0, math.floor(SIDE * low)), max(0, math.ceil(SIDE * high))) for low, high in spans)
+    return rows, columns
 
 
 class Painter:
@@ -32,19 +43,25 @@ class Painter:
 
     def box(self, left: float, top: float, right: float, bottom: float, colour: Colour, blur: float = 0.0) -> None:
         """A rectangle, laid over what is there."""
-        inside = (self.columns > left) & (self.columns < right) & (self.rows > top) & (self.rows < bottom)
-        self.mix(inside.astype(np.float32), colour, blur)
+        near = _near(left, top, right, bottom, blur)
+        columns, rows = self.columns[near], self.rows[near]
+        inside = (columns > left) & (columns < right) & (rows > top) & (rows < bottom)
+        self._mix(near, inside.astype(np.float32), colour, blur)
 
     def disc(self, x: float, y: float, radius: float, colour: Colour, blur: float = 0.0, share: float = 1.0) -> None:
         """A disc, laid over what is there."""
-        inside = np.hypot(self.columns - x, self.rows - y) < radius
-        self.mix(inside.astype(np.float32) * share, colour, blur)
+        near = _near(x - radius, y - radius, x + radius, y + radius, blur)
+        inside = np.hypot(self.columns[near] - x, self.rows[near] - y) < radius
+        self._mix(near, inside.astype(np.float32) * share, colour, blur)
 
-    def mix(self, weight: Canvas, colour: Colour, blur: float = 0.0) -> None:
-        """Lays a colour over the canvas by a weight [SIDE, SIDE] in 0..1."""
+    def _mix(self, near: Area, weight: Canvas, colour: Colour, blur: float) -> None:
+        """Lays a colour over an area of the canvas by a weight in 0..1 of that area's shape."""
+        if weight.size == 0:
+            return
         if blur > 0:
             weight = np.asarray(cv2.GaussianBlur(weight, (0, 0), blur * SIDE), np.float32)
-        self.canvas = self.canvas * (1 - weight[..., None]) + weight[..., None] * np.array(colour, np.float32)
+        below = self.canvas[near]
+        self.canvas[near] = below * (1 - weight[..., None]) + weight[..., None] * np.array(colour, np.float32)
 
     def glow(self, x: float, y: float, radius: float, colour: Colour) -> None:
         """Light added around a point."""

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from acusim.errors import ConfigError
 from acusim.files import sha256
+from acusim.settings import assignment, check_fields, choice, number, parsed, spec_of
 from acusim.settings_file import read_settings
 
 EngineName = Literal["comfyui", "embedded", "relight"]
@@ -23,11 +24,11 @@ DIFFUSION: tuple[EngineName, ...] = ("comfyui", "embedded")
 
 
 def _number(default: float, low: float, high: float, *engines: EngineName) -> Any:
-    return field(default=default, metadata={"low": low, "high": high, "engines": engines or ENGINES})
+    return number(default, low, high, engines=engines or ENGINES)
 
 
 def _choice(default: str, *allowed: str, engines: tuple[EngineName, ...] = ENGINES) -> Any:
-    return field(default=default, metadata={"allowed": allowed, "engines": engines})
+    return choice(default, *allowed, engines=engines)
 
 
 def _file(default: str) -> Any:
@@ -80,8 +81,11 @@ class Recipe:
     """Largest change of skin tone and exposure, drawn by the image's seed; 0 keeps them."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for spec in dataclasses.fields(self):
-            object.__setattr__(self, spec.name, _checked(spec, getattr(self, spec.name)))
+            value = getattr(self, spec.name)
+            if spec.metadata.get("file") and not _is_weights_name(str(value)):
+                raise ConfigError(f"{spec.name} = {value!r} is not the relative name of a .safetensors file")
         if self.wiring == "fbc" and self.ic_light == "iclight_sd15_fc.safetensors":
             object.__setattr__(self, "ic_light", "iclight_sd15_fbc.safetensors")
 
@@ -127,15 +131,8 @@ class Recipe:
         """
         changes: dict[str, Any] = {}
         for text in assignments:
-            name, equals, value = text.partition("=")
-            name, value = name.strip(), value.strip()
-            if not equals:
-                raise ConfigError(f"--set {text!r} is not of the form name=value, such as steps=28")
-            kind = type(_spec(name).default)
-            try:
-                changes[name] = kind(value)
-            except ValueError:
-                raise ConfigError(f"--set {name}={value}: not a value of type {kind.__name__}") from None
+            name, value = assignment(text)
+            changes[name] = parsed(_spec(name), value)
         return self.from_dict(changes, self)
 
 
@@ -149,28 +146,8 @@ def unused_settings(recipe: Recipe) -> tuple[str, ...]:
 
 
 def _spec(name: str) -> "dataclasses.Field[Any]":
-    specs = {spec.name: spec for spec in dataclasses.fields(Recipe)}
-    if name not in specs:
-        raise ConfigError(f"{name!r} is not a recipe setting; there are {', '.join(specs)}")
-    return specs[name]
+    return spec_of(Recipe, name, "recipe setting")
 
 
 def _is_weights_name(name: str) -> bool:
     return name.endswith(".safetensors") and not name.startswith("/") and ".." not in name.split("/")
-
-
-def _checked(spec: "dataclasses.Field[Any]", value: Any) -> Any:
-    """The value in its field's own type, or ConfigError."""
-    kind = type(spec.default)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value) if abs(value) < 1e300 else float("inf")
-    if type(value) is not kind:
-        raise ConfigError(f"{spec.name} = {value!r} is not of type {kind.__name__}")
-    rules = spec.metadata
-    if "allowed" in rules and value not in rules["allowed"]:
-        raise ConfigError(f"{spec.name} = {value!r} is not one of {', '.join(rules['allowed'])}")
-    if "low" in rules and not rules["low"] <= value <= rules["high"]:
-        raise ConfigError(f"{spec.name} = {value!r} is outside {rules['low']}..{rules['high']}")
-    if rules.get("file") and not _is_weights_name(str(value)):
-        raise ConfigError(f"{spec.name} = {value!r} is not the relative name of a .safetensors file")
-    return value

@@ -1,6 +1,7 @@
 """Shared fixtures: small data sets, and the command as a process."""
 
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -34,6 +35,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """With pytest-xdist (-n), its processes are the parallelism: they and what they start have one thread each."""
+    if getattr(config.option, "numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 @pytest.fixture
 def make_dataset(tmp_path: Path) -> Callable[..., Path]:
     """Makes a data set of some models in some frames and returns its root."""
@@ -50,7 +57,7 @@ def make_dataset(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def command() -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Runs ``python controller/controller.py`` with some arguments, as a user would, and returns what it said."""
 
@@ -64,7 +71,7 @@ def command() -> Callable[..., "subprocess.CompletedProcess[str]"]:
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tree() -> Callable[[Path], dict[str, str]]:
     """Hash of every file below a folder by its relative path, without the ledger's own folder."""
 

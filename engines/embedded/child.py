@@ -19,11 +19,10 @@ from typing import Any
 
 from acusim import errors
 from acusim.errors import AcuSimError, EngineError
+from acusim.processes import SIGNALS, let_signals_through
 from engines.engine import Engine, Request, Result, Setup
 from engines.recipe import Recipe
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""Ignored here: a Ctrl-C goes to every process of a terminal, and the owner decides what becomes of the work."""
 STOP, CLOSE = "stop", "close"
 TELL_SECONDS = 0.2
 JOIN_SECONDS = 5.0
@@ -89,9 +88,10 @@ def load(factory: str) -> Callable[[Recipe, Setup], Engine]:
 
 def serve(connection: Connection, factory: str, recipe: Recipe, setup: Setup, environment: dict[str, str]) -> None:
     """Body of the process."""
+    # A Ctrl-C goes to every process of a terminal, and the owner decides what becomes of the work.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    let_signals_through()
     os.environ.update(environment)
     _Server(connection).run(factory, recipe, setup)
 

@@ -15,7 +15,8 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 from acusim.errors import AcuSimError, ConfigError, EngineError
-from engines.embedded.child import CLOSE, SIGNALS, STOP, Answer, Answered, Broke, Call, Failed, Ready, Told, serve
+from acusim.processes import SIGNALS
+from engines.embedded.child import CLOSE, STOP, Answer, Answered, Broke, Call, Failed, Ready, Told, serve
 from engines.engine import Request, Result, Setup
 from engines.recipe import Recipe
 

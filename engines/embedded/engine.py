@@ -113,6 +113,7 @@ class EmbeddedEngine(Engine):
             EngineError: files are missing, or the device is not there.
         """
         if self._identity is None:
+            weights.find_weights(self.recipe, self._models)  # tells what is missing before torch is loaded
             precision = self.placement.precision
             self._identity = {**weights.identity(self.recipe, self._models), "precision": precision}
         return self._identity

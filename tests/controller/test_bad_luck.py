@@ -16,7 +16,7 @@ import pytest
 from acusim.errors import AcuSimError
 from controller import making
 from controller.ledger import Ledger
-from tests.support import ROOT
+from tests.support import FOUR_SETS, ROOT, add_sample
 
 Run = Callable[..., object]
 IMAGES = "train/image/img_64"
@@ -36,17 +36,33 @@ def _wait_for_pictures(out: Path, count: int, process: "subprocess.Popen[str]") 
         time.sleep(0.01)
 
 
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of 80 pictures, which take a while."""
+    root = tmp_path_factory.mktemp("long") / "data"
+    for model in FOUR_SETS:
+        for frame in range(1, 21):
+            add_sample(root, f"{model}_{frame:04d}", size=128)
+    return root
+
+
+@pytest.fixture(scope="module")
+def whole(long: Path, command: Run, tree: Run) -> dict[str, str]:
+    """What an uninterrupted run makes of it."""
+    out = long.with_name("whole")
+    command("--batch", "--engine", "relight", "--dataset", long, "--output", out, check=0)
+    return tree(out)
+
+
 @pytest.fixture
-def long_batch(make_dataset: Run, command: Run, tree: Run, tmp_path: Path) -> tuple[Path, Path, dict[str, str]]:
-    """A data set that takes a while, an OUT not begun, and what an uninterrupted run makes of it."""
-    root = make_dataset(frames=range(1, 31), size=128)
-    command("--batch", "--engine", "relight", "--dataset", root, "--output", tmp_path / "whole", check=0)
-    return root, tmp_path / "out", tree(tmp_path / "whole")
+def long_batch(long: Path, whole: dict[str, str], tmp_path: Path) -> tuple[Path, Path, dict[str, str]]:
+    """The data set, an OUT not begun, and what is to lie there in the end."""
+    return long, tmp_path / "out", whole
 
 
 def test_kill_9_loses_nothing(long_batch: tuple[Path, Path, dict[str, str]], command: Run, tree: Run):
     root, out, expected = long_batch
-    for count in (5, 40):
+    for count in (5, 30):
         process = _start(root, out)
         _wait_for_pictures(out, count, process)
         os.kill(process.pid, signal.SIGKILL)
@@ -58,7 +74,7 @@ def test_kill_9_loses_nothing(long_batch: tuple[Path, Path, dict[str, str]], com
     done = json.loads(
         command("--batch", "--engine", "relight", "--dataset", root, "--output", out, "--json", check=0).stdout
     )
-    assert done["already"] > 0 and done["made"] + done["already"] == 120
+    assert done["already"] > 0 and done["made"] + done["already"] == 80
     assert tree(out) == expected
 
 
@@ -83,7 +99,7 @@ def test_one_interrupt_drains(long_batch: tuple[Path, Path, dict[str, str]], com
     out_text, error_text = process.communicate(timeout=60)
     assert process.returncode == 130, error_text
     report = json.loads(command("--status", "--output", out, "--json", check=0).stdout)
-    assert report["counts"]["running"] == 0 and 5 <= report["counts"]["done"] < 120
+    assert report["counts"]["running"] == 0 and 5 <= report["counts"]["done"] < 80
     assert report["counts"]["done"] == len(list(out.glob("train/image/*/*.png")))
     command("--verify", "--output", out, check=0)
     command("--batch", "--engine", "relight", "--dataset", root, "--output", out, check=0)
@@ -146,7 +162,7 @@ def test_a_name_too_long_for_the_disk_is_the_items_own_fault(tmp_path: Path):
 
 def test_disk_full_is_a_clean_stop(make_dataset: Run, command: Run, tree: Run, tmp_path: Path):
     """The disk fills up in the middle: the larger half of the pictures cannot be written."""
-    root, out = make_dataset(frames=range(1, 9), size=128), tmp_path / "out"
+    root, out = make_dataset(frames=range(1, 5), size=128), tmp_path / "out"
     command("--batch", "--engine", "relight", "--dataset", root, "--output", tmp_path / "whole", check=0)
     sizes = sorted(path.stat().st_size for path in (tmp_path / "whole").glob("train/image/*/*.png"))
     middle = sizes[len(sizes) // 2]
@@ -189,10 +205,10 @@ def test_output_that_is_read_only_from_the_start(make_dataset: Run, command: Run
 
 @pytest.mark.parametrize("delay", [0.3, 0.5, 0.8])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_at_any_time_of_the_start(make_dataset: Run, command: Run, tmp_path: Path, delay: float, number: int):
+def test_a_signal_at_any_time_of_the_start(long: Path, command: Run, tmp_path: Path, delay: float, number: int):
     """Before there is a handler Python's own decides; from then on the exit code is 130 and nothing is printed raw."""
-    root, out = make_dataset(frames=range(1, 121), models=("F_Ann_N_HA_O",), size=128), tmp_path / "out"
-    process = _start(root, out, "--workers", "2")
+    out = tmp_path / "out"
+    process = _start(long, out, "--workers", "2")
     time.sleep(delay)
     begun = (out / ".acusim").exists()
     os.killpg(process.pid, number)
@@ -200,7 +216,7 @@ def test_a_signal_at_any_time_of_the_start(make_dataset: Run, command: Run, tmp_
     if begun:
         assert process.returncode == 130, error_text
         assert "Traceback" not in error_text
-    command("--batch", "--engine", "relight", "--dataset", root, "--output", out, check=0)
+    command("--batch", "--engine", "relight", "--dataset", long, "--output", out, check=0)
 
 
 def test_out_without_its_ledger_is_not_taken_over(make_dataset: Run, command: Run, tree: Run, tmp_path: Path):

@@ -11,6 +11,7 @@ from PIL import Image
 
 from acusim.layout import scan
 from acusim.pictures import read_provenance, read_rgb
+from tests.support import FOUR_SETS, add_sample
 
 Run = Callable[..., object]
 
@@ -21,6 +22,25 @@ def batch(command: Run) -> Run:
         return command("--batch", "--engine", "relight", "--dataset", root, "--output", out, *more, check=check, **how)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, command: Run) -> tuple[Path, Path]:
+    """A data set of eight pictures, and an OUT with all of them; not to be written to."""
+    root = tmp_path_factory.mktemp("finished") / "data"
+    out = root.with_name("out")
+    for model in FOUR_SETS:
+        for frame in (1, 8):
+            add_sample(root, f"{model}_{frame:04d}")
+    command("--batch", "--engine", "relight", "--dataset", root, "--output", out, check=0)
+    return root, out
+
+
+@pytest.fixture
+def done(finished: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """The same data set, and an OUT of this test's own."""
+    root, out = finished
+    return root, Path(shutil.copytree(out, tmp_path / "out"))
 
 
 def test_batch_restores_the_dataset(make_dataset: Run, batch: Run, tmp_path: Path):
@@ -94,9 +114,8 @@ def test_select_limit_and_growing(make_dataset: Run, batch: Run, tmp_path: Path)
     assert (report["already"], report["made"]) == (3, 5)
 
 
-def test_running_again_makes_nothing(make_dataset: Run, batch: Run, tree: Run, tmp_path: Path):
-    root, out = make_dataset(), tmp_path / "out"
-    batch(root, out)
+def test_running_again_makes_nothing(done: tuple[Path, Path], batch: Run, tree: Run):
+    root, out = done
     before = tree(out)
     times = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
     report = json.loads(batch(root, out, "--json").stdout)
@@ -115,10 +134,9 @@ def test_running_again_makes_nothing(make_dataset: Run, batch: Run, tree: Run, t
     ],
 )
 def test_other_settings_on_a_begun_output_are_refused(
-    make_dataset: Run, batch: Run, tree: Run, tmp_path: Path, change: tuple[str, str], named: str
+    done: tuple[Path, Path], batch: Run, tree: Run, change: tuple[str, str], named: str
 ):
-    root, out = make_dataset(frames=(1,)), tmp_path / "out"
-    batch(root, out, "--workers", 1)
+    root, out = done
     before = tree(out)
     assert named in batch(root, out, *change, check=1).stderr
     assert tree(out) == before
@@ -142,9 +160,8 @@ def test_reproduce(make_dataset: Run, batch: Run, command: Run, tmp_path: Path):
     assert "does not say what made it" in command("--reproduce", plain, check=1).stderr
 
 
-def test_verify_and_repair(make_dataset: Run, batch: Run, command: Run, tree: Run, tmp_path: Path):
-    root, out = make_dataset(), tmp_path / "out"
-    batch(root, out)
+def test_verify_and_repair(done: tuple[Path, Path], command: Run, tree: Run):
+    _, out = done
     before = tree(out)
     assert "8 pictures checked, 0 damaged" in command("--verify", "--output", out, check=0).stdout
     images = sorted((out / "train/image/img_64").iterdir())
@@ -160,11 +177,8 @@ def test_verify_and_repair(make_dataset: Run, batch: Run, command: Run, tree: Ru
     command("--verify", "--output", out, check=0)
 
 
-def test_repair_reaches_beyond_the_last_selection(
-    make_dataset: Run, batch: Run, command: Run, tree: Run, tmp_path: Path
-):
-    root, out = make_dataset(), tmp_path / "out"
-    batch(root, out)
+def test_repair_reaches_beyond_the_last_selection(done: tuple[Path, Path], batch: Run, command: Run, tree: Run):
+    root, out = done
     before = tree(out)
     batch(root, out, "--limit", 1)
     last = sorted((out / "train/image/img_64").iterdir())[-1]
@@ -190,9 +204,8 @@ def test_changed_sources_are_noticed(make_dataset: Run, batch: Run, tree: Run, t
     assert json.loads(batch(root, out, "--json").stdout)["already"] == 8
 
 
-def test_shortened_companions_are_noticed(make_dataset: Run, batch: Run, tree: Run, tmp_path: Path):
-    root, out = make_dataset(), tmp_path / "out"
-    batch(root, out)
+def test_shortened_companions_are_noticed(done: tuple[Path, Path], batch: Run, tree: Run):
+    root, out = done
     before = tree(out)
     first, second, *_ = scan(out).samples
     (out / first.label).write_text("{")

@@ -24,6 +24,19 @@ def random_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(place)
 
 
+NARROW = replace(random_weights.SMALL, vision_width=768, vision_layers=2, vision_patch=32, channels=32)
+
+
+@pytest.fixture(scope="session")
+def narrow_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """As random_models, for wiring fc, by the same names: as narrow as they may be, 0.5 GB; for all but numbers."""
+    place = tmp_path_factory.mktemp("narrow")
+    for file, contents in (entry for name, entry in random_weights.FILES.items() if name != "iclight_fbc"):
+        random_weights.write_weights(place / file, list(contents(NARROW)), seed=0)
+    yield place
+    shutil.rmtree(place)
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where caches go; the hub's is home/hub."""
