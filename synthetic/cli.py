@@ -1,17 +1,23 @@
-"""The command: ``python -m synthetic --out DIR``.
+"""The commands: ``python -m synthetic [heads] --out DIR`` and ``python -m synthetic hands --out DIR --count N``.
 
 python -m synthetic --out heads --identities 4
 python -m synthetic --out heads --identities 40 --views kept --workers 2
 python -m synthetic --out wild --identities 8 --views 1,5,10-12 --light wild --quality fine
+python -m synthetic hands --out hands --count 1000 --seed 0 --workers 2
 """
 
 import argparse
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from acusim.errors import AcuSimError, ConfigError
+
+if TYPE_CHECKING:
+    from synthetic.workers import Summary
 
 EXIT_OK, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 130
 
@@ -22,8 +28,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command's arguments. Choices are checked by plan.Settings, which says what is allowed."""
-    out = _Parser(prog="python -m synthetic", description="Makes heads in AcuSim's layout, with true labels and depth.")
+    """The arguments for heads. Choices are checked by plan.Settings, which says what is allowed."""
+    out = _Parser(
+        prog="python -m synthetic",
+        description="Makes heads in AcuSim's layout, with true labels and depth.",
+        epilog="`python -m synthetic heads` is the same; `python -m synthetic hands --help` tells of hands.",
+    )
     out.add_argument("--out", type=Path, required=True, help="dataset root to make or to go on with")
     out.add_argument("--identities", type=int, default=4, help="how many persons (default 4); may grow later")
     out.add_argument("--views", default="kept", help="kept (the 45 of training), all, or 1,2,5-9 (default kept)")
@@ -33,6 +43,22 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a CPU)")
     out.add_argument("--light", default="studio", help="studio (flat, on black) or wild (default studio)")
     out.add_argument("--split", default="train", help="train or test (default train)")
+    out.add_argument("--quiet", action="store_true", help="no progress bar")
+    return out
+
+
+def hands_parser() -> argparse.ArgumentParser:
+    """The arguments for hands. Choices are checked by hands.plan.HandSettings."""
+    out = _Parser(prog="python -m synthetic hands", description="Makes hands with seven acupoints as labelme files.")
+    out.add_argument("--out", type=Path, required=True, help="folder to make or to go on with")
+    out.add_argument("--count", type=int, required=True, help="how many pictures; may grow later")
+    out.add_argument("--seed", type=int, default=0, help="decides everything that is left to chance (default 0)")
+    out.add_argument("--size", type=int, default=512, help="longer side in pixels, 128..2048 (default 512)")
+    out.add_argument("--quality", default="draft", help="draft, or fine: 2x2 samples (default draft)")
+    out.add_argument("--side", default="both", help="left, right or both (default both)")
+    out.add_argument("--face", default="back", help="what is shown: back, palm or both (default back)")
+    out.add_argument("--subjects", type=int, default=40, help="how many persons (default 40)")
+    out.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a CPU)")
     out.add_argument("--quiet", action="store_true", help="no progress bar")
     return out
 
@@ -49,8 +75,10 @@ def _views(text: str) -> tuple[int, ...]:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit code: 0 done, 1 error, 130 interrupted."""
     try:
-        arguments = parser().parse_args(argv)
-        return _run(arguments)
+        words = list(sys.argv[1:] if argv is None else argv)
+        if words[:1] == ["hands"]:
+            return _run_hands(hands_parser().parse_args(words[1:]))
+        return _run(parser().parse_args(words[1:] if words[:1] == ["heads"] else words))
     except AcuSimError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_ERROR
@@ -75,6 +103,33 @@ def _run(arguments: argparse.Namespace) -> int:
         light=arguments.light,
         split=arguments.split,
     )
+    summary = _with_bar(partial(generate, settings), arguments.quiet)
+    print(
+        f"{summary.made} views made in {summary.seconds:.1f} s ({summary.views_per_second:.1f}/s), "
+        f"{summary.skipped} were there already; {settings.identities} identities, {len(frames)} views each, "
+        f"in {settings.out}; peak memory {summary.peak_rss_mb} MB a worker"
+    )
+    return _exit_code(summary)
+
+
+def _run_hands(arguments: argparse.Namespace) -> int:
+    from synthetic.hands.plan import HandSettings
+
+    values = {name: value for name, value in vars(arguments).items() if name != "quiet"}
+    settings = HandSettings(**values)
+    from synthetic.hands.generate import generate
+
+    summary = _with_bar(partial(generate, settings), arguments.quiet)
+    print(
+        f"{summary.made} pictures made in {summary.seconds:.1f} s ({summary.views_per_second:.1f}/s), "
+        f"{summary.skipped} were there already; {settings.count} in all of {min(settings.subjects, settings.count)} "
+        f"persons in {settings.out}; peak memory {summary.peak_rss_mb} MB a worker"
+    )
+    return _exit_code(summary)
+
+
+def _with_bar(work: Callable[[Callable[[int, int], None]], "Summary"], quiet: bool) -> "Summary":
+    """Runs something that reports (done, total), with a bar on a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -86,14 +141,12 @@ def _run(arguments: argparse.Namespace) -> int:
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=arguments.quiet or not console.is_terminal) as progress:
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
         bar = progress.add_task("views", total=None)
-        summary = generate(settings, lambda made, total: progress.update(bar, completed=made, total=total))
-    print(
-        f"{summary.made} views made in {summary.seconds:.1f} s ({summary.views_per_second:.1f}/s), "
-        f"{summary.skipped} were there already; {settings.identities} identities, {len(frames)} views each, "
-        f"in {settings.out}; peak memory {summary.peak_rss_mb} MB a worker"
-    )
+        return work(lambda made, total: progress.update(bar, completed=made, total=total))
+
+
+def _exit_code(summary: "Summary") -> int:
     if summary.interrupted:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -1,23 +1,19 @@
 """What is to be made, where it goes, and whether a folder fits the arguments."""
 
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from acusim import acupoints, layout
-from acusim.errors import ConfigError, OutputError
-from acusim.files import write_atomic
+from acusim.errors import ConfigError
 from acusim.sample_id import SampleId
-from synthetic import __version__
 from synthetic.identity import identities
 from synthetic.modes import LIGHT_MODES, QUALITIES, LightMode, Quality
+from synthetic.record import MAX_WORKERS, in_range, one_of, prepare_root
 
-RECORD_FILE = "synthetic.json"
 SPLITS = ("train", "test")
 SIZES = (64, 128, 256, 512, 1024)
-MAX_IDENTITIES, MAX_WORKERS = 100_000, 256
+MAX_IDENTITIES = 100_000
 
 
 @dataclass(frozen=True)
@@ -40,13 +36,13 @@ class Settings:
     split: str = "train"
 
     def __post_init__(self) -> None:
-        _in_range("--identities", self.identities, 1, MAX_IDENTITIES)
-        _in_range("--workers", self.workers, 1, MAX_WORKERS)
-        _in_range("--seed", self.seed, 0, 2**63 - 1)
-        _one_of("--size", self.size, SIZES)
-        _one_of("--quality", self.quality, QUALITIES)
-        _one_of("--light", self.light, LIGHT_MODES)
-        _one_of("--split", self.split, SPLITS)
+        in_range("--identities", self.identities, 1, MAX_IDENTITIES)
+        in_range("--workers", self.workers, 1, MAX_WORKERS)
+        in_range("--seed", self.seed, 0, 2**63 - 1)
+        one_of("--size", self.size, SIZES)
+        one_of("--quality", self.quality, QUALITIES)
+        one_of("--light", self.light, LIGHT_MODES)
+        one_of("--split", self.split, SPLITS)
         if not self.frames:
             raise ConfigError("--views chooses no view; give kept, all, or numbers and ranges such as 1,2,5-9")
 
@@ -60,16 +56,6 @@ class Settings:
             "light": self.light,
             "split": self.split,
         }
-
-
-def _in_range(option: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ConfigError(f"{option} {value} is outside {low}..{high}; choose a number in that range")
-
-
-def _one_of(option: str, value: object, allowed: tuple[object, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{option} {value!r} is not one of {', '.join(map(str, allowed))}; choose one of these")
 
 
 @dataclass(frozen=True)
@@ -110,56 +96,28 @@ def prepare(settings: Settings) -> None:
         ConfigError: the root was made with other arguments, or holds something else.
         OutputError: it cannot be written.
     """
-    root = settings.out
-    if root.exists() and not root.is_dir():
-        raise ConfigError(f"--out {str(root)!r} is a file; give a folder")
-    record_path = root / RECORD_FILE
-    record = {"made_by": "synthetic", "version": __version__, "arguments": settings.fixed}
-    record |= {"identities": settings.identities, "frames": list(settings.frames)}
-    if record_path.exists():
-        before = _read_record(record_path)
-        _refuse_mismatch(before, record, root)
-        record["identities"] = max(settings.identities, int(before["identities"]))
-        record["frames"] = sorted({*settings.frames, *before["frames"]})
-    elif root.is_dir() and any(root.iterdir()):
-        raise ConfigError(
-            f"--out {str(root)!r} is not empty and has no {RECORD_FILE}: it was not made by this program; "
-            "give a new or empty folder"
-        )
+
+    def grown(before: dict[str, Any]) -> dict[str, Any]:
+        identities, frames = before.get("identities", 0), before.get("frames", [])
+        return {
+            "identities": max(settings.identities, int(identities)),
+            "frames": sorted({*settings.frames, *frames}),
+        }
+
     folders = (
         layout.image_folder(settings.split, settings.size),
         layout.depth_folder(settings.split, settings.size),
         layout.label_folder(settings.split),
     )
-    try:
-        for folder in folders:
-            os.makedirs(root / folder, exist_ok=True)
-        if not (root / layout.MAP_FILE).is_file():
-            write_atomic(root / layout.MAP_FILE, acupoints.MAP_TXT)
-        write_atomic(record_path, (json.dumps(record, indent=2) + "\n").encode())
-    except OSError as error:
-        raise OutputError(f"--out {str(root)!r} cannot be written: {error.strerror or error}") from None
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        assert isinstance(record["arguments"], dict)
-        assert isinstance(record["identities"], int) and isinstance(record["frames"], list)
-    except (OSError, ValueError, KeyError, TypeError, AssertionError):
-        raise ConfigError(f"{str(path)!r} is damaged; restore it, or give another --out") from None
-    return record
-
-
-def _refuse_mismatch(before: dict[str, Any], now: dict[str, Any], root: Path) -> None:
-    pairs = {"version": (before.get("version"), now["version"])}
-    pairs |= {f"--{key}": (before["arguments"].get(key), value) for key, value in now["arguments"].items()}
-    different = [f"{key} was {old}, now {new}" for key, (old, new) in pairs.items() if old != new]
-    if different:
-        raise ConfigError(
-            f"--out {str(root)!r} was made with other arguments: {'; '.join(different)}. "
-            "Give the same arguments (only --identities, --views and --workers may change) or another --out"
-        )
+    prepare_root(
+        settings.out,
+        made_by="synthetic",
+        fixed=settings.fixed,
+        grown=grown,
+        may_change="--identities, --views and --workers",
+        folders=folders,
+        files={layout.MAP_FILE: acupoints.MAP_TXT},
+    )
 
 
 def open_tasks(settings: Settings) -> tuple[list[Task], int]:

@@ -15,7 +15,7 @@ from synthetic.modes import Quality
 
 FloatArray = NDArray[np.floating]
 
-_SKIN_SCATTER = np.array([0.30, 0.17, 0.12], np.float32)
+SKIN_SCATTER = np.array([0.30, 0.17, 0.12], np.float32)
 """How far, per channel, light wraps round skin; stands in for scattering below it."""
 _SHADOW_LIFT_MM = 1.2
 _FINE_AO_RAYS, _FINE_SHADOW_RAYS, _AO_RANGE_MM = 4, 4, 40.0
@@ -106,8 +106,13 @@ def render(head: Head, light: Light, frame: int, *, size: int, quality: Quality,
         depth = np.zeros(width * width, np.float32)
         depth[hits.pixel] = found["tfar"][hits.pixel]
         depth = depth.reshape(size, size)
-    rgb = _srgb_table()[(np.clip(image, 0, 1) * 4095 + 0.5).astype(np.uint16)].reshape(size, size, 3)
+    rgb = to_srgb(image).reshape(size, size, 3)
     return View(rgb, np.rint(depth).astype(np.uint16), depth > 0)
+
+
+def to_srgb(linear: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """sRGB bytes of linear values 0..1, cut to that range; any shape."""
+    return _srgb_table()[(np.clip(linear, 0, 1) * 4095 + 0.5).astype(np.uint16)]
 
 
 @lru_cache(maxsize=1)
@@ -133,13 +138,14 @@ def _gather(head: Head, frame: int, rays: NDArray[np.float32], found: dict) -> _
     ray = rays[pixel]
     position = rig.camera(frame).center_mm.astype(np.float32) + ray * found["tfar"][pixel][:, None]
     view = ray / np.sqrt(np.einsum("nc,nc->n", ray, ray))[:, None]
-    normal = _unit(blend(head.normals))
+    normal = unit(blend(head.normals))
     away = np.einsum("nc,nc->n", normal, view) > 0
     normal[away] -= 2 * np.einsum("nc,nc->n", normal[away], view[away])[:, None] * view[away]
     return _Hits(pixel, position, normal, view, head.material[primitive], blend(head.uv), blend(head.openness))
 
 
-def _unit(vectors: FloatArray) -> NDArray[np.float32]:
+def unit(vectors: FloatArray) -> NDArray[np.float32]:
+    """[N, 3] vectors of length 1."""
     return vectors / (np.sqrt(np.einsum("nc,nc->n", vectors, vectors))[:, None] + 1e-9)
 
 
@@ -196,7 +202,7 @@ def _near_openness(head: Head, origin: FloatArray, normal: NDArray[np.float32], 
     """[K] fine ambient occlusion over _AO_RANGE_MM; the baked one knows the wider surroundings."""
     blocked = np.zeros(len(origin), np.float32)
     for _ in range(_FINE_AO_RAYS):
-        ray = _unit(_unit(rng.standard_normal(normal.shape, np.float32)) + normal)
+        ray = unit(unit(rng.standard_normal(normal.shape, np.float32)) + normal)
         blocked += np.clip(1 - head.scene.distance(origin, ray) / _AO_RANGE_MM, 0, 1)
     return 1 - 0.6 * blocked / _FINE_AO_RAYS
 
@@ -205,8 +211,8 @@ def _hair_gleam(hits: _Hits, rows: NDArray[np.intp], strand: FloatArray, to_ligh
     """[H, 1] highlight of hair whose strands fall downwards (Kajiya and Kay 1989)."""
     normal = hits.normal[rows]
     tangent = np.array([0, 0, 1], np.float32) - normal * normal[:, 2:3]
-    half = _unit((to_light - hits.view[rows]).astype(np.float32))
-    along = np.einsum("nc,nc->n", _unit(tangent), half)
+    half = unit((to_light - hits.view[rows]).astype(np.float32))
+    along = np.einsum("nc,nc->n", unit(tangent), half)
     shine = np.clip(1 - along**2, 0, 1) ** 20 * np.clip(0.45 + 0.7 * strand[rows], 0, 1.6)
     return (0.10 * shine)[:, None].astype(np.float32)
 
@@ -231,13 +237,13 @@ def _key_light(
     rays = _FINE_SHADOW_RAYS if quality == "fine" else 1
     spread = light.key_size if quality == "fine" else 0.0
     for _ in range(rays):
-        ray = _unit(direction + spread * rng.standard_normal((len(lit), 3), np.float32))
+        ray = unit(direction + spread * rng.standard_normal((len(lit), 3), np.float32))
         visible += ~head.scene.occluded(origin[lit], ray)
     shadow = np.zeros(len(cosine), np.float32)
     shadow[lit] = visible / rays
-    wrapped = np.clip((cosine[:, None] + _SKIN_SCATTER) / (1 + _SKIN_SCATTER), 0, None) ** 1.2
+    wrapped = np.clip((cosine[:, None] + SKIN_SCATTER) / (1 + SKIN_SCATTER), 0, None) ** 1.2
     diffuse = np.where(is_skin[:, None], wrapped, np.clip(cosine, 0, 1)[:, None])
-    half = _unit(direction - hits.view)
+    half = unit(direction - hits.view)
     gloss = np.clip(np.einsum("nc,nc->n", hits.normal, half), 0, 1) ** 26 * np.where(is_skin, 0.10, 0.01)
     out = albedo * diffuse + gloss[:, None]
     if len(is_hair):

@@ -1,0 +1,176 @@
+"""Makes a data set of hands: what decides a picture, and what its two files hold.
+
+A picture depends on seed, its number and its subject alone, so any number of workers, interrupted or not, ends at the
+same bytes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from acusim.pictures import encode
+from synthetic import __version__
+from synthetic.hands.camera import Camera, frame_hand, place_hand
+from synthetic.hands.labelling import PointTruth, labelme_file, seen_points
+from synthetic.hands.places import draw_table, table_light
+from synthetic.hands.plan import HandPicture, HandSettings, open_tasks, prepare
+from synthetic.hands.points import hand_points
+from synthetic.hands.render import PosedHand, posed_hand, render_hand
+from synthetic.hands.skeleton import Pose, build_skeleton, draw_pose
+from synthetic.hands.skin import SkinMaps, chart_places, paint_skin
+from synthetic.hands.subject import HandSubject, hand_subject
+from synthetic.hands.surface import HandField, build_mesh
+from synthetic.identity import random_for
+from synthetic.workers import StopFlag, Summary, TaskResult, peak_rss_mb, run_tasks, write_files
+
+_ASPECTS = ((3, 4), (4, 3), (1, 1))
+_WRIST_MM = -14.0
+"""The picture is framed by what lies beyond this place on the forearm."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """How one picture is taken."""
+
+    pose: Pose
+    kind: str
+    """Name of the pose's kind."""
+    placement: dict[str, float]
+    """Arguments of camera.place_hand."""
+    framing: dict[str, Any]
+    """Arguments of camera.frame_hand."""
+    size: tuple[int, int]
+    """(width, height)."""
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values for provenance."""
+        return {
+            "pose": self.kind,
+            "flexion": [[round(angle, 2) for angle in finger] for finger in self.pose.flexion],
+            "thumb": [round(angle, 2) for angle in self.pose.thumb],
+            **{name: round(value, 2) for name, value in self.placement.items()},
+            "tilt": round(self.framing["tilt"], 2),
+        }
+
+
+def draw_shot(settings: HandSettings, item: HandPicture) -> Shot:
+    """Pose and view of a picture, by chance."""
+    rng = random_for("hand shot", settings.seed, item.number)
+    kind, pose = draw_pose(rng, item.face)
+    across, down = _ASPECTS[int(rng.integers(len(_ASPECTS)))]
+    unit = settings.size / max(across, down)
+    placement = {
+        "yaw": float(rng.uniform(-65, 65)),
+        "pitch": float(np.clip(6 * rng.standard_normal(), -14, 14)),
+        "roll": float(np.clip(5 * rng.standard_normal(), -14, 14)),
+        "lift": float(rng.uniform(0, 6) if rng.uniform() < 0.7 else rng.uniform(6, 60)),
+    }
+    framing = {
+        "tilt": float(25 * rng.uniform() ** 0.8),
+        "azimuth": float(rng.uniform(0, 360)),
+        "view_deg": float(rng.uniform(22, 48)),
+        "fill": float(rng.uniform(0.6, 0.93)),
+        "shift": (float(rng.uniform(-0.8, 0.8)), float(rng.uniform(-0.8, 0.8))),
+    }
+    return Shot(pose, kind, placement, framing, (round(across * unit), round(down * unit)))
+
+
+def take(who: HandSubject, shot: Shot, side: str, face: str) -> tuple[PosedHand, Camera, PointTruth]:
+    """A hand posed, laid on the table and seen: all that a label needs.
+
+    Args:
+        who: the person.
+        shot: pose and view.
+        side: L or R.
+        face: the side turned up, back or palm.
+    """
+    bones = build_skeleton(who, shot.pose)
+    field = HandField(who, bones)
+    mesh = build_mesh(field, bones)
+    places, normals = hand_points(who, bones, field)
+    placement = place_hand(mesh.vertices, side, face, **shot.placement)
+    hand = posed_hand(who, mesh, chart_places(mesh, field, bones), placement)
+    in_view = hand.vertices[mesh.vertices[:, 1] > _WRIST_MM].astype(np.float64)
+    camera = frame_hand(in_view, shot.size, **shot.framing)
+    truth = seen_points(hand.scene, camera, placement.points(places), placement.directions(normals))
+    return hand, camera, truth
+
+
+def make_picture(settings: HandSettings, item: HandPicture, who: HandSubject, skin: SkinMaps) -> tuple[bytes, bytes]:
+    """The labelme file and the PNG of one picture."""
+    shot = draw_shot(settings, item)
+    hand, camera, truth = take(who, shot, item.side, item.face)
+    surface, table = draw_table(settings.seed, item.number)
+    light = table_light(settings.seed, item.number)
+    rng = random_for("hand samples", settings.seed, item.number)
+    pixels = render_hand(hand, skin, table, light, camera, quality=settings.quality, rng=rng)
+    facts = {
+        "subject": item.subject,
+        "side": {"L": "left", "R": "right"}[item.side],
+        "face": item.face,
+        "table": surface,
+        **shot.describe(),
+    }
+    record = {
+        "generator": "synthetic hands",
+        "version": __version__,
+        "seed": settings.seed,
+        "picture": item.number,
+        "person": who.describe(),
+        "size": settings.size,
+        "quality": settings.quality,
+        **facts,
+        "light": light.describe(),
+    }
+    return labelme_file(truth, camera, item.image, facts), encode(pixels, ".png", record)
+
+
+def run_task(
+    settings: HandSettings, task: tuple[HandPicture, ...], stop: StopFlag, report: Callable[[int], None]
+) -> TaskResult:
+    """Makes some pictures of one subject, looking at the stop flag before each.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    import cv2
+
+    cv2.setNumThreads(1)
+    made = 0
+    if not stop.is_set():
+        who = hand_subject(settings.seed, task[0].subject)
+        skin = paint_skin(who, settings.seed)
+        for item in task:
+            if stop.is_set():
+                break
+            label, image = make_picture(settings, item, who, skin)
+            write_files(settings.out, ((item.label, label), (item.image, image)))
+            made += 1
+            report(1)
+    return TaskResult(made, peak_rss_mb())
+
+
+def generate(settings: HandSettings, on_progress: Callable[[int, int], None] | None = None) -> Summary:
+    """Makes whatever is missing of a data set.
+
+    Args:
+        settings: what to make.
+        on_progress: called with (pictures made so far in this run, pictures to make).
+
+    Raises:
+        ConfigError: the folder was made with other arguments.
+        OutputError: the folder cannot be written.
+    """
+    prepare(settings)
+    tasks, finished = open_tasks(settings)
+    return run_tasks(
+        partial(run_task, settings),
+        tasks,
+        workers=settings.workers,
+        total=sum(map(len, tasks)),
+        finished=finished,
+        on_progress=on_progress,
+    )
