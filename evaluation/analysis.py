@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim import acupoints, rig
+from acusim.statistics import Figure, Summary, difference_of_quantiles, summarise
 from evaluation.drift import KEYPOINTS, Face, azimuth_deg, is_trusted_view, pair_drift
 from evaluation.measuring import Measured
 from evaluation.pairs import Pair
 from evaluation.reference import mm_per_px
-from evaluation.statistics import Figure, Summary, difference_of_quantiles, summarise
 
 ALL = "all keypoints"
 LEAST_FACES = 5

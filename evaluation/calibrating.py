@@ -14,10 +14,10 @@ from acusim.files import safe_join
 from acusim.foreground import find_foreground
 from acusim.labels import read_label
 from acusim.pictures import read_file, read_rgb
+from acusim.results import put
 from acusim.seeds import generator_of
 from evaluation.calibration import FALSE_ALARMS, Row, Trial, coverage, deceived, fit, table, trials_of
 from evaluation.certificate import Judge
-from evaluation.output import put
 from evaluation.pairs import Pair, Problem
 from evaluation.progress import Progress
 from evaluation.reference import nearest, scaled, work_scale

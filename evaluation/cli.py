@@ -150,7 +150,8 @@ def _measure(options: argparse.Namespace, settings: Any, progress: Any) -> int:
         progress.note(f"note: {note}")
     with progress:
         outcome = run(settings, pairs, progress.advance)
-    from evaluation.output import put, write_results
+    from acusim.results import put
+    from evaluation.output import write_results
 
     name = {"drift": "drift", "certify": "certificates", "report": "report"}[options.command]
     results = write_results(settings, outcome, name)

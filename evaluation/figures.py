@@ -1,6 +1,5 @@
 """Plots of a report as PNG bytes, and pictures of the worst pairs."""
 
-import io
 from typing import Any
 
 import cv2
@@ -14,38 +13,13 @@ from acusim.labels import read_label
 from acusim.pictures import read_rgb
 from evaluation.drift import KEYPOINTS, azimuth_deg
 from evaluation.run import Settings, Worst
+from training.plotting import BLUE, GREY, ORANGE, new_figure, png
 
-BLUE, ORANGE, GREY = "#2b6cb0", "#dd6b20", "#a0aec0"
 THUMB = 320
 """Side of the pictures of a worst pair."""
 ARROW = 4.0
 """Displacements are drawn so many times as long."""
 _SURE, _UNSURE = (70, 200, 90), (230, 80, 60)
-_STYLE = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#4a5568",
-    "figure.facecolor": "white",
-}
-
-
-def _png(figure: Any) -> bytes:
-    out = io.BytesIO()
-    # Without the library's version in the file, equal figures are equal bytes.
-    figure.savefig(out, format="png", dpi=130, bbox_inches="tight", metadata={"Software": None})
-    return out.getvalue()
-
-
-def _figure(width: float, height: float) -> tuple[Any, Any]:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams.update(_STYLE)  # type: ignore[call-overload]
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height))
-    return figure, figure.subplots()
 
 
 def drift_plot(results: dict[str, Any]) -> bytes | None:
@@ -54,7 +28,7 @@ def drift_plot(results: dict[str, Any]) -> bytes | None:
     if not drift["all keypoints"]["count"]:
         return None
     edits = {row["keypoint"]: row["edit"] for row in results["verdicts"]}
-    figure, axes = _figure(7, 3.2)
+    figure, axes = new_figure(7, 3.2)
     for place, name in enumerate(KEYPOINTS):
         edit = edits.get(name)
         rows = [(drift[name], BLUE, -0.13)]
@@ -81,7 +55,7 @@ def drift_plot(results: dict[str, Any]) -> bytes | None:
     axes.plot([], [], "o-", color=BLUE, label="original against augmented")
     axes.plot([], [], "o-", color=GREY, label="noisiest edit that moves nothing")
     axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
-    return _png(figure)
+    return png(figure)
 
 
 def coverage_plot(by_view: list[dict[str, Any]]) -> bytes | None:
@@ -95,14 +69,14 @@ def coverage_plot(by_view: list[dict[str, Any]]) -> bytes | None:
         column = round((azimuth_deg(row["frame"]) + 180) / 10) % 36
         if row["trusted"] is not None:
             grid[rings.index(camera.elevation_deg), column] = row["trusted"]
-    figure, axes = _figure(7, 1.9)
+    figure, axes = new_figure(7, 1.9)
     image = axes.imshow(grid, vmin=0, vmax=1, cmap="viridis", aspect="auto", interpolation="nearest")
     axes.set_yticks(range(len(rings)), [f"{ring:+.0f}°" for ring in rings])
     axes.set_xticks(range(0, 36, 6), [f"{10 * column - 180:+d}°" for column in range(0, 36, 6)])
     axes.set_xlabel("azimuth (0° faces the subject)")
     axes.set_ylabel("elevation")
     figure.colorbar(image, ax=axes, label="trusted share")
-    return _png(figure)
+    return png(figure)
 
 
 def excluded_plot(values_mm: NDArray[np.floating], tolerance_mm: float) -> bytes | None:
@@ -110,13 +84,13 @@ def excluded_plot(values_mm: NDArray[np.floating], tolerance_mm: float) -> bytes
     known = values_mm[np.isfinite(values_mm)]
     if not known.size:
         return None
-    figure, axes = _figure(7, 2.2)
+    figure, axes = new_figure(7, 2.2)
     axes.hist(known, bins=np.linspace(0, max(tolerance_mm, float(known.max())) * 1.02, 41).tolist(), color=BLUE)
     axes.axvline(tolerance_mm, color=ORANGE, linewidth=1.5, label="tolerance")
     axes.legend(frameon=False, loc="upper left")
     axes.set_xlabel("largest displacement that is possible at a trusted acupoint, mm")
     axes.set_ylabel("pictures")
-    return _png(figure)
+    return png(figure)
 
 
 def worst_pictures(settings: Settings, worst: Worst) -> tuple[bytes, bytes, bytes] | None:

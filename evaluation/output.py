@@ -1,24 +1,19 @@
 """Results as JSON and CSV, written aside and renamed."""
 
-import csv
 import dataclasses
-import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from acusim.errors import OutputError
-from acusim.files import write_atomic
+from acusim.results import csv_line, plain, put
 from evaluation import analysis
 from evaluation.analysis import Drifts, azimuth, elevation
 from evaluation.drift import DISCARDS, KEYPOINTS, is_trusted_view
 from evaluation.landmarks import VERSION as DETECTOR
 from evaluation.run import Outcome, Settings
-from evaluation.statistics import Figure, Summary
 
 FORMAT = 1
 PROBLEMS_LISTED = 10_000
@@ -68,7 +63,7 @@ def results_of(settings: Settings, outcome: Outcome) -> dict[str, Any]:
         }
     if outcome.baselines:
         out["baselines"] = baseline_results(settings, outcome)
-    return _plain(out)
+    return plain(out)
 
 
 def _pairs(outcome: Outcome) -> Iterator[Any]:
@@ -133,23 +128,6 @@ def baseline_results(settings: Settings, outcome: Outcome) -> list[dict[str, Any
     return out
 
 
-def _plain(value: Any) -> Any:
-    """Dataclasses and NumPy numbers as JSON values; NaN becomes None."""
-    if isinstance(value, Summary | Figure):
-        return value.as_json()
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return round(value, 5) if np.isfinite(value) else None
-    return value
-
-
 def csv_lines(settings: Settings, outcome: Outcome) -> Iterator[bytes]:
     """One line a pair: who and where, drift of each keypoint, and the certificate's figures."""
     header = ["augmented", "original", "sample", "identity", "frame", "elevation", "azimuth"]
@@ -158,7 +136,7 @@ def csv_lines(settings: Settings, outcome: Outcome) -> Iterator[bytes]:
         header += ["discard", *(f"{name}_{axis}" for name in KEYPOINTS for axis in ("dx", "dy", "d"))]
     if settings.certificate:
         header += _SUMMARY
-    yield _csv_line(header)
+    yield csv_line(header)
     drift_rows = {pair.augmented: row for row, pair in enumerate(outcome.drifts.pairs)}
     certified = {entry.pair.augmented: entry for entry in outcome.certified}
     distances = outcome.drifts.distances_px
@@ -176,16 +154,7 @@ def csv_lines(settings: Settings, outcome: Outcome) -> Iterator[bytes]:
             entry = certified.get(pair.augmented)
             values = [entry.summary[name] if entry else None for name in _SUMMARY]
             line += ["" if value is None else int(value) if isinstance(value, bool) else value for value in values]
-        yield _csv_line(line)
-
-
-def _csv_line(values: Iterable[Any]) -> bytes:
-    out = io.StringIO()
-    # A cell that starts like a formula would be run by a spreadsheet.
-    csv.writer(out, lineterminator="\n").writerow(
-        f"'{value}" if isinstance(value, str) and value[:1] in ("=", "@", "\t") else value for value in values
-    )
-    return out.getvalue().encode()
+        yield csv_line(line)
 
 
 def write_results(settings: Settings, outcome: Outcome, name: str) -> dict[str, Any]:
@@ -199,16 +168,3 @@ def write_results(settings: Settings, outcome: Outcome, name: str) -> dict[str, 
     put(settings.out / f"{name}.json", text.encode())
     put(settings.out / f"{name}.csv", csv_lines(settings, outcome))
     return results
-
-
-def put(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Writes one file of the output folder, aside and renamed.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data)
-    except OSError as error:
-        raise OutputError(f"{str(path)!r} cannot be written: {error.strerror}; name another --out") from None

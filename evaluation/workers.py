@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Generic, TypeVar
 
-from acusim.processes import one_thread_each
+from acusim.processes import let_signals_through, one_thread_each, signals_held
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -26,6 +26,7 @@ DIED = Died()
 def _start(prepare: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     # The parent decides what an interrupt means; a worker finishes what it has in hand.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    let_signals_through()
     prepare(*arguments)
 
 
@@ -65,7 +66,9 @@ class Workers(Generic[Task, Result]):
                 for task in lost:
                     with self._pool(1) as pool:
                         try:
-                            result: Result | Died = pool.submit(self._function, task).result()
+                            with signals_held():
+                                future = pool.submit(self._function, task)
+                            result: Result | Died = future.result()
                         except BrokenProcessPool:
                             result = DIED
                     yield task, result
@@ -78,7 +81,8 @@ class Workers(Generic[Task, Result]):
                 try:
                     while len(running) < IN_HAND * self._count and (task := next(waiting, None)) is not None:
                         lost.append(task)
-                        running[pool.submit(self._function, task)] = task
+                        with signals_held():  # a process may be started for it
+                            running[pool.submit(self._function, task)] = task
                         lost.pop()
                     if not running:
                         return

@@ -53,7 +53,10 @@ def test_light_rooms_stay_light(room: str):
 
 @pytest.mark.parametrize(
     "module",
-    ["controller.cli", "synthetic.cli", "evaluation.cli", "evaluation.thresholds", "engines.embedded.processes"],
+    [
+        *("controller.cli", "synthetic.cli", "evaluation.cli", "evaluation.thresholds", "engines.embedded.processes"),
+        *("training.cli", "training.config", "training.data.records"),
+    ],
 )
 def test_what_starts_does_not_pay_for_heavy_imports(module: str):
     code = (

@@ -1,8 +1,12 @@
 """Workers that die, and the store."""
 
+import multiprocessing
 import os
+import signal
 import sqlite3
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +44,24 @@ def test_a_task_that_kills_its_process_costs_nothing_else():
 def test_errors_of_the_function_come_through():
     with pytest.raises(OutputError, match="no room for"):
         list(Workers(fail, prepare, (), 1).run(range(3)))
+
+
+def test_a_signal_waits_until_the_process_that_is_being_started_is_whole(monkeypatch: pytest.MonkeyPatch):
+    submit, whole = ProcessPoolExecutor.submit, []
+
+    def interrupted(pool: ProcessPoolExecutor, *task: Any) -> Future[Any]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        whole.append(submit(pool, *task))
+        return whole[-1]
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", interrupted)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(Workers(square, prepare, (), 1).run(range(3)))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len(whole) == 1 and not multiprocessing.active_children()
 
 
 def test_the_store_remembers(tmp_path: Path):

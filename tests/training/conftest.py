@@ -1,0 +1,57 @@
+"""Small data sets and settings for training tests."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from training.config import Config, load_config
+from training.data.records import HeadData, load
+
+SMALL = (
+    "model.backbone=resnet18",
+    "model.trunk=single",
+    "data.size=32",
+    "train.batch_size=4",
+    "train.lr=0.001",
+    "train.epochs=2",
+)
+"""Settings with which a step takes a twentieth of a second."""
+
+
+@pytest.fixture(autouse=True)
+def few_threads():
+    """Small products are slower on several threads, and other tests run beside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def small_config() -> Callable[..., Config]:
+    """A configuration that trains quickly."""
+
+    def make(*assignments: str, name: str = "acusimnet") -> Config:
+        return load_config(name).with_settings([*SMALL, *assignments])
+
+    return make
+
+
+@pytest.fixture
+def head_data(make_dataset: Callable[..., Path], tmp_path: Path) -> Callable[..., HeadData]:
+    """Pictures of some models as the trainer sees them, 32 pixels wide."""
+
+    def make(**how: Any) -> HeadData:
+        root = make_dataset(**{"frames": (1, 4, 8), "size": 32, **how})
+        return load([root], size=32, cache_dir=tmp_path / "cache", bald_codes="HB")
+
+    return make
+
+
+def without(data: HeadData, **changes: Any) -> HeadData:
+    """A copy of the data with other targets."""
+    return dataclasses.replace(data, targets=dataclasses.replace(data.targets, **changes))

@@ -1,0 +1,157 @@
+"""The leak check: finds what tests must not share with training, and nothing else."""
+
+import io
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from acusim.errors import ConfigError
+from acusim.labels import dump_label, read_label
+from training.data.leaks import check, find
+from training.data.records import HeadData
+from training.data.split import SplitSettings, split
+
+BIG = 256
+"""At this size the noise of a JPEG is averaged out of a thumbnail."""
+
+
+def by_person(data: HeadData, *test: str) -> dict[str, np.ndarray]:
+    """Parts: the named persons are tested on."""
+    tested = np.array([record.person in test for record in data.records])
+    return {"train": np.flatnonzero(~tested), "test": np.flatnonzero(tested)}
+
+
+def kinds(data: HeadData, parts: dict[str, np.ndarray]) -> set[str]:
+    return {leak.kind for leak in find(data.records, data.targets, data.cache.thumbnails(), parts)}
+
+
+def rename(root: Path, old: str, new: str, *, labels: bool = True, pictures: bool = True) -> list[Path]:
+    """Gives copies of a person's files to another name, who has files of its own; returns the pictures."""
+    out = []
+    for path in sorted(root.glob(f"train/image/*/*_{old}_*")):
+        stem = path.stem.replace(old, new)
+        if pictures:
+            shutil.copy(path, path.with_name(stem + path.suffix))
+        if labels:
+            shutil.copy(root / f"train/label/label/{path.stem}.json", root / f"train/label/label/{stem}.json")
+        out.append(path.with_name(stem + path.suffix))
+    return out
+
+
+def test_persons_divided_by_split_pass(heads, read):
+    data = read(heads(persons=6, frames=(1, 5, 9)))
+    parts = split(data.records, SplitSettings(train=0.5, val=0.25, test=0.25)).indices
+    check(data, parts)
+
+
+def test_a_person_in_two_parts_is_refused_by_name(heads, read):
+    data = read(heads(frames=(1, 5)))
+    halves = {"train": np.arange(0, 8, 2), "test": np.arange(1, 8, 2)}
+    with pytest.raises(ConfigError, match=r"4 persons are in two parts: .*PersonA.*\(train\) and .*PersonA.*\(test\)"):
+        check(data, halves)
+
+
+def test_an_augmented_variant_in_another_part_is_told(heads, read, tmp_path):
+    root = heads(frames=(1,))
+    out = heads("tmp", frames=(1,), size=128).rename(tmp_path / "out")
+    (out / "manifest.jsonl").write_text('{"status": "done"}\n')
+    data = read(root, out)
+    originals = np.array([record.variant == "" for record in data.records])
+    parts = {"train": np.flatnonzero(originals), "test": np.flatnonzero(~originals)}
+    assert kinds(data, parts) >= {"person", "sibling"}
+    assert kinds(data, by_person(data, "persona")) == set()
+
+
+def test_the_same_labels_under_two_names_are_told(heads, read):
+    root = heads(persons=3)
+    rename(root, "PersonA", "PersonC", pictures=False)
+    data = read(root)
+    assert kinds(data, by_person(data, "personc")) == {"labels"}
+    assert kinds(data, by_person(data, "persona", "personc")) == set(), "within a part nothing leaks"
+    with pytest.raises(ConfigError, match="2 pairs of pictures of two names have the same acupoints"):
+        check(data, by_person(data, "personc"))
+
+
+def test_a_few_corrected_points_do_not_hide_the_same_labels(heads, read):
+    root = heads(persons=3)
+    for path in rename(root, "PersonA", "PersonC", pictures=False):
+        file = root / f"train/label/label/{path.stem}.json"
+        label = read_label(file)
+        label.xy[np.flatnonzero(label.listed)[:3], 1] -= 0.01
+        file.write_bytes(dump_label(label))
+    data = read(root)
+    assert kinds(data, by_person(data, "personc")) == {"labels"}
+
+
+def jpeg(image: Image.Image) -> Image.Image:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=50)
+    return Image.open(stream).convert("RGB")
+
+
+CHANGES = {
+    "nothing": lambda image: image,
+    "jpeg": jpeg,
+    "smaller and back": lambda image: image.resize((150, 150), Image.Resampling.BOX).resize((BIG, BIG)),
+    "brighter": lambda image: image.point([min(255, round(1.1 * value + 8)) for value in range(256)] * 3),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_same_pictures_under_two_names_are_told(heads, read, change):
+    root = heads(persons=3, size=BIG)
+    for path in rename(root, "PersonA", "PersonC", labels=False):
+        CHANGES[change](Image.open(path).convert("RGB")).save(path)
+    data = read(root, size=BIG)
+    assert kinds(data, by_person(data, "personc")) == {"pictures"}
+
+
+def test_one_view_that_looks_alike_is_not_enough_but_one_equal_picture_is(heads, read):
+    root = heads(persons=3, frames=(1, 5, 9), size=BIG)
+    first = rename(root, "PersonA", "PersonC", labels=False)
+    originals = {path: path.read_bytes() for path in first}
+    for path in first[1:]:  # of three views one stays the copy
+        Image.fromarray(np.flip(np.asarray(Image.open(path)), (0, 1))).save(path)
+    data = read(root, size=BIG)
+    assert kinds(data, by_person(data, "personc")) == {"pictures"}, "the copy is exact"
+    jpeg(Image.open(first[0])).save(first[0])
+    data = read(root, size=BIG)
+    assert kinds(data, by_person(data, "personc")) == set(), "as two heads from the back may be"
+    first[1].write_bytes(originals[first[1]])
+    jpeg(Image.open(first[1])).save(first[1])
+    data = read(root, size=BIG)
+    assert kinds(data, by_person(data, "personc")) == {"pictures"}, "two of three views"
+
+
+def test_black_pictures_and_empty_labels_are_near_nothing(heads, read):
+    root = heads(persons=2)
+    for path in root.glob("train/image/*/*"):
+        Image.new("RGB", (64, 64)).save(path)
+    for path in root.glob("train/label/label/*"):
+        path.write_text('{"label": []}')
+    data = read(root)
+    assert kinds(data, by_person(data, "personb")) == set()
+
+
+def test_chunks_make_no_difference(heads, read, monkeypatch):
+    root = heads(persons=5)
+    rename(root, "PersonA", "PersonC")
+    rename(root, "PersonB", "PersonE")
+    data = read(root)
+    parts = by_person(data, "personc", "persone", "persond")
+    thumbnails = data.cache.thumbnails()
+    whole = find(data.records, data.targets, thumbnails, parts)
+    monkeypatch.setattr("training.data.leaks._CHUNK", 2)
+    assert set(find(data.records, data.targets, thumbnails, parts)) == set(whole)
+    assert len([leak for leak in whole if leak.kind == "labels"]) == 4
+
+
+def test_pictures_in_no_part_are_not_looked_at(heads, read):
+    data = read(heads())
+    parts = {"train": np.array([0, 1]), "test": np.array([2])}
+    records = [replace(record, person="persona") if i > 3 else record for i, record in enumerate(data.records)]
+    assert find(records, data.targets, data.cache.thumbnails(), parts) == []

@@ -1,0 +1,1 @@
+"""Acupoint detectors: data, models, losses, the training loop, metrics and export."""

@@ -1,0 +1,194 @@
+"""Refuses parts that know each other's persons.
+
+Told are: a person in two parts; a picture in one part and a variant of it in another; and two names for one head, by
+its labels or by its pictures. All comparisons are within a frame, vectorised.
+
+The thresholds were measured on synthetic heads: 12 persons in the 45 kept views at 512, and 48 persons in five views,
+the back among them, at 64. Labels: of two persons at most 64 % of the points that both list lie within TOLERANCE, of
+copies all do. Pictures, as the distance of thumbnails whose brightness and contrast are taken out: copies at 512
+differ by 0.023 (JPEG of quality 30), 0.019 (quality 50), 0.013 (smaller and back, or brighter by 15 % and 12 levels);
+two persons by 0.031 from the back, where both have the same hair, else by 0.06 and more. So near one another is not
+enough in one view: half of the views that two persons share must be. Below 128 pixels the noise of a JPEG remains in
+the thumbnail, and only what is nearly exact is found by its picture.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acusim.errors import ConfigError
+from training.data.records import HeadData, Record, Targets
+from training.data.split import Part
+
+Kind = Literal["person", "sibling", "labels", "pictures"]
+
+TOLERANCE = 1e-4
+"""Points this near in both coordinates, in shares of the picture, are the same; 0.05 px at 512."""
+SAME_POINTS = 0.9
+"""Share of the points that both pictures list that must be the same."""
+MIN_POINTS = 12
+"""Points that both must list before labels say anything."""
+MIN_COMMON = 0.8
+"""Share of the points of the picture that lists fewer that both must list."""
+SAME_PICTURE = 0.008
+"""Distance of thumbnails under which two pictures are one."""
+LIKE_PICTURE = 0.024
+"""Distance under which they may be one: half of the views of two persons must be."""
+_FEW = 3
+_CHUNK = 1024
+_MOST = 10_000
+"""Near-duplicates after which none is looked for."""
+_CANDIDATE_RMS = 0.004
+"""Labels further apart than this on average are not looked at point by point."""
+_FLAT = 1e-3
+"""A thumbnail that varies less, in grey levels, says nothing."""
+_WHAT: dict[Kind, tuple[str, str]] = {
+    "person": ("persons are in two parts", "divide persons, not pictures"),
+    "sibling": (
+        "pictures have an augmented variant in another part",
+        "give a variant the part of its original, as its name says",
+    ),
+    "labels": ("pairs of pictures of two names have the same acupoints", "they are one head: give them one name"),
+    "pictures": ("pairs of pictures of two names are the same picture", "they are one head: give them one name"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """Two pictures, in two parts, that should not be."""
+
+    kind: Kind
+    first: int
+    second: int
+    parts: tuple[str, str]
+    """Of the first and of the second."""
+
+
+def check(data: HeadData, parts: Mapping[Part, NDArray[np.int64]]) -> None:
+    """Passes if no part knows a person of another.
+
+    Args:
+        data: all pictures.
+        parts: numbers of the pictures of each part.
+
+    Raises:
+        ConfigError: counts each kind of leak, names the first few, and says what to do.
+    """
+    leaks = find(data.records, data.targets, data.cache.thumbnails(), {str(part): rows for part, rows in parts.items()})
+    if not leaks:
+        return
+    lines = ["the parts are not independent, so a test would flatter:"]
+    for kind, (what, remedy) in _WHAT.items():
+        found = [leak for leak in leaks if leak.kind == kind]
+        if found:
+            shown = "; ".join(_told(data.records, leak) for leak in found[:_FEW])
+            more = "; …" if len(found) > _FEW else ""
+            count = f"{len(found)}{' or more' if len(leaks) >= _MOST else ''}"
+            lines.append(f"  {count} {what}: {shown}{more}. To do: {remedy}")
+    raise ConfigError("\n".join(lines))
+
+
+def _told(records: Sequence[Record], leak: Leak) -> str:
+    ends = zip((records[leak.first], records[leak.second]), leak.parts, strict=True)
+    return " and ".join(f"{record.image} of root {record.root} ({part})" for record, part in ends)
+
+
+def find(
+    records: Sequence[Record],
+    targets: Targets,
+    thumbnails: NDArray[np.uint8],
+    parts: Mapping[str, NDArray[np.int64]],
+) -> list[Leak]:
+    """Leaks in a fixed order; not all where there are very many.
+
+    Args:
+        records: N pictures.
+        targets: of the N pictures.
+        thumbnails: [N, 32, 32] grey.
+        parts: numbers of the pictures of each part.
+    """
+    names = tuple(parts)
+    part_of = np.full(len(records), -1)
+    by_person: dict[str, dict[int, int]] = defaultdict(dict)
+    by_sample: dict[str, dict[int, int]] = defaultdict(dict)
+    for part, name in enumerate(names):
+        for index in map(int, parts[name]):
+            part_of[index] = part
+            by_person[records[index].person].setdefault(part, index)
+            by_sample[str(records[index].id).casefold()].setdefault(part, index)
+    leaks: list[Leak] = []
+    groups: tuple[tuple[Kind, dict[str, dict[int, int]]], ...] = (("person", by_person), ("sibling", by_sample))
+    for kind, group in groups:
+        for seen in group.values():
+            if len(seen) > 1:
+                (first, a), (second, b), *_ = seen.items()
+                leaks.append(Leak(kind, a, b, (names[first], names[second])))
+    numbers = {person: number for number, person in enumerate(sorted({record.person for record in records}))}
+    person_of = np.array([numbers[record.person] for record in records], np.int64)
+    near = (
+        Leak(kind, a, b, (names[part_of[a]], names[part_of[b]]))
+        for kind, a, b in _near(targets, thumbnails, part_of, person_of)
+    )
+    return leaks + list(islice(near, _MOST))
+
+
+def _near(
+    targets: Targets, thumbnails: NDArray[np.uint8], part_of: NDArray[np.int64], person_of: NDArray[np.int64]
+) -> Iterator[tuple[Kind, int, int]]:
+    """Near-duplicates of persons with two names, in two parts."""
+    alike: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+    for frame in np.unique(targets.frame):
+        rows = np.flatnonzero((targets.frame == frame) & (part_of >= 0))
+        faces = _normalised(thumbnails[rows])
+        for start in range(0, len(rows), _CHUNK):
+            ours, others = rows[start : start + _CHUNK], rows[start:]
+            apart = (part_of[ours][:, None] != part_of[others]) & (person_of[ours][:, None] != person_of[others])
+            apart &= np.arange(len(ours))[:, None] < np.arange(len(others))
+            for a, b in _same_labels(targets, ours, others, apart):
+                yield "labels", a, b
+            squared = 2 - 2 * faces[start : start + _CHUNK] @ faces[start:].T
+            for i, j in np.argwhere(apart & (squared < LIKE_PICTURE**2)):
+                a, b = int(ours[i]), int(others[j])
+                if squared[i, j] < SAME_PICTURE**2:
+                    yield "pictures", a, b
+                else:
+                    alike[min(person_of[a], person_of[b]), max(person_of[a], person_of[b])].append((a, b))
+    for pair, found in alike.items():
+        first, second = (set(targets.frame[(person_of == person) & (part_of >= 0)].tolist()) for person in pair)
+        if 2 * len({int(targets.frame[a]) for a, _ in found}) >= len(first & second):
+            for a, b in found:
+                yield "pictures", a, b
+
+
+def _normalised(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """[N, 1024] without mean and of length 1; flat ones NaN, which is near nothing."""
+    flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
+    flat -= flat.mean(1, keepdims=True)
+    length = np.linalg.norm(flat, axis=1, keepdims=True)
+    return flat / np.where(length < _FLAT * flat.shape[1] ** 0.5, np.float32(np.nan), length)
+
+
+def _same_labels(
+    targets: Targets, ours: NDArray[np.int64], others: NDArray[np.int64], apart: NDArray[np.bool_]
+) -> Iterator[tuple[int, int]]:
+    """Pairs of pictures, among those that are apart, whose labels are the same."""
+    seen_a, seen_b = targets.visible[ours].astype(np.float64), targets.visible[others].astype(np.float64)
+    count = seen_a @ seen_b.T
+    fewer = np.minimum(seen_a.sum(1)[:, None], seen_b.sum(1))
+    squared = np.zeros_like(count)
+    for axis in range(2):  # sum over common points of (a - b)², as matrix products
+        a = np.where(seen_a > 0, targets.xy[ours, :, axis] - 0.5, 0)
+        b = np.where(seen_b > 0, targets.xy[others, :, axis] - 0.5, 0)
+        squared += (a**2) @ seen_b.T - 2 * a @ b.T + seen_a @ (b**2).T
+    likely = apart & (count >= MIN_POINTS) & (count >= MIN_COMMON * fewer) & (squared < _CANDIDATE_RMS**2 * count)
+    pairs = np.argwhere(likely)
+    for start in range(0, len(pairs), _CHUNK):
+        a, b = ours[pairs[start : start + _CHUNK, 0]], others[pairs[start : start + _CHUNK, 1]]
+        common = targets.visible[a] & targets.visible[b]
+        same = common & (np.abs(targets.xy[a] - targets.xy[b]).max(2) <= TOLERANCE)
+        yield from zip(*(rows[same.sum(1) >= SAME_POINTS * common.sum(1)].tolist() for rows in (a, b)), strict=True)

@@ -1,0 +1,117 @@
+"""Label, point mask and depth map of a picture: what is known of its 174 points."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acusim import acupoints
+from acusim.errors import AcuSimError, LabelError
+from acusim.files import sha256
+from acusim.labels import Label, parse_label_file
+from acusim.pictures import decode_depth, read_file
+from acusim.point_mask import read_point_mask
+from acusim.rig import ORBIT_RADIUS_MM
+
+TRUE_DEPTH_FRAMES = (1, 19, 55, 91, 127)
+"""Frames in which the released labels' h is the depth along the camera's axis."""
+SEARCH_PX = 2
+"""So far from a point its depth is looked for in the map: a point on the outline may fall beside it."""
+PLAUSIBLE_MM = (ORBIT_RADIUS_MM - 400, ORBIT_RADIUS_MM + 400)
+"""What a head's depth can be; other values are not taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class DepthTask:
+    """A depth map to be read at the points of a label."""
+
+    key: str
+    path: Path
+    xy: NDArray[np.float32]
+    """[174, 2] 0..1."""
+    visible: NDArray[np.bool_]
+
+
+def read_points(path: Path) -> tuple[Label, str]:
+    """A label and the SHA-256 of its file.
+
+    Raises:
+        LabelError: as acusim.labels.read_label.
+    """
+    label, data = parse_label_file(path)
+    return label, sha256(data)
+
+
+def read_mask(path: Path, listed: NDArray[np.bool_], image_sha256: str) -> tuple[NDArray[np.bool_], str | None, str]:
+    """Which points of an augmented picture are trusted.
+
+    Args:
+        path: the point mask.
+        listed: [174] points that the picture's label lists.
+        image_sha256: of the picture's file.
+
+    Returns:
+        [174] False for listed points whose label may be false there; where the picture as a whole was rejected, why;
+        and a digest of both.
+
+    Raises:
+        LabelError: damaged, or it speaks of another picture.
+    """
+    mask = read_point_mask(path)
+    if mask.image_sha256 != image_sha256:
+        raise LabelError(
+            f"point mask {path.name!r}: it speaks of another picture, SHA-256 {mask.image_sha256[:12]}…, not "
+            f"{image_sha256[:12]}…; run `python -m evaluation certify` again"
+        )
+    trusted = ~listed | (mask.listed & mask.trusted)
+    return trusted, None if mask.accept else mask.reason or "no reason given", sha256(trusted.tobytes())
+
+
+def read_depths(tasks: list[DepthTask]) -> list[tuple[str, NDArray[np.float32] | None, str]]:
+    """For each map its key, the depth of each point in mm (NaN where the map has none), and what is wrong with it.
+
+    The depths are None where the map is relative; they are None with a reason where it cannot be read.
+    """
+    out: list[tuple[str, NDArray[np.float32] | None, str]] = []
+    for task in tasks:
+        try:
+            values, kind = decode_depth(read_file(task.path, "depth"), task.path.name)
+            out.append((task.key, depth_at(values, task.xy, task.visible) if kind == "mm16" else None, ""))
+        except AcuSimError as error:
+            out.append((task.key, None, str(error)))
+    return out
+
+
+def depth_at(values: NDArray[np.float32], xy: NDArray[np.float32], visible: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Depth of points: of the nearest pixel that has one.
+
+    Args:
+        values: [H, W] millimetres, 0 where there is nothing.
+        xy: [N, 2] 0..1 of the picture.
+        visible: [N] points that are looked up.
+
+    Returns:
+        [N] millimetres, NaN where not visible or where nothing plausible lies within SEARCH_PX.
+    """
+    size = np.array([values.shape[1], values.shape[0]])
+    at = xy[visible].astype(np.float64) * size
+    offsets = np.stack(np.meshgrid(*[np.arange(-SEARCH_PX, SEARCH_PX + 1)] * 2), -1).reshape(-1, 2)
+    pixels = np.floor(at).astype(int)[:, None] + offsets
+    inside = ((pixels >= 0) & (pixels < size)).all(2)
+    pixels = pixels.clip(0, size - 1)
+    found = values[pixels[..., 1], pixels[..., 0]]
+    plausible = inside & (found > PLAUSIBLE_MM[0]) & (found < PLAUSIBLE_MM[1])
+    distance = np.where(plausible, np.linalg.norm(pixels + 0.5 - at[:, None], axis=2), np.inf)
+    best = distance.argmin(1)[:, None]
+    out = np.full(len(xy), np.nan, np.float32)
+    there = np.take_along_axis(plausible, best, 1)[:, 0]
+    out[visible] = np.where(there, np.take_along_axis(found, best, 1)[:, 0], np.nan)
+    return out
+
+
+def depth_of_label(label: Label, frame: int) -> NDArray[np.float32]:
+    """[174] millimetres from the label itself, NaN where it does not tell them truly."""
+    if frame not in TRUE_DEPTH_FRAMES:
+        return np.full(acupoints.COUNT, np.nan, np.float32)
+    return (1000 * label.h_m).astype(np.float32)

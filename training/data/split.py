@@ -1,0 +1,179 @@
+"""Who is trained on and who is tested on: persons are divided, never pictures.
+
+A person is a name, whatever hair, body size, camera or light; so no head is seen in training and met again in the
+test. Which part a person goes to depends on the seed and the persons' names alone.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acusim.errors import ConfigError, shown
+from training.data.records import Record
+
+Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = get_args(Part)
+Pictures = Literal["originals", "augmented", "all"]
+"""Which pictures of its persons a part uses."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSettings:
+    """How persons are divided."""
+
+    train: float = 0.7
+    """Share of the persons; the three sum to 1."""
+    val: float = 0.1
+    test: float = 0.2
+    seed: int = 0
+    train_pictures: Pictures = "all"
+    """originals, augmented or all."""
+    val_pictures: Pictures = "originals"
+    test_pictures: Pictures = "originals"
+
+    def __post_init__(self) -> None:
+        shares = [getattr(self, part) for part in PARTS]
+        if not all(0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
+            raise ConfigError(f"split: train, val, test = {shares} must each be in 0..1 and sum to 1")
+        for part in PARTS:
+            if (value := getattr(self, f"{part}_pictures")) not in get_args(Pictures):
+                allowed = ", ".join(get_args(Pictures))
+                raise ConfigError(f"split: {part}_pictures = {value!r} is not one of {allowed}")
+
+    def pictures(self, part: Part) -> Pictures:
+        """Which pictures a part uses."""
+        return getattr(self, f"{part}_pictures")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Which pictures belong to which part."""
+
+    persons: dict[str, Part]
+    """The part of each person."""
+    indices: dict[Part, NDArray[np.int64]]
+    """Of each part the numbers of its pictures, ascending."""
+    new: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Pictures of persons that the assignment does not know."""
+
+    @property
+    def new_persons(self) -> bool:
+        """Whether there are any such pictures."""
+        return bool(len(self.new))
+
+
+def assign(records: Sequence[Record], settings: SplitSettings) -> dict[str, Part]:
+    """Divides the persons of some pictures; women and men in about the same shares.
+
+    Persons are ranked within their gender by SHA-256 of seed and name, the two rankings are merged evenly, and the
+    merged one is cut into the parts' shares. A part with a share above 0 gets at least one person.
+
+    Raises:
+        ConfigError: fewer persons than parts.
+    """
+    genders: dict[str, Counter[str]] = {}
+    for record in records:
+        genders.setdefault(record.person, Counter())[record.id.gender] += 1
+
+    def rank(person: str) -> str:
+        return hashlib.sha256(f"{settings.seed}\n{person}".encode()).hexdigest()
+
+    by_gender: dict[str, list[str]] = {}
+    for person in sorted(genders, key=rank):
+        gender = min(genders[person], key=lambda code: (-genders[person][code], code))
+        by_gender.setdefault(gender, []).append(person)
+    places = {
+        person: ((number + 0.5) / len(group), rank(person))
+        for group in by_gender.values()
+        for number, person in enumerate(group)
+    }
+    order = sorted(places, key=lambda person: places[person])
+    counts = _counts(len(order), [getattr(settings, part) for part in PARTS])
+    labels: list[Part] = [part for part, count in zip(PARTS, counts, strict=True) for _ in range(count)]
+    return dict(sorted(zip(order, labels, strict=True)))
+
+
+def _counts(total: int, shares: Sequence[float]) -> list[int]:
+    """Whole numbers by largest remainder, at least 1 where the share is above 0."""
+    wanted = [share > 0 for share in shares]
+    if total < sum(wanted):
+        raise ConfigError(
+            f"split: {total} persons cannot be divided into {sum(wanted)} parts; add persons, or set the share of a "
+            "part to 0"
+        )
+    exact = [round(total * share, 9) for share in shares]
+    counts = [int(number) for number in exact]
+    rest = sorted(range(len(shares)), key=lambda i: (round(counts[i] - exact[i], 9), i))
+    for i in rest[: total - sum(counts)]:
+        counts[i] += 1
+    while short := [i for i, want in enumerate(wanted) if want and not counts[i]]:
+        counts[counts.index(max(counts))] -= 1
+        counts[short[0]] += 1
+    return counts
+
+
+def apply(records: Sequence[Record], persons: Mapping[str, Part], settings: SplitSettings) -> Split:
+    """Which pictures each part has, for an assignment made before, on these or on other data.
+
+    Raises:
+        ConfigError: a part that has persons here is left without a picture.
+    """
+    chosen: dict[Part, list[int]] = {part: [] for part in PARTS}
+    there: set[Part] = set()
+    new: list[int] = []
+    for number, record in enumerate(records):
+        part = persons.get(record.person)
+        if part is None:
+            new.append(number)
+            continue
+        there.add(part)
+        use = settings.pictures(part)
+        if use == "all" or (use == "originals") == (record.variant == ""):
+            chosen[part].append(number)
+    for part in PARTS:
+        if part in there and not chosen[part]:
+            raise ConfigError(
+                f"split: part {part} uses {settings.pictures(part)}, and no picture of its persons is one; "
+                f"set {part}_pictures to another of {', '.join(get_args(Pictures))}, or name a root that has them"
+            )
+    indices: dict[Part, NDArray[np.int64]] = {part: np.array(rows, np.int64) for part, rows in chosen.items()}
+    return Split(dict(persons), indices, np.array(new, np.int64))
+
+
+def split(records: Sequence[Record], settings: SplitSettings) -> Split:
+    """Divides the persons and says which pictures each part has.
+
+    Raises:
+        ConfigError: as assign and apply.
+    """
+    return apply(records, assign(records, settings), settings)
+
+
+def dump_persons(persons: Mapping[str, Part]) -> str:
+    """JSON text of an assignment."""
+    return json.dumps(dict(sorted(persons.items())), ensure_ascii=False, indent=1)
+
+
+def parse_persons(document: Any) -> dict[str, Part]:
+    """An assignment from JSON that was read from a file or text.
+
+    Raises:
+        ConfigError: not an object of person -> part.
+    """
+    if isinstance(document, str):
+        try:
+            document = json.loads(document)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"assignment of persons: not JSON: {str(error)[:120]}") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"assignment of persons: {shown(document)} is not an object of person -> part")
+    for person, part in document.items():
+        if not isinstance(person, str) or part not in PARTS:
+            raise ConfigError(f"assignment of persons: {shown(person)} -> {shown(part)}; parts are {', '.join(PARTS)}")
+    return dict(document)

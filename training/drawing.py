@@ -1,0 +1,309 @@
+"""Draws acupoints over a picture: dots coloured by meridian, names, true positions, a legend.
+
+Dots and rings are computed from the distance of each pixel's centre to the point, so they sit where the point is, not
+on the nearest pixel. Texts are the acupoints' codes alone, in the one font that comes with Pillow: the names' hanzi
+would need a font that is not everywhere.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from acusim import acupoints
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[Any]
+Colour = tuple[int, int, int]
+
+MERIDIAN_COLOURS: dict[str, Colour] = {
+    "LI": (96, 127, 0),
+    "ST": (253, 0, 207),
+    "SI": (172, 186, 199),
+    "BL": (163, 253, 7),
+    "SJ": (193, 0, 255),
+    "GB": (7, 176, 255),
+    "EX": (243, 255, 244),
+    "RN": (0, 244, 103),
+    "DU": (1, 130, 129),
+}
+"""RGB. Found by a search for the largest smallest difference, in CIELAB, between any two of them and to light, medium
+and dark skin and black, for normal sight and for each of the three kinds of colour blindness: at least 23. Contrast to
+black is at least 4.5. Meridians that are neighbours on the head have the most different ones."""
+
+OUTLINE: Colour = (12, 12, 12)
+INK: Colour = (240, 240, 240)
+DOT = 0.0065
+"""Radius of a dot as a share of the drawn picture's shorter side, at least MIN_DOT pixels."""
+MIN_DOT = 2.5
+TEXT = 0.014
+"""Height of the letters as a share of the drawn picture's shorter side, at least MIN_TEXT pixels."""
+MIN_TEXT = 10
+SURE = 0.95
+"""A confidence below this stands behind the name as a percentage."""
+
+_SIDES = {"left": "L", "right": "R", "mid": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """What K kinds of point are called, and their colours."""
+
+    names: tuple[str, ...]
+    """[K] in full, as in label files."""
+    codes: tuple[str, ...]
+    """[K] short, for pictures: ASCII."""
+    groups: tuple[str, ...]
+    """[K] what the legend sums up, such as the meridian."""
+    colours: Mapping[str, Colour]
+    """RGB of each group."""
+
+    def __post_init__(self) -> None:
+        counts = len(self.names), len(self.codes), len(self.groups)
+        if len(set(counts)) != 1 or not set(self.groups) <= set(self.colours):
+            raise ValueError(f"{counts} names, codes and groups; expected as many, of the groups {list(self.colours)}")
+
+
+def short_code(point: acupoints.Acupoint) -> str:
+    """An acupoint's code and the subject's side: ``LI17L``, ``DU20``, ``EX-HN1.2``; spelt as in the dataset."""
+    code, *rest = point.name.split("_")
+    number = next((f".{int(part)}" for part in rest if re.fullmatch("[0-9]{3}", part)), "")
+    return code + number + _SIDES[point.side]
+
+
+HEAD = Palette(
+    acupoints.NAMES,
+    tuple(short_code(point) for point in acupoints.ACUPOINTS),
+    tuple(point.meridian for point in acupoints.ACUPOINTS),
+    MERIDIAN_COLOURS,
+)
+"""The 174 acupoints of the head, in the order of acupoints.NAMES."""
+
+
+def draw_points(
+    pixels: Pixels,
+    xy_px: ArrayLike,
+    indices: ArrayLike,
+    *,
+    true_xy_px: ArrayLike | None = None,
+    names: bool = False,
+    confidence: ArrayLike | None = None,
+    scale: int = 1,
+    legend: bool = True,
+    palette: Palette = HEAD,
+) -> Pixels:
+    """Draws points over a copy of a picture.
+
+    Args:
+        pixels: [H, W, 3] RGB; not modified.
+        xy_px: [K, 2] pixels from the left and top edge: pixel i covers [i, i+1). Points outside are not seen.
+        indices: [K] which point of the palette each is.
+        true_xy_px: [K, 2] the true positions, drawn as rings with a line to the dot; NaN where there is none.
+        names: write each point's code beside it, where possible without covering other names or dots.
+        confidence: [K] 0..1: less sure points are smaller, and their names carry a percentage.
+        scale: enlarges the picture by a whole number; a point p is then drawn at p * scale.
+        legend: adds a strip below with the groups that are there and how many points each has.
+        palette: names and colours; the head's by default.
+
+    Returns:
+        [H * scale + legend, at least W * scale, 3] RGB; the picture is its upper left part.
+
+    Raises:
+        ValueError: shapes that do not belong together, an index out of range, a position that is not finite.
+    """
+    xy, which = np.asarray(xy_px, np.float64).reshape(-1, 2), np.asarray(indices, np.intp).reshape(-1)
+    count = len(which)
+    true = np.full((count, 2), np.nan) if true_xy_px is None else np.asarray(true_xy_px, np.float64).reshape(-1, 2)
+    sure = np.ones(count) if confidence is None else np.asarray(confidence, np.float64).reshape(-1)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise ValueError(f"pixels {pixels.shape} {pixels.dtype}; expected [H,W,3] uint8")
+    if not len(xy) == len(true) == len(sure) == count or scale < 1:
+        raise ValueError(f"{count} indices, {len(xy)} and {len(true)} positions, {len(sure)} confidences, x{scale}")
+    if count and not (which.min() >= 0 and which.max() < len(palette.codes)):
+        raise ValueError(f"indices {which.min()}..{which.max()}; allowed are 0..{len(palette.codes) - 1}")
+    if not np.isfinite(xy).all() or not np.isfinite(sure).all():
+        raise ValueError("a position or a confidence is not a finite number")
+    canvas = _enlarged(pixels, scale)
+    xy, true, known = xy * float(scale), true * float(scale), np.isfinite(true).all(1)
+    side = min(canvas.shape[:2])
+    radius = max(MIN_DOT, DOT * side)
+    radii = radius * (0.6 + 0.4 * sure.clip(0, 1))
+    colours = [palette.colours[palette.groups[index]] for index in which]
+    for row in np.flatnonzero(known):
+        _line(canvas, true[row], xy[row], colours[row], radius)
+        _disc(canvas, true[row], 2.1 * radius, OUTLINE, 1.1 * radius)
+        _disc(canvas, true[row], 1.85 * radius, colours[row], 1.4 * radius)
+    height = max(MIN_TEXT, round(TEXT * side))
+    texts: list[_Text] = []
+    if names and count:
+        codes = [
+            palette.codes[index] + (f" {100 * value:.0f}%" if value < SURE else "")
+            for index, value in zip(which, sure, strict=True)
+        ]
+        texts = _placed(codes, xy, np.concatenate([xy, true[known]]), radius, height, canvas.shape)
+    for text in texts:
+        if text.far:
+            _line(canvas, text.nearest(xy[text.row]), xy[text.row], colours[text.row], 0.5 * radius)
+    for row in np.argsort(sure, kind="stable"):  # the surest lie on top
+        _disc(canvas, xy[row], radii[row] + max(1.0, 0.35 * radius), OUTLINE)
+        _disc(canvas, xy[row], radii[row], colours[row])
+    canvas = _written(canvas, texts, height)
+    if not legend:
+        return canvas
+    return _with_legend(canvas, [palette.groups[index] for index in which], palette, bool(known.any()), height)
+
+
+def _enlarged(pixels: Pixels, scale: int) -> Pixels:
+    """A copy, enlarged about its upper left corner: the edge of pixel i comes to i * scale."""
+    if scale == 1:
+        return pixels.copy()
+    size = (pixels.shape[1] * scale, pixels.shape[0] * scale)
+    return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+
+
+def _disc(canvas: Pixels, centre: Floats, outer: float, colour: Colour, inner: float = -1.0) -> None:
+    """Lays a disc, or a ring between two radii, over the canvas; each pixel by how much of it is covered."""
+    height, width = canvas.shape[:2]
+    left, top = np.maximum(np.floor(centre - outer - 1), 0).astype(int)
+    right, bottom = np.minimum(np.ceil(centre + outer + 1), (width, height)).astype(int)
+    if left >= right or top >= bottom:
+        return
+    x, y = np.arange(left, right) + 0.5 - centre[0], np.arange(top, bottom) + 0.5 - centre[1]
+    distance = np.hypot(x, y[:, None])
+    covered = (outer + 0.5 - distance).clip(0, 1) * (distance + 0.5 - inner).clip(0, 1)
+    patch = canvas[top:bottom, left:right]
+    patch[:] = patch + covered[..., None] * (np.array(colour) - patch.astype(np.float64)) + 0.5
+
+
+def _line(canvas: Pixels, start: Floats, end: Floats, colour: Colour, radius: float) -> None:
+    """A thin line with a dark rim."""
+    import cv2
+
+    # OpenCV counts from the centre of the first pixel, in 1/16 pixel here; far ends must fit its integers.
+    limit = 4.0 * max(canvas.shape)
+    ends = [tuple(np.round((point.clip(-limit, limit) - 0.5) * 16).astype(int).tolist()) for point in (start, end)]
+    width = max(1, round(0.4 * radius))
+    for shade, thickness in ((OUTLINE, width + 2), (colour, width)):
+        cv2.line(canvas, ends[0], ends[1], shade, thickness, cv2.LINE_AA, 4)
+
+
+@cache
+def _font(height: int) -> Any:
+    return ImageFont.load_default(height)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Text:
+    """A text and the place found for it, with its rim."""
+
+    text: str
+    row: int
+    """Of its point."""
+    corner: Floats
+    """[2] upper left."""
+    size: Floats
+    """[2] width and height."""
+    far: bool
+    """Not beside its point: a line leads there."""
+
+    def nearest(self, point: Floats) -> Floats:
+        """The place of the text that is nearest to a point."""
+        return point.clip(self.corner, self.corner + self.size)
+
+
+def _stroke(height: int) -> int:
+    """Width of the dark rim around letters."""
+    return max(1, height // 8)
+
+
+def _placed(
+    texts: Sequence[str],
+    xy: Floats,
+    marks: Floats,
+    radius: float,
+    height: int,
+    shape: tuple[int, ...],
+) -> list[_Text]:
+    """A place for the text of each point that lies within the picture, from top to bottom, off all ``marks`` [M, 2]."""
+    font, stroke = _font(height), _stroke(height)
+    reach = 1.4 * radius
+    taken = np.concatenate([marks - reach, marks + reach], 1)
+    extent = np.array([shape[1], shape[0]])
+    out: list[_Text] = []
+    order: list[int] = np.lexsort((xy[:, 0], xy[:, 1])).tolist()
+    for row in order:
+        if ((xy[row] > 0) & (xy[row] < extent)).all():
+            size = np.array([font.getlength(texts[row]) + 2 * stroke, height + 2 * stroke])
+            corner, far = _free_place(xy[row], size, taken, reach, height, extent)
+            taken = np.concatenate([taken, np.concatenate([corner, corner + size])[None]])
+            out.append(_Text(texts[row], row, corner, size, far))
+    return out
+
+
+def _written(canvas: Pixels, texts: Sequence[_Text], height: int) -> Pixels:
+    """The canvas with the texts at their places."""
+    image = Image.fromarray(canvas)
+    draw, font, stroke = ImageDraw.Draw(image), _font(height), _stroke(height)
+    for text in texts:
+        at = (text.corner[0] + stroke, text.corner[1] + stroke + 0.85 * height)
+        draw.text(at, text.text, INK, font, "ls", stroke_width=stroke, stroke_fill=OUTLINE)
+    return np.array(image)
+
+
+def _free_place(
+    point: Floats,
+    size: Floats,
+    taken: Floats,
+    reach: float,
+    height: int,
+    extent: NDArray[np.intp],
+) -> tuple[Floats, bool]:
+    """Upper left corner of a text, and whether it lies away from its point.
+
+    Of the places around the point, nearest first, the one that covers least of what is ``taken`` [T, 4] (left, top,
+    right, bottom) and of what is outside the picture.
+    """
+    directions = np.array([(1, 0), (-1, 0), (1, -1), (-1, -1), (1, 1), (-1, 1), (0, -1), (0, 1)], np.float64)
+    distances = reach + height * np.array([0.15, 0.9, 1.8, 3.0, 4.5])
+    centres = point + directions * (distances[:, None, None] + size / 2)
+    corners = (centres - size / 2).reshape(-1, 2)
+    shared = np.minimum(corners[:, None] + size, taken[:, 2:]) - np.maximum(corners[:, None], taken[:, :2])
+    covered = shared.clip(0).prod(-1).sum(1)
+    inside = (np.minimum(corners + size, extent) - np.maximum(corners, 0)).clip(0).prod(-1)
+    best = int((covered + 4 * (size.prod() - inside)).round(3).argmin())
+    return corners[best], best >= len(directions)
+
+
+def _with_legend(canvas: Pixels, groups: Sequence[str], palette: Palette, rings: bool, height: int) -> Pixels:
+    """Adds a black strip below: each group's colour, name and number of points."""
+    font = _font(height)
+    entries = [(name, f"{name} {groups.count(name)}") for name in palette.colours if name in groups]
+    entries += [("", "ring: true position")] if rings else []
+    if not entries:
+        return canvas
+    swatch, line = 0.35 * height, round(1.7 * height)
+    widths = [round(font.getlength(text) + 2.6 * height) for _, text in entries]
+    width = max(canvas.shape[1], *widths)
+    places, left, row = [], 0, 0
+    for entry in widths:
+        if left + entry > width:
+            left, row = 0, row + 1
+        places.append((left, row))
+        left += entry
+    out = np.zeros((canvas.shape[0] + (row + 1) * line, width, 3), np.uint8)
+    out[: canvas.shape[0], : canvas.shape[1]] = canvas
+    image = Image.fromarray(out)
+    draw = ImageDraw.Draw(image)
+    middles = [np.array([x + 1.1 * height, canvas.shape[0] + (y + 0.5) * line]) for x, y in places]
+    for (_, text), (x, y) in zip(entries, middles, strict=True):
+        draw.text((x + 0.7 * height, y), text, INK, font, "lm")
+    out = np.array(image)
+    for (name, _), middle in zip(entries, middles, strict=True):
+        inner = -1.0 if name else 0.6 * swatch
+        _disc(out, middle, swatch, palette.colours[name] if name else INK, inner)
+    return out

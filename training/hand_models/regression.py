@@ -1,0 +1,22 @@
+"""Coordinates straight from a backbone's feature vector, by one linear layer."""
+
+from torch import Tensor, nn
+
+from training import backbones
+from training.hand_models.hand_model import HandModel
+
+
+class CoordinateRegression(HandModel):
+    """Coordinates 0..1 of the picture; not confined to it, so that the squared error has a gradient everywhere."""
+
+    OUTPUT = "coordinates"
+
+    def __init__(self, backbone: backbones.BackboneName, points: int):
+        super().__init__()
+        self.backbone = backbones.create(backbone)
+        self.head = nn.Linear(self.backbone.feature_dim, 2 * points)
+        nn.init.constant_(self.head.bias, 0.5)  # begins at the picture's centre
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 3, H, W] -> [B, N, 2], x first."""
+        return self.head(self.backbone(x)).unflatten(1, (-1, 2))

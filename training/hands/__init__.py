@@ -1,0 +1,1 @@
+"""The second task: seven points of six acupoints on the hand, from labelme files to figures."""

@@ -1,0 +1,290 @@
+"""Reads hand acupoints from labelme files, version 4 or 5: one JSON beside each picture.
+
+    {"version": "5.5.0", "flags": {}, "shapes": [{"label": "2", "points": [[x, y]], "shape_type": "point", …}, …],
+     "imagePath": "S0003_L_back_0012.png", "imageData": null, "imageHeight": 512, "imageWidth": 384}
+
+Coordinates are pixels from the upper left corner of the picture **as labelme shows it**, that is, turned upright by its
+EXIF orientation; sizes in the file are those of the upright picture. imageData is not used: the picture must be there.
+
+Nothing in a folder stops the reading: what cannot be used is a Problem with its reason.
+"""
+
+import json
+import os
+import posixpath
+import unicodedata
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acusim.errors import AcuSimError, LabelError, LayoutError, shown
+from acusim.files import is_part, printable, safe_join
+from acusim.layout import UNPRINTABLE, Problem
+from acusim.pictures import EXTENSIONS, read_file
+from training.hands.points import HandPoints
+from training.photograph import Photograph, read_photograph
+
+MAX_LABEL_BYTES = 128 << 20
+"""labelme may put the whole picture into the JSON, half as large again."""
+OTHER_FILES = ("synthetic.json",)
+"""JSON files that lie beside pictures and are no labels."""
+THUMBNAIL = 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelmeFile:
+    """The content of a labelme file, as far as it is used."""
+
+    xy: NDArray[np.float64]
+    """[P, 2] pixels, NaN where the point is missing."""
+    image_path: str
+    """As in the file, with forward slashes; untrusted."""
+    size: tuple[int, int] | None
+    """(width, height) the file gives, None if it gives none."""
+    flags: dict[str, bool]
+    """Those that are true or false."""
+    other_labels: tuple[str, ...]
+    """Labels of shapes that the mapping does not name."""
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """[P] True where the file has the point."""
+        return ~np.isnan(self.xy[:, 0])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledHand:
+    """A picture and its points, both checked."""
+
+    image: str
+    """Relative to the root, with forward slashes."""
+    label: str
+    size: tuple[int, int]
+    """(width, height) in pixels, upright."""
+    xy: NDArray[np.float64]
+    """[P, 2] pixels of the upright picture, NaN where the point is missing."""
+    flags: dict[str, bool]
+    thumbnail: NDArray[np.uint8]
+    """[32, 32] grey; finds copies."""
+    notes: tuple[str, ...]
+    """Conversions that the picture needed."""
+
+
+@dataclass(slots=True)
+class LabelmeFolder:
+    """What was found below a root, in a fixed order."""
+
+    root: Path
+    hands: list[LabelledHand] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    other_labels: Counter[str] = field(default_factory=Counter)
+    """How often a label came that the mapping does not name."""
+
+
+def parse_labelme(data: bytes, points: HandPoints) -> LabelmeFile:
+    """Reads the content of a labelme file.
+
+    Raises:
+        LabelError: not JSON, not labelme's, a point twice or not a point, a number that is none.
+    """
+    try:
+        document = json.loads(data.decode("utf-8-sig"))
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise LabelError(f"not a JSON file in UTF-8: {str(error)[:120]}") from None
+    if not isinstance(document, dict) or not isinstance(document.get("shapes"), list):
+        raise LabelError('no list "shapes" at the top: this is not a labelme file')
+    path = document.get("imagePath")
+    if not isinstance(path, str) or not path.strip():
+        raise LabelError(f"imagePath is {shown(path)}; expected the name of the picture")
+    xy = np.full((len(points), 2), np.nan)
+    others: list[str] = []
+    for place, shape in enumerate(document["shapes"]):
+        label = shape.get("label") if isinstance(shape, dict) else None
+        if isinstance(label, int) and not isinstance(label, bool):
+            label = str(label)
+        if not isinstance(shape, dict) or not isinstance(label, str):
+            raise LabelError(f"shape {place} has no label")
+        index = points.index_of(label)
+        if index is None:
+            others.append(label)
+            continue
+        if not np.isnan(xy[index, 0]):
+            raise LabelError(f"point {label!r} ({points.ids[index]}) is there twice; delete one of them in labelme")
+        xy[index] = _position(shape, label)
+    flags = document.get("flags")
+    flags = {k: v for k, v in flags.items() if isinstance(v, bool)} if isinstance(flags, dict) else {}
+    return LabelmeFile(xy, path.replace("\\", "/"), _size(document), flags, tuple(others))
+
+
+def _position(shape: dict[str, Any], label: str) -> tuple[float, float]:
+    kind, places = shape.get("shape_type", "point"), shape.get("points")
+    if kind != "point":
+        raise LabelError(f"{label!r} is a {shown(kind)}; expected a point: draw it again with labelme's Create Point")
+    if not isinstance(places, list) or len(places) != 1 or not isinstance(places[0], list) or len(places[0]) != 2:
+        raise LabelError(f"point {label!r} has the coordinates {shown(places)}; expected one pair [[x, y]]")
+    for value in places[0]:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e6:  # also true of NaN
+            raise LabelError(f"point {label!r}: {shown(value)} is not a coordinate in pixels")
+    return float(places[0][0]), float(places[0][1])
+
+
+def _size(document: dict[str, Any]) -> tuple[int, int] | None:
+    values = [document.get("imageWidth"), document.get("imageHeight")]
+    if values == [None, None]:
+        return None
+    if not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in values):
+        raise LabelError(f"imageWidth x imageHeight is {shown(values[0])} x {shown(values[1])}; expected two sizes > 0")
+    return values[0], values[1]  # type: ignore[return-value]
+
+
+def read_labelme(path: Path, points: HandPoints) -> LabelmeFile:
+    """Reads a labelme file.
+
+    Raises:
+        LabelError: as parse_labelme, or the file cannot be read; names the file.
+    """
+    try:
+        if not path.is_file():
+            raise LabelError("not a regular file")
+        if path.stat().st_size > MAX_LABEL_BYTES:
+            raise LabelError(f"larger than {MAX_LABEL_BYTES >> 20} MiB: not a label file")
+        return parse_labelme(path.read_bytes(), points)
+    except OSError as error:
+        raise LabelError(f"label {path.name!r}: {error.strerror or error}") from None
+    except LabelError as error:
+        raise LabelError(f"label {path.name!r}: {error}") from None
+
+
+def check_position(file: LabelmeFile, size: tuple[int, int], points: HandPoints) -> None:
+    """Passes if a file's points lie in its picture of (width, height), upright, and it speaks of that size.
+
+    Raises:
+        LabelError: says which number is wrong.
+    """
+    width, height = size
+    if file.size is not None and file.size != size:
+        turned = "; it seems to be labelled without its EXIF turn" if file.size == (height, width) else ""
+        raise LabelError(
+            f"the file is for a picture of {file.size[0]} x {file.size[1]}, this one is {width} x {height}{turned}; "
+            "label this picture, or bring back the one that was labelled"
+        )
+    outside = file.present & ~((file.xy >= 0) & (file.xy <= size)).all(1)
+    for index in np.flatnonzero(outside):
+        x, y = file.xy[index]
+        raise LabelError(f"point {points.ids[index]} at ({x:g}, {y:g}) is outside the picture of {width} x {height}")
+
+
+def scan_labelme(root: Path, points: HandPoints) -> LabelmeFolder:
+    """Reads all labelme files below a root, decodes each picture once, and pairs them by imagePath.
+
+    Args:
+        root: folder with pictures and labels, also in folders below it. Names that begin with a dot are left alone.
+        points: the mapping.
+
+    Raises:
+        LayoutError: the root is no folder that can be read.
+    """
+    out = LabelmeFolder(root)
+    labels, images = _files(root, out.problems)
+    found: dict[str, list[tuple[str, LabelmeFile]]] = defaultdict(list)
+    stems = {posixpath.splitext(image)[0] for image in images.values()}
+    failed: set[str] = set()
+    for label in labels:
+        stem = posixpath.splitext(label)[0]
+        try:
+            file = read_labelme(root / label, points)
+            found[_image_of(label, file.image_path, images, root)].append((label, file))
+        except AcuSimError as error:
+            failed.add(stem)
+            out.problems.append(Problem(printable(label), str(error), stem in stems))
+    for image, files in sorted(found.items()):
+        if len(files) > 1:
+            names = ", ".join(printable(label) for label, _ in files)
+            out.problems.append(Problem(printable(image), f"several files speak of this picture: {names}", True))
+            continue
+        label, file = files[0]
+        try:
+            photograph = read_picture(root, image)
+            size = photograph.size_px
+            check_position(file, size, points)
+        except AcuSimError as error:
+            out.problems.append(Problem(printable(image), str(error), True))
+            continue
+        out.other_labels.update(file.other_labels)
+        small = _thumbnail(photograph)
+        out.hands.append(LabelledHand(image, label, size, file.xy, file.flags, small, photograph.notes))
+    for image in images.values():
+        if image not in found and posixpath.splitext(image)[0] not in failed:
+            out.problems.append(Problem(printable(image), "no JSON file beside it speaks of this picture", True))
+    out.problems.sort(key=lambda problem: problem.path)
+    return out
+
+
+def read_picture(root: Path, image: str) -> Photograph:
+    """A picture below a root, upright.
+
+    Raises:
+        PictureError: it cannot be read safely.
+        LayoutError: the path leads out of the root.
+    """
+    path = safe_join(root, image)
+    return read_photograph(read_file(path), path.name)
+
+
+def _files(root: Path, problems: list[Problem]) -> tuple[list[str], dict[str, str]]:
+    """Relative paths of the JSON files, and of the pictures by their path as it is compared."""
+    if not root.is_dir():
+        raise LayoutError(f"{str(root)!r} is not a folder; give the folder of the labelme files")
+    labels: list[str] = []
+    images: dict[str, str] = {}
+    for folder, folders, names in os.walk(root, onerror=_unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            relative = Path(os.path.relpath(os.path.join(folder, name), root)).as_posix()
+            extension = os.path.splitext(name)[1].lower()
+            if name.startswith(".") or is_part(name) or name in OTHER_FILES:
+                continue
+            if extension not in (".json", *EXTENSIONS):
+                continue
+            if printable(relative) != relative:
+                problems.append(Problem(printable(relative), UNPRINTABLE, extension != ".json"))
+            elif extension == ".json":
+                labels.append(relative)
+            else:
+                images[unicodedata.normalize("NFC", relative)] = relative
+    return labels, images
+
+
+def _unreadable(error: OSError) -> None:
+    raise LayoutError(f"folder {str(error.filename)!r} cannot be read: {error.strerror or error}")
+
+
+def _image_of(label: str, path: str, images: dict[str, str], root: Path) -> str:
+    """The picture that a label file speaks of, relative to the root.
+
+    Raises:
+        LayoutError: it is not there, or the path leads out of the root.
+    """
+    joined = posixpath.normpath(posixpath.join(posixpath.dirname(label), path))
+    if posixpath.isabs(path) or path[1:2] == ":" or joined == ".." or joined.startswith("../"):
+        raise LayoutError(
+            f"imagePath {shown(path)} leads out of the folder; put the picture beside the label and save it again"
+        )
+    image = images.get(unicodedata.normalize("NFC", joined))
+    if image is None:
+        known = posixpath.splitext(joined)[1].lower() in EXTENSIONS
+        why = "there is no such picture" if known else f"only {', '.join(EXTENSIONS)} are read"
+        raise LayoutError(f"imagePath {shown(path)}: {why}; imageData in the JSON is not used")
+    safe_join(root, image)
+    return image
+
+
+def _thumbnail(photograph: Photograph) -> NDArray[np.uint8]:
+    import cv2
+
+    grey = cv2.cvtColor(photograph.pixels, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA), np.uint8)

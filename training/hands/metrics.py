@@ -1,0 +1,212 @@
+"""How good predicted hand points are: the figures of Xu et al. 2025, over all points and for each.
+
+Arrays: predicted and true xy [N, P, 2] in pixels of a square picture (224 in the paper), visible [N, P] of the truth:
+only visible points count. A figure over no point is NaN.
+
+| figure | a point's share in it |
+|---|---|
+| mse_px2, mse | squared error, mean over x and y; mse in units of the picture's side |
+| error_px | Euclidean distance |
+| pck | 1 where the distance is below 0.03 of the picture's side |
+| precision | 1 where the distance is below 2 px |
+| iou | overlap of two squares of 20 px around the true and the predicted point; the paper does not give the size |
+| oks | exp(-d² / (2 s² k²)), k = 0.3 for every point, s² the object's area |
+
+The paper leaves open what s is: here s² is the area of the box around a picture's visible true points, or what the
+caller gives. keypoint_metrics.oks takes COCO's sigma, of which k is twice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from acusim import keypoint_metrics
+from acusim.errors import ConfigError
+from acusim.statistics import Figure, bootstrap_of_sums, cluster_sums
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+FIGURES = ("mse_px2", "mse", "error_px", "pck", "precision", "iou", "oks")
+MIN_AREA_PX = 1.0
+"""Of an object whose points lie in one line; else its OKS would be 0 for any error."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSettings:
+    """What the figures are measured with."""
+
+    size: int = 224
+    """Side of the square picture in pixels."""
+    pck: float = 0.03
+    """Share of the side."""
+    precision_px: float = 2.0
+    box_px: float = 20.0
+    """Side of the boxes of the IoU."""
+    k: float = 0.3
+    """Of OKS, for every point."""
+
+    def __post_init__(self) -> None:
+        for name in ("size", "pck", "precision_px", "box_px", "k"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ConfigError(f"hand metrics: {name} = {getattr(self, name)} must be above 0")
+
+
+def box_area(true: ArrayLike, visible: ArrayLike) -> Floats:
+    """[N] area in square pixels of the box around each picture's visible points, at least MIN_AREA_PX; NaN for none."""
+    xy, seen = np.asarray(true, np.float64), np.asarray(visible, bool)[..., None]
+    low = np.where(seen, xy, np.inf).min(-2)
+    high = np.where(seen, xy, -np.inf).max(-2)
+    side = np.where(np.isfinite(low), high - low, np.nan)
+    return np.maximum(side.prod(-1), MIN_AREA_PX)
+
+
+def point_terms(
+    predicted: ArrayLike,
+    true: ArrayLike,
+    visible: ArrayLike,
+    settings: MetricSettings | None = None,
+    area_px: ArrayLike | None = None,
+) -> dict[str, Floats]:
+    """Each point's share in each figure, [N, P], NaN where it is not visible.
+
+    Args:
+        predicted: [N, P, 2] pixels.
+        true: [N, P, 2] pixels.
+        visible: [N, P] bool.
+        settings: see MetricSettings.
+        area_px: [N] the objects' areas in square pixels, such as masks have; None for box_area.
+
+    Raises:
+        ValueError: the shapes do not fit, or a prediction of a visible point is not finite.
+    """
+    settings = settings or MetricSettings()
+    p, t = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
+    distance = keypoint_metrics.pixel_error(p, t, visible)
+    seen = np.asarray(visible, bool)
+    if distance.ndim != 2:
+        raise ValueError(f"points are {p.shape}; expected [N,P,2]")
+    if not np.isfinite(distance[seen]).all():
+        raise ValueError("a visible point, or what is predicted for it, is not a finite number")
+    area = box_area(t, seen) if area_px is None else np.asarray(area_px, np.float64)
+    half = settings.box_px / 2
+    boxes = [np.concatenate([xy - half, xy + half], -1) for xy in (p, t)]
+    squared = distance**2
+    terms = {
+        "mse_px2": squared / 2,
+        "mse": squared / 2 / settings.size**2,
+        "error_px": distance,
+        "pck": distance < settings.pck * settings.size,
+        "precision": distance < settings.precision_px,
+        "iou": keypoint_metrics.box_iou(*boxes),
+        "oks": np.exp(-squared / (2 * area[:, None] * settings.k**2)),
+    }
+    return {name: np.where(seen, value, np.nan) for name, value in terms.items()}
+
+
+def picture_oks(terms: dict[str, Floats]) -> Floats:
+    """[N] OKS of each picture: the mean over its visible points; NaN where none is."""
+    return _ratio(np.nansum(terms["oks"], 1), (~np.isnan(terms["oks"])).sum(1))
+
+
+def point_estimates(terms: dict[str, Floats]) -> dict[str, float]:
+    """Each figure over all visible points, OKS over pictures, without intervals; NaN where nothing is visible."""
+    over = terms | {"oks": picture_oks(terms)}
+    return {name: float(values[~np.isnan(values)].mean()) if not np.isnan(values).all() else np.nan
+            for name, values in over.items()}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HandReport:
+    """Figures with 95 % intervals from drawing subjects; a single subject gives no interval."""
+
+    overall: dict[str, Figure]
+    """By FIGURES, over all visible points; OKS over pictures."""
+    points: dict[str, dict[str, Figure]]
+    """By the points' ids, then by FIGURES."""
+    pictures: int
+    subjects: int
+    settings: MetricSettings
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        return {
+            "pictures": self.pictures,
+            "subjects": self.subjects,
+            "settings": {name: getattr(self.settings, name) for name in ("size", "pck", "precision_px", "box_px", "k")},
+            "overall": {name: figure.as_json() for name, figure in self.overall.items()},
+            "points": {
+                point: {name: figure.as_json() for name, figure in figures.items()}
+                for point, figures in self.points.items()
+            },
+        }
+
+
+def report(
+    predicted: ArrayLike,
+    true: ArrayLike,
+    visible: ArrayLike,
+    subjects: Sequence[str],
+    ids: Sequence[str],
+    settings: MetricSettings | None = None,
+    area_px: ArrayLike | None = None,
+) -> HandReport:
+    """All figures of some pictures.
+
+    Args:
+        predicted: [N, P, 2] pixels.
+        true: [N, P, 2] pixels.
+        visible: [N, P] bool.
+        subjects: [N] whose hand each picture shows: what the bootstrap draws.
+        ids: [P] the points' names, for the table.
+        settings: see MetricSettings.
+        area_px: as in point_terms.
+
+    Raises:
+        ValueError: the shapes do not fit, or there is no picture.
+    """
+    settings = settings or MetricSettings()
+    terms = point_terms(predicted, true, visible, settings, area_px)
+    values = np.stack([terms[name] for name in FIGURES], -1)
+    if values.shape[1] != len(ids):
+        raise ValueError(f"{values.shape[1]} points, {len(ids)} names")
+    seen = ~np.isnan(values)
+    sums = cluster_sums(np.stack([np.nan_to_num(values), seen], -1), subjects)
+    each = bootstrap_of_sums(sums, lambda s: _ratio(s[..., 0], s[..., 1]))
+    over_points = sums.sum(1)
+    # OKS is a figure of an object: first the mean over a picture's points, then over pictures.
+    of_pictures = picture_oks(terms)
+    counted = np.stack([np.nan_to_num(of_pictures), ~np.isnan(of_pictures)], -1)
+    over_points[:, FIGURES.index("oks")] = cluster_sums(counted, subjects)
+    whole = bootstrap_of_sums(over_points, lambda s: _ratio(s[..., 0], s[..., 1]))
+    return HandReport(
+        {name: whole[k] for k, name in enumerate(FIGURES)},
+        {point: {name: each[row, k] for k, name in enumerate(FIGURES)} for row, point in enumerate(ids)},
+        len(values),
+        len(sums),
+        settings,
+    )
+
+
+def mean_pose(xy: ArrayLike, visible: ArrayLike) -> Floats:
+    """[P, 2] mean place of each point over training pictures: the floor that a model must beat.
+
+    Args:
+        xy: [N, P, 2] pixels of the square.
+        visible: [N, P] bool.
+
+    Raises:
+        ValueError: a point is visible nowhere.
+    """
+    places, seen = np.asarray(xy, np.float64), np.asarray(visible, bool)
+    count = seen.sum(0)
+    if not count.all():
+        raise ValueError(f"points {np.flatnonzero(count == 0).tolist()} are visible in no picture: there is no mean")
+    return np.where(seen[..., None], places, 0).sum(0) / count[:, None]
+
+
+def _ratio(part: Floats, whole: NDArray[Any]) -> Floats:
+    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
