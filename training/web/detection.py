@@ -1,0 +1,48 @@
+"""Tells a head from a hand: by the detectors for faces and palms that come with MediaPipe.
+
+What is found larger, by the area of its box, is what the picture shows. Nothing is learned or tuned here; docs/web.md
+says how often that is right.
+"""
+
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.photograph import letterbox
+from training.web.recogniser import Kind
+
+CONFIDENCE = 0.3
+"""From which on a detection counts."""
+SIDE = 512
+"""Of the square that the detectors see, in pixels."""
+
+
+class Detector:
+    """Finds faces and hands; some 40 ms a picture. Threads may share it, they wait for each other."""
+
+    def __init__(self) -> None:
+        from mediapipe.python.solutions.face_detection import FaceDetection  # type: ignore[import-untyped]
+        from mediapipe.python.solutions.hands import Hands  # type: ignore[import-untyped]
+
+        self._faces: Any = FaceDetection(model_selection=0, min_detection_confidence=CONFIDENCE)
+        self._hands: Any = Hands(static_image_mode=True, max_num_hands=1, min_detection_confidence=CONFIDENCE)
+        self._lock = threading.Lock()
+
+    def kind_of(self, pixels: NDArray[np.uint8]) -> Kind | None:
+        """What a picture [H, W, 3] RGB shows; None where there is neither a face nor a hand."""
+        square, _ = letterbox(pixels, SIDE)
+        with self._lock:
+            faces = self._faces.process(square).detections or []
+            hands = self._hands.process(square).multi_hand_landmarks or []
+        boxes = [face.location_data.relative_bounding_box for face in faces]
+        face = max((box.width * box.height for box in boxes), default=0.0)
+        spans = [np.ptp([(mark.x, mark.y) for mark in hand.landmark], axis=0) for hand in hands]
+        hand = max((float(span.prod()) for span in spans), default=0.0)
+        return None if face == hand else "head" if face > hand else "hand"
+
+    def close(self) -> None:
+        """Lets go of the detectors."""
+        self._faces.close()
+        self._hands.close()

@@ -1,0 +1,136 @@
+"""Everything the server refuses, each with its status and a sentence in English and Chinese.
+
+What is said names the limit and what to do next, so that the page can show it as it is.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import JSONResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One kind of refusal."""
+
+    status: int
+    """Of HTTP."""
+    en: str
+    """May have fields in braces."""
+    zh: str
+    """With the same fields."""
+
+
+REASONS: dict[str, Reason] = {
+    "not_found": Reason(404, "There is nothing at this address.", "此地址没有内容。"),
+    "wrong_method": Reason(405, "This address does not take that method.", "此地址不支持该请求方法。"),
+    "foreign_host": Reason(
+        403,
+        "The server does not answer to the name {name}; start it with --host or --allow-remote.",
+        "服务器不接受主机名 {name}；请用 --host 或 --allow-remote 启动。",
+    ),
+    "foreign_origin": Reason(
+        403, "Only the server's own page may send pictures.", "只有本服务器自己的页面可以发送图片。"
+    ),
+    "not_a_form": Reason(
+        415,
+        "Send multipart/form-data with a picture in the field “file”.",
+        "请以 multipart/form-data 格式发送，图片放在 “file” 字段。",
+    ),
+    "bad_form": Reason(
+        400, "The upload is damaged or was cut off; send it again.", "上传内容已损坏或中断，请重新发送。"
+    ),
+    "bad_value": Reason(422, "Field “{field}” must be {allowed}.", "字段 “{field}” 必须是 {allowed}。"),
+    "no_picture": Reason(
+        422,
+        "The form has no picture: put one file in the field “file”.",
+        "表单中没有图片：请在 “file” 字段放一个文件。",
+    ),
+    "empty": Reason(422, "The file is empty; choose another one.", "文件是空的，请另选一个。"),
+    "too_large": Reason(
+        413,
+        "The file has more than {mib} MiB. Save it smaller, for example as a JPEG.",
+        "文件超过 {mib} MiB。请缩小后再试，例如存为 JPEG。",
+    ),
+    "too_many_pixels": Reason(
+        413,
+        "The picture has more than {megapixels} megapixels. Make it smaller.",
+        "图片超过 {megapixels} 百万像素，请缩小后再试。",
+    ),
+    "not_a_picture": Reason(
+        415,
+        "The file is not a PNG or JPEG picture, whatever its name says. Choose a photograph.",
+        "此文件不是 PNG 或 JPEG 图片（与文件名无关）。请选择一张照片。",
+    ),
+    "other_type": Reason(
+        415, "The file is a {type} file. Save it as PNG or JPEG.", "此文件是 {type} 格式。请存为 PNG 或 JPEG。"
+    ),
+    "animated": Reason(
+        422,
+        "The picture has several frames. Save one of them as PNG or JPEG.",
+        "图片含有多帧。请将其中一帧存为 PNG 或 JPEG。",
+    ),
+    "damaged": Reason(
+        422,
+        "The picture is damaged or was cut off. Open it in another program and save it again.",
+        "图片已损坏或不完整。请用其他程序打开并重新保存。",
+    ),
+    "no_model": Reason(
+        422, "No model for a {kind} is loaded. Loaded: {loaded}.", "未加载用于 {kind} 的模型。已加载：{loaded}。"
+    ),
+    "undecided": Reason(
+        422,
+        "Neither a face nor a hand was found. Say which it is: head or hand.",
+        "未检测到面部或手部。请手动选择：头部或手部。",
+    ),
+    "busy": Reason(
+        503, "Too many pictures are waiting. Try again in a few seconds.", "等待处理的图片太多，请几秒后再试。"
+    ),
+    "too_slow": Reason(
+        408,
+        "The upload took more than {seconds} seconds. Send a smaller file.",
+        "上传超过 {seconds} 秒。请发送较小的文件。",
+    ),
+    "broken_model": Reason(
+        500,
+        "The model gave no usable numbers. The person who runs this server should load another one.",
+        "模型未给出有效结果。请服务器管理员更换模型。",
+    ),
+    "internal": Reason(
+        500,
+        "Something went wrong in the server; its terminal says what. The picture was not kept.",
+        "服务器出错，详情见其终端。图片未被保存。",
+    ),
+}
+"""By code."""
+AGAIN_SECONDS = 3
+"""What a busy server says in Retry-After."""
+
+
+class Refusal(Exception):
+    """A request that is not answered with points.
+
+    Args:
+        code: of REASONS.
+        hang_up: the rest of the request is not waited for.
+        values: for the fields of its sentences.
+    """
+
+    def __init__(self, code: str, hang_up: bool = False, **values: Any):
+        super().__init__(code)
+        self.code = code
+        self.hang_up = hang_up
+        self.values = values
+
+
+def failure(refusal: Refusal) -> JSONResponse:
+    """The answer to a refused request: ``{"error": {"code", "message", "message_zh"}}``."""
+    reason = REASONS[refusal.code]
+    told = {
+        "code": refusal.code,
+        "message": reason.en.format(**refusal.values),
+        "message_zh": reason.zh.format(**refusal.values),
+    }
+    headers = {"Retry-After": str(AGAIN_SECONDS)} if refusal.code == "busy" else {}
+    headers |= {"Connection": "close"} if refusal.hang_up else {}
+    return JSONResponse({"error": told}, reason.status, headers)

@@ -1,0 +1,127 @@
+"""What the HTTP interface answers, as the document at /api/openapi.json describes it."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from training.web.points import Side
+from training.web.recogniser import Evidence, Kind
+from training.web.refusals import REASONS
+
+
+class PointName(BaseModel):
+    """What a point is called."""
+
+    name: str = Field(description="as label files spell it")
+    code: str = Field(description="short, as in drawn pictures; spelt as in label files")
+    standard_code: str = Field(description="the code with known misspellings mended, without a side")
+    meridian: str
+    zh: str = Field(description="Chinese name, known misspellings mended; may be empty")
+    pinyin: str = Field(description="the same in Latin letters; may be empty")
+    side: Side = Field(description="the subject's side; empty where the model does not tell")
+
+
+class FoundPoint(PointName):
+    """A point in the picture."""
+
+    visible: bool = Field(description="whether its confidence reaches the threshold, or is not known")
+    confidence: float | None = Field(ge=0, le=1, description="see the model's evidence")
+    x: float = Field(description="pixels from the upright picture's left edge; of a point that is not visible, little")
+    y: float = Field(description="pixels from its top edge")
+
+
+class Model(BaseModel):
+    """A model that is loaded."""
+
+    kind: Kind
+    evidence: Evidence = Field(
+        description="what a point's confidence is: the probability that it is visible; the height of its heatmap's "
+        "peak; or none, then it is null"
+    )
+    threshold: float = Field(description="used where a request names none")
+    made_by: dict[str, Any] = Field(description="the run or file, and the hash of its weights")
+
+
+class ModelWithPoints(Model):
+    """A model that is loaded, and what it finds."""
+
+    points: list[PointName]
+
+
+class Models(BaseModel):
+    """All that a page has to know."""
+
+    models: list[ModelWithPoints]
+    auto: Literal["only", "detected"] = Field(
+        description="what kind=auto does: takes the only model, or looks for a face and a hand"
+    )
+    max_bytes: int = Field(description="largest file")
+    max_pixels: int = Field(description="largest picture")
+    colours: dict[str, str] = Field(description="of the meridians, #rrggbb")
+
+
+class PictureFacts(BaseModel):
+    """The picture that was sent."""
+
+    name: str
+    width: int = Field(description="pixels, upright")
+    height: int
+    sha256: str = Field(description="of the file")
+    notes: list[str] = Field(description="conversions that were needed")
+
+
+class Timing(BaseModel):
+    """Where the time went, in milliseconds."""
+
+    decode: float
+    model: float
+    waited: float = Field(description="for other pictures to be done")
+
+
+class Answer(BaseModel):
+    """The points of a picture."""
+
+    kind: Kind
+    chosen: Literal["asked", "only", "detected"] = Field(description="how the kind was chosen")
+    picture: PictureFacts
+    model: Model
+    threshold: float
+    points: list[FoundPoint]
+    timing_ms: Timing
+
+
+class Failure(BaseModel):
+    """Why a request was refused."""
+
+    code: str = Field(json_schema_extra={"enum": list(REASONS)})
+    message: str
+    message_zh: str
+
+
+class Failed(BaseModel):
+    """The answer to a request that was refused."""
+
+    error: Failure
+
+
+REQUEST_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {
+                    "file": {"type": "string", "format": "binary", "description": "a PNG or JPEG"},
+                    "kind": {"type": "string", "enum": ["auto", "head", "hand"], "default": "auto"},
+                    "threshold": {"type": "number", "minimum": 0, "maximum": 1},
+                    "names": {"type": "boolean", "default": True, "description": "codes in the drawn picture"},
+                },
+            }
+        }
+    },
+}
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Failed, "description": ", ".join(c for c, reason in REASONS.items() if reason.status == status)}
+    for status in (400, 403, 408, 413, 415, 422, 500, 503)
+}

@@ -1,0 +1,82 @@
+"""The web server: a socket, uvicorn, and an orderly end."""
+
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+
+from acusim.errors import ConfigError
+from training.web.app import create_app
+from training.web.guard import is_loopback
+from training.web.recogniser import Kind, Recogniser
+
+GRACE_SECONDS = 10
+"""For requests that are being answered when the server is told to stop."""
+
+
+def listening_socket(host: str, port: int, allow_remote: bool) -> socket.socket:
+    """A socket that listens.
+
+    Args:
+        host: name or address.
+        port: 0 takes any free one.
+        allow_remote: whether others than this machine may reach it.
+
+    Raises:
+        ConfigError: the host is not this machine alone and that is not allowed, or the port cannot be had.
+    """
+    if not is_loopback(host) and not allow_remote:
+        raise ConfigError(
+            f"--host {host} can be reached by other machines, without a password or encryption; "
+            "say --allow-remote as well if you want that"
+        )
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"--port {port} is not within 0..65535")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        out = socket.socket(family, socket.SOCK_STREAM)
+        out.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        out.bind(address)
+        out.listen(128)  # from here on visitors wait rather than fail
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"--host {host} --port {port} cannot be had: {reason}; name another --port") from None
+    return out
+
+
+def serve(recognisers: Mapping[Kind, Recogniser], sock: socket.socket, host: str, names: tuple[str, ...] = ()) -> None:
+    """Serves until SIGINT or SIGTERM; what is being answered then is finished.
+
+    Args:
+        recognisers: the models.
+        sock: see listening_socket; closed at the end.
+        host: as it was asked for.
+        names: further names that the server answers to.
+    """
+    import uvicorn
+
+    app = create_app(recognisers, host=host, names=names)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=15,
+        limit_concurrency=256,
+    )
+    shown = f"[{host}]" if ":" in host else host
+    print(f"http://{shown}:{sock.getsockname()[1]}/  (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    if not is_loopback(host):
+        print("warning: other machines can reach this page; nothing is encrypted or protected", file=sys.stderr)
+    # uvicorn raises the signal again once it has ended; ending by one is what is meant to happen here.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        uvicorn.Server(config).run(sockets=[sock])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        sock.close()

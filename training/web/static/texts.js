@@ -1,0 +1,148 @@
+// What the page says, in English and Chinese.
+
+export const LANGUAGES = { en: "English", zh: "中文" };
+
+const TEXTS = {
+  title: ["Acupoint finder", "穴位识别"],
+  choose: ["Choose a picture", "选择图片"],
+  camera: ["Camera", "拍照"],
+  drop: ["Drop a picture here", "将图片拖放到此处"],
+  dropMore: ["or click to choose one, or paste it. PNG or JPEG.", "或点击选择，也可直接粘贴。支持 PNG 和 JPEG。"],
+  kind: ["What the picture shows", "图片内容"],
+  auto: ["Detect", "自动"],
+  head: ["Head", "头部"],
+  hand: ["Hand", "手部"],
+  notLoaded: ["no such model is loaded", "未加载该模型"],
+  working: ["Looking for acupoints …", "正在识别穴位……"],
+  threshold: ["Show from confidence", "最低置信度"],
+  names: ["Names in the picture", "在图上显示名称"],
+  saveJson: ["Download JSON", "下载 JSON"],
+  savePicture: ["Download picture", "下载图片"],
+  all: ["List points that are not visible, too", "同时列出不可见的穴位"],
+  noneVisible: [
+    "No point reaches this confidence. Move the slider to the left to see the less sure ones.",
+    "没有穴位达到此置信度。向左移动滑块可显示把握较小的穴位。",
+  ],
+  meridians: ["Meridians shown", "显示的经络"],
+  listLabel: ["Acupoints found", "识别出的穴位"],
+  pictureLabel: ["The picture with its acupoints", "带穴位标记的图片"],
+  zoomIn: ["Closer", "放大"],
+  zoomOut: ["Farther", "缩小"],
+  shoot: ["Take the picture", "拍摄"],
+  cancel: ["Cancel", "取消"],
+  notVisible: ["hidden", "不可见"],
+  left: ["left", "左"],
+  right: ["right", "右"],
+  mid: ["mid", "中"],
+  notice: [
+    "Research software. It is not a medical device, its points can be wrong, and nothing here is medical advice. Left and right are the person's own.",
+    "本软件仅供研究。它不是医疗器械，识别结果可能有误，页面内容不构成医疗建议。左右以被拍摄者自身为准。",
+  ],
+  privacy: [
+    "The picture goes to the server that gave you this page, stays in its memory while it is worked on, and is then forgotten.",
+    "图片只会发送到提供本页面的服务器，处理期间保存在内存中，随后即被清除。",
+  ],
+  visibility: [
+    "Confidence: how probable the model holds it that the point can be seen in the picture.",
+    "置信度：模型认为该穴位在图中可见的概率。",
+  ],
+  peak: [
+    "Confidence: the height of the point's heatmap, which is not a probability.",
+    "置信度：该穴位热图的峰值，并非概率。",
+  ],
+  none: [
+    "This model gives positions alone: it does not say how sure it is, nor whether a point is hidden.",
+    "该模型只给出位置，不提供置信度，也不判断穴位是否被遮挡。",
+  ],
+  unreachable: [
+    "The server cannot be reached. Is it still running? Then try again.",
+    "无法连接服务器。请确认其仍在运行后重试。",
+  ],
+  noCamera: ["No camera was found.", "未找到摄像头。"],
+  refusedCamera: [
+    "The browser may not use the camera. Allow it in the address bar, or choose a picture.",
+    "浏览器未获得摄像头权限。请在地址栏允许，或选择图片。",
+  ],
+  brokenCamera: ["The camera cannot be used; another program may hold it.", "摄像头不可用，可能被其他程序占用。"],
+  insecureCamera: [
+    "Browsers allow the camera only at localhost or over HTTPS. Choose a picture instead.",
+    "浏览器仅在 localhost 或 HTTPS 下允许使用摄像头。请选择图片。",
+  ],
+  noPreview: ["The browser cannot show this picture; its points are listed.", "浏览器无法显示此图片；穴位见列表。"],
+};
+
+const FULL = {
+  LI: ["Large Intestine", "手阳明大肠经"],
+  ST: ["Stomach", "足阳明胃经"],
+  SI: ["Small Intestine", "手太阳小肠经"],
+  BL: ["Bladder", "足太阳膀胱经"],
+  SJ: ["Triple Energizer", "手少阳三焦经"],
+  GB: ["Gallbladder", "足少阳胆经"],
+  EX: ["Extra points", "经外奇穴"],
+  RN: ["Conception Vessel", "任脉"],
+  DU: ["Governor Vessel", "督脉"],
+};
+
+let place = 0;
+
+export function language() {
+  return place ? "zh" : "en";
+}
+
+// The language of the address (#lang=zh), else the one chosen last, else the browser's.
+export function restoreLanguage() {
+  const asked = new URLSearchParams(location.hash.slice(1)).get("lang");
+  const known = [asked, stored(), navigator.language.slice(0, 2)].find((name) => name in LANGUAGES);
+  place = known === "zh" ? 1 : 0;
+}
+
+export function setLanguage(name) {
+  place = name === "zh" ? 1 : 0;
+  history.replaceState(null, "", `#lang=${name}`);
+  try {
+    localStorage.setItem("lang", name);
+  } catch {
+    // The browser keeps nothing; the address does.
+  }
+}
+
+function stored() {
+  try {
+    return localStorage.getItem("lang");
+  } catch {
+    return null;
+  }
+}
+
+export const say = (key) => TEXTS[key][place];
+
+export const meridianName = (code) => (FULL[code] ? `${code} · ${FULL[code][place]}` : code);
+
+export function facts(answer) {
+  const { picture, model, timing_ms: ms } = answer;
+  const made = model.made_by.run ?? model.made_by.file ?? "";
+  const seconds = ((ms.decode + ms.model + ms.waited) / 1000).toFixed(2);
+  const kind = say(answer.kind);
+  const size = `${picture.width} × ${picture.height}`;
+  if (place) return `${answer.chosen === "detected" ? "检测为" : ""}${kind} · ${size} · 模型 ${made} · ${seconds} 秒`;
+  return `${answer.chosen === "detected" ? "Detected: " : ""}${kind} · ${size} · model ${made} · ${seconds} s`;
+}
+
+export const counted = (visible, all) => (place ? `${visible} / ${all} 个穴位可见` : `${visible} of ${all} points visible`);
+
+// Probabilities as percentages; heights of peaks, which are none, as numbers.
+export function confidence(value, evidence) {
+  if (value === null) return "";
+  return evidence === "peak" ? value.toFixed(2) : `${Math.round(100 * value)} %`;
+}
+
+export function pointName(point) {
+  const { standard_code: code, zh, pinyin } = point;
+  return (place ? [zh, code] : [code, pinyin, zh]).filter(Boolean).join(" ");
+}
+
+// What stands beside a dot: short, with the side.
+export function shortName(point) {
+  const side = { left: ["L", "左"], right: ["R", "右"] }[point.side]?.[place] ?? "";
+  return (place && point.zh ? point.zh : point.standard_code) + side;
+}
