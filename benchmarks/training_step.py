@@ -3,8 +3,8 @@
     python -m benchmarks.training_step [--batch 16] [--features 1920] [--rounds 30] [--device cpu] [--whole 0]
 
 Ours: nine branches as batched products, losses and tallies on whole batches, nothing waits for the device. Peer, in
-the same run, the same mathematics in the manner of the public code (ZoeApokalypse/acuSimNet): a module for each
-meridian, losses in a Python loop, accuracies of each meridian by ``.item()`` after every batch. Both include the
+the same run and process, the same mathematics in the manner of the public code (ZoeApokalypse/acuSimNet): a module for
+each meridian, losses in a Python loop, accuracies of each meridian by ``.item()`` after every batch. Both include the
 backward pass. The bare matrix products of a step are timed as well: no fp32 step is faster. ``--whole N`` also times N
 whole steps of DenseNet201 at 512² with AdamW, ours and with the peer's heads.
 """
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from training.config import LossConfig, load_config
 from training.groups import make_groups
+from training.hardware import Hardware
 from training.heads import Branches
 from training.losses import Criterion, binary_focal_loss, soft_mask, soft_wing_loss
 from training.model import tally
@@ -134,7 +135,7 @@ def main() -> None:
     add("--device", default="cpu")
     add("--whole", type=int, default=0, metavar="N", help="whole steps of DenseNet201 at 512² to time (default none)")
     options = parser.parse_args()
-    device, batch = torch.device(options.device), options.batch
+    device, batch = Hardware(options.device).device, options.batch
     torch.manual_seed(0)
     visible = torch.rand(batch, 174, device=device) < 0.24
     xy = torch.rand(batch, 174, 2, device=device) * visible[..., None]

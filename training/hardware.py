@@ -1,6 +1,7 @@
 """Devices and processes: one process, or several that ``accelerate launch`` or torchrun started, one for each GPU."""
 
 import contextlib
+import ctypes
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from acusim.errors import ConfigError
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+"""Names of glibc's malloc.h."""
 
 
 class Hardware:
@@ -32,6 +36,8 @@ class Hardware:
             self.rank, self.device = 0, _device(device)
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
+        else:
+            keep_memory()
 
     @property
     def is_main(self) -> bool:
@@ -96,6 +102,20 @@ class Hardware:
         """Leaves the other processes."""
         if self.world > 1 and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+
+def keep_memory() -> None:
+    """Lets this process keep the memory that tensors free, where its C library is glibc.
+
+    By default glibc hands large blocks back, and the system then clears the pages of the next ones anew: a third of the
+    time of a small network's step on a CPU.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(_M_MMAP_MAX, 0)
+    mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 def _device(text: str) -> torch.device:
