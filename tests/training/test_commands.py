@@ -254,7 +254,7 @@ def _parts(root: Path, seed: int) -> tuple[str, str]:
 
 
 def test_two_processes_train_what_one_does(tmp_path):
-    """By the launcher that users have: the toy task has no batch norm, so the weights must agree."""
+    """By torchrun, which needs no GPU for it: the toy task has no batch norm, so the weights must agree."""
     script = tmp_path / "line.py"
     script.write_text(
         "import sys\n"
@@ -264,21 +264,13 @@ def test_two_processes_train_what_one_does(tmp_path):
         "shared(Path(sys.argv[1]))\n"
     )
     environment = {"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    for command, out in (([sys.executable], "one"), ([*launch, "--main_process_port", "0"], "two")):
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    for command, out in (([sys.executable], "one"), (launch, "two")):
         done = subprocess.run(
-            [*command, str(script), str(tmp_path / out)], capture_output=True, text=True, timeout=120, env=environment
+            [*command, str(script), str(tmp_path / out)], capture_output=True, text=True, timeout=300, env=environment
         )
         assert done.returncode == 0, done.stderr[-2000:]
+        assert f"processes: {out}" in done.stdout.replace("1", "one").replace("2", "two")
     from training.checkpoint import find, load
 
     one, two = (load(find(tmp_path / name, "last"), with_optimizer=True) for name in ("one", "two"))

@@ -76,6 +76,7 @@ def shared(run: Path) -> None:
     """Trains on all processes of a launcher: nothing random, so that their number makes no difference."""
 
     hardware, task = Hardware("cpu"), Line(dropout=0.0)
+    print("processes:", hardware.world)
     task.step = _plain
     Loop(Config(train=TrainConfig(epochs=2, batch_size=4, lr=0.05)), task, run, hardware).train()
     hardware.close()
