@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,15 +71,15 @@ def ask(address: str, data: bytes) -> dict[str, Any]:
     return answer.json()
 
 
-def timed(work: Callable[[], Any], rounds: int) -> list[float]:
-    """Seconds of each round, after one that does not count."""
-    work()
-    out: list[float] = []
-    for _ in range(rounds):
-        begun = time.perf_counter()
-        work()
-        out.append(time.perf_counter() - begun)
-    return out
+def timed(works: Sequence[Callable[[], Any]], rounds: int) -> list[list[float]]:
+    """Seconds of each work in each round, in turn, after a round that does not count."""
+    out: list[list[float]] = [[] for _ in works]
+    for _ in range(rounds + 1):
+        for times, work in zip(out, works, strict=True):
+            begun = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - begun)
+    return [times[1:] for times in out]
 
 
 def told(times: list[float]) -> str:
@@ -115,8 +115,8 @@ def main() -> None:
     failed = False
     for name, recogniser in models.items():
         with serving(recogniser) as address:
-            bare = timed(lambda one=recogniser: one.predictor(square), options.rounds)
-            whole = timed(lambda to=address: ask(to, first), options.rounds)
+            works = (lambda one=recogniser: one.predictor(square)), (lambda to=address: ask(to, first))
+            bare, whole = timed(works, options.rounds)
             ratio = statistics.median(whole) / statistics.median(bare)
             print(f"{name}: bare model {told(bare)}; whole answer {told(whole)}: {ratio:.2f} x, aim {AIM_SECONDS} s")
             failed |= _load(name, address, options.uploads)
