@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from training.config import Trunk
 from training.groups import Groups
+from training.precision import full_precision
 
 TRUNKS: dict[Trunk, tuple[tuple[int, ...], tuple[float, ...]]] = {
     "three": ((1024, 768, 512), (0.3, 0.25, 0.2)),
@@ -130,7 +131,9 @@ class Branches(nn.Module):
         """[B, D] -> Output; ``classify=False`` leaves out the class logits, which no prediction needs."""
         hidden = self.trunk(features)
         visibility = self.visibility(hidden).flatten(1)[:, self.slots]
-        coordinates = self.coordinate(hidden).unflatten(2, (self.width, 2)).flatten(1, 2)[:, self.slots]
+        with full_precision(hidden):
+            places = self.coordinate(hidden.to(self.coordinate.weight.dtype)).unflatten(2, (self.width, 2))
+        coordinates = places.flatten(1, 2)[:, self.slots]
         logits = self.classifier(hidden).unflatten(2, (self.width, self.width)) if classify else None
         return Output(visibility, coordinates, logits)
 

@@ -104,6 +104,17 @@ def test_regression_begins_at_the_centre_and_learns_it_all():
     assert model(torch.rand(2, 3, 64, 64))[0].tolist() == [[2.0 * i, 2.0 * i + 1] for i in range(7)]
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", HAND_MODELS)
+def test_what_mixed_precision_says_is_finer_than_bf16(name: str):
+    torch.manual_seed(0)
+    model, pictures = create(name, 7).eval(), torch.rand(2, 3, 64, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = model(pictures)
+    assert out.dtype == torch.float32
+    assert (out != out.bfloat16().float()).float().mean() > 0.9  # a value of bf16 is one by chance only
+
+
 def test_an_hrnet_takes_all_but_its_last_layer_from_a_file(tmp_path: Path):
     with torch.device("meta"):
         model = create("hrnet_w32", 3).to_empty(device="cpu")

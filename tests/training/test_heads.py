@@ -100,3 +100,13 @@ def test_nobody_asked_for_classes():
     output = branches(torch.zeros(1, 8), classify=False)
     assert output.class_logits is None and output.visibility_logits.shape == (1, 174)
     assert np.isfinite(output.coordinates.detach().numpy()).all()
+
+
+def test_coordinates_are_finer_than_bf16():
+    torch.manual_seed(0)
+    branches, features = Branches(make_groups("meridians"), 16).eval(), torch.randn(4, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = branches(features)
+    assert output.visibility_logits.dtype == torch.bfloat16 and output.coordinates.dtype == torch.float32
+    coarse = output.coordinates.bfloat16().float()
+    assert (output.coordinates != coarse).float().mean() > 0.9  # a value of bf16 is one by chance only

@@ -6,6 +6,8 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.precision import full_precision
+
 
 class HandModel(nn.Module, ABC):
     """Pictures [B, 3, H, W] to N acupoints."""
@@ -18,13 +20,23 @@ class HandModel(nn.Module, ABC):
         """[B, 3, H, W], H and W multiples of 32 -> what ``OUTPUT`` says."""
 
 
-def to_input_size(heatmaps: Tensor, pictures: Tensor) -> Tensor:
-    """Heatmaps [B, N, h, w] at the pictures' height and width, bilinear; edges fall on edges.
+def heatmaps_of(final_layer: nn.Conv2d, features: Tensor, pictures: Tensor) -> Tensor:
+    """The last layer's heatmaps at the pictures' height and width, bilinear; edges fall on edges.
 
     Xu et al. 2025 have heatmaps of 224 x 224 for pictures of that size and do not say how; the published networks
     predict a quarter of it.
+
+    Args:
+        final_layer: from features to N heatmaps.
+        features: [B, C, h, w].
+        pictures: [B, 3, H, W].
+
+    Returns:
+        [B, N, H, W]
     """
-    return functional.interpolate(heatmaps, size=pictures.shape[-2:], mode="bilinear", align_corners=False)
+    with full_precision(pictures):
+        heatmaps = final_layer(features.to(final_layer.weight.dtype))
+        return functional.interpolate(heatmaps, size=pictures.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def draw_small(module: nn.Module) -> None:

@@ -9,7 +9,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from training.backbones.resnet import BasicBlock, Bottleneck
-from training.hand_models.hand_model import HandModel, draw_small, to_input_size
+from training.hand_models.hand_model import HandModel, draw_small, heatmaps_of
 
 WIDTH = 32
 """Channels of the branch with the highest resolution; each further branch has twice as many."""
@@ -123,4 +123,4 @@ class HRNet(HandModel):
         branches = self.stage2([layer(out) for layer in self.transition1])
         branches = self.stage3([*branches, self.transition2[-1](branches[-1])])
         branches = self.stage4([*branches, self.transition3[-1](branches[-1])])
-        return to_input_size(self.final_layer(branches[0]), x)
+        return heatmaps_of(self.final_layer, branches[0], x)

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from training import backbones
 from training.hand_models.hand_model import HandModel
+from training.precision import full_precision
 
 
 class CoordinateRegression(HandModel):
@@ -19,4 +20,6 @@ class CoordinateRegression(HandModel):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, H, W] -> [B, N, 2], x first."""
-        return self.head(self.backbone(x)).unflatten(1, (-1, 2))
+        features = self.backbone(x)
+        with full_precision(x):
+            return self.head(features.to(self.head.weight.dtype)).unflatten(1, (-1, 2))

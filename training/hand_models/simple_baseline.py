@@ -7,7 +7,7 @@ those of the backbone after ``backbone.``.
 from torch import Tensor, nn
 
 from training import backbones
-from training.hand_models.hand_model import HandModel, draw_small, to_input_size
+from training.hand_models.hand_model import HandModel, draw_small, heatmaps_of
 
 FILTERS = (256, 256, 256)
 
@@ -33,4 +33,4 @@ class SimpleBaseline(HandModel):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, H, W], H and W multiples of 32 -> heatmaps [B, N, H, W]."""
-        return to_input_size(self.final_layer(self.deconv_layers(self.backbone.features(x))), x)
+        return heatmaps_of(self.final_layer, self.deconv_layers(self.backbone.features(x)), x)
