@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from acusim import keypoint_metrics
 from acusim.errors import ConfigError
 from acusim.statistics import Figure, bootstrap_of_sums, cluster_sums
 
@@ -57,11 +56,11 @@ class MetricSettings:
 
 def box_area(true: ArrayLike, visible: ArrayLike) -> Floats:
     """[N] area in square pixels of the box around each picture's visible points, at least MIN_AREA_PX; NaN for none."""
-    xy, seen = np.asarray(true, np.float64), np.asarray(visible, bool)[..., None]
-    low = np.where(seen, xy, np.inf).min(-2)
-    high = np.where(seen, xy, -np.inf).max(-2)
-    side = np.where(np.isfinite(low), high - low, np.nan)
-    return np.maximum(side.prod(-1), MIN_AREA_PX)
+    xy, seen = np.asarray(true, np.float64), np.asarray(visible, bool)
+    # points first: NumPy is slow at finding extremes along short rows
+    x, y = (np.where(seen, xy[..., axis], np.nan).T.copy() for axis in (0, 1))
+    width, height = (np.fmax.reduce(one) - np.fmin.reduce(one) for one in (x, y))
+    return np.maximum(width * height, MIN_AREA_PX)
 
 
 def point_terms(
@@ -84,39 +83,46 @@ def point_terms(
         ValueError: the shapes do not fit, or a prediction of a visible point is not finite.
     """
     settings = settings or MetricSettings()
-    p, t = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
-    distance = keypoint_metrics.pixel_error(p, t, visible)
-    seen = np.asarray(visible, bool)
-    if distance.ndim != 2:
-        raise ValueError(f"points are {p.shape}; expected [N,P,2]")
-    if not np.isfinite(distance[seen]).all():
+    p, t, seen = np.asarray(predicted, np.float64), np.asarray(true, np.float64), np.asarray(visible)
+    if p.ndim != 3 or p.shape[-1] != 2 or t.shape != p.shape or seen.shape != p.shape[:2] or seen.dtype != bool:
+        raise ValueError(
+            f"shapes: points are {p.shape} and {t.shape}, visible {seen.shape} of {seen.dtype}; expected [N,P,2] twice "
+            "and [N,P] of bool"
+        )
+    unseen = np.where(seen, 0.0, np.nan)  # added to anything, leaves what is seen
+    with np.errstate(invalid="ignore"):  # what is not seen may be anything
+        dx, dy = p[..., 0] - t[..., 0] + unseen, p[..., 1] - t[..., 1] + unseen
+    squared = dx * dx + dy * dy
+    if not np.array_equal(np.isfinite(squared), seen):
         raise ValueError("a visible point, or what is predicted for it, is not a finite number")
     area = box_area(t, seen) if area_px is None else np.asarray(area_px, np.float64)
-    half = settings.box_px / 2
-    boxes = [np.concatenate([xy - half, xy + half], -1) for xy in (p, t)]
-    squared = distance**2
-    terms = {
+    distance = np.sqrt(squared)
+    box = settings.box_px
+    shared = np.maximum(box - np.abs(dx), 0) * np.maximum(box - np.abs(dy), 0)
+    return {
         "mse_px2": squared / 2,
-        "mse": squared / 2 / settings.size**2,
+        "mse": squared / (2 * settings.size**2),
         "error_px": distance,
-        "pck": distance < settings.pck * settings.size,
-        "precision": distance < settings.precision_px,
-        "iou": keypoint_metrics.box_iou(*boxes),
-        "oks": np.exp(-squared / (2 * area[:, None] * settings.k**2)),
+        "pck": (distance < settings.pck * settings.size).astype(np.float64) + unseen,
+        "precision": (distance < settings.precision_px).astype(np.float64) + unseen,
+        "iou": shared / (2 * box * box - shared),
+        "oks": np.exp(-squared / (2 * settings.k**2 * area)[:, None]),
     }
-    return {name: np.where(seen, value, np.nan) for name, value in terms.items()}
 
 
 def picture_oks(terms: dict[str, Floats]) -> Floats:
     """[N] OKS of each picture: the mean over its visible points; NaN where none is."""
-    return _ratio(np.nansum(terms["oks"], 1), (~np.isnan(terms["oks"])).sum(1))
+    oks = terms["oks"].T.copy()  # points first: NumPy is slow at sums along short rows
+    return _ratio(np.nansum(oks, 0), (~np.isnan(oks)).sum(0))
 
 
 def point_estimates(terms: dict[str, Floats]) -> dict[str, float]:
     """Each figure over all visible points, OKS over pictures, without intervals; NaN where nothing is visible."""
-    over = terms | {"oks": picture_oks(terms)}
-    return {name: float(values[~np.isnan(values)].mean()) if not np.isnan(values).all() else np.nan
-            for name, values in over.items()}  # fmt: skip
+    visible = np.flatnonzero(~np.isnan(terms["error_px"]))
+    if not len(visible):
+        return dict.fromkeys(FIGURES, np.nan)
+    points = {name: float(values.ravel().take(visible).mean()) for name, values in terms.items() if name != "oks"}
+    return {**points, "oks": float(np.nanmean(picture_oks(terms)))}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
