@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +22,7 @@ from acusim.files import printable, same_on_every_disk, sha256, write_atomic
 from acusim.layout import Problem
 from acusim.pictures import EXTENSIONS, encode, read_file, read_provenance
 from training.drawing import HEAD, Palette, draw_points
+from training.hands.hand_type import type_json
 from training.photograph import Photograph, Transform, letterbox, read_photograph
 
 if TYPE_CHECKING:
@@ -42,10 +43,21 @@ STEM_BYTES = 160
 """A file name has at most 255 bytes; a stem that is longer than this is cut."""
 
 Squares = NDArray[np.uint8]
-Predictor = Callable[[Squares], tuple[NDArray[np.floating], NDArray[np.floating]]]
-"""[B, S, S, 3] uint8 to probability of being visible [B, K] and position [B, K, 2] in 0..1 of the square.
 
-Where a model gives no probability, any number stands for it."""
+
+class Prediction(NamedTuple):
+    """What a model says of B squares."""
+
+    probability: NDArray[np.floating]
+    """[B, K] of being visible; any number where the model gives none."""
+    xy: NDArray[np.floating]
+    """[B, K, 2] 0..1 of the square."""
+    hand_types: NDArray[np.floating] | None = None
+    """[B, 2] probability of each trait's second value, see hands.hand_type; None for models that do not tell it."""
+
+
+Predictor = Callable[[Squares], Prediction]
+"""[B, S, S, 3] uint8 to a Prediction."""
 
 
 class _Data(Protocol):
@@ -86,12 +98,12 @@ def predictor_of(model: "torch.nn.Module", device: "torch.device | str") -> Pred
 
     model = model.to(device).eval()
 
-    def run(squares: Squares) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    def run(squares: Squares) -> Prediction:
         with torch.inference_mode():
             images = torch.from_numpy(squares).to(device).permute(0, 3, 1, 2).float() / 255
             output = model(images)
             probability = output.visibility_logits.float().sigmoid()
-            return probability.cpu().numpy(), output.coordinates.float().cpu().numpy()
+            return Prediction(probability.cpu().numpy(), output.coordinates.float().cpu().numpy())
 
     return run
 
@@ -155,10 +167,11 @@ def predict_pictures(
     except OSError as error:
         raise OutputError(f"{str(out)!r} cannot be made: {error.strerror}; name another --out") from None
     for group in _batches(_read(chosen, size, outcome), batch):
-        probability, xy = predictor(np.stack([item.square for item in group]))
-        for item, visible, unit in zip(group, probability, xy, strict=True):
+        found = predictor(np.stack([item.square for item in group]))
+        types = [None] * len(group) if found.hand_types is None else found.hand_types
+        for item, visible, unit, hand_type in zip(group, found.probability, found.xy, types, strict=True):
             try:
-                _write(item, visible, unit, out, made_by, threshold, palette, confidence)
+                _write(item, visible, unit, hand_type, out, made_by, threshold, palette, confidence)
                 outcome.written.append(out / f"{item.stem}.points.json")
             except AcuSimError as error:
                 if isinstance(error, OutputError):
@@ -270,6 +283,7 @@ def _write(
     item: _Item,
     probability: NDArray[np.floating],
     unit: NDArray[np.floating],
+    hand_type: NDArray[np.floating] | None,
     out: Path,
     made_by: Mapping[str, Any],
     threshold: float,
@@ -301,7 +315,8 @@ def _write(
     }
     head = {"made_by": {"program": MAKER, "format": FORMAT, **made_by}, "picture": picture, "threshold": threshold}
     points = points_json(probability, xy * item.photograph.reduced, threshold, palette, confidence)
-    document = {**head, "points": points}
+    about = {} if hand_type is None else {"hand": type_json(hand_type)}
+    document = {**head, **about, "points": points}
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
     # The JSON comes last: where it is, the picture is, too.
     _put(out / f"{item.stem}.points.jpg", encode(drawn, ".jpg", head), _made_picture)

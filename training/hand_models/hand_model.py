@@ -14,10 +14,16 @@ class HandModel(nn.Module, ABC):
 
     OUTPUT: ClassVar[Literal["heatmaps", "coordinates"]]
     """What ``forward`` returns: heatmaps [B, N, H, W] with peaks of 1, or coordinates [B, N, 2], 0..1, x first."""
+    feature_dim: int
+    """D, how many features ``look`` tells of a picture as a whole."""
 
     @abstractmethod
+    def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 3, H, W], H and W multiples of 32 -> what ``OUTPUT`` says, and features [B, D] for other heads."""
+
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, H, W], H and W multiples of 32 -> what ``OUTPUT`` says."""
+        return self.look(x)[0]
 
 
 def heatmaps_of(final_layer: nn.Conv2d, features: Tensor, pictures: Tensor) -> Tensor:

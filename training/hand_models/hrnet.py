@@ -6,8 +6,10 @@ Dropout is that of Xu et al. 2025; "after the second convolutional layer" is tak
 
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
+from training.backbones.backbone import pooled
 from training.backbones.resnet import BasicBlock, Bottleneck
 from training.hand_models.hand_model import HandModel, draw_small, heatmaps_of
 
@@ -108,6 +110,7 @@ class HRNet(HandModel):
         self.transition3 = self._added_branch(3)
         self.stage4 = stage(4, branch_dropout)
         self.final_layer = nn.Conv2d(WIDTH, points, 1)
+        self.feature_dim = sum(WIDTH << branch for branch in range(max(MODULES)))
         draw_small(self)
 
     @staticmethod
@@ -116,11 +119,12 @@ class HRNet(HandModel):
         coarser = nn.Sequential(convolution(WIDTH << (branches - 1), WIDTH << branches, 2))
         return nn.ModuleList([*(nn.Identity() for _ in range(branches)), coarser])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, 3, H, W], H and W multiples of 32 -> heatmaps [B, N, H, W]."""
+    def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 3, H, W] -> heatmaps [B, N, H, W], and the means of all branches before the last stage keeps one."""
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.layer1(self.relu(self.bn2(self.conv2(out))))
         branches = self.stage2([layer(out) for layer in self.transition1])
         branches = self.stage3([*branches, self.transition2[-1](branches[-1])])
-        branches = self.stage4([*branches, self.transition3[-1](branches[-1])])
-        return heatmaps_of(self.final_layer, branches[0], x)
+        branches = [*branches, self.transition3[-1](branches[-1])]
+        features = torch.cat([pooled(branch) for branch in branches], 1)
+        return heatmaps_of(self.final_layer, self.stage4(branches)[0], x), features

@@ -15,11 +15,12 @@ class CoordinateRegression(HandModel):
     def __init__(self, backbone: backbones.BackboneName, points: int):
         super().__init__()
         self.backbone = backbones.create(backbone)
-        self.head = nn.Linear(self.backbone.feature_dim, 2 * points)
+        self.feature_dim = self.backbone.feature_dim
+        self.head = nn.Linear(self.feature_dim, 2 * points)
         nn.init.constant_(self.head.bias, 0.5)  # begins at the picture's centre
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, N, 2], x first."""
+    def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 3, H, W] -> [B, N, 2], x first, and the backbone's feature vector."""
         features = self.backbone(x)
         with full_precision(x):
-            return self.head(features.to(self.head.weight.dtype)).unflatten(1, (-1, 2))
+            return self.head(features.to(self.head.weight.dtype)).unflatten(1, (-1, 2)), features

@@ -7,6 +7,7 @@ those of the backbone after ``backbone.``.
 from torch import Tensor, nn
 
 from training import backbones
+from training.backbones.backbone import pooled
 from training.hand_models.hand_model import HandModel, draw_small, heatmaps_of
 
 FILTERS = (256, 256, 256)
@@ -21,7 +22,7 @@ class SimpleBaseline(HandModel):
         super().__init__()
         self.backbone = backbones.create("resnet50")
         layers: list[nn.Module] = []
-        inputs = self.backbone.feature_dim
+        self.feature_dim = inputs = self.backbone.feature_dim
         for outputs in FILTERS:
             layers.append(nn.ConvTranspose2d(inputs, outputs, 4, 2, padding=1, bias=False))
             layers += [nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
@@ -31,6 +32,7 @@ class SimpleBaseline(HandModel):
         draw_small(self.deconv_layers)
         draw_small(self.final_layer)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, 3, H, W], H and W multiples of 32 -> heatmaps [B, N, H, W]."""
-        return heatmaps_of(self.final_layer, self.deconv_layers(self.backbone.features(x)), x)
+    def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 3, H, W] -> heatmaps [B, N, H, W], and the mean of the backbone's last map."""
+        last = self.backbone.features(x)
+        return heatmaps_of(self.final_layer, self.deconv_layers(last), x), pooled(last)

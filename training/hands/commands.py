@@ -14,8 +14,9 @@ from acusim.pictures import read_file
 from training.console import Bars, as_json, aside, cache_folder, exit_code, say, tell, workers_of, writing
 from training.hands.config import HandConfig
 from training.hands.dataset import PARTS, HandSquares, Part
+from training.hands.hand_type import TRAITS, known_types, majorities
 from training.hands.loading import HandSet, Side, load_hands, pattern_note
-from training.hands.model import on_meta
+from training.hands.model import HandOutput, on_meta
 from training.hands.recognise import NO_CONFIDENCE, PEAK, VISIBLE_FROM, hand_predictor, palette_of
 from training.hardware import Hardware
 from training.history import History
@@ -95,11 +96,17 @@ def summary(history: History, config: HandConfig, run: Path) -> str:
     if not known:
         return f"no epoch of {len(history.rows)} has a {by}: it diverged; try a lower train.lr"
     best = (max if by == "pck" else min)(known, key=lambda row: row[by])
-    return (
+    told = [
         f"best epoch by {by}: {best['epoch']} of {len(history.rows)}: {best['error_px']:.2f} px off (mean pose "
-        f"{best['floor_error_px']:.2f} px), PCK {100 * best['pck']:.1f} % (mean pose {100 * best['floor_pck']:.1f} %)\n"
-        f"look at {run / 'curves'}; measure it: python -m training evaluate {run} --data ROOT --out REPORT"
-    )
+        f"{best['floor_error_px']:.2f} px), PCK {100 * best['pck']:.1f} % (mean pose {100 * best['floor_pck']:.1f} %)"
+    ]
+    told += [
+        f"{name} of the hand: {100 * best[name]:.1f} % right (always the same: {100 * best[f'floor_{name}']:.1f} %)"
+        for name in TRAITS
+        if best.get(name) is not None
+    ]
+    told.append(f"look at {run / 'curves'}; measure it: python -m training evaluate {run} --data ROOT --out REPORT")
+    return "\n".join(told)
 
 
 def evaluate(run: HandRun, options: argparse.Namespace, device: torch.device) -> int:
@@ -130,8 +137,9 @@ def evaluate(run: HandRun, options: argparse.Namespace, device: torch.device) ->
     squares = _squares(hands, part, bars)
     problems = [*hands.data.problems, *squares.problems]
     tell(_notes(hands, config), problems)
-    floor = None
+    floor = majority = None
     if len(hands.rows["train"]):
+        majority = majorities(known_types([hands.data.records[row] for row in hands.rows["train"]]))
         floor = floor_of(squares if part == "train" else _squares(hands, "train", bars), hands.data.points)
     else:
         say("note: no picture of a training subject is in --data, so no floor is known; name the training folder")
@@ -165,6 +173,7 @@ def evaluate(run: HandRun, options: argparse.Namespace, device: torch.device) ->
             "part": options.part,
             "decoding": config.loss.decoding if run.network.OUTPUT == "heatmaps" else "coordinates",
         },
+        majority=majority,
         heatmaps=_heatmaps(run, squares, device) if run.network.OUTPUT == "heatmaps" else None,
     )
     if options.json:
@@ -186,7 +195,7 @@ def _heatmaps(run: HandRun, squares: HandSquares, device: torch.device) -> Any:
         side = (squares.size, squares.size)
         true = gaussian_heatmaps(xy[[number]], visible[[number]], side, run.config.loss.sigma_px)
         with torch.inference_mode():
-            predicted = run.network(as_input(torch.from_numpy(squares.pixels[[number]]).to(device)))
+            predicted = run.network(as_input(torch.from_numpy(squares.pixels[[number]]).to(device))).points
         return true[0].numpy(), predicted[0].float().cpu().numpy()
 
     return pair
@@ -215,9 +224,14 @@ def export(run: HandRun, path: Path) -> dict[str, float]:
     """``export``: see cli.py; returns the largest differences.
 
     The file gives ``heatmaps`` [B, P, S, S], which training.heatmaps.decode turns into points by the method that its
-    metadata's configuration names under loss.decoding, or ``coordinates`` [B, P, 2] in 0..1.
+    metadata's configuration names under loss.decoding, or ``coordinates`` [B, P, 2] in 0..1; and, where the network
+    has that head, ``hand_type`` [B, 2]: the probability of the left hand and that of the palm.
     """
     from training.export import export as export_onnx
+
+    def outputs(output: HandOutput) -> dict[str, torch.Tensor]:
+        types = {} if output.type_logits is None else {"hand_type": output.type_logits.sigmoid()}
+        return {run.network.OUTPUT: output.points, **types}
 
     config = run.config.as_dict() | {"run": run.made_by}
     return export_onnx(
@@ -227,13 +241,14 @@ def export(run: HandRun, path: Path) -> dict[str, float]:
         config=config,
         checkpoint_sha256=run.sha256,
         names=run.points.ids,
-        outputs=lambda output: {run.network.OUTPUT: output},
+        outputs=outputs,
     )
 
 
 def network_on_meta(config: HandConfig) -> tuple[torch.nn.Module, int]:
     """A network of shapes for ``describe``, and the side of its input."""
-    return on_meta(config).model, config.data.size
+    network = on_meta(config)
+    return network.model if network.hand_type is None else network, config.data.size
 
 
 def coco_export(root: Path, out: Path) -> int:

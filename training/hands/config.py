@@ -37,6 +37,8 @@ class HandModelConfig:
     """HRNet: within each bottleneck, after the second convolution."""
     branch_dropout: float = number(0.1, 0.0, 0.99)
     """HRNet: after the first basic block of each branch."""
+    hand_type: bool = False
+    """Whether it also tells the left from the right hand and the back from the palm, by a head of its own."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -44,12 +46,14 @@ class HandModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class HandLossConfig:
-    """Heatmaps that are learned, and how points are read from them; coordinates need neither."""
+    """Heatmaps that are learned and how points are read from them, which coordinates do not need; weights."""
 
     sigma_px: float = number(6.0, 0.5, 64.0)
     """Width of a point's Gaussian in pixels of the input. Ours; the published HRNet has 8 of the input's 256."""
     decoding: Decoding = choice("gaussian", *DECODINGS)
     """How a heatmap's peak is found. Ours; the highest pixel is ``argmax``. See training.heatmaps.decode."""
+    hand_type: float = number(0.001, 0.0, 1000.0)
+    """Weight of the hand type's cross-entropy beside the points' error, which begins at some 0.002 for heatmaps."""
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim.results import csv_line, plain, put
-from training.hands import page
+from training.hands import hand_type, page
 from training.hands.dataset import HandData, HandSquares
 from training.hands.metrics import FIGURES, MetricSettings, point_terms, report
 from training.hands.task import HandPredictions
@@ -38,12 +38,13 @@ def evaluate(
     settings: MetricSettings,
     title: str,
     metadata: Mapping[str, object],
+    majority: Sequence[int] | None = None,
     heatmaps: Callable[[int], tuple[NDArray[np.float32], NDArray[np.float32]]] | None = None,
 ) -> dict[str, Any]:
     """Measures predictions and their floor, in pixels of the square, and writes what was found below ``out``.
 
     ``results.json``; ``overall.csv``, ``by_acupoint.csv``, ``by_group.csv``, ``by_point.csv`` (every point of every
-    picture, in the picture's own pixels); and ``report.html``.
+    picture, in the picture's own pixels); ``hand_type.csv`` where the network tells it; and ``report.html``.
 
     Args:
         predictions: of N squares.
@@ -54,6 +55,7 @@ def evaluate(
         settings: what the figures are measured with.
         title: of the page.
         metadata: what was evaluated; shown as it is.
+        majority: as for hand_type.report.
         heatmaps: true and predicted heatmaps [P, S, S] of a square by its number; None for networks without.
 
     Returns:
@@ -110,12 +112,16 @@ def evaluate(
         "by_acupoint": by_point,
         "by_group": {name: rows for name, rows in groups.items() if rows},
     }
+    if predictions.types is not None:
+        found["hand_type"] = hand_type.report(predictions.types, hand_type.known_types(records), subjects, majority)
     results = plain(found, decimals=None)
     put(out / "results.json", (json.dumps(results, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode())
     put(out / "overall.csv", _overall_lines(results))
     put(out / "by_acupoint.csv", _row_lines({"acupoint": results["by_acupoint"]}))
     put(out / "by_group.csv", _row_lines(results["by_group"]))
     put(out / "by_point.csv", _point_lines(predictions, squares, data))
+    if predictions.types is not None:
+        put(out / "hand_type.csv", _type_lines(predictions.types, squares, data))
     errors = {
         who: point_terms(places, squares.xy, squares.visible, settings)["error_px"] for who, places in predicted.items()
     }
@@ -167,6 +173,18 @@ def _point_lines(predictions: HandPredictions, squares: HandSquares, data: HandD
             sure = None if predictions.confidence is None else float(predictions.confidence[k, point.index])
             numbers = map(_cell, (*true, *found[point.index].tolist(), sure))
             yield csv_line([record.image, record.subject, point.id, int(seen), *numbers])
+
+
+def _type_lines(types: NDArray[np.float32], squares: HandSquares, data: HandData) -> Iterable[bytes]:
+    """Every picture: what it is and what the network says, with its probability."""
+    yield csv_line(
+        ["image", "subject", *(f"{word}{name}" for name in hand_type.TRAITS for word in ("true ", "", "p "))]
+    )
+    for row, probability in zip(squares.row, types, strict=True):
+        record, cells = data.records[row], []
+        for name, said in hand_type.type_json(probability).items():
+            cells += [getattr(record, name) or "", said["value"], _cell(said["probability"])]
+        yield csv_line([record.image, record.subject, *cells])
 
 
 def _cell(value: float | None) -> str:

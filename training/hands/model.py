@@ -1,17 +1,30 @@
 """A hand network as a whole: normalisation in front, loss behind, and points read from what comes out."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from training.hand_models import create
 from training.hand_models.hand_model import HandModel
 from training.hands.config import HandConfig, HandModelConfig
+from training.hands.hand_type import TRAITS, UNKNOWN
 from training.heatmaps import Decoding, decode, gaussian_heatmaps
 from training.model import IMAGENET_MEAN, IMAGENET_STD
 
 
+class HandOutput(NamedTuple):
+    """What a network says of B pictures."""
+
+    points: Tensor
+    """Heatmaps [B, P, S, S], or coordinates [B, P, 2] in 0..1; see HandNet.OUTPUT."""
+    type_logits: Tensor | None
+    """[B, 2] for the traits of hand_type.TRAITS; None for a network without that head."""
+
+
 class HandNet(nn.Module):
-    """Pictures in 0..1 to heatmaps or coordinates.
+    """Pictures in 0..1 to heatmaps or coordinates, and to the hand's type where wanted.
 
     Args:
         config: the network's settings. Weights are loaded by the caller (hand_models.weights.load_pretrained).
@@ -34,10 +47,12 @@ class HandNet(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.OUTPUT = self.model.OUTPUT
+        self.hand_type = nn.Linear(self.model.feature_dim, len(TRAITS)) if config.hand_type else None
 
-    def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, S, S] RGB in 0..1 -> heatmaps [B, P, S, S], or coordinates [B, P, 2] in 0..1; see OUTPUT."""
-        return self.model((images - self.mean) / self.std)
+    def forward(self, images: Tensor) -> HandOutput:
+        """[B, 3, S, S] RGB in 0..1 -> HandOutput."""
+        points, features = self.model.look((images - self.mean) / self.std)
+        return HandOutput(points, None if self.hand_type is None else self.hand_type(features))
 
 
 def on_meta(config: HandConfig) -> HandNet:
@@ -57,7 +72,7 @@ class HandLoss(nn.Module):
         """[B, P] in float32; 0 for points that are not visible.
 
         Args:
-            output: of HandNet.
+            output: points of HandOutput.
             xy: [B, P, 2] 0..1 of the square.
             visible: [B, P] bool.
         """
@@ -79,10 +94,26 @@ class HandTrainee(nn.Module):
         self.network: HandNet = HandNet(config.model, points)
         self.criterion: HandLoss = HandLoss(config.loss.sigma_px)
 
-    def forward(self, images: Tensor, xy: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """Each point's loss [B, P], and what the network says, without gradient."""
-        output = self.network(images)
-        return self.criterion(output, xy, visible), output.detach()
+    def forward(self, images: Tensor, xy: Tensor, visible: Tensor, types: Tensor) -> tuple[Tensor, Tensor, HandOutput]:
+        """Losses of points [B, P] and of traits [B, 2], and what the network says, without gradient.
+
+        Args:
+            images: as HandNet's.
+            xy: [B, P, 2] 0..1 of the square.
+            visible: [B, P] bool.
+            types: [B, 2] as hand_type.known_types has them; a trait that is not known has no loss.
+        """
+        points, logits = self.network(images)
+        losses = self.criterion(points, xy, visible)
+        said = HandOutput(points.detach(), None if logits is None else logits.detach().float())
+        return losses, type_losses(logits, types) if logits is not None else losses.new_zeros(types.shape), said
+
+
+def type_losses(logits: Tensor, types: Tensor) -> Tensor:
+    """[B, 2] binary cross-entropy of each trait; 0 where it is not known."""
+    known = types != UNKNOWN
+    losses = functional.binary_cross_entropy_with_logits(logits.float(), (types == 1).float(), reduction="none")
+    return torch.where(known, losses, 0)
 
 
 @torch.no_grad()
@@ -90,7 +121,7 @@ def locate(output: Tensor, decoding: Decoding) -> tuple[Tensor, Tensor | None]:
     """Where a network's output has the points.
 
     Args:
-        output: heatmaps [B, P, H, W] or coordinates [B, P, 2].
+        output: points of HandOutput.
         decoding: how peaks are found.
 
     Returns:

@@ -26,6 +26,7 @@ _TITLES = {
 }
 """Of each figure: title, digits, and what it is multiplied by."""
 _WORDS = ("what it is", "value", "name")
+_TYPE_WORDS = ("trait", "no picture looked at, %", "right of each value, %")
 _FEW = 10
 _PICTURES = "The worst, the median and the best by their mean error. A ring is the true place, a dot the predicted one."
 _HEATMAPS = "Left what was to be learned, right what was predicted; the highest value of all points at each pixel."
@@ -71,6 +72,7 @@ def page(
             _head(results),
             _overall(results, plot(_cumulative(errors, settings), "share of points within a distance")),
             _points(results, plot(_by_point(results), "error of each point")),
+            _hand_type(results),
             _groups(results),
             pictures_section(pictures, _PICTURES),
             pictures_section(maps, _HEATMAPS, "Heatmaps"),
@@ -205,6 +207,23 @@ def _points(results: Mapping[str, Any], bars: str) -> str:
 def _groups(results: Mapping[str, Any]) -> str:
     parts = [f"<h3>By {escaped(title)}</h3>{_table(title, rows)}" for title, rows in results["by_group"].items()]
     return f"<section><h2>Groups</h2>{''.join(parts)}</section>" if parts else ""
+
+
+def _hand_type(results: Mapping[str, Any]) -> str:
+    """How often the hand's type is right; nothing for networks that do not tell it."""
+    rows = [
+        (
+            escaped(name),
+            str(row["pictures"]),
+            str(row["subjects"]),
+            figure(row["accuracy"], 1, 100),
+            "; ".join(f"{escaped(told)} {figure(floor, 1, 100)}" for told, floor in row["floors"].items()),
+            "; ".join(f"{escaped(value)} {figure(share, 1, 100)}" for value, share in row["recall"].items()),
+        )
+        for name, row in results.get("hand_type", {}).items()
+    ]
+    head = ("trait", "pictures", "subjects", "right, %", "no picture looked at, %", "right of each value, %")
+    return f"<section><h2>Type of the hand</h2>{table(head, rows, _TYPE_WORDS)}</section>" if rows else ""
 
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:

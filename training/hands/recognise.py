@@ -1,23 +1,17 @@
-"""A trained hand network as something that finds points in pictures of any size."""
+"""A trained hand network as something that finds points in pictures, for predict and the web page."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from acusim.errors import EngineError
 from training.drawing import MERIDIAN_COLOURS, Colour, Palette
 from training.hands.points import HandPoints
-from training.photograph import letterbox
-from training.predict import Predictor, Squares
-from training.runs import HandRun
+from training.predict import Prediction, Predictor, Squares
 
 if TYPE_CHECKING:
     import torch
 
     from training.hands.config import HandConfig
     from training.hands.model import HandNet
+    from training.heatmaps import Decoding
 
 PEAK = "height of the heatmap's peak, cut to 0..1; not a probability"
 NO_CONFIDENCE = "none: the network gives coordinates alone"
@@ -27,62 +21,38 @@ OTHER_COLOUR: Colour = (150, 150, 150)
 """Of meridians that the head does not have."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FoundHand:
-    """The points of one picture."""
-
-    xy_px: NDArray[np.float64]
-    """[P, 2] pixels from the picture's left and top edge."""
-    confidence: NDArray[np.float64] | None
-    """[P] height of the heatmaps' peaks, 0..1; None for networks that give coordinates."""
-
-
-class HandRecogniser:
-    """Finds the points of a run's network in pictures; ``recognise`` may be called by one thread at a time.
-
-    Args:
-        run: what training.runs.open_run returned.
-        device: where its network is.
-    """
-
-    kind = "hand"
-
-    def __init__(self, run: HandRun, device: "torch.device | str" = "cpu"):
-        self.points: HandPoints = run.points
-        self.made_by = run.made_by
-        self.size = run.config.data.size
-        self._gives_peaks = run.network.OUTPUT == "heatmaps"
-        self._predict = hand_predictor(run.network, run.config, device)
-
-    def recognise(self, pixels: NDArray[np.uint8]) -> FoundHand:
-        """The points of an upright picture [H, W, 3] RGB of any size.
-
-        Raises:
-            EngineError: the network's output is not finite.
-        """
-        square, transform = letterbox(pixels, self.size)
-        [confidence], [unit] = self._predict(square[None])
-        if not (np.isfinite(confidence).all() and np.isfinite(unit).all()):
-            raise EngineError("the model's output is not finite; is the checkpoint that of a diverged training?")
-        return FoundHand(transform.from_unit(unit), confidence.astype(np.float64) if self._gives_peaks else None)
-
-
 def hand_predictor(network: "HandNet", config: "HandConfig", device: "torch.device | str") -> Predictor:
     """A network as a function of pixels, decoded as its configuration says; confidences are 1 where it gives none."""
     import torch
 
-    from training.hands.model import locate
     from training.head_task import as_input
 
     network = network.to(device).eval()
 
-    def run(squares: Squares) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    def run(squares: Squares) -> Prediction:
         with torch.inference_mode():
-            xy, peak = locate(network(as_input(torch.from_numpy(squares).to(device))), config.loss.decoding)
-            confidence = torch.ones(xy.shape[:2]) if peak is None else peak
-            return confidence.cpu().numpy(), xy.cpu().numpy()
+            output = network(as_input(torch.from_numpy(squares).to(device)))
+            types = None if output.type_logits is None else output.type_logits.float().sigmoid().cpu()
+            return prediction_of(output.points, types, config.loss.decoding)
 
     return run
+
+
+def prediction_of(points: "torch.Tensor", types: "torch.Tensor | None", decoding: "Decoding") -> Prediction:
+    """What a network's output says; probabilities are 1 where it gives none.
+
+    Args:
+        points: heatmaps [B, P, S, S] or coordinates [B, P, 2].
+        types: [B, 2] probabilities of the hand's type, or None.
+        decoding: how peaks are found.
+    """
+    import torch
+
+    from training.hands.model import locate
+
+    xy, peak = locate(points, decoding)
+    confidence = torch.ones(xy.shape[:2]) if peak is None else peak
+    return Prediction(confidence.cpu().numpy(), xy.cpu().numpy(), None if types is None else types.numpy())
 
 
 def palette_of(points: HandPoints) -> Palette:

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from training.data.loader import Order, batches
 from training.hands.augmentation import VARIANTS
 from training.hands.config import HandConfig
 from training.hands.dataset import HandSquares
+from training.hands.hand_type import TRAITS, UNKNOWN, known_types, majorities
 from training.hands.loading import HandSet
 from training.hands.metrics import FIGURES, mean_pose, point_estimates, point_terms
 from training.hands.model import HandNet, HandTrainee, locate
@@ -69,7 +71,28 @@ class HandTask(Task):
         pose = floor_of(train, hands.data.points)
         floors = self._figures(np.broadcast_to(pose, val.xy.shape))
         self.floors = {f"floor_{name}": floors[name] for name in _FLOORS}
-        self._targets: tuple[Tensor, Tensor] | None = None
+        self._targets: tuple[Tensor, Tensor, Tensor] | None = None
+        if config.model.hand_type:
+            self._begin_types()
+
+    def _begin_types(self) -> None:
+        """Adds what is told of the hand's type: curves, and the floor of always saying what most hands are.
+
+        Raises:
+            ConfigError: no training picture has a type, or all have the same.
+        """
+        train, val = (self._types(part) for part in (self.train, self.val))
+        if not any(len(set(train[:, trait].tolist()) - {UNKNOWN}) == 2 for trait in range(len(TRAITS))):
+            told = "; ".join(f"{name}: {' or '.join(values)}" for name, values in TRAITS.items())
+            raise ConfigError(
+                "model.hand_type has nothing to learn: no two training pictures differ in a trait that is known "
+                f"({told}); tell them by data.subject's groups side and face, or by labelme's flags 'left hand' and "
+                "'palm'"
+            )
+        floor = accuracies(np.broadcast_to(majorities(train), val.shape), val)
+        self.floors |= {f"floor_{name}": value for name, value in floor.items()}
+        names = [name for trait in TRAITS for name in (f"train_{trait}", trait, f"floor_{trait}")]
+        self.curves = {**self.curves, "hand_type": ("accuracy of the hand's type", tuple(names))}
 
     @property
     def trainee(self) -> HandTrainee:
@@ -97,13 +120,16 @@ class HandTask(Task):
                     yield Batch(images, numbers)
 
     def step(self, module: nn.Module, batch: Batch, epoch: int, generator: torch.Generator, scale: float) -> Step:
-        """See Task. The loss is the mean over pictures and points; a point that is not visible counts with 0."""
+        """See Task. The loss is the mean over pictures and points, of which those not visible count with 0.
+
+        With a head for the hand's type comes its mean over pictures and traits, weighted.
+        """
         if self._targets is None or self._targets[0].device != batch.index.device:
-            self._targets = targets_of(self.train, batch.index.device)
-        xy, visible = (values[batch.index] for values in self._targets)
-        losses, output = module(as_input(batch.images), xy, visible)
+            self._targets = self._targets_on(batch.index.device)
+        xy, visible, types = (values[batch.index] for values in self._targets)
+        losses, of_types, output = module(as_input(batch.images), xy, visible, types)
         with torch.no_grad():
-            found, _ = locate(output, self.config.loss.decoding)
+            found, _ = locate(output.points, self.config.loss.decoding)
             distance = torch.linalg.vector_norm(found - xy, dim=-1) * self.train.size
             metrics = self.config.metric_settings()
             loss = losses.sum()
@@ -115,13 +141,30 @@ class HandTask(Task):
                 ((distance < metrics.pck * metrics.size) & visible).sum(),
                 ((distance < metrics.precision_px) & visible).sum(),
             ]
-        return Step(losses.mean() * scale, torch.stack([value.double() for value in sums]))
+            if output.type_logits is not None:
+                known = types != UNKNOWN
+                right = ((output.type_logits > 0) == (types == 1)) & known
+                sums += [*known.sum(0), *right.sum(0)]
+        whole = losses.mean() + self.config.loss.hand_type * of_types.mean()
+        return Step(whole * scale, torch.stack([value.double() for value in sums]))
+
+    def _targets_on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """What training squares are to give: points, which are visible, and types."""
+        return *targets_of(self.train, device), torch.from_numpy(self._types(self.train)).to(device)
+
+    def _types(self, squares: HandSquares) -> NDArray[np.int64]:
+        return known_types([self.hands.data.records[row] for row in squares.row])
 
     def read_logs(self, logs: Tensor) -> dict[str, float]:
         """See Task: as the network was while it learned, with dropout, on augmented squares."""
-        points, loss, visible, distance, near, precise = logs.tolist()
+        points, loss, visible, distance, near, precise, *types = logs.tolist()
         rates = (value / visible if visible else float("nan") for value in (distance, near, precise))
-        return {"loss": loss / points, **dict(zip(("error_px", "pck", "precision"), rates, strict=True))}
+        known, right = types[: len(TRAITS)], types[len(TRAITS) :]
+        return {
+            "loss": loss / points,
+            **dict(zip(("error_px", "pck", "precision"), rates, strict=True)),
+            **{name: b / a if a else float("nan") for name, a, b in zip(TRAITS, known, right, strict=False)},
+        }
 
     def validate(self, epoch: int, hardware: Hardware) -> dict[str, float]:
         """See Task: the validation squares without dropout."""
@@ -132,14 +175,17 @@ class HandTask(Task):
         def look(output: Tensor, index: Tensor) -> None:
             total.add_(self.trainee.criterion(output, xy[index], visible[index]).double().sum())
 
-        parts = hardware.gather(
-            predict(self.trainee.network, self.val, share, self.config, hardware.device, look=look).xy
-        )
+        mine = predict(self.trainee.network, self.val, share, self.config, hardware.device, look=look)
         found = np.zeros(self.val.xy.shape, np.float32)
-        for rank, part in enumerate(parts):
-            found[rank :: hardware.world] = part
+        types = np.zeros((len(found), len(TRAITS)), np.float32)
+        for rank, (of_points, of_types) in enumerate(hardware.gather((mine.xy, mine.types))):
+            found[rank :: hardware.world] = of_points
+            if of_types is not None:
+                types[rank :: hardware.world] = of_types
         loss = hardware.sum(total).item() / self.val.visible.size
         figures = {"loss": loss, **self._figures(found * self.val.size)}
+        if self.config.model.hand_type:
+            figures |= accuracies(types > 0.5, self._types(self.val))
         best_by = self.config.train.best_by
         return figures | self.floors | {"score": figures[best_by] * (1 if best_by == "pck" else -1)}
 
@@ -156,6 +202,20 @@ class HandTask(Task):
             f"{records[int(self.train.row[number])].image} ({VARIANTS[self.train.variant[number]]})"
             for number in index.tolist()
         ]
+
+
+def accuracies(said: NDArray[Any], known: NDArray[np.int64]) -> dict[str, float]:
+    """Share of pictures of which each trait is right; NaN where none is known.
+
+    Args:
+        said: [N, 2] 0 or 1.
+        known: [N, 2] as known_types has it.
+    """
+    out: dict[str, float] = {}
+    for trait, name in enumerate(TRAITS):
+        there = known[:, trait] != UNKNOWN
+        out[name] = float((said[there, trait] == known[there, trait]).mean()) if there.any() else float("nan")
+    return out
 
 
 def floor_of(train: HandSquares, points: HandPoints) -> NDArray[np.float64]:
@@ -185,17 +245,19 @@ class HandPredictions:
     """[N, P, 2] 0..1 of the square."""
     confidence: NDArray[np.float32] | None
     """[N, P] height of the heatmaps' peaks, 0..1; None for networks that give coordinates."""
+    types: NDArray[np.float32] | None = None
+    """[N, 2] probability of each trait's second value, see hand_type.TRAITS; None for networks without that head."""
 
     def save(self, path: Path) -> None:
-        """Writes a safetensors file with ``xy`` and, where there is one, ``confidence``.
+        """Writes a safetensors file with ``xy`` and, where they are there, ``confidence`` and ``types``.
 
         Raises:
             OSError: as the file system says.
         """
         from safetensors.numpy import save
 
-        arrays = {"xy": self.xy} if self.confidence is None else {"xy": self.xy, "confidence": self.confidence}
-        write_atomic(path, save(arrays))
+        arrays = {"xy": self.xy, "confidence": self.confidence, "types": self.types}
+        write_atomic(path, save({name: array for name, array in arrays.items() if array is not None}))
 
 
 @torch.no_grad()
@@ -217,10 +279,11 @@ def predict(
         config: for precision and decoding.
         device: where the network is.
         progress: called with the number of squares just done.
-        look: called with each batch's output and the numbers of its squares.
+        look: called with each batch's heatmaps or coordinates and the numbers of its squares.
     """
     xy = np.zeros((len(index), *squares.xy.shape[1:]), np.float32)
     confidence = np.zeros(xy.shape[:2], np.float32) if network.OUTPUT == "heatmaps" else None
+    types = None if network.hand_type is None else np.zeros((len(index), len(TRAITS)), np.float32)
     for start in range(0, len(index), PREDICT_BATCH):
         chosen = index[start : start + PREDICT_BATCH]
         pixels = np.empty((len(chosen), squares.size, squares.size, 3), np.uint8)
@@ -229,11 +292,13 @@ def predict(
         with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
             output = network(as_input(torch.from_numpy(pixels).to(device)))
         if look is not None:
-            look(output, torch.from_numpy(chosen).to(device))
+            look(output.points, torch.from_numpy(chosen).to(device))
         rows = slice(start, start + len(chosen))
-        found, peak = locate(output, config.loss.decoding)
+        found, peak = locate(output.points, config.loss.decoding)
         xy[rows] = found.cpu().numpy()
         if confidence is not None and peak is not None:
             confidence[rows] = peak.cpu().numpy()
+        if types is not None and output.type_logits is not None:
+            types[rows] = output.type_logits.float().sigmoid().cpu().numpy()
         progress(len(chosen))
-    return HandPredictions(xy, confidence)
+    return HandPredictions(xy, confidence, types)

@@ -24,6 +24,7 @@ from acusim.errors import EngineError
 from acusim.files import sha256
 from acusim.pictures import encode
 from training.drawing import draw_points
+from training.hands.hand_type import type_json
 from training.photograph import MAX_PIXELS, Photograph
 from training.predict import DRAWN, MOST_ENLARGED
 from training.web import schema
@@ -170,6 +171,7 @@ def _document(form: Form, result: _Result) -> bytes:
         "picture": picture,
         "model": _model(recogniser),
         "threshold": result.threshold,
+        "hand": None if found.hand_type is None else type_json(found.hand_type),
         "points": points,
         "timing_ms": result.times_ms,
     }

@@ -19,9 +19,9 @@ from acusim.errors import ConfigError, EngineError, shown
 from acusim.files import sha256
 from training.drawing import HEAD, Palette
 from training.hands.points import HandPoint, HandPoints, read_points
-from training.hands.recognise import VISIBLE_FROM, hand_predictor, palette_of
+from training.hands.recognise import VISIBLE_FROM, hand_predictor, palette_of, prediction_of
 from training.photograph import letterbox
-from training.predict import ENOUGH, Predictor, Squares, predictor_of
+from training.predict import ENOUGH, Prediction, Predictor, Squares, predictor_of
 from training.runs import open_run
 from training.web.points import HEAD_POINTS, Point, hand_points
 
@@ -47,6 +47,8 @@ class Found:
     """[K] 0..1, see Evidence; 1 where the model gives none."""
     xy_px: NDArray[np.float64]
     """[K, 2] pixels from the picture's left and top edge."""
+    hand_type: NDArray[np.float64] | None = None
+    """[2] probability of each trait's second value, see hands.hand_type; None where the model does not tell."""
 
 
 class Recogniser(Protocol):
@@ -112,10 +114,12 @@ class ModelRecogniser:
     def recognise(self, pixels: NDArray[np.uint8]) -> Found:
         """See Recogniser."""
         square, transform = letterbox(pixels, self.size)
-        [confidence], [unit] = self.predictor(square[None])
-        if not (np.isfinite(confidence).all() and np.isfinite(unit).all()):
+        said = self.predictor(square[None])
+        known = [array for array in said if array is not None]
+        if not all(np.isfinite(array).all() for array in known):
             raise EngineError("the model's output is not finite; is the checkpoint that of a diverged training?")
-        return Found(np.asarray(confidence, np.float64), transform.from_unit(unit))
+        hand_type = None if said.hand_types is None else np.asarray(said.hand_types[0], np.float64)
+        return Found(np.asarray(said.probability[0], np.float64), transform.from_unit(said.xy[0]), hand_type)
 
 
 def open_recogniser(
@@ -180,7 +184,9 @@ def _from_onnx(kind: Kind, path: Path, threads: int | None) -> ModelRecogniser:
     if (kind == "head") != (tuple(names) == acupoints.NAMES):
         raise ConfigError(f"{str(path)!r} knows {len(names)} points, {shown(names[:1])} …: it is no {kind} model")
     outputs = [output.name for output in session.get_outputs()]
-    allowed = [["visibility", "coordinates"]] if kind == "head" else [["heatmaps"], ["coordinates"]]
+    allowed = [["visibility", "coordinates"]]
+    if kind == "hand":
+        allowed = [[points, *types] for points in ("heatmaps", "coordinates") for types in ([], ["hand_type"])]
     if outputs not in allowed:
         raise ConfigError(f"{str(path)!r} gives {', '.join(outputs)}; a {kind} model of export does not")
 
@@ -190,22 +196,15 @@ def _from_onnx(kind: Kind, path: Path, threads: int | None) -> ModelRecogniser:
 
     made_by = {"file": path.name, "sha256": sha256(data), "checkpoint_sha256": texts.get("checkpoint_sha256", "")}
     if kind == "head":
+        return _head(size, lambda squares: Prediction(*run(squares)), made_by)
 
-        def run_head(squares: Squares) -> tuple[NDArray[Any], NDArray[Any]]:
-            visibility, xy = run(squares)
-            return visibility, xy
-
-        return _head(size, run_head, made_by)
-
-    def run_hand(squares: Squares) -> tuple[NDArray[Any], NDArray[Any]]:
+    def run_hand(squares: Squares) -> Prediction:
         import torch
 
-        from training.hands.model import locate
+        points, *types = map(torch.from_numpy, run(squares))
+        return prediction_of(points, types[0] if types else None, decoding)
 
-        xy, peak = locate(torch.from_numpy(run(squares)[0]), decoding)
-        return np.ones(xy.shape[:2]) if peak is None else peak.numpy(), xy.numpy()
-
-    evidence = "peak" if outputs == ["heatmaps"] else "none"
+    evidence = "peak" if outputs[0] == "heatmaps" else "none"
     return _hand(_known_points(names), evidence, size, run_hand, made_by)
 
 

@@ -78,6 +78,20 @@ class Timing(BaseModel):
     waited: float = Field(description="for other pictures to be done")
 
 
+class Trait(BaseModel):
+    """One trait of the hand."""
+
+    value: Literal["left", "right", "back", "palm"]
+    probability: float = Field(ge=0.5, le=1)
+
+
+class HandType(BaseModel):
+    """Which hand it is, as the model has it."""
+
+    side: Trait
+    face: Trait
+
+
 class Answer(BaseModel):
     """The points of a picture."""
 
@@ -86,6 +100,7 @@ class Answer(BaseModel):
     picture: PictureFacts
     model: Model
     threshold: float
+    hand: HandType | None = Field(description="null where the model does not tell it")
     points: list[FoundPoint]
     timing_ms: Timing
 

@@ -27,10 +27,12 @@ SETTINGS = (
 PEOPLE = tuple(f"S000{person}_L_back_000{shot}" for person in range(5) for shot in range(2))
 
 
-def add_hand(folder: Path, stem: str, seed: int, labels: tuple[str, ...] = tuple(PLACES)) -> np.ndarray:
+def add_hand(
+    folder: Path, stem: str, seed: int, labels: tuple[str, ...] = tuple(PLACES), tint: tuple[int, int, int] = (0, 0, 0)
+) -> np.ndarray:
     """Writes a picture of 40 x 50 and its label; returns the places of its points, [P, 2] pixels."""
     rng = np.random.default_rng(seed)
-    picture = np.full((50, 40, 3), rng.integers(60, 120), np.uint8)
+    picture = np.full((50, 40, 3), rng.integers(60, 120), np.uint8) + np.array(tint, np.uint8)
     places = {}
     # One point in each of 12 fields, so that no spot lies on another.
     for field, (label, colour) in zip(rng.permutation(12), zip(PLACES, COLOURS, strict=True), strict=False):
@@ -51,10 +53,11 @@ class SpotNet(HandModel):
 
     def __init__(self, points: int):
         super().__init__()
+        self.feature_dim = 3
         self.layers = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, points, 5, padding=2))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layers(x)
+    def look(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.layers(x), x.mean((2, 3))
 
 
 class FlatNet(HandModel):
@@ -64,10 +67,11 @@ class FlatNet(HandModel):
 
     def __init__(self, points: int):
         super().__init__()
+        self.feature_dim = 3
         self.layer = nn.Linear(3 * SIZE * SIZE, 2 * points)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layer(x.flatten(1)).unflatten(1, (-1, 2))
+    def look(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.layer(x.flatten(1)).unflatten(1, (-1, 2)), x.mean((2, 3))
 
 
 @contextmanager

@@ -33,6 +33,7 @@ class Fake:
     palette: Palette = HEAD
     evidence: Evidence = "visibility"
     enough_px: int = 64
+    hand_type: tuple[float, float] | None = None
     made_by: Mapping[str, Any] = field(default_factory=lambda: {"run": "fake"})
     seconds: float = 0.0
     most_inside: int = 0
@@ -49,12 +50,13 @@ class Fake:
         time.sleep(self.seconds)
         xy = coordinates_of(pixels, len(self.points))
         self._inside -= 1
-        return Found(np.arange(len(self.points)) % 2 * 0.8 + 0.1, xy)
+        hand_type = None if self.hand_type is None else np.array(self.hand_type)
+        return Found(np.arange(len(self.points)) % 2 * 0.8 + 0.1, xy, hand_type)
 
 
 def hand() -> Fake:
     points = read_points()
-    return Fake("hand", hand_points(points.points), palette_of(points), "peak")
+    return Fake("hand", hand_points(points.points), palette_of(points), "peak", hand_type=(0.97, 0.12))
 
 
 def coordinates_of(pixels: NDArray[np.uint8], count: int) -> NDArray[np.float64]:

@@ -109,7 +109,8 @@ def test_models_and_schema(both: TestClient):
 def test_answers_are_what_the_schema_says(both: TestClient):
     from training.web.schema import Answer
 
-    Answer.model_validate_json(_send(both, encoded(noise(0))).content, strict=True)
+    for kind in ("head", "hand"):
+        Answer.model_validate_json(_send(both, encoded(noise(0)), kind=kind).content, strict=True)
 
 
 def test_which_model_is_asked(both: TestClient, client: TestClient):
@@ -119,6 +120,11 @@ def test_which_model_is_asked(both: TestClient, client: TestClient):
     asked = _send(both, wide, kind="hand").json()
     assert (asked["kind"], asked["chosen"], len(asked["points"])) == ("hand", "asked", 7)
     assert asked["threshold"] == 0.3
+    assert asked["hand"] == {
+        "side": {"value": "left", "probability": 0.97},
+        "face": {"value": "back", "probability": 0.88},
+    }
+    assert _send(both, wide).json()["hand"] is None
     assert [point["confidence"] for point in asked["points"]] == pytest.approx([0.1, 0.9] * 3 + [0.1])
     assert _code(_send(both, square)) == (422, "undecided")
     assert _code(_send(client, wide, kind="hand")) == (422, "no_model")

@@ -110,6 +110,14 @@ def test_a_dropped_picture_shows_its_points_where_they_are(page: Page, picture: 
     assert found[:2] == pytest.approx([x / 90, y / 70], abs=0.002) and 8 < found[2] < 16
 
 
+def test_which_hand_it_is_stands_above_the_list(page: Page, picture: Callable[..., Path]):
+    _drop(page, picture(0, 70, 90))
+    facts = "document.querySelector('#facts').textContent"
+    page.wait_for(f"{facts}.startsWith('Detected: Hand · left hand 97 %, its back 88 % · 70 × 90')")
+    page.run("document.querySelector('#language').click()")
+    page.wait_for(f"{facts}.startsWith('检测为手部 · 左手 97 %，手背 88 % · 70 × 90')")
+
+
 def test_list_and_picture_point_at_each_other(page: Page, picture: Callable[..., Path]):
     _drop(page, picture())
     page.wait_for(f"{POINTS} === 87")

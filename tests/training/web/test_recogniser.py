@@ -82,9 +82,9 @@ class _Map(HandModel):
 
     OUTPUT = "heatmaps"
 
-    def forward(self, x: Tensor) -> Tensor:
+    def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
         bright = nn.functional.avg_pool2d(x.mean(1, keepdim=True), 3, 1, 1)
-        return bright * torch.linspace(1, 0.4, len(HAND_CODES))[:, None, None]
+        return bright * torch.linspace(1, 0.4, len(HAND_CODES))[:, None, None], x.mean((2, 3))
 
 
 class _Middle(HandModel):
@@ -92,8 +92,8 @@ class _Middle(HandModel):
 
     OUTPUT = "coordinates"
 
-    def forward(self, x: Tensor) -> Tensor:
-        return (x.mean((1, 2, 3)) * 0 + 0.5)[:, None, None].expand(-1, len(HAND_CODES), 2)
+    def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return (x.mean((1, 2, 3)) * 0 + 0.5)[:, None, None].expand(-1, len(HAND_CODES), 2), x.mean((2, 3))
 
 
 def _hand_file(path: Path, model: HandModel, codes: tuple[str, ...] = HAND_CODES) -> Path:

@@ -124,8 +124,16 @@ export function facts(answer) {
   const seconds = ((ms.decode + ms.model + ms.waited) / 1000).toFixed(2);
   const kind = say(answer.kind);
   const size = `${picture.width} × ${picture.height}`;
-  if (place) return `${answer.chosen === "detected" ? "检测为" : ""}${kind} · ${size} · 模型 ${made} · ${seconds} 秒`;
-  return `${answer.chosen === "detected" ? "Detected: " : ""}${kind} · ${size} · model ${made} · ${seconds} s`;
+  const which = answer.hand ? ` · ${handType(answer.hand)}` : "";
+  if (place) return `${answer.chosen === "detected" ? "检测为" : ""}${kind}${which} · ${size} · 模型 ${made} · ${seconds} 秒`;
+  return `${answer.chosen === "detected" ? "Detected: " : ""}${kind}${which} · ${size} · model ${made} · ${seconds} s`;
+}
+
+// Which hand the model takes it for, each trait with its probability.
+function handType({ side, face }) {
+  const words = { left: ["left hand", "左手"], right: ["right hand", "右手"], back: ["its back", "手背"], palm: ["its palm", "手掌"] };
+  const told = [side, face].map(({ value, probability }) => `${words[value][place]} ${Math.floor(100 * probability)} %`);
+  return told.join(place ? "，" : ", ");
 }
 
 export const counted = (visible, all) => (place ? `${visible} / ${all} 个穴位可见` : `${visible} of ${all} points visible`);
