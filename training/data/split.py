@@ -7,7 +7,7 @@ test. Which part a person goes to depends on the seed and the persons' names alo
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -81,20 +81,34 @@ def assign(records: Sequence[Record], settings: SplitSettings) -> dict[str, Part
     for record in records:
         genders.setdefault(record.person, Counter())[record.id.gender] += 1
 
-    def rank(person: str) -> str:
-        return hashlib.sha256(f"{settings.seed}\n{person}".encode()).hexdigest()
-
     by_gender: dict[str, list[str]] = {}
-    for person in sorted(genders, key=rank):
+    for person in ranked(genders, settings.seed):
         gender = min(genders[person], key=lambda code: (-genders[person][code], code))
         by_gender.setdefault(gender, []).append(person)
     places = {
-        person: ((number + 0.5) / len(group), rank(person))
+        person: ((number + 0.5) / len(group), _rank(person, settings.seed))
         for group in by_gender.values()
         for number, person in enumerate(group)
     }
-    order = sorted(places, key=lambda person: places[person])
-    counts = _counts(len(order), [getattr(settings, part) for part in PARTS])
+    return cut(sorted(places, key=lambda person: places[person]), [getattr(settings, part) for part in PARTS])
+
+
+def ranked(persons: Iterable[str], seed: int) -> list[str]:
+    """Persons by SHA-256 of seed and name."""
+    return sorted(persons, key=lambda person: _rank(person, seed))
+
+
+def _rank(person: str, seed: int) -> str:
+    return hashlib.sha256(f"{seed}\n{person}".encode()).hexdigest()
+
+
+def cut(order: Sequence[str], shares: Sequence[float]) -> dict[str, Part]:
+    """The part of each person: an order of persons is cut into the shares of PARTS.
+
+    Raises:
+        ConfigError: fewer persons than parts with a share above 0.
+    """
+    counts = _counts(len(order), shares)
     labels: list[Part] = [part for part, count in zip(PARTS, counts, strict=True) for _ in range(count)]
     return dict(sorted(zip(order, labels, strict=True)))
 

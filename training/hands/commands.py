@@ -12,8 +12,9 @@ from acusim.errors import ConfigError
 from acusim.files import write_atomic
 from acusim.pictures import read_file
 from training.console import Bars, as_json, aside, cache_folder, exit_code, say, tell, workers_of, writing
+from training.data.split import PARTS, Part
 from training.hands.config import HandConfig
-from training.hands.dataset import PARTS, HandSquares, Part
+from training.hands.dataset import HandSquares
 from training.hands.hand_type import TRAITS, known_types, majorities
 from training.hands.loading import HandSet, Side, load_hands, pattern_note
 from training.hands.model import HandOutput, on_meta

@@ -4,7 +4,6 @@ Subjects are divided, never pictures; copies of one picture under two subjects m
 pictures given their augmented siblings, so no sibling crosses parts.
 """
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from acusim.errors import AcuSimError, ConfigError
 from acusim.files import printable, same_on_every_disk
 from acusim.layout import Problem
+from training.data.split import PARTS, Part, cut, ranked
 from training.hands.augmentation import VARIANTS, Augmentation, Variant, augmented
 from training.hands.labelme import LabelledHand, LabelmeFolder, read_picture, scan_labelme
 from training.hands.points import HandPoints, read_points
@@ -32,8 +32,6 @@ synthetic hands the nearest are 0.84 apart; copies saved as JPEG of quality 50 a
 0.10."""
 _SIDES = {"L": "left", "R": "right", "left": "left", "right": "right"}
 
-Part = Literal["train", "val", "test"]
-PARTS: tuple[Part, ...] = get_args(Part)
 Missing = Literal["leave out", "keep"]
 
 
@@ -231,21 +229,11 @@ def split_subjects(records: Sequence[HandRecord], settings: HandSettings) -> dic
     Raises:
         ConfigError: fewer subjects than parts with a share above 0.
     """
-    subjects = {record.subject for record in records}
-    order = sorted(subjects, key=lambda name: hashlib.sha256(f"{settings.seed}\n{name}".encode()).hexdigest())
-    shares = {part: getattr(settings, part) for part in PARTS}
-    wanted: list[Part] = [part for part in PARTS if shares[part] > 0]
-    if len(order) < len(wanted):
-        raise ConfigError(
-            f"hands: {len(order)} subjects cannot be divided into {len(wanted)} parts; add pictures of others, set the "
-            "share of a part to 0, or give the pattern that tells subjects from file names"
-        )
-    counts = {part: max(1, round(len(order) * shares[part])) for part in wanted}
-    while (surplus := sum(counts.values()) - len(order)) != 0:
-        largest = max(wanted, key=lambda part: counts[part])
-        counts[largest] -= 1 if surplus > 0 else -1
-    labels: list[Part] = [part for part in wanted for _ in range(counts[part])]
-    return dict(sorted(zip(order, labels, strict=True)))
+    order = ranked({record.subject for record in records}, settings.seed)
+    try:
+        return cut(order, [getattr(settings, part) for part in PARTS])
+    except ConfigError as error:
+        raise ConfigError(f"{error}; or give the pattern that tells subjects from file names") from None
 
 
 def rows_of(records: Sequence[HandRecord], parts: Mapping[str, Part]) -> dict[Part, NDArray[np.int64]]:

@@ -13,9 +13,10 @@ from acusim.errors import ConfigError, shown
 from acusim.files import safe_join, sha256
 from acusim.pictures import read_file
 from training.data.pool import Progress
+from training.data.split import Part
 from training.hands.augmentation import Augmentation
 from training.hands.config import HandConfig
-from training.hands.dataset import SUBJECT, HandData, HandSquares, Part, read_hands, rows_of, split_subjects
+from training.hands.dataset import SUBJECT, HandData, HandSquares, read_hands, rows_of, split_subjects
 from training.hands.points import HandPoints
 from training.hands.squares import squares_of
 

@@ -115,7 +115,7 @@ def test_subjects_are_divided_and_never_their_pictures(subjects: int, wanted: tu
 
 
 def test_too_few_subjects_are_refused() -> None:
-    with pytest.raises(ConfigError, match="2 subjects cannot be divided into 3 parts"):
+    with pytest.raises(ConfigError, match="2 persons cannot be divided into 3 parts"):
         split_subjects(records(2), HandSettings())
     assert set(split_subjects(records(2), HandSettings(val=0, test=0.3)).values()) == {"train", "test"}
 

@@ -249,7 +249,7 @@ def test_folders_without_usable_pictures_are_told(root: Path, tmp_path: Path, ca
     told = train("unknown")
     assert "pictures without one of SI1" in told and "label 'point 2': 1 shapes, not in the mapping" in told
     add_hand(tmp_path / "one", PEOPLE[0], 0)
-    assert "1 subjects cannot be divided into 3 parts" in train("one")
+    assert "1 persons cannot be divided into 3 parts" in train("one")
 
 
 def test_names_that_tell_no_subject_are_noted(tmp_path: Path, capsys: Any) -> None:
