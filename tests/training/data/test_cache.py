@@ -292,7 +292,7 @@ def test_a_worker_does_not_outlive_a_parent_that_is_killed(tmp_path):
     code = (
         "import os, time, sys\n"
         "from training.data.pool import spread\n"
-        "def work(n):\n    print(os.getpid(), flush=True)\n    time.sleep(60)\n"
+        "def work(n):\n    os.write(1, b'%d\\n' % os.getpid())\n    time.sleep(60)\n"
         "if __name__ == '__main__':\n    list(spread(work, [1, 2], 2))\n"
     )
     script = tmp_path / "parent.py"
