@@ -147,6 +147,15 @@ def test_the_other_models_take_weights_of_their_backbone(tmp_path: Path):
             load_pretrained(model, tmp_path / "part.safetensors")
 
 
+@pytest.mark.parametrize(("name", "features"), list(zip(HAND_MODELS, (480, 2048, 2048, 4096), strict=True)))
+def test_shapes_without_numbers(name: str, features: int):
+    with torch.device("meta"):
+        model = create(name, 7).eval()
+    output, of_picture = model.look(torch.empty(2, 3, 64, 96, device="meta"))
+    assert output.shape == ((2, 7, 64, 96) if model.OUTPUT == "heatmaps" else (2, 7, 2))
+    assert of_picture.shape == (2, features) and model.feature_dim == features
+
+
 def test_every_model_is_there_and_others_are_refused():
     for name in HAND_MODELS:
         with torch.device("meta"):
