@@ -4,6 +4,7 @@ Coordinates are 0..1 of the heatmap, x right and y down: the centre of pixel i l
 vectorised over pictures and points, and runs where its tensors lie.
 """
 
+import functools
 from typing import Literal, get_args
 
 import torch
@@ -95,13 +96,14 @@ def _highest(heatmaps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _window(heatmaps: Tensor, column: Tensor, row: Tensor, radius: int) -> tuple[Tensor, Tensor]:
-    """[B, N, 2 radius + 1, 2 radius + 1] around a pixel of each heatmap, and which of it is inside; the rest is any."""
+    """[B, N, 2 radius + 1, 2 radius + 1] around a pixel of each heatmap, and which of it is outside: any values."""
     height, width = heatmaps.shape[-2:]
     around = torch.arange(-radius, radius + 1, device=heatmaps.device)
     rows, columns = row[..., None] + around, column[..., None] + around
-    inside = ((rows >= 0) & (rows < height))[..., :, None] & ((columns >= 0) & (columns < width))[..., None, :]
-    places = rows.clamp(0, height - 1)[..., :, None] * width + columns.clamp(0, width - 1)[..., None, :]
-    return heatmaps.flatten(-2).gather(-1, places.flatten(-2)).view(places.shape), inside
+    inner_rows, inner_columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+    outside = (rows != inner_rows)[..., :, None] | (columns != inner_columns)[..., None, :]
+    places = (inner_rows * width)[..., :, None] + inner_columns[..., None, :]
+    return heatmaps.flatten(-2).gather(-1, places.flatten(-2)).view(places.shape), outside
 
 
 def _towards_higher(heatmaps: Tensor, column: Tensor, row: Tensor) -> Tensor:
@@ -113,19 +115,27 @@ def _towards_higher(heatmaps: Tensor, column: Tensor, row: Tensor) -> Tensor:
     return (higher * far_enough[..., None]).float()
 
 
-def _to_fitted_centre(heatmaps: Tensor, column: Tensor, row: Tensor, peak: Tensor, radius: int) -> Tensor:
-    """From the highest pixel to the fitted Gaussian's centre, in pixels, [B, N, 2]; 0 where there is none near."""
-    window, inside = (part.flatten(-2) for part in _window(heatmaps, column, row, radius))
-    highest = torch.where(peak > 0, peak, torch.inf)[..., None].float()
-    share = (window / highest).clamp_min(FLOOR)
-    weight = share.square() * inside
-    along = torch.arange(-radius, radius + 1, device=heatmaps.device, dtype=torch.float64) / radius
+@functools.lru_cache(8)
+@torch.inference_mode(False)
+def _terms(radius: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the fit: its terms at each of K pixels [K, 6], their products in pairs [K, 36], and the ridge [36]."""
+    along = torch.arange(-radius, radius + 1, device=device, dtype=torch.float64) / radius
     y, x = (part.flatten() for part in torch.meshgrid(along, along, indexing="ij"))
     terms = torch.stack((torch.ones_like(x), x, y, x * x, x * y, y * y), -1)
-    products = (terms[:, :, None] * terms[:, None, :]).flatten(1)
-    normal = (weight.double() @ products).unflatten(-1, (6, 6)) + RIDGE * torch.eye(6, device=x.device, dtype=x.dtype)
-    fitted, _ = torch.linalg.solve_ex(normal, ((weight * share.log()).double() @ terms)[..., None])
-    _, dx, dy, xx, xy, yy = fitted.squeeze(-1).unbind(-1)
+    ridge = RIDGE * torch.eye(6, device=device, dtype=torch.float64)
+    return terms, (terms[:, :, None] * terms[:, None, :]).flatten(1), ridge.flatten()
+
+
+def _to_fitted_centre(heatmaps: Tensor, column: Tensor, row: Tensor, peak: Tensor, radius: int) -> Tensor:
+    """From the highest pixel to the fitted Gaussian's centre, in pixels, [B, N, 2]; 0 where there is none near."""
+    window, outside = (part.flatten(-2) for part in _window(heatmaps, column, row, radius))
+    highest = torch.where(peak > 0, peak, torch.inf)[..., None].float()
+    share = (window / highest).clamp_min_(FLOOR)
+    weight = share.square().masked_fill_(outside, 0)
+    terms, products, ridge = _terms(radius, heatmaps.device)
+    normal = torch.addmm(ridge, weight.flatten(0, -2).double(), products).view(-1, 6, 6)
+    fitted, _ = torch.linalg.solve_ex(normal, weight.mul_(share.log_()).flatten(0, -2).double() @ terms)
+    _, dx, dy, xx, xy, yy = fitted.view(*peak.shape, 6).unbind(-1)
     determinant = 4 * xx * yy - xy.square()
     is_peak = (xx < 0) & (determinant > 0)
     step = (
