@@ -1,7 +1,8 @@
-"""Trains the four hand networks of Xu et al. 2025 on synthetic hands, with one budget, and prints their table.
+r"""Trains the four hand networks of Xu et al. 2025 on synthetic hands, with one budget, and prints their table.
 
     python -m benchmarks.hand_experiments --out hands          # over an hour on two cores
-    python -m benchmarks.hand_experiments --out full --count 1100 --size 224 --epochs 300 --tune-epochs 30   # a GPU
+    python -m benchmarks.hand_experiments --out full --count 1100 --size 224 --batch-size 32 \
+        --epochs 300 --tune-epochs 30    # for a GPU; has not been run
     python -m benchmarks.hand_experiments --out smoke --count 24 --size 64 --epochs 1 --batch-size 4   # does it run?
 
 Each network is first trained for --tune-epochs with every rate of RATES, and with others beyond them as long as the

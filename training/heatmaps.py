@@ -135,7 +135,7 @@ def _to_fitted_centre(heatmaps: Tensor, column: Tensor, row: Tensor, peak: Tenso
     terms, products, ridge = _terms(radius, heatmaps.device)
     normal = torch.addmm(ridge, weight.flatten(0, -2).double(), products).view(-1, 6, 6)
     fitted, _ = torch.linalg.solve_ex(normal, weight.mul_(share.log_()).flatten(0, -2).double() @ terms)
-    _, dx, dy, xx, xy, yy = fitted.view(*peak.shape, 6).unbind(-1)
+    _, dx, dy, xx, xy, yy = fitted.reshape(*peak.shape, 6).unbind(-1)
     determinant = 4 * xx * yy - xy.square()
     is_peak = (xx < 0) & (determinant > 0)
     step = (
