@@ -12,7 +12,6 @@ the process holds at most, models included.
 
 import argparse
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -20,6 +19,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.embedded_speed import Watch
+from benchmarks.timing import best_of
 from engines.embedded.hardware import is_out_of_memory, let_go, place, told
 from engines.embedded.models import Files, Models, Placement
 from engines.embedded.pipeline import Named, Pipeline, noise_of
@@ -31,18 +31,6 @@ ROOT = Path(__file__).resolve().parents[1]
 SIDE = {"cuda": 8192, "cpu": 2048}
 
 
-def best_of(count: int, call: Callable[[], object]) -> float:
-    """Seconds of the fastest of some calls."""
-    seconds = []
-    for _ in range(count):
-        _wait()
-        begun = time.perf_counter()
-        call()
-        _wait()
-        seconds.append(time.perf_counter() - begun)
-    return min(seconds)
-
-
 def _wait() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -52,7 +40,7 @@ def matrix_flops(placement: Placement, repeat: int) -> float:
     """FLOP/s of a bare matrix product."""
     side = SIDE[placement.device.type]
     matrix = torch.randn(side, side, device=placement.device).to(placement.dtype)
-    return 2 * side**3 / best_of(repeat + 2, lambda: matrix @ matrix)
+    return 2 * side**3 / best_of(repeat + 2, lambda: matrix @ matrix, _wait)
 
 
 def measure(pipeline: Pipeline, options: argparse.Namespace, peak: float, name: str) -> None:
@@ -74,7 +62,7 @@ def measure(pipeline: Pipeline, options: argparse.Namespace, peak: float, name: 
                 make()
                 _wait()
                 first = time.perf_counter() - begun
-                seconds = best_of(options.repeat, make)
+                seconds = best_of(options.repeat, make, _wait)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

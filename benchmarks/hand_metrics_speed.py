@@ -8,11 +8,10 @@ their means. Both must agree to 1e-9. One thread; the best of the rounds, in tur
 
 import argparse
 import math
-import time
-from collections.abc import Callable
 
 import numpy as np
 
+from benchmarks.timing import best_of
 from training.hands.metrics import FIGURES, MIN_AREA_PX, MetricSettings, point_estimates, point_terms
 
 Points = list[list[list[float]]]
@@ -48,16 +47,6 @@ def loop(predicted: Points, true: Points, visible: list[list[bool]], settings: M
     return {name: value / count for name, value in sums.items()} | {"oks": sum(oks) / len(oks)}
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """Wall time of the fastest of five calls."""
-    times: list[float] = []
-    for _ in range(5):
-        begun = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - begun)
-    return min(times)
-
-
 def main() -> None:
     """Prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -76,8 +65,8 @@ def main() -> None:
         assert math.isclose(at_once[name], one_by_one[name], rel_tol=1e-9), name
     ours = looped = float("inf")
     for _ in range(options.rounds):
-        ours = min(ours, seconds(lambda: point_estimates(point_terms(predicted, true, visible, settings))))
-        looped = min(looped, seconds(lambda: loop(*lists, settings)))
+        ours = min(ours, best_of(5, lambda: point_estimates(point_terms(predicted, true, visible, settings))))
+        looped = min(looped, best_of(5, lambda: loop(*lists, settings)))
     print(f"{len(FIGURES)} figures of {options.pictures} x {options.points} points: {1e3 * ours:.2f} ms, "
           f"loop {1e3 * looped:.2f} ms: {looped / ours:.1f} x")  # fmt: skip
 

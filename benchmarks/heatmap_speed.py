@@ -8,14 +8,13 @@ maps for a picture of 224; at ``--size 224`` looking for the highest of 50,176 p
 """
 
 import argparse
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.timing import best_of
 from training.heatmaps import DECODINGS, FLOOR, RIDGE, Decoding, decode, gaussian_heatmaps
 
 RADIUS = 6
@@ -67,16 +66,6 @@ def _gaussian(one: Array, column: int, row: int) -> Array:
     return step * RADIUS if np.abs(step).max() <= 0.5 else np.zeros(2)
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """Wall time of the fastest of five calls."""
-    times: list[float] = []
-    for _ in range(5):
-        begun = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - begun)
-    return min(times)
-
-
 def main() -> None:
     """Prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -97,8 +86,8 @@ def main() -> None:
         assert off < 1e-4, f"{method}: {off} pixels apart"
         ours = looped = float("inf")
         for _ in range(options.rounds):
-            ours = min(ours, seconds(lambda method=method: decode(maps, method, RADIUS)))
-            looped = min(looped, seconds(lambda method=method: loop(maps.numpy(), method)))
+            ours = min(ours, best_of(5, lambda method=method: decode(maps, method, RADIUS)))
+            looped = min(looped, best_of(5, lambda method=method: loop(maps.numpy(), method)))
         each = f"{1e6 * ours / count:7.2f} µs a point, loop {1e6 * looped / count:7.2f}"
         print(f"  {method:9} {each}: {looped / ours:5.1f} x")
 

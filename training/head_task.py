@@ -1,7 +1,6 @@
 """acuSimNet as a task of the loop: heads with 174 acupoints."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,28 +8,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from acusim.errors import ConfigError
 from training.config import Config
 from training.data.augmentation import Augmentation, augment, head_flip
-from training.data.loader import Order, batches
 from training.data.records import HeadData
 from training.data.split import Split
 from training.floors import ALL_OCCLUDED, PER_POINT, fit_floors
 from training.hardware import Hardware
 from training.heads import Output
-from training.loop import DTYPES, Batch, Step, Task
+from training.loop import Batch, Step
 from training.losses import TASKS, decay_weight
 from training.metrics import Predictions, point_estimates
 from training.model import TALLIES, AcuSimNet, Trainee
+from training.picture_task import PictureTask, as_input, outputs_of
 
-PREDICT_BATCH = 32
-"""Pictures looked at together where no gradient is needed."""
 _SHOWN = {"micro": "micro", "macro": "macro", "fpr": "fpr", "fnr": "fnr", "ece": "ece", "mean_px": "error_px",
           "mean_mm": "error_mm", "within_5_mm": "within_5_mm", "official_soft_wing": "official_soft_wing"}  # fmt: skip
 """Figures of a validation, under the names of metrics.csv."""
 
 
-class HeadTask(Task):
+class HeadTask(PictureTask):
     """Trains acuSimNet on the training part and looks at the validation part.
 
     Args:
@@ -55,11 +51,7 @@ class HeadTask(Task):
 
             load_weights(self.trainee.network.backbone, config.model.weights)
         self.train, self.val = split.indices["train"], split.indices["val"]
-        if len(self.train) < config.train.batch_size:
-            raise ConfigError(
-                f"train.batch_size = {config.train.batch_size} is more than the {len(self.train)} training pictures; "
-                f"write --set train.batch_size={len(self.train)} or less"
-            )
+        super().__init__(config.train, data.cache, self.train)
         self.identity = {
             "config": config.identity,
             "data": data.digest,
@@ -78,25 +70,6 @@ class HeadTask(Task):
     def trainee(self) -> Trainee:
         """See Task."""
         return self._trainee
-
-    def steps(self, hardware: Hardware) -> int:
-        """Whole batches of the training part; the rest of an epoch's order is left out."""
-        return self._order(hardware).steps(len(self.train))
-
-    def _order(self, hardware: Hardware) -> Order:
-        train = self.config.train
-        return Order(train.seed, train.batch_size, rank=hardware.rank, world=hardware.world)
-
-    def batches(self, epoch: int, first_step: int, hardware: Hardware) -> Iterator[Batch]:
-        """See Task."""
-        order, pin = self._order(hardware), hardware.device.type == "cuda"
-        parts = self.config.train.accumulate
-        with contextlib.closing(
-            batches(self.data.cache, self.train, order, epoch, start_step=first_step, pin=pin)  # type: ignore[type-var]
-        ) as made:
-            for whole in made:
-                for images, index in zip(whole.images.chunk(parts), whole.index.chunk(parts), strict=True):
-                    yield Batch(images, index)
 
     def step(self, module: nn.Module, batch: Batch, epoch: int, generator: torch.Generator, scale: float) -> Step:
         """See Task."""
@@ -177,11 +150,6 @@ class HeadTask(Task):
         return [self.data.records[number].image for number in index.tolist()]
 
 
-def as_input(images: Tensor) -> Tensor:
-    """[B, S, S, 3] uint8 to [B, 3, S, S] float32 in 0..1, channels last in memory as they were."""
-    return images.permute(0, 3, 1, 2).float() / 255
-
-
 @torch.no_grad()
 def predict(
     network: AcuSimNet,
@@ -205,20 +173,12 @@ def predict(
     """
     probability = np.zeros((len(index), 174), np.float32)
     xy = np.zeros((len(index), 174, 2), np.float32)
-    size = data.cache.size
-    for start in range(0, len(index), PREDICT_BATCH):
-        chosen = index[start : start + PREDICT_BATCH]
-        pixels = np.empty((len(chosen), size, size, 3), np.uint8)
-        data.cache.read(chosen, pixels)
-        precision = config.train.precision
-        with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
-            output = network(as_input(torch.from_numpy(pixels).to(device)), classify=look is not None)
+    looks = outputs_of(network, data.cache, index, config.train.precision, device, progress, classify=look is not None)
+    for rows, numbers, output in looks:
         if look is not None:
-            look(output, torch.from_numpy(chosen).to(device))
-        rows = slice(start, start + len(chosen))
+            look(output, numbers)
         probability[rows] = torch.sigmoid(output.visibility_logits.float()).cpu().numpy()
         xy[rows] = output.coordinates.float().cpu().numpy()
-        progress(len(chosen))
     return Predictions(probability, xy)
 
 

@@ -20,15 +20,15 @@ from torch import Tensor, nn
 from acusim.errors import ConfigError, TrainingError
 from acusim.seeds import seed_of
 from training import checkpoint
-from training.configuration import BaseConfig, Precision, TrainConfig
+from training.configuration import BaseConfig, TrainConfig
 from training.hardware import Hardware
 from training.history import Curves, History
+from training.precision import mixed_precision
 
 SAVE_SECONDS = 1800.0
 """A checkpoint is saved within an epoch after so long."""
 CHECK_EVERY = 20
 """Steps after which losses are looked at, where looking makes the program wait for a GPU."""
-DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Interrupted(Exception):
@@ -245,7 +245,7 @@ class Loop:
             generator = torch.Generator(device).manual_seed(seed)
             last = part == train.accumulate - 1
             with self.hardware.syncing(self.module, last):
-                with torch.autocast(device.type, DTYPES[train.precision], enabled=train.precision != "fp32"):
+                with mixed_precision(device, train.precision):
                     done = self.task.step(self.module, batch, self.epoch, generator, self.scale)
                 # Gradients are averaged over the processes; a step's is the sum of its parts'.
                 self.scaler.scale(done.loss * self.hardware.world).backward()

@@ -1,9 +1,18 @@
-"""Where a network's mixed precision ends."""
+"""Where a network's mixed precision begins and ends."""
 
 import contextlib
 
 import torch
 from torch import Tensor
+
+from training.configuration import Precision
+
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def mixed_precision(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:
+    """Within it, a device computes in a precision what stands that."""
+    return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
 
 
 def full_precision(like: Tensor) -> contextlib.AbstractContextManager[object]:

@@ -96,12 +96,13 @@ def predictor_of(model: "torch.nn.Module", device: "torch.device | str") -> Pred
     """
     import torch
 
+    from training.picture_task import as_input
+
     model = model.to(device).eval()
 
     def run(squares: Squares) -> Prediction:
         with torch.inference_mode():
-            images = torch.from_numpy(squares).to(device).permute(0, 3, 1, 2).float() / 255
-            output = model(images)
+            output = model(as_input(torch.from_numpy(squares).to(device)))
             probability = output.visibility_logits.float().sigmoid()
             return Prediction(probability.cpu().numpy(), output.coordinates.float().cpu().numpy())
 

@@ -6,12 +6,12 @@ import torch
 
 from acusim.errors import ConfigError
 from tests.training.conftest import without
-from training import checkpoint
+from tests.training.resuming import assert_going_on_ends_with_the_same_bytes
 from training.data.split import Split, split
 from training.hardware import Hardware
 from training.head_task import HeadTask, predict
 from training.history import History
-from training.loop import Interrupted, Loop
+from training.loop import Loop
 
 
 @pytest.fixture(autouse=True)
@@ -53,21 +53,7 @@ def test_going_on_ends_with_the_same_weights(tmp_path, head_data, small_config, 
     def loop(folder):
         return Loop(config, HeadTask(config, data, parts), tmp_path / folder, Hardware("cpu"))
 
-    loop("whole").train()
-    cut = loop("cut")
-
-    def count(epoch, step, steps, loss):
-        cut.stopping = epoch * steps + step == stop_after
-
-    cut.progress = count
-    with pytest.raises(Interrupted):
-        cut.train()
-    resumed = loop("cut")
-    assert resumed.resume() and resumed.epoch * resumed.task.steps(resumed.hardware) + resumed.step == stop_after
-    resumed.train()
-    whole, again = (checkpoint.find(tmp_path / name, "last").resolve() for name in ("whole", "cut"))
-    for name in ("model.safetensors", "optimizer.safetensors", "state.json"):
-        assert (whole / name).read_bytes() == (again / name).read_bytes(), name
+    assert_going_on_ends_with_the_same_bytes(loop, tmp_path, stop_after)
 
 
 def test_untrusted_points_do_not_reach_the_coordinates(head_data, small_config):

@@ -187,8 +187,8 @@ def evaluate(run: HandRun, options: argparse.Namespace, device: torch.device) ->
 def _heatmaps(run: HandRun, squares: HandSquares, device: torch.device) -> Any:
     """True and predicted heatmaps of a square by its number."""
     from training.hands.task import targets_of
-    from training.head_task import as_input
     from training.heatmaps import gaussian_heatmaps
+    from training.picture_task import as_input
 
     xy, visible = targets_of(squares, torch.device("cpu"))
 

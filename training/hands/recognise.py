@@ -25,7 +25,7 @@ def hand_predictor(network: "HandNet", config: "HandConfig", device: "torch.devi
     """A network as a function of pixels, decoded as its configuration says; confidences are 1 where it gives none."""
     import torch
 
-    from training.head_task import as_input
+    from training.picture_task import as_input
 
     network = network.to(device).eval()
 

@@ -1,7 +1,6 @@
 """Acupoints of the hand as a task of the loop."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from torch import Tensor, nn
 
 from acusim.errors import ConfigError
 from acusim.files import write_atomic
-from training.data.loader import Order, batches
 from training.hands.augmentation import VARIANTS
 from training.hands.config import HandConfig
 from training.hands.dataset import HandSquares
@@ -23,14 +21,14 @@ from training.hands.metrics import FIGURES, mean_pose, point_estimates, point_te
 from training.hands.model import HandNet, HandTrainee, locate
 from training.hands.points import HandPoints
 from training.hardware import Hardware
-from training.head_task import PREDICT_BATCH, as_input
-from training.loop import DTYPES, Batch, Step, Task
+from training.loop import Batch, Step
+from training.picture_task import PictureTask, as_input, outputs_of
 
 _FLOORS = ("pck", "precision", "oks", "iou", "error_px")
 """Figures of the mean pose that stand beside those of the model."""
 
 
-class HandTask(Task):
+class HandTask(PictureTask):
     """Trains a hand network on the training part and looks at the validation part.
 
     Args:
@@ -57,11 +55,7 @@ class HandTask(Task):
             from training.hand_models.weights import load_pretrained
 
             load_pretrained(self.trainee.network.model, config.model.weights)
-        if len(train) < config.train.batch_size:
-            raise ConfigError(
-                f"train.batch_size = {config.train.batch_size} is more than the {len(train)} training pictures; "
-                f"write --set train.batch_size={len(train)} or less"
-            )
+        super().__init__(config.train, train, np.arange(len(train)))
         self.identity = {
             "config": config.identity,
             "data": hands.digest,
@@ -98,26 +92,6 @@ class HandTask(Task):
     def trainee(self) -> HandTrainee:
         """See Task."""
         return self._trainee
-
-    def steps(self, hardware: Hardware) -> int:
-        """Whole batches of the training squares; the rest of an epoch's order is left out."""
-        return self._order(hardware).steps(len(self.train))
-
-    def _order(self, hardware: Hardware) -> Order:
-        train = self.config.train
-        return Order(train.seed, train.batch_size, rank=hardware.rank, world=hardware.world)
-
-    def batches(self, epoch: int, first_step: int, hardware: Hardware) -> Iterator[Batch]:
-        """See Task."""
-        order, pin = self._order(hardware), hardware.device.type == "cuda"
-        parts = self.config.train.accumulate
-        index = np.arange(len(self.train))
-        with contextlib.closing(
-            batches(self.train, index, order, epoch, start_step=first_step, pin=pin)  # type: ignore[type-var]
-        ) as made:
-            for whole in made:
-                for images, numbers in zip(whole.images.chunk(parts), whole.index.chunk(parts), strict=True):
-                    yield Batch(images, numbers)
 
     def step(self, module: nn.Module, batch: Batch, epoch: int, generator: torch.Generator, scale: float) -> Step:
         """See Task. The loss is the mean over pictures and points, of which those not visible count with 0.
@@ -284,21 +258,13 @@ def predict(
     xy = np.zeros((len(index), *squares.xy.shape[1:]), np.float32)
     confidence = np.zeros(xy.shape[:2], np.float32) if network.OUTPUT == "heatmaps" else None
     types = None if network.hand_type is None else np.zeros((len(index), len(TRAITS)), np.float32)
-    for start in range(0, len(index), PREDICT_BATCH):
-        chosen = index[start : start + PREDICT_BATCH]
-        pixels = np.empty((len(chosen), squares.size, squares.size, 3), np.uint8)
-        squares.read(chosen, pixels)
-        precision = config.train.precision
-        with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
-            output = network(as_input(torch.from_numpy(pixels).to(device)))
+    for rows, numbers, output in outputs_of(network, squares, index, config.train.precision, device, progress):
         if look is not None:
-            look(output.points, torch.from_numpy(chosen).to(device))
-        rows = slice(start, start + len(chosen))
+            look(output.points, numbers)
         found, peak = locate(output.points, config.loss.decoding)
         xy[rows] = found.cpu().numpy()
         if confidence is not None and peak is not None:
             confidence[rows] = peak.cpu().numpy()
         if types is not None and output.type_logits is not None:
             types[rows] = output.type_logits.float().sigmoid().cpu().numpy()
-        progress(len(chosen))
     return HandPredictions(xy, confidence, types)

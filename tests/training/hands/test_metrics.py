@@ -54,6 +54,16 @@ def test_figures_worked_out_by_hand() -> None:
     )
 
 
+def test_iou_is_that_of_boxes_around_the_points() -> None:
+    rng = np.random.default_rng(3)
+    true = rng.uniform(0, 224, (20, 7, 2))
+    predicted = true + rng.normal(0, 9, true.shape)
+    found = point_terms(predicted, true, np.ones((20, 7), bool))["iou"]
+    boxes = [np.concatenate([xy - 10, xy + 10], -1) for xy in (predicted, true)]
+    np.testing.assert_allclose(found, keypoint_metrics.box_iou(*boxes), atol=1e-12)
+    assert found.min() == 0 < found.max()
+
+
 def test_oks_is_cocos_with_half_the_constant() -> None:
     true, visible, _ = some()
     visible[0, 3] = visible[2, :5] = False

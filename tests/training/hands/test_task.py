@@ -11,6 +11,7 @@ import torch
 
 from acusim.errors import ConfigError
 from tests.training.hands.spots import PEOPLE, SETTINGS, SIZE, add_hand, tiny_networks
+from tests.training.resuming import assert_going_on_ends_with_the_same_bytes
 from training import checkpoint
 from training.config import load_config
 from training.hands.config import HandConfig
@@ -21,7 +22,7 @@ from training.hands.squares import squares_of
 from training.hands.task import HandTask, predict
 from training.hardware import Hardware
 from training.history import History
-from training.loop import Batch, Interrupted, Loop
+from training.loop import Batch, Loop
 
 
 @pytest.fixture(autouse=True)
@@ -72,21 +73,7 @@ def test_going_on_ends_with_the_same_bytes(hands: HandSet, tmp_path: Path, stop_
     def loop(folder: str) -> Loop:
         return Loop(config, task_of(config, hands), tmp_path / folder, Hardware("cpu"))
 
-    loop("whole").train()
-    cut = loop("cut")
-
-    def count(epoch: int, step: int, steps: int, loss: float) -> None:
-        cut.stopping = epoch * steps + step == stop_after
-
-    cut.progress = count
-    with pytest.raises(Interrupted):
-        cut.train()
-    resumed = loop("cut")
-    assert resumed.resume() and resumed.epoch * resumed.task.steps(resumed.hardware) + resumed.step == stop_after
-    resumed.train()
-    whole, again = (checkpoint.find(tmp_path / name, "last").resolve() for name in ("whole", "cut"))
-    for name in ("model.safetensors", "optimizer.safetensors", "state.json"):
-        assert (whole / name).read_bytes() == (again / name).read_bytes(), name
+    whole = assert_going_on_ends_with_the_same_bytes(loop, tmp_path, stop_after)
     assert all(key.startswith("network.model.") for key in checkpoint.load(whole).model)
 
 
