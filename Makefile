@@ -1,24 +1,28 @@
-# make demo | test | check | bench. Each makes .venv from the pinned requirements if it is missing or out of date.
+# make demo | test | check | bench | install. Each makes .venv from the pinned requirements, or completes it: demo what
+# relight and evaluation need, the others everything. PYTHON=python3.12 makes it again with another Python.
 
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-STAMP := $(VENV)/.installed
+ENVIRONMENT := $(PYTHON) tools/environment.py --venv $(VENV) $(if $(filter file,$(origin PYTHON)),,--this-python)
 
 DEMO ?= demo
 DEMO_IDENTITIES ?= 6
 DEMO_VIEWS ?= 1,4,7,10,19,28,31,34,37,42,73,91,109,114
 DEMO_SIZE ?= 512
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format bench install core dev clean
 
-$(STAMP): requirements.txt requirements-dev.txt
-	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 13), f"Python 3.11 or 3.12 is needed, this is {sys.version}"'
-	$(PYTHON) -m venv --clear $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
-	touch $@
+core:
+	@$(ENVIRONMENT) core
 
-demo: $(STAMP)
+install:
+	@$(ENVIRONMENT) all
+
+dev:
+	@$(ENVIRONMENT) dev
+
+demo: core
 	$(PY) -m synthetic --out $(DEMO)/dataset --identities $(DEMO_IDENTITIES) --views $(DEMO_VIEWS) --size $(DEMO_SIZE)
 	$(PY) controller/controller.py --batch --engine relight --dataset $(DEMO)/dataset --output $(DEMO)/augmented
 	cp $(DEMO)/augmented/contact_sheet.jpg $(DEMO)/contact_sheet.jpg
@@ -32,20 +36,20 @@ demo: $(STAMP)
 
 # A process for each core, but four at most, as one may hold whole models (up to 4 GB). Whole files, because the tests
 # of a file share what is slow to make.
-test: $(STAMP)
+test: dev
 	$(PY) -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 
-check: $(STAMP)
+check: dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/basedpyright
 	$(PY) -m pytest -q tests/test_imports.py
 
-format: $(STAMP)
+format: dev
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: $(STAMP)
+bench: dev
 	for name in relight_speed batch_speed plan_scale synthetic_report evaluation_speed gate_speed loader_speed training_step heatmap_speed; do echo "== $$name"; $(PY) -m benchmarks.$$name || exit 1; done
 
 clean:

@@ -10,10 +10,7 @@ if sys.path and Path(sys.path[0] or ".").resolve() == Path(__file__).resolve().p
 elif _ROOT not in sys.path:
     sys.path.insert(0, _ROOT)
 
-try:
-    from controller.cli import main
-except KeyboardInterrupt:
-    sys.exit(130)
+from controller.__main__ import main  # noqa: E402  (only now is its folder found)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -23,25 +23,24 @@ exit codes:
   130  interrupted; run the same command again to go on
 
 examples:
-  python controller/controller.py --batch --dataset ACUSIM --output OUT --engine relight
-  python controller/controller.py --batch --dataset ACUSIM --output OUT --engine relight --variants 3 \\
+  %(prog)s --batch --dataset ACUSIM --output OUT --engine relight
+  %(prog)s --batch --dataset ACUSIM --output OUT --engine relight --variants 3 \\
       --select 'gender=F,frame=1-36' --scenes MY_SCENES --set light_strength=0.6
-  python controller/controller.py --check --dataset ACUSIM --output OUT --server http://127.0.0.1:8188
-  python controller/controller.py --batch --dataset ACUSIM --output OUT --server http://127.0.0.1:8188
-  python controller/controller.py --batch --dataset ACUSIM --output OUT --engine embedded --gpus 2
-  python controller/controller.py --batch --dataset ACUSIM --output OUT --gate
-  python controller/controller.py --status --output OUT
-  python -m controller --reproduce OUT/train/image/img_512/F_Brisen_F_HA_C_0141.png
+  %(prog)s --check --dataset ACUSIM --output OUT --server http://127.0.0.1:8188
+  %(prog)s --batch --dataset ACUSIM --output OUT --server http://127.0.0.1:8188
+  %(prog)s --batch --dataset ACUSIM --output OUT --engine embedded --gpus 2
+  %(prog)s --batch --dataset ACUSIM --output OUT --gate
+  %(prog)s --status --output OUT
+  %(prog)s --reproduce OUT/train/image/img_512/F_Brisen_F_HA_C_0141.png
 """
 
 
 def build_parser() -> argparse.ArgumentParser:
     """All arguments."""
     parser = Parser(
-        prog="controller",
+        "controller",
         description="Relights an AcuSim dataset without moving a single acupoint; OUT is a dataset of the same layout.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"acusim-augment {acusim.__version__}")
     what = parser.add_argument_group("what to do")
@@ -60,25 +59,29 @@ def build_parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--select",
         metavar="CONDITIONS",
-        help="such as 'gender=F,hair=HA,HC,frame=1-36'; keys: gender name size hair eye frame split",
+        help="such as 'gender=F,hair=HA,HC,frame=1-36'; keys: gender name size hair eye frame split (default: all)",
     )
-    data.add_argument("--limit", type=int, metavar="N", help="at most N samples, in the order of their names")
+    data.add_argument(
+        "--limit", type=int, metavar="N", help="at most N samples, in the order of their names (default: all)"
+    )
     data.add_argument("--scenes", type=Path, metavar="DIR", help="pictures that set the light (default: shipped ones)")
 
     how = parser.add_argument_group("how")
     how.add_argument("--engine", choices=ENGINES, help="who makes the pixels (default: the recipe's, else comfyui)")
-    how.add_argument("--recipe", type=Path, metavar="F.toml", help="settings that differ from the defaults")
-    how.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one setting, such as steps=28")
     how.add_argument(
-        "--variants", type=int, default=1, metavar="K", help="pictures per sample, in OUT/v01, OUT/v02 … (1)"
+        "--recipe", type=Path, metavar="F.toml", help="settings that differ from the defaults (default: none)"
     )
-    how.add_argument("--seed", type=int, default=0, metavar="S", help="changes every picture's seed (0)")
-    how.add_argument("--prompts", type=Path, metavar="F.toml", help="own prompt sets, tried before the shipped four")
+    how.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one setting, such as steps=28")
+    how.add_argument("--variants", type=int, default=1, metavar="K", help="pictures per sample, in OUT/v01, OUT/v02 …")
+    how.add_argument("--seed", type=int, default=0, metavar="S", help="changes every picture's seed")
+    how.add_argument(
+        "--prompts", type=Path, metavar="F.toml", help="own prompt sets, tried before the shipped four (default: none)"
+    )
     how.add_argument(
         "--bald-codes",
         default="auto",
         metavar="A,B",
-        help="hair codes that mean bald; auto tells it from the labels, none means none (auto)",
+        help="hair codes that mean bald; auto tells it from the labels, none means none",
     )
     how.add_argument(
         "--gate",
@@ -87,7 +90,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="F.toml",
         help="certify every picture before it is written; what fails is re-rolled, softened, relit, or set aside",
     )
-    how.add_argument("--workers", type=int, metavar="N", help="worker processes of engine relight (one for each core)")
+    how.add_argument(
+        "--workers", type=int, metavar="N", help="worker processes of engine relight (default: one for each core)"
+    )
     how.add_argument("--json", action="store_true", help="print the result as JSON; everything else goes to stderr")
     how.add_argument("--quiet", action="store_true", help="no progress and no notes")
 
@@ -97,7 +102,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="URL",
-        help="a running ComfyUI; name several to share the work (http://127.0.0.1:8188)",
+        help="a running ComfyUI; name several to share the work (default: http://127.0.0.1:8188)",
     )
     comfyui.add_argument(
         "--workflow",
@@ -109,11 +114,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--transport",
         choices=get_args(Transport),
         default="auto",
-        help="shared: the server reads the dataset and writes below OUT itself; remote: upload and download (auto)",
+        help="shared: the server reads the dataset and writes below OUT itself; remote: upload and download",
     )
 
     both = parser.add_argument_group("engines comfyui and embedded")
-    both.add_argument("--batch-size", type=int, metavar="N", help="most pictures made together (4)")
+    both.add_argument("--batch-size", type=int, metavar="N", help="most pictures made together (default: 4)")
 
     embedded = parser.add_argument_group("engine embedded")
     embedded.add_argument(
@@ -122,20 +127,18 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="model files, laid out as ComfyUI's models folder (default: the published ones, fetched into a cache)",
     )
-    embedded.add_argument(
-        "--device", choices=get_args(Device), default="auto", help="auto takes a GPU if there is one (auto)"
-    )
+    embedded.add_argument("--device", choices=get_args(Device), default="auto", help="auto takes a GPU if there is one")
     embedded.add_argument(
         "--precision",
         choices=get_args(Precision),
         default="auto",
-        help="decides pixels; auto: bf16 on a GPU that has it, else fp16, and fp32 on a CPU (auto)",
+        help="decides pixels; auto: bf16 on a GPU that has it, else fp16, and fp32 on a CPU",
     )
     embedded.add_argument(
         "--gpus",
         type=int,
         metavar="N",
-        help="share the batch between N GPUs; with --device cpu, between N processes on a share of the cores (1)",
+        help="share the batch between N GPUs, or with --device cpu between N processes (default: 1)",
     )
     embedded.add_argument(
         "--compile", action="store_true", help="let torch compile the models: minutes at the start, faster after that"

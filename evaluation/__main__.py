@@ -1,8 +1,17 @@
-"""``python -m evaluation``."""
+"""The command, by ``python -m evaluation`` or its console script."""
 
 import sys
 
-from evaluation.cli import main
+from acusim.command_line import missing_packages_explained
+
+
+def main() -> int:
+    """Runs the command; returns its exit code."""
+    with missing_packages_explained():
+        from evaluation.cli import main as command
+
+        return command()
+
 
 if __name__ == "__main__":
     sys.exit(main())

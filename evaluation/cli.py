@@ -22,21 +22,20 @@ exit codes:
   130  interrupted; run the same command again to go on
 
 examples:
-  python -m evaluation report --original ACUSIM --augmented OUT --out REPORT
-  python -m evaluation drift --original ACUSIM --augmented OUT --out REPORT --workers 2
-  python -m evaluation certify --original ACUSIM --augmented OUT --out REPORT --masks OUT
-  python -m evaluation calibrate --original ACUSIM --augmented OUT --out CALIBRATION
+  %(prog)s report --original ACUSIM --augmented OUT --out REPORT
+  %(prog)s drift --original ACUSIM --augmented OUT --out REPORT --workers 2
+  %(prog)s certify --original ACUSIM --augmented OUT --out REPORT --masks OUT
+  %(prog)s calibrate --original ACUSIM --augmented OUT --out CALIBRATION
 """
 
 
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their arguments."""
     parser = Parser(
-        prog="evaluation",
+        "evaluation",
         description="Is every label of an augmented data set still true? Drift of facial keypoints beside the "
         "detector's own noise, and a certificate for every view.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, text in (
@@ -62,20 +61,30 @@ def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
     add("--out", type=Path, required=True, metavar="DIR", help="folder for the results; a run that was cut off goes on")
     add("--workers", type=int, metavar="N", help="worker processes (default: one for each core)")
     add("--size", type=int, metavar="PX", help="which img_PX to read (default: 512, else the largest)")
-    add("--select", metavar="CONDITIONS", help="such as 'gender=F,hair=HA,HC,frame=1-36'")
-    add("--limit", type=int, metavar="N", help="at most N pairs, in the order of their names")
-    add("--bald-codes", default="auto", metavar="A,B", help="hair codes that mean bald (auto: told from the labels)")
+    add("--select", metavar="CONDITIONS", help="such as 'gender=F,hair=HA,HC,frame=1-36' (default: all)")
+    add("--limit", type=int, metavar="N", help="at most N pairs, in the order of their names (default: all)")
+    add("--bald-codes", default="auto", metavar="A,B", help="hair codes that mean bald (auto: derived from the labels)")
     if command in ("drift", "report"):
-        add("--null", type=int, default=150, metavar="N", help="originals that measure the detector's noise (150)")
+        add("--null", type=int, default=150, metavar="N", help="originals that measure the detector's noise")
     if command == "report":
-        add("--baselines", type=int, default=45, metavar="N", help="pairs on which the baselines are made (45)")
+        add("--baselines", type=int, default=45, metavar="N", help="pairs on which the baselines are made")
     if command in ("certify", "report"):
-        add("--masks", type=Path, metavar="ROOT", help="write point masks below ROOT, such as the augmented root")
+        add(
+            "--masks",
+            type=Path,
+            metavar="ROOT",
+            help="write point masks below ROOT, such as the augmented root (default: none are written)",
+        )
     if command != "drift":
-        add("--thresholds", type=Path, metavar="F.toml", help="thresholds that differ from the defaults")
+        add(
+            "--thresholds",
+            type=Path,
+            metavar="F.toml",
+            help="thresholds that differ from the shipped ones (default: the shipped ones)",
+        )
     if command == "calibrate":
         add("--fit", type=int, metavar="K", help="persons that thresholds are fitted on (default: the first half)")
-        add("--seed", type=int, default=0, metavar="S", help="draws warps, shifts and edits (0)")
+        add("--seed", type=int, default=0, metavar="S", help="draws warps, shifts and edits")
     add("--json", action="store_true", help="print the results as JSON; everything else goes to stderr")
     add("--quiet", action="store_true", help="no progress and no notes")
 

@@ -1,6 +1,17 @@
-"""Entry point of ``python -m synthetic``."""
+"""The command, by ``python -m synthetic`` or its console script."""
 
-from synthetic.cli import main
+import sys
+
+from acusim.command_line import missing_packages_explained
+
+
+def main() -> int:
+    """Runs the command; returns its exit code."""
+    with missing_packages_explained():
+        from synthetic.cli import main as command
+
+        return command()
+
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -12,8 +12,9 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from acusim.command_line import Parser
 from acusim.errors import AcuSimError, ConfigError
 
 if TYPE_CHECKING:
@@ -22,42 +23,37 @@ if TYPE_CHECKING:
 EXIT_OK, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 130
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; `{self.prog} --help` lists the arguments")
-
-
 def parser() -> argparse.ArgumentParser:
     """The arguments for heads. Choices are checked by plan.Settings, which says what is allowed."""
-    out = _Parser(
-        prog="python -m synthetic",
+    out = Parser(
+        "synthetic",
         description="Makes heads in AcuSim's layout, with true labels and depth.",
-        epilog="`python -m synthetic heads` is the same; `python -m synthetic hands --help` tells of hands.",
+        epilog="`%(prog)s heads` is the same; `%(prog)s hands --help` explains hands.",
     )
     out.add_argument("--out", type=Path, required=True, help="dataset root to make or to go on with")
-    out.add_argument("--identities", type=int, default=4, help="how many persons (default 4); may grow later")
-    out.add_argument("--views", default="kept", help="kept (the 45 of training), all, or 1,2,5-9 (default kept)")
-    out.add_argument("--size", type=int, default=512, help="side in pixels: 64, 128, 256, 512 or 1024 (default 512)")
-    out.add_argument("--quality", default="draft", help="draft, or fine: 2x2 samples, soft shadows (default draft)")
-    out.add_argument("--seed", type=int, default=0, help="decides who the persons are (default 0)")
+    out.add_argument("--identities", type=int, default=4, help="how many persons; may grow later")
+    out.add_argument("--views", default="kept", help="kept (the 45 of training), all, or 1,2,5-9")
+    out.add_argument("--size", type=int, default=512, help="side in pixels: 64, 128, 256, 512 or 1024")
+    out.add_argument("--quality", default="draft", help="draft, or fine: 2x2 samples, soft shadows")
+    out.add_argument("--seed", type=int, default=0, help="decides who the persons are")
     out.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a CPU)")
-    out.add_argument("--light", default="studio", help="studio (flat, on black) or wild (default studio)")
-    out.add_argument("--split", default="train", help="train or test (default train)")
+    out.add_argument("--light", default="studio", help="studio (flat, on black) or wild")
+    out.add_argument("--split", default="train", help="train or test")
     out.add_argument("--quiet", action="store_true", help="no progress bar")
     return out
 
 
 def hands_parser() -> argparse.ArgumentParser:
     """The arguments for hands. Choices are checked by hands.plan.HandSettings."""
-    out = _Parser(prog="python -m synthetic hands", description="Makes hands with seven acupoints as labelme files.")
+    out = Parser("synthetic", "hands", description="Makes hands with seven acupoints as labelme files.")
     out.add_argument("--out", type=Path, required=True, help="folder to make or to go on with")
     out.add_argument("--count", type=int, required=True, help="how many pictures; may grow later")
-    out.add_argument("--seed", type=int, default=0, help="decides everything that is left to chance (default 0)")
-    out.add_argument("--size", type=int, default=512, help="longer side in pixels, 128..2048 (default 512)")
-    out.add_argument("--quality", default="draft", help="draft, or fine: 2x2 samples (default draft)")
-    out.add_argument("--side", default="both", help="left, right or both (default both)")
-    out.add_argument("--face", default="back", help="what is shown: back, palm or both (default back)")
-    out.add_argument("--subjects", type=int, default=40, help="how many persons (default 40)")
+    out.add_argument("--seed", type=int, default=0, help="decides everything that is left to chance")
+    out.add_argument("--size", type=int, default=512, help="longer side in pixels, 128..2048")
+    out.add_argument("--quality", default="draft", help="draft, or fine: 2x2 samples")
+    out.add_argument("--side", default="both", help="left, right or both")
+    out.add_argument("--face", default="back", help="what is shown: back, palm or both")
+    out.add_argument("--subjects", type=int, default=40, help="how many persons")
     out.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a CPU)")
     out.add_argument("--quiet", action="store_true", help="no progress bar")
     return out

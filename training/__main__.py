@@ -1,8 +1,17 @@
-"""``python -m training``."""
+"""The command, by ``python -m training`` or its console script."""
 
 import sys
 
-from training.cli import main
+from acusim.command_line import missing_packages_explained
+
+
+def main() -> int:
+    """Runs the command; returns its exit code."""
+    with missing_packages_explained():
+        from training.cli import main as command
+
+        return command()
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -28,10 +28,9 @@ PARTS = ("test", "val", "train", "new", "all")
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = Parser(
-        prog="python -m training",
+        "training",
         description="Trains acupoint detectors, measures them and uses them.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _train(commands.add_parser("train", help="train a model, or go on with one", description=_TRAIN, epilog=EPILOG))
@@ -65,8 +64,7 @@ def _config(parser: argparse.ArgumentParser) -> None:
         "--config",
         default="acusimnet",
         metavar="NAMES",
-        help="experiments or TOML files, joined by +, such as A1+B1 or hand_hrnet (default acusimnet; see "
-        "training/experiments)",
+        help="experiments or TOML files, joined by +, such as A1+B1 or hand_hrnet (see training/experiments)",
     )
     parser.add_argument(
         "--set",
@@ -88,8 +86,8 @@ def _data(parser: argparse.ArgumentParser) -> None:
         metavar="ROOT",
         help="AcuSim root, or what the controller made of one (repeatable); for hands one folder of labelme files",
     )
-    add("--cache", type=Path, metavar="DIR", help="decoded pictures (default ~/.cache/acusim-augment); may be deleted")
-    add("--workers", type=int, default=0, metavar="N", help="processes that decode pictures (default: one a CPU)")
+    add("--cache", type=Path, metavar="DIR", help="decoded pictures, may be deleted (default: ~/.cache/acusim-augment)")
+    add("--workers", type=int, default=0, metavar="N", help="processes that decode pictures; 0 takes one a CPU")
     _device(parser)
     add("--quiet", action="store_true", help="no progress bar")
 
@@ -100,7 +98,7 @@ def _device(parser: argparse.ArgumentParser) -> None:
 
 def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="folder that train wrote")
-    parser.add_argument("--checkpoint", metavar="NAME", help="best (default), last or epoch_0012")
+    parser.add_argument("--checkpoint", metavar="NAME", help="best, last or epoch_0012 (default: best)")
 
 
 def _train(parser: argparse.ArgumentParser) -> None:
@@ -119,15 +117,15 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
         "--part",
         choices=PARTS,
         default="test",
-        help="whose pictures: the run's test (default), val or train persons, persons new to it, or test and new: all",
+        help="whose pictures: the run's test, val or train persons, persons new to it, or test and new: all",
     )
     add(
         "--pictures",
         choices=("originals", "augmented", "all"),
         default="all",
-        help="which of them (default all; for hands the originals are all)",
+        help="which of them; for hands the originals are all",
     )
-    add("--frames", metavar="F", help="kept, all, or 1,2,5-9 (default: the run's; hands have none)")
+    add("--frames", metavar="F", help="kept, all, or 1,2,5-9; hands have none (default: the run's)")
     add("--predictions", type=Path, metavar="F", help="also write the predictions, as safetensors")
     add("--coco", type=Path, metavar="DIR", help="also write truth and predictions as COCO keypoints (heads)")
     add(
@@ -148,7 +146,7 @@ def _predict(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         type=float,
         metavar="P",
-        help="a point is visible from this probability on (default 0.5), or this height of its heatmap's peak (0.3)",
+        help="a point is visible from this probability, or height of its heatmap's peak, on (default: 0.5, or 0.3)",
     )
     _device(parser)
 
@@ -162,11 +160,11 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--head", type=Path, metavar="RUN", help="model of the head: a run's folder, or the .onnx file of export")
     add("--hand", type=Path, metavar="RUN", help="model of the hand, likewise")
-    add("--port", type=int, default=8000, help="0 takes any free one (default 8000)")
-    add("--host", default="127.0.0.1", help="name or address to listen on (default 127.0.0.1: this machine alone)")
+    add("--port", type=int, default=8000, help="0 takes any free one")
+    add("--host", default="127.0.0.1", help="name or address to listen on; the default is this machine alone")
     add("--allow-remote", action="store_true", help="needed with a --host that other machines can reach")
     add("--name", action="append", default=[], help="another host name it answers to, such as a proxy's (repeatable)")
-    add("--threads", type=int, default=0, metavar="N", help="threads of a model on the CPU (default: one a CPU)")
+    add("--threads", type=int, default=0, metavar="N", help="threads of a model on the CPU; 0 takes one a CPU")
     _device(parser)
 
 
@@ -184,7 +182,7 @@ def _coco(parser: argparse.ArgumentParser) -> None:
     back.add_argument("document", type=Path, metavar="F.json", help="COCO keypoints")
     back.add_argument("--out", type=Path, required=True, metavar="ROOT", help="data set root that gets the labels")
     for direction in (out, back):
-        direction.add_argument("--kind", choices=TASKS, default=TASKS[0], help="what is labelled (default head)")
+        direction.add_argument("--kind", choices=TASKS, default=TASKS[0], help="what is labelled")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
