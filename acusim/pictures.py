@@ -175,9 +175,24 @@ def _reduce(image: Image.Image, enough: int) -> int:
 
 
 def _picture(image: Image.Image, data: bytes, notes: list[str], reduced: int = 1) -> Picture:
-    """The 8-bit RGB of a loaded image."""
+    """The 8-bit RGB of a loaded image, strip by strip: a large picture is not held three times over."""
     if data[:8] == b"\x89PNG\r\n\x1a\n" and data[24] == 16:
         notes.append("16 bits reduced to 8")
+    width, height = image.size
+    pixels, rows, added = np.empty((height, width, 3), np.uint8), max(1, _STRIP // width), ""
+    for top in range(0, height, rows):
+        strip = image if rows >= height else image.crop((0, top, width, min(top + rows, height)))
+        rgb, added = _rgb(strip)
+        pixels[top : top + rows] = rgb
+    return Picture(pixels, data, (*notes, added) if added else tuple(notes), reduced)
+
+
+_STRIP = 1 << 20
+"""Pixels that are converted at a time."""
+
+
+def _rgb(image: Image.Image) -> tuple[Image.Image, str]:
+    """A loaded image as 8-bit RGB, and a note of how it came to be, empty where it was so before."""
     if image.mode.startswith("I"):
         grey = np.asarray(image).astype(np.uint32)
         image = Image.fromarray(((grey + 128) // 257).clip(0, 255).astype(np.uint8), "L")
@@ -185,11 +200,8 @@ def _picture(image: Image.Image, data: bytes, notes: list[str], reduced: int = 1
         rgba = image.convert("RGBA")
         image = Image.new("RGB", image.size)
         image.paste(rgba, mask=rgba.getchannel("A"))
-        notes.append("alpha over black")
-    elif image.mode != "RGB":
-        notes.append(f"mode {image.mode} to RGB")
-        image = image.convert("RGB")
-    return Picture(np.array(image, np.uint8), data, tuple(notes), reduced)
+        return image, "alpha over black"
+    return (image, "") if image.mode == "RGB" else (image.convert("RGB"), f"mode {image.mode} to RGB")
 
 
 def read_rgb(path: Path) -> Picture:

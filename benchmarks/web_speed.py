@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import requests
 import torch
-import uvicorn
 from PIL import Image
 
 from training.config import Config, load_config
@@ -36,6 +35,7 @@ from training.predict import predictor_of
 from training.web.app import create_app
 from training.web.points import HEAD_POINTS
 from training.web.recogniser import ModelRecogniser, Recogniser, open_recogniser
+from training.web.server import PageServer
 
 WIDTH, HEIGHT = 4000, 3000
 AIM_SECONDS = 1.5
@@ -54,7 +54,7 @@ def photograph(seed: int) -> bytes:
 @contextmanager
 def serving(recogniser: Recogniser) -> Iterator[str]:
     """A server in a thread; gives the address that answers."""
-    server = uvicorn.Server(uvicorn.Config(create_app({"head": recogniser}), port=0, log_level="warning"))
+    server = PageServer(create_app({"head": recogniser}), port=0)
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:

@@ -79,7 +79,9 @@ def serve(options: argparse.Namespace) -> int:
     import torch
 
     from training.hardware import Hardware
-    from training.web.recogniser import KINDS, Kind, Recogniser, open_recogniser
+    from training.web.guard import checked_name
+    from training.web.quiet import silenced
+    from training.web.recogniser import KINDS, Kind, Recogniser, open_recogniser, warm_up
     from training.web.server import listening_socket
     from training.web.server import serve as serve_page
 
@@ -88,14 +90,18 @@ def serve(options: argparse.Namespace) -> int:
         raise ConfigError("no model to serve; name a run with --head RUN, or --hand, or both")
     if options.threads < 0:
         raise ConfigError(f"--threads {options.threads} is not at least 1")
+    names = tuple(map(checked_name, options.name))
     sock = listening_socket(options.host, options.port, options.allow_remote)
     threads = options.threads or os.cpu_count() or 1
     torch.set_num_threads(threads)
-    device = Hardware(options.device).device
-    models: dict[Kind, Recogniser] = {
-        kind: open_recogniser(kind, getattr(options, kind), device, threads) for kind in kinds
-    }
-    serve_page(models, sock, options.host, tuple(options.name))
+    device = Hardware(options.device, keep=False).device
+    with silenced():
+        models: dict[Kind, Recogniser] = {
+            kind: open_recogniser(kind, getattr(options, kind), device, threads) for kind in kinds
+        }
+        for model in models.values():
+            warm_up(model)
+    serve_page(models, sock, options.host, names)
     return OK
 
 

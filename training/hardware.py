@@ -20,9 +20,10 @@ class Hardware:
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``; several processes take one GPU each.
+        keep: whether this process keeps the memory that it once had, see keep_memory; a server should not.
     """
 
-    def __init__(self, device: str = "auto"):
+    def __init__(self, device: str = "auto", keep: bool = True):
         self.device: torch.device
         self.world = int(os.environ.get("WORLD_SIZE", "1"))
         if self.world > 1:
@@ -36,7 +37,7 @@ class Hardware:
             self.rank, self.device = 0, _device(device)
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
-        else:
+        elif keep:
             keep_memory()
 
     @property

@@ -28,13 +28,17 @@ from training.hands.hand_type import type_json
 from training.photograph import MAX_PIXELS, Photograph
 from training.predict import DRAWN, MOST_ENLARGED
 from training.web import schema
+from training.web.clients import Budget, Places, client_of
 from training.web.detection import Detector
 from training.web.guard import Guard
+from training.web.memory import give_back
 from training.web.recogniser import THRESHOLDS, Found, Kind, Recogniser
 from training.web.refusals import Refusal, failure
-from training.web.uploads import Form, Limits, picture_of, read_form
+from training.web.uploads import Form, Limits, picture_of, pixels_of, read_form
 
 T = TypeVar("T")
+KIND_WORDS: dict[Kind, tuple[str, str]] = {"head": ("head", "头部"), "hand": ("hand", "手部")}
+"""In English and Chinese."""
 STATIC = resources.files("training.web").joinpath("static")
 
 
@@ -56,45 +60,41 @@ class _House:
     def __init__(self, recognisers: Mapping[Kind, Recogniser], limits: Limits, detector: Detector | None):
         self.recognisers, self.limits, self.detector = recognisers, limits, detector
         self._threads = ThreadPoolExecutor(limits.workers, "picture")
-        self._turn = asyncio.Semaphore(limits.workers)
+        self._turn = Budget(limits.workers, limits.pixels)
         self._model = threading.Lock()
-        self._inside = 0
-
-    @contextlib.contextmanager
-    def place(self) -> Any:
-        """A place for one request.
-
-        Raises:
-            Refusal: there is none.
-        """
-        if self._inside >= self.limits.waiting:
-            raise Refusal("busy")
-        self._inside += 1
-        try:
-            yield
-        finally:
-            self._inside -= 1
+        self._closing = False
+        self._places = Places(limits.waiting, limits.waiting_of_one)
 
     async def answer(self, request: Request, finish: Callable[[Form, _Result], T]) -> T:
         """Reads a request's picture, finds its points, and makes of them what is sent."""
-        with self.place():
+        address = request.client.host if request.client else ""
+        with self._places.take(client_of(address, request.headers.get("x-forwarded-for", ""))):
             form = await read_form(request, self.limits)
-            arrived = time.perf_counter()
-            async with self._turn:
+            arrived, pixels = time.perf_counter(), pixels_of(form)
+            async with self._turn.take(pixels):
                 if await request.is_disconnected():
                     raise Refusal("bad_form")
                 loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._threads, lambda: finish(form, self._work(form, arrived)))
+                return await loop.run_in_executor(self._threads, self._finished, form, arrived, pixels, finish)
+
+    def _finished(self, form: Form, arrived: float, pixels: int, finish: Callable[[Form, _Result], T]) -> T:
+        try:
+            return finish(form, self._work(form, arrived))
+        finally:
+            give_back(pixels)
 
     def _work(self, form: Form, arrived: float) -> _Result:
         begun = time.perf_counter()
         asked, threshold = _asked(form)
         if asked and asked not in self.recognisers:
-            raise Refusal("no_model", kind=asked, loaded=", ".join(self.recognisers))
+            loaded = [[KIND_WORDS[kind][language] for kind in self.recognisers] for language in (0, 1)]
+            raise Refusal("no_model", kind=KIND_WORDS[asked], loaded=(", ".join(loaded[0]), "、".join(loaded[1])))
         fitting = [self.recognisers[asked]] if asked else list(self.recognisers.values())
         photograph = picture_of(form, max(recogniser.enough_px for recogniser in fitting))
         decoded = time.perf_counter()
         with self._model:
+            if self._closing:
+                raise Refusal("stopping")
             turn = time.perf_counter()
             recogniser, chosen = fitting[0], "asked" if asked else "only"
             if len(fitting) > 1:
@@ -114,8 +114,9 @@ class _House:
         return _Result(recogniser, chosen, photograph, found, threshold, rounded)
 
     def close(self) -> None:
-        """Waits for what is being worked on."""
-        self._threads.shutdown()
+        """Waits for the picture that the model is at; those behind it are given up."""
+        self._closing = True
+        self._threads.shutdown(cancel_futures=True)
         if self.detector:
             self.detector.close()
 
@@ -232,6 +233,8 @@ def create_app(
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # redirects name the server's own address, not that of a proxy before it
+        servers=[{"url": "..", "description": "this server, as seen from this document"}],
         lifespan=lifespan,
     )
     app.add_middleware(Guard, host=host, names=names)
@@ -239,6 +242,7 @@ def create_app(
     app.add_exception_handler(HTTPException, _http_failure)  # type: ignore[arg-type]
 
     @app.get("/api/models")
+    @app.head("/api/models", include_in_schema=False)
     def models() -> schema.Models:
         """The models that are loaded, their points, and the limits."""
         loaded = [{**_model(one), "points": list(map(asdict, one.points))} for one in recognisers.values()]

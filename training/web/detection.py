@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.photograph import letterbox
+from training.web.quiet import silenced
 from training.web.recogniser import Kind
 
 CONFIDENCE = 0.3
@@ -23,17 +24,19 @@ class Detector:
     """Finds faces and hands; some 40 ms a picture. Threads may share it, they wait for each other."""
 
     def __init__(self) -> None:
-        from mediapipe.python.solutions.face_detection import FaceDetection  # type: ignore[import-untyped]
-        from mediapipe.python.solutions.hands import Hands  # type: ignore[import-untyped]
+        with silenced():
+            from mediapipe.python.solutions.face_detection import FaceDetection  # type: ignore[import-untyped]
+            from mediapipe.python.solutions.hands import Hands  # type: ignore[import-untyped]
 
-        self._faces: Any = FaceDetection(model_selection=0, min_detection_confidence=CONFIDENCE)
-        self._hands: Any = Hands(static_image_mode=True, max_num_hands=1, min_detection_confidence=CONFIDENCE)
+            self._faces: Any = FaceDetection(model_selection=0, min_detection_confidence=CONFIDENCE)
+            self._hands: Any = Hands(static_image_mode=True, max_num_hands=1, min_detection_confidence=CONFIDENCE)
         self._lock = threading.Lock()
+        self.kind_of(np.zeros((SIDE, SIDE, 3), np.uint8))  # the first picture takes longer
 
     def kind_of(self, pixels: NDArray[np.uint8]) -> Kind | None:
         """What a picture [H, W, 3] RGB shows; None where there is neither a face nor a hand."""
         square, _ = letterbox(pixels, SIDE)
-        with self._lock:
+        with self._lock, silenced():
             faces = self._faces.process(square).detections or []
             hands = self._hands.process(square).multi_hand_landmarks or []
         boxes = [face.location_data.relative_bounding_box for face in faces]

@@ -4,14 +4,17 @@ There are no cookies and no passwords, so a foreign page could only use the serv
 form or a script (its Origin tells), or under a name of its own that leads to this machine (the Host tells).
 """
 
+import asyncio
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from acusim.errors import ConfigError
 from acusim.files import printable
 from training.web.refusals import Refusal, failure
 
@@ -30,24 +33,65 @@ HEADERS = {
 }
 
 
+_AUTHORITY = re.compile(
+    r"(?P<name>[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\])(?P<dot>\.?)(?::(?P<port>[0-9]{1,5}))?",
+    re.ASCII | re.IGNORECASE,
+)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class _Authority(NamedTuple):
+    """What Host and Origin name."""
+
+    name: str
+    """In lower case, without brackets."""
+    port: int | None
+
+
+def _authority(text: str) -> _Authority | None:
+    """The parts of ``name``, ``name:port``, ``1.2.3.4:port`` or ``[::1]:port``; None if it is no such thing."""
+    match = _AUTHORITY.fullmatch(text)
+    if not match or int(match["port"] or 0) > 65535:
+        return None
+    name = match["name"].lower()
+    if name.startswith("["):
+        address = _address(name[1:-1])
+        if address is None or address.version != 6 or match["dot"]:
+            return None
+        name = str(address)
+    return _Authority(name, int(match["port"]) if match["port"] else None)
+
+
 def is_loopback(host: str) -> bool:
     """Whether an address or name means this machine alone."""
-    return host.lower() == "localhost" or _matches(host, "is_loopback")
+    address = _address(host)
+    return host.lower() == "localhost" or bool(address and address.is_loopback)
 
 
-def _matches(host: str, what: str) -> bool:
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return bool(getattr(ipaddress.ip_address(host), what))
+        return ipaddress.ip_address(text)
     except ValueError:
-        return False
+        return None
 
 
-def _is_address(host: str) -> bool:
+def checked_name(text: str) -> str:
+    """A name for Guard as browsers send it: in lower case, and in Latin letters where it has others.
+
+    Raises:
+        ConfigError: it is not a host name alone.
+    """
     try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+        name = text if text.isascii() else text.encode("idna").decode()
+        found = _authority(f"[{name}]" if name.count(":") > 1 and not name.startswith("[") else name)
+    except UnicodeError:
+        found = None
+    if found is None or found.port is not None:
+        raise ConfigError(
+            f"--name {text!r} is not a host name; give the name alone, such as clinic.example, without http://, a port "
+            "or a path: the server answers at any port of it"
+        )
+    return found.name
 
 
 class Guard:
@@ -57,13 +101,15 @@ class Guard:
         app: what it guards.
         host: what the server listens on. Loopback names and this one are answered; where it is not a loopback name,
             also any IP address, which no foreign page can have for its name, and this machine's own name.
-        names: further names, such as that of a proxy.
+        names: further names, such as that of a proxy, see checked_name. Pages of these names may send pictures
+            whatever their scheme and port, and whatever Host the proxy passes on.
     """
 
     def __init__(self, app: ASGIApp, host: str = "127.0.0.1", names: Iterable[str] = ()):
         self._app = app
         self._remote = not is_loopback(host)
-        own = {host, *names} | ({socket.gethostname(), socket.getfqdn()} if self._remote else set())
+        self._proxies = {name.lower() for name in names}
+        own = {host, *self._proxies} | ({socket.gethostname(), socket.getfqdn()} if self._remote else set())
         self._names = {name.lower() for name in own}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,29 +136,92 @@ class Guard:
             return
         try:
             await self._app(scope, receive, with_headers)
+        except asyncio.CancelledError:  # the server ends and does not wait any longer
+            if not started:
+                await failure(Refusal("stopping", True))(scope, receive, with_headers)
         except Exception:
             if not started:
                 await failure(Refusal("internal"))(scope, receive, with_headers)
             raise  # the server writes it to the terminal
 
     def _check(self, method: str, headers: Headers) -> None:
-        host = headers.get("host", "")
-        name = _hostname(host)
-        known = name in self._names or is_loopback(name) or (self._remote and _is_address(name))
-        if not name or not known:
-            raise Refusal("foreign_host", name=printable(host)[:60])
+        host = check_host(headers.getlist("host"))
+        if not (
+            host.name in self._names or is_loopback(host.name) or (self._remote and _address(host.name) is not None)
+        ):
+            raise foreign_host(headers["host"], host.name)
+        origin = check_origin(headers.getlist("origin"))
         if method in SAFE:
             return
-        origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
-        own = origin is None or urlsplit(origin).netloc.lower() == host.lower()
-        if not own or site not in ("same-origin", "none"):
-            raise Refusal("foreign_origin")
+        allowed = {"same-origin", "none"}
+        if origin:
+            scheme, name, port = origin
+            if name in self._proxies:
+                allowed.add("same-site")  # another port of the name
+            elif name != host.name or (port or _DEFAULT_PORTS[scheme]) != (host.port or _DEFAULT_PORTS[scheme]):
+                raise foreign_origin(name)
+        if not set(headers.getlist("sec-fetch-site")) <= allowed:
+            raise foreign_origin(origin[1] if origin else "")
 
 
-def _hostname(host: str) -> str:
-    """The name of ``name:port``, empty if it is no such thing."""
+def check_host(values: list[str]) -> _Authority:
+    """What the Host of a request names; ``values`` of all its Host headers.
+
+    Raises:
+        Refusal: there is not exactly one, or it is malformed.
+    """
+    found = _authority(values[0]) if len(values) == 1 else None
+    if found is None:
+        raise foreign_host(", ".join(values))
+    return found
+
+
+def check_origin(values: list[str]) -> tuple[str, str, int | None] | None:
+    """Scheme, name and port of the page that sends a request; None where no page does.
+
+    Raises:
+        Refusal: several, malformed, or ``null``, which pages have that hide where they come from.
+    """
+    if not values:
+        return None
+    scheme, _, rest = values[0].partition("://")
+    found = _authority(rest) if len(values) == 1 and scheme.lower() in _DEFAULT_PORTS else None
+    if found is None:
+        raise foreign_origin()
+    return scheme.lower(), found.name, found.port
+
+
+def foreign_host(host: str, name: str = "NAME") -> Refusal:
+    """The refusal of a Host."""
+    text = host.encode("latin-1", "replace").decode(errors="replace")  # headers come as latin-1, names as UTF-8
+    return Refusal("foreign_host", host=printable(text)[:60], name=name)
+
+
+def foreign_origin(name: str = "") -> Refusal:
+    """The refusal of an Origin."""
+    return Refusal("foreign_origin", name=name or "NAME")
+
+
+def refusal_of_head(head: bytes, cut: bool) -> Refusal:
+    """Why a request's head could not be read: its Host or Origin, else its length, else that it is no HTTP.
+
+    Args:
+        head: as it came.
+        cut: whether it was too long and this is its beginning.
+    """
+    start, *lines = re.split(rb"\r?\n", head.partition(b"\r\n\r\n")[0])
+    if not re.fullmatch(rb"[!-~]+ [!-~]+ HTTP/1\.[01]", start):
+        return Refusal("long_head" if cut and not lines else "bad_request", True)
+    found: dict[bytes, list[str]] = {b"host": [], b"origin": []}
+    for line in lines:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() in found:
+            found[name.strip().lower()].append(value.strip(b" \t").decode("latin-1"))
     try:
-        parts = urlsplit(f"//{host}")
-        return "" if parts.path or parts.username is not None else (parts.hostname or "")
-    except ValueError:
-        return ""
+        if found[b"host"] or not cut:
+            check_host(found[b"host"])
+        check_origin(found[b"origin"])
+    except Refusal as refusal:
+        refusal.hang_up = True
+        return refusal
+    return Refusal("long_head" if cut else "bad_request", True)

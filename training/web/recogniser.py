@@ -122,6 +122,15 @@ class ModelRecogniser:
         return Found(np.asarray(said.probability[0], np.float64), transform.from_unit(said.xy[0]), hand_type)
 
 
+def warm_up(recogniser: Recogniser) -> None:
+    """Lets a model see a grey picture: the first one takes longer, and some libraries comment on it.
+
+    Raises:
+        EngineError: the model's output is not finite.
+    """
+    recogniser.recognise(np.full((recogniser.enough_px, recogniser.enough_px, 3), 127, np.uint8))
+
+
 def open_recogniser(
     kind: Kind, path: Path, device: "torch.device | str" = "cpu", threads: int | None = None
 ) -> ModelRecogniser:

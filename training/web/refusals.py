@@ -26,12 +26,33 @@ REASONS: dict[str, Reason] = {
     "wrong_method": Reason(405, "This address does not take that method.", "此地址不支持该请求方法。"),
     "foreign_host": Reason(
         403,
-        "The server does not answer to the name {name}; start it with --host or --allow-remote.",
-        "服务器不接受主机名 {name}；请用 --host 或 --allow-remote 启动。",
+        "The server does not answer to the host name “{host}”. Open the address that it printed; if it is reached by "
+        "another name, such as a proxy's, start it with --name {name}.",
+        "服务器不接受主机名“{host}”。请打开其启动时显示的地址；若经由代理等以其他名称访问，"
+        "请用 --name {name} 启动服务器。",
     ),
     "foreign_origin": Reason(
-        403, "Only the server's own page may send pictures.", "只有本服务器自己的页面可以发送图片。"
+        403,
+        "Only the server's own page may send pictures. If this page comes through a proxy, start the server with "
+        "--name {name}.",
+        "只有本服务器自己的页面可以发送图片。若本页面经由代理访问，请用 --name {name} 启动服务器。",
     ),
+    "bad_request": Reason(
+        400,
+        "This is no request that the server can read: it takes HTTP/1.1.",
+        "服务器无法读取此请求：仅支持 HTTP/1.1。",
+    ),
+    "long_head": Reason(
+        431,
+        "The headers of the request are too long. Delete the cookies of this address, or ask for a shorter one.",
+        "请求头过长。请清除此地址的 Cookie，或使用较短的地址。",
+    ),
+    "unfinished": Reason(
+        408,
+        "The request did not arrive within {seconds} seconds; send it again.",
+        "请求未在 {seconds} 秒内送达，请重新发送。",
+    ),
+    "stopping": Reason(503, "The server is being stopped.", "服务器正在停止。"),
     "not_a_form": Reason(
         415,
         "Send multipart/form-data with a picture in the field “file”.",
@@ -76,7 +97,7 @@ REASONS: dict[str, Reason] = {
         "图片已损坏或不完整。请用其他程序打开并重新保存。",
     ),
     "no_model": Reason(
-        422, "No model for a {kind} is loaded. Loaded: {loaded}.", "未加载用于 {kind} 的模型。已加载：{loaded}。"
+        422, "No model for a {kind} is loaded. Loaded: {loaded}.", "未加载用于{kind}的模型。已加载：{loaded}。"
     ),
     "undecided": Reason(
         422,
@@ -88,8 +109,9 @@ REASONS: dict[str, Reason] = {
     ),
     "too_slow": Reason(
         408,
-        "The upload took more than {seconds} seconds. Send a smaller file.",
-        "上传超过 {seconds} 秒。请发送较小的文件。",
+        "The upload was too slow: it may take {seconds} seconds in all and pause for {pause}. Send a smaller file, or "
+        "try a better connection.",
+        "上传太慢：总共不得超过 {seconds} 秒，中断不得超过 {pause} 秒。请发送较小的文件，或改善网络连接后再试。",
     ),
     "broken_model": Reason(
         500,
@@ -113,7 +135,7 @@ class Refusal(Exception):
     Args:
         code: of REASONS.
         hang_up: the rest of the request is not waited for.
-        values: for the fields of its sentences.
+        values: for the fields of its sentences; a pair where English and Chinese differ.
     """
 
     def __init__(self, code: str, hang_up: bool = False, **values: Any):
@@ -128,9 +150,13 @@ def failure(refusal: Refusal) -> JSONResponse:
     reason = REASONS[refusal.code]
     told = {
         "code": refusal.code,
-        "message": reason.en.format(**refusal.values),
-        "message_zh": reason.zh.format(**refusal.values),
+        "message": reason.en.format(**_in_language(0, refusal)),
+        "message_zh": reason.zh.format(**_in_language(1, refusal)),
     }
     headers = {"Retry-After": str(AGAIN_SECONDS)} if refusal.code == "busy" else {}
     headers |= {"Connection": "close"} if refusal.hang_up else {}
     return JSONResponse({"error": told}, reason.status, headers)
+
+
+def _in_language(which: int, refusal: Refusal) -> dict[str, Any]:
+    return {name: value[which] if isinstance(value, tuple) else value for name, value in refusal.values.items()}

@@ -3,11 +3,17 @@
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
 
 from acusim.errors import ConfigError
 from training.web.app import create_app
+from training.web.connections import HEAD_BYTES, ConnectionLimits, protocol
 from training.web.guard import is_loopback
+from training.web.quiet import terminal_for_errors
 from training.web.recogniser import Kind, Recogniser
 
 GRACE_SECONDS = 10
@@ -44,37 +50,73 @@ def listening_socket(host: str, port: int, allow_remote: bool) -> socket.socket:
     return out
 
 
+class PageServer(uvicorn.Server):
+    """uvicorn's server for an application; calls ``ready`` once it answers.
+
+    Args:
+        app: the application.
+        ready: called once.
+        limits: of its connections.
+        config: further settings of uvicorn.
+    """
+
+    def __init__(
+        self,
+        app: FastAPI,
+        ready: Callable[[], None] = lambda: None,
+        limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008  frozen
+        **config: Any,
+    ):
+        settings = uvicorn.Config(
+            app,
+            http=protocol(limits),
+            h11_max_incomplete_event_size=HEAD_BYTES,
+            log_level="error",  # its warnings are about what visitors send
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_keep_alive=15,
+            **config,
+        )
+        super().__init__(settings)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begins to listen."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends; a second signal shortens the wait for answers, but not the one for the model's thread."""
+        await super().shutdown(sockets)
+        if self.force_exit:
+            await self.lifespan.shutdown()
+
+
 def serve(recognisers: Mapping[Kind, Recogniser], sock: socket.socket, host: str, names: tuple[str, ...] = ()) -> None:
     """Serves until SIGINT or SIGTERM; what is being answered then is finished.
+
+    The page's address is the last that it prints, once it answers.
 
     Args:
         recognisers: the models.
         sock: see listening_socket; closed at the end.
         host: as it was asked for.
-        names: further names that the server answers to.
+        names: further names that the server answers to, see guard.checked_name.
     """
-    import uvicorn
-
-    app = create_app(recognisers, host=host, names=names)
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        ws="none",
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        timeout_keep_alive=15,
-        limit_concurrency=256,
-    )
     shown = f"[{host}]" if ":" in host else host
-    print(f"http://{shown}:{sock.getsockname()[1]}/  (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    address = f"http://{shown}:{sock.getsockname()[1]}/  (Ctrl-C ends it)"
     if not is_loopback(host):
         print("warning: other machines can reach this page; nothing is encrypted or protected", file=sys.stderr)
     # uvicorn raises the signal again once it has ended; ending by one is what is meant to happen here.
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        uvicorn.Server(config).run(sockets=[sock])
+        with terminal_for_errors():
+            app = create_app(recognisers, host=host, names=names)
+            PageServer(app, lambda: print(address, file=sys.stderr, flush=True)).run(sockets=[sock])
     except KeyboardInterrupt:
         pass
     finally:

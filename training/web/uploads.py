@@ -4,10 +4,14 @@ Starlette's own form parser is not used because it spools files of more than 1 M
 """
 
 import asyncio
+import io
 import re
+import struct
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from PIL import Image
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
@@ -36,10 +40,16 @@ class Limits:
     """Size of a file."""
     seconds: float = 60.0
     """For the upload of one picture."""
+    pause_seconds: float = 10.0
+    """For which an upload may stand still."""
     waiting: int = 32
     """Requests that may be in the house at a time; times picture_bytes this bounds the memory of uploads."""
+    waiting_of_one: int = 24
+    """How many of them one sender may have."""
     workers: int = 2
     """Pictures that are decoded at a time; the models work on one at a time."""
+    pixels: int = MAX_PIXELS
+    """Of the pictures that are decoded at a time, all together: one large picture is worked on alone."""
 
 
 @dataclass(slots=True)
@@ -71,7 +81,7 @@ async def read_form(request: Request, limits: Limits) -> Form:
     try:
         parser = MultipartParser(options[b"boundary"], reader.callbacks())
         async with asyncio.timeout(limits.seconds):
-            async for chunk in request.stream():
+            async for chunk in _without_pauses(request.stream(), limits.pause_seconds):
                 received += len(chunk)
                 if received > DRAINED * most:
                     raise endless
@@ -84,12 +94,23 @@ async def read_form(request: Request, limits: Limits) -> Form:
                         refusal = error
                         reader.forget()
     except TimeoutError:
-        raise Refusal("too_slow", True, seconds=round(limits.seconds)) from None
+        raise Refusal("too_slow", True, seconds=round(limits.seconds), pause=round(limits.pause_seconds)) from None
     except (FormParserError, ClientDisconnect):
         raise Refusal("bad_form") from None
     if refusal:
         raise refusal
     return reader.form()
+
+
+async def _without_pauses(stream: AsyncIterator[bytes], seconds: float) -> AsyncIterator[bytes]:
+    """The pieces of a body; a TimeoutError where the next one does not come."""
+    while True:
+        async with asyncio.timeout(seconds):
+            try:
+                chunk = await anext(stream)
+            except StopAsyncIteration:
+                return
+        yield chunk
 
 
 class _Reader:
@@ -129,7 +150,10 @@ class _Reader:
             elif name in KNOWN and name not in form.fields:
                 form.fields[name] = data.decode(errors="replace")
             else:
-                raise Refusal("bad_value", field=printable(name)[:40], allowed=f"one of {', '.join((FILE, *KNOWN))}")
+                names = ", ".join((FILE, *KNOWN))
+                raise Refusal(
+                    "bad_value", field=printable(name)[:40], allowed=(f"one of {names}", f"以下之一：{names}")
+                )
         if files != 1:
             raise Refusal("no_picture")
         if not form.picture:
@@ -176,7 +200,20 @@ _SIGNATURES = (
     (b"ftypavif", 4, "AVIF"),
 )
 """Files that people take for pictures, by what they begin with."""
-_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+
+
+def pixels_of(form: Form) -> int:
+    """How many pixels an upload says that it has; 0 where it does not say so and decoding will refuse it."""
+    data = form.picture
+    if data.startswith(_PNG) and len(data) >= 24:
+        width, height = struct.unpack(">II", data[16:24])
+        return width * height
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            return image.width * image.height
+    except Exception:  # Pillow raises many types on damaged headers
+        return 0
 
 
 def picture_of(form: Form, enough_px: int) -> Photograph:
@@ -190,7 +227,7 @@ def picture_of(form: Form, enough_px: int) -> Photograph:
         Refusal: not a PNG or JPEG, damaged, animated, or too many pixels.
     """
     data = form.picture
-    if not data.startswith(_PICTURES):
+    if not data.startswith((_PNG, _JPEG)):
         other = next((name for start, at, name in _SIGNATURES if data.startswith(start, at)), None)
         raise Refusal("other_type", type=other) if other else Refusal("not_a_picture")
     try:

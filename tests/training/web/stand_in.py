@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import uvicorn
 from fastapi import FastAPI
 from numpy.typing import NDArray
 from PIL import Image
@@ -18,8 +17,10 @@ from PIL import Image
 from training.drawing import HEAD, Palette
 from training.hands.points import read_points
 from training.hands.recognise import palette_of
+from training.web.connections import ConnectionLimits
 from training.web.points import HEAD_POINTS, Point, hand_points
 from training.web.recogniser import Evidence, Found, Kind
+from training.web.server import PageServer
 
 HAND_CODES = read_points().ids
 
@@ -78,9 +79,9 @@ def encoded(pixels: NDArray[Any] | Image.Image, format: str = "PNG", **how: Any)
 
 
 @contextmanager
-def running(app: FastAPI) -> Iterator[int]:
+def running(app: FastAPI, limits: ConnectionLimits = ConnectionLimits()) -> Iterator[int]:  # noqa: B008  frozen
     """The application behind a socket; gives its port."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="on"))
+    server = PageServer(app, limits=limits, port=0, lifespan="on")
     thread = threading.Thread(target=server.run)
     thread.start()
     deadline = time.monotonic() + 30

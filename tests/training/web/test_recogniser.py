@@ -77,7 +77,7 @@ def test_an_onnx_file_answers_like_its_model(onnx_file: Path):
     assert one.points == HEAD_POINTS and one.made_by["checkpoint_sha256"] == "ab" * 32
 
 
-class _Map(HandModel):
+class Map(HandModel):
     """A heatmap for each point: how bright the picture is, less and less."""
 
     OUTPUT = "heatmaps"
@@ -96,7 +96,7 @@ class _Middle(HandModel):
         return (x.mean((1, 2, 3)) * 0 + 0.5)[:, None, None].expand(-1, len(HAND_CODES), 2), x.mean((2, 3))
 
 
-def _hand_file(path: Path, model: HandModel, codes: tuple[str, ...] = HAND_CODES) -> Path:
+def hand_file(path: Path, model: HandModel, codes: tuple[str, ...] = HAND_CODES) -> Path:
     config = {"loss": {"decoding": "argmax"}}
     export(model, path, 96, config=config, checkpoint_sha256="", names=codes, outputs=lambda out: {model.OUTPUT: out})
     return path
@@ -104,7 +104,7 @@ def _hand_file(path: Path, model: HandModel, codes: tuple[str, ...] = HAND_CODES
 
 @pytest.mark.filterwarnings("ignore")
 def test_an_onnx_file_of_heatmaps(tmp_path: Path):
-    one = open_recogniser("hand", _hand_file(tmp_path / "hand.onnx", _Map()))
+    one = open_recogniser("hand", hand_file(tmp_path / "hand.onnx", Map()))
     assert [point.zh for point in one.points][:4] == ["少泽", "中渚", "商阳", "外劳宫"] and one.evidence == "peak"
     found = one.recognise(_spot(400, 300, 280, 100))
     assert found.xy_px == pytest.approx(np.tile((280.0, 100.0), (7, 1)), abs=12)
@@ -114,7 +114,7 @@ def test_an_onnx_file_of_heatmaps(tmp_path: Path):
 @pytest.mark.filterwarnings("ignore")
 def test_an_onnx_file_of_coordinates_and_unknown_points(tmp_path: Path):
     codes = ("QQ9", *HAND_CODES[1:])
-    one = open_recogniser("hand", _hand_file(tmp_path / "hand.onnx", _Middle(), codes))
+    one = open_recogniser("hand", hand_file(tmp_path / "hand.onnx", _Middle(), codes))
     assert (one.points[0].code, one.points[0].meridian, one.points[0].zh) == ("QQ9", "QQ", "")
     assert one.points[6].pinyin == "Hegu" and one.palette.colours["QQ"]
     found = one.recognise(_spot(90, 60, 10, 10))

@@ -109,6 +109,36 @@ def test_forms_that_are_none(port: int):
     assert _error(requests.post(url, data=b"nonsense", headers=cut, timeout=30)) == (400, "bad_form")
 
 
+def _form(*parts: bytes) -> bytes:
+    return b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
+
+
+FILE = b'content-disposition: form-data; name="file"; filename="a.png"\r\n\r\n' + encoded(noise(0))
+KIND = b'content-disposition: form-data; name="kind"\r\n\r\nhead'
+
+
+@pytest.mark.parametrize(
+    ("boundary", "form", "status", "code"),
+    [
+        (b"b", _form(FILE, KIND), 200, ""),
+        (b"b", _form(*[KIND] * 10_000, FILE), 400, "bad_form"),
+        (b"b", _form(b"x: " + b"a" * 500_000 + b"\r\n\r\nhead", FILE), 400, "bad_form"),
+        (b"b", _form(b"x: a\r\n" * 5000 + b"\r\nhead", FILE), 400, "bad_form"),
+        (b"b", _form(b"\r\nhead", FILE), 422, "bad_value"),
+        (b"b", _form(KIND, KIND, FILE), 422, "bad_value"),
+        (b"", _form(FILE), 400, "bad_form"),
+        (b'"', _form(FILE), 400, "bad_form"),
+        (b"\xff", _form(FILE), 400, "bad_form"),
+        (b"b" * 5000, _form(FILE), 400, "bad_form"),
+        (b"c", _form(FILE), 400, "bad_form"),
+    ],
+)  # fmt: skip
+def test_odd_forms(port: int, boundary: bytes, form: bytes, status: int, code: str):
+    headers = {"content-type": b"multipart/form-data; boundary=" + boundary}
+    answer = requests.post(f"http://127.0.0.1:{port}/api/recognise", data=form, headers=headers, timeout=30)
+    assert (answer.status_code, answer.json().get("error", {"code": ""})["code"]) == (status, code)
+
+
 HEAD = b"POST /api/recognise HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=b\r\n"
 PART = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n'
 

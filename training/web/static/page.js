@@ -1,9 +1,11 @@
 // The page: a picture goes to the server, its points come back, and are shown over it and in a list.
+// Addresses are relative, so that the page also works below a path of a proxy.
 
-import { openCamera } from "/static/camera.js";
-import { drawCanvas, drawSvg } from "/static/drawing.js";
-import * as texts from "/static/texts.js";
-import { LANGUAGES, say } from "/static/texts.js";
+import { openCamera } from "./camera.js";
+import { drawCanvas, drawSvg } from "./drawing.js";
+import { fetched } from "./server.js";
+import * as texts from "./texts.js";
+import { LANGUAGES, Trouble, say } from "./texts.js";
 
 const at = (id) => document.getElementById(id);
 const state = {
@@ -16,7 +18,7 @@ const state = {
   hidden: new Set(), // meridians that are switched off
   active: null, // index of the point that is pointed at
   zoom: 1,
-  error: null, // {message, message_zh} or {key}
+  error: null, // what the server said, {message, message_zh}, or a Trouble
   sending: null, // AbortController of the request that is under way
 };
 
@@ -25,14 +27,21 @@ const state = {
 async function start() {
   texts.restoreLanguage();
   try {
-    state.server = await (await fetch("/api/models")).json();
-  } catch {
-    state.error = { key: "unreachable" };
+    await meetServer();
+  } catch (error) {
+    state.error = error;
   }
-  const loaded = state.server?.models.map((model) => model.kind) ?? [];
-  if (loaded.length === 1) state.kind = loaded[0];
   listen();
   show();
+}
+
+// Asks once what the server has; again with the next picture where that failed.
+async function meetServer(signal) {
+  if (state.server) return;
+  const server = await fetched("api/models", { signal });
+  if (!server.models) throw new Trouble("strange", { status: 200 });
+  state.server = server;
+  if (server.models.length === 1) state.kind = server.models[0].kind;
 }
 
 async function take(file) {
@@ -58,23 +67,31 @@ async function send() {
     if (state.sending !== sending) return;
     state.answer = answer;
     Object.assign(state, { threshold: answer.threshold, active: null, zoom: 1, hidden: new Set() });
-    if (!at("image").naturalWidth) state.error = { key: "noPreview" };
+    if (!at("image").naturalWidth) state.error = new Trouble("noPreview");
   } catch (error) {
     if (state.sending !== sending) return;
-    Object.assign(state, { answer: null, error: error.told ?? { key: "unreachable" } });
+    Object.assign(state, { answer: null, error });
   }
   state.sending = null;
   show();
 }
 
 async function ask(signal) {
+  await meetServer(signal);
+  const { size } = state.file;
+  const most = state.server.max_bytes;
+  if (size > most) throw new Trouble("tooLarge", { mib: Math.floor(most / 2 ** 20) });
+  try {
+    await state.file.slice(0, 1).arrayBuffer();
+  } catch {
+    throw new Trouble("unreadable"); // a folder, or a file that was moved or changed since
+  }
   const form = new FormData();
   form.append("kind", state.kind);
   form.append("file", state.file, state.file.name || "picture");
-  const response = await fetch("/api/recognise", { method: "POST", body: form, signal });
-  const document = await response.json();
-  if (!response.ok) throw Object.assign(new Error(), { told: document.error });
-  return document;
+  const answer = await fetched("api/recognise", { method: "POST", body: form, signal });
+  if (!answer.points) throw new Trouble("strange", { status: 200 });
+  return answer;
 }
 
 // --- showing ---
@@ -125,7 +142,7 @@ function showKinds() {
 function showError() {
   const { error } = state;
   at("error").hidden = !error;
-  if (error) at("error").textContent = error.key ? say(error.key) : texts.language() === "zh" ? error.message_zh : error.message;
+  if (error) at("error").textContent = texts.told(error);
 }
 
 function showMeridians() {
@@ -270,6 +287,7 @@ function saveJson() {
 }
 
 function savePicture() {
+  if (!at("image").naturalWidth) return; // noPreview says so already
   const { width, height } = state.answer.picture;
   const shown = marks();
   const codes = Object.keys(state.server.colours).filter((code) => shown.some(({ index }) => state.answer.points[index].meridian === code));
@@ -304,7 +322,7 @@ function listen() {
     try {
       take(await openCamera(at("viewfinder"), at("video"), at("shoot"), at("cancel")));
     } catch (error) {
-      state.error = { key: error.message };
+      state.error = error instanceof Trouble ? error : new Trouble("brokenCamera");
     }
     showError();
   });

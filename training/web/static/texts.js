@@ -58,6 +58,30 @@ const TEXTS = {
     "The server cannot be reached. Is it still running? Then try again.",
     "无法连接服务器。请确认其仍在运行后重试。",
   ],
+  tooLarge: [
+    "The file has more than {mib} MiB. Save it smaller, for example as a JPEG.",
+    "文件超过 {mib} MiB。请缩小后再试，例如存为 JPEG。",
+  ],
+  unreadable: [
+    "The browser cannot read this file: it is a folder, or it was moved or changed. Choose a picture again.",
+    "浏览器无法读取此文件：它可能是文件夹，或已被移动、更改。请重新选择图片。",
+  ],
+  proxyLimit: [
+    "The proxy before the server refused the picture as too large. Send a smaller one, or let the proxy take larger ones.",
+    "服务器前的代理因图片过大而拒绝。请发送较小的图片，或调高代理的上传限制。",
+  ],
+  proxyLogin: [
+    "The proxy before the server wants a login. Load this page again and log in.",
+    "服务器前的代理要求登录。请重新加载本页面并登录。",
+  ],
+  proxyLost: [
+    "The proxy before the server cannot reach it, or waited too long (status {status}). Try again in a minute.",
+    "服务器前的代理无法连接服务器或等待超时（状态码 {status}）。请稍后再试。",
+  ],
+  strange: [
+    "What answered is not this page's server (status {status}). Check the address and load the page again.",
+    "应答并非来自本页面的服务器（状态码 {status}）。请检查地址并重新加载页面。",
+  ],
   noCamera: ["No camera was found.", "未找到摄像头。"],
   refusedCamera: [
     "The browser may not use the camera. Allow it in the address bar, or choose a picture.",
@@ -68,7 +92,11 @@ const TEXTS = {
     "Browsers allow the camera only at localhost or over HTTPS. Choose a picture instead.",
     "浏览器仅在 localhost 或 HTTPS 下允许使用摄像头。请选择图片。",
   ],
-  noPreview: ["The browser cannot show this picture; its points are listed.", "浏览器无法显示此图片；穴位见列表。"],
+  broken: ["Something in this page went wrong. Load it again.", "页面出错，请重新加载。"],
+  noPreview: [
+    "The browser cannot show or save this picture; its points are listed.",
+    "浏览器无法显示或保存此图片；穴位见列表。",
+  ],
 };
 
 const FULL = {
@@ -114,7 +142,21 @@ function stored() {
   }
 }
 
-export const say = (key) => TEXTS[key][place];
+export const say = (key, values = {}) => TEXTS[key][place].replace(/{(\w+)}/g, (_, name) => values[name]);
+
+// What went wrong, as the key of a text, so that it can be told in either language.
+export class Trouble extends Error {
+  constructor(key, values) {
+    super(key);
+    Object.assign(this, { key, values });
+  }
+}
+
+// A Trouble, or an error as the server sends it, in words.
+export function told(error) {
+  if (error instanceof Trouble) return say(error.key, error.values);
+  return error.message_zh ? (place ? error.message_zh : error.message) : say("broken");
+}
 
 export const meridianName = (code) => (FULL[code] ? `${code} · ${FULL[code][place]}` : code);
 

@@ -1,0 +1,31 @@
+// What the server answers, or in words why it does not.
+
+import { Trouble } from "./texts.js";
+
+// The JSON of an answer; fails with what the server said or with a Trouble, never with a browser's own words.
+export async function fetched(address, options) {
+  let response, text;
+  try {
+    response = await fetch(address, { ...options, redirect: "manual" });
+    text = await response.text();
+  } catch {
+    throw new Trouble("unreachable");
+  }
+  const answer = parsed(text);
+  if (response.ok && answer) return answer;
+  if (answer?.error?.message_zh) throw answer.error;
+  // Not from our server, which redirects nobody: from a proxy before it, or from something else at its address.
+  const { status, type } = response;
+  if (type === "opaqueredirect" || [401, 403, 407].includes(status)) throw new Trouble("proxyLogin");
+  if (status === 413) throw new Trouble("proxyLimit");
+  if ([502, 503, 504].includes(status)) throw new Trouble("proxyLost", { status });
+  throw new Trouble("strange", { status });
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
