@@ -52,7 +52,7 @@ def main() -> None:
         wall = time.perf_counter() - begun
         with open_ledger(out) as ledger:
             busy = ledger.seconds_of_work()
-        start = summary.seconds_to_first
+        start = summary.seconds_to_open or 0.0
         peer = bare_loop(root, Path(folder) / "bare")
     rate = summary.made / (wall - start)
     ideal = busy / options.workers

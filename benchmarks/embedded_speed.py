@@ -98,8 +98,8 @@ def run(engine: str, folder: Path, more: list[str], watched: psutil.Process | No
         report = json.loads(child.communicate()[0])
     if report["exit_code"]:
         raise SystemExit(f"engine {engine} failed: {report}")
-    seconds = report["seconds"] - report["seconds_to_first"]
-    return Ran(report["made"] / seconds, report["seconds_to_first"], watch.anonymous, watch.resident)
+    seconds = report["seconds"] - report["seconds_to_open"]
+    return Ran(report["made"] / seconds, report["seconds_to_open"], watch.anonymous, watch.resident)
 
 
 def apart(one: Path, other: Path) -> tuple[int, float]:

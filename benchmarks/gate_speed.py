@@ -36,7 +36,7 @@ def rate(settings: Settings) -> float:
     begun = time.perf_counter()
     summary = run_batch(settings, Progress(quiet=True))
     assert summary.made == summary.planned and summary.fatal is None, summary
-    return summary.made / (time.perf_counter() - begun - summary.seconds_to_first)
+    return summary.made / (time.perf_counter() - begun - (summary.seconds_to_open or 0.0))
 
 
 def certificate_ms(dataset: Path, augmented: Path) -> float:

@@ -51,12 +51,17 @@ class Summary:
     interrupted: bool = False
     fatal: str | None = None
     seconds: float = 0.0
-    seconds_to_first: float = 0.0
-    """Until the first worker had its engine open."""
+    """From the start of the command to its end."""
+    seconds_to_open: float | None = None
+    """From the start of the command until an engine was open and took up the first picture; None: it never did."""
+    seconds_to_first: float | None = None
+    """From the start of the command until the first picture was written; None: none was."""
     prompt_sets: dict[str, int] = field(default_factory=dict)
     """Pictures made by this run, for each prompt set."""
     facts: dict[str, int] = field(default_factory=dict)
     """What the engine told of them, such as "geometry depth-mm16": how many."""
+    servers: dict[str, int] = field(default_factory=dict)
+    """Pictures made by this run, by the address of the server that made them; empty without servers."""
     gate: dict[str, int] = field(default_factory=dict)
     """How the gate's pictures came about, and how many it set aside; empty without a gate."""
     contact_sheet: Path | None = None
@@ -123,8 +128,13 @@ def check_batch(settings: Settings) -> list[Check]:
     return checks + engine_checks
 
 
-def run_batch(settings: Settings, progress: Progress) -> Summary:
+def run_batch(settings: Settings, progress: Progress, started: float | None = None) -> Summary:
     """Makes everything that is planned and not done.
+
+    Args:
+        settings: what is asked for.
+        progress: what is said meanwhile.
+        started: when the command started, by ``time.monotonic``; None: now.
 
     Raises:
         ConfigError, LayoutError: a setting is wrong, or OUT was begun with other settings.
@@ -132,6 +142,7 @@ def run_batch(settings: Settings, progress: Progress) -> Summary:
         OutputError: OUT cannot be written.
         KeyboardInterrupt: a signal came before there was anything in hand.
     """
+    started = time.monotonic() if started is None else started
     with Stop(progress.note) as stop:
         check_places(settings.dataset, settings.output)
         engine = make_engine(settings.recipe, settings.setup)  # one that does not exist is told before anything is read
@@ -150,7 +161,7 @@ def run_batch(settings: Settings, progress: Progress) -> Summary:
                 for fault in faults:
                     progress.note(f"{fault.path}: {fault.what}")
             stock = take_stock(ledger, plan, settings.output, damaged, only_known=settings.repair)
-            return _Batch(settings, engine, plan, scenes, ledger, progress, stock, stop).run()
+            return _Batch(settings, engine, plan, scenes, ledger, progress, stock, stop, started).run()
 
 
 class _Batch:
@@ -166,12 +177,14 @@ class _Batch:
         progress: Progress,
         stock: Stock,
         stop: Stop,
+        started: float,
     ):
         self.settings, self.engine, self.plan, self.scenes, self.ledger = settings, engine, plan, scenes, ledger
         self.progress, self.stock, self.stop = progress, stock, stop
         planned = len(stock.todo) + stock.already + len(stock.aside)
         self.summary = Summary(planned=planned, already=stock.already, aside=list(stock.aside))
-        self._begun = self._flushed = time.monotonic()
+        self._begun, self._flushed = started, time.monotonic()
+        self.summary.servers = dict.fromkeys(engine.servers, 0)
         self._sets: Counter[str] = Counter()
         self._facts: Counter[str] = Counter()
         self._started: list[str] = []
@@ -241,7 +254,6 @@ class _Batch:
             gating = Gate(gate, recipe, seed) if gate else None
             pool = Lanes(self.engine, self.plan.root, self.settings.output, gating)
         clean = False
-        self.stop.draining = True
         try:
             self.progress.begin(len(todo))
             for made in pool.run(self._jobs(), self._job_started, self._stopping, self._tick):
@@ -264,7 +276,9 @@ class _Batch:
             summary.interrupted = True
 
     def _job_started(self, job: Job) -> None:
-        self.summary.seconds_to_first = self.summary.seconds_to_first or time.monotonic() - self._begun
+        self.stop.draining = True  # from now on there is something to finish
+        if self.summary.seconds_to_open is None:
+            self.summary.seconds_to_open = time.monotonic() - self._begun
         self._started.append(job.key)
 
     def _note(self, made: Made) -> None:
@@ -281,6 +295,10 @@ class _Batch:
         else:
             self._done.append(made.done(self.stock.stamps[made.key]))
             self.summary.made += 1
+            if self.summary.seconds_to_first is None:
+                self.summary.seconds_to_first = time.monotonic() - self._begun
+            if server := made.record.get("server"):
+                self.summary.servers[server] = self.summary.servers.get(server, 0) + 1
             self._sets[made.record["prompt_set"]] += 1
             if "way" in made.record:
                 self.summary.gate[made.record["way"]] += 1
@@ -290,7 +308,12 @@ class _Batch:
         while self.engine.notes:
             self.progress.note(self.engine.notes.pop(0))
         aside = len(self.summary.aside) - len(self.stock.aside)
-        self.progress.advance(self.summary.made, aside, self.engine.in_work())
+        self.progress.advance(self.summary.made, aside, self.engine.in_work(), self.engine.doing())
+        if self.summary.seconds_to_open is not None:
+            self.stop.draining = not self.engine.waits()
+            if self.stop.count and not self.stop.draining:
+                self.progress.note("stopping now: no server can be reached, so nothing in hand can be finished")
+                raise KeyboardInterrupt
 
     def _stopping(self) -> bool:
         return self.stop.count > 0 or self.summary.fatal is not None

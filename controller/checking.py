@@ -101,6 +101,7 @@ def reproduce(
     models: Path | None = None,
     device: Device = "auto",
     low_memory: bool = False,
+    server_header_file: Path | None = None,
 ) -> Reproduction:
     """Makes a picture again from what its own metadata says, in memory, and compares the bytes.
 
@@ -113,6 +114,7 @@ def reproduce(
         models: a folder of model files; None takes the one OUT was made with.
         device: where models run; auto takes what OUT was made with.
         low_memory: for a smaller GPU than OUT was made on.
+        server_header_file: headers for a login in front of the servers.
 
     Raises:
         ConfigError: the dataset, the scene, the workflow or the model files are not those that made the picture.
@@ -152,6 +154,7 @@ def reproduce(
         dataset=dataset,
         output=None,  # a batch may be at work there
         servers=servers,
+        server_header_file=server_header_file,
         workflow=workflow,
         batch_size=1,
         models=models,

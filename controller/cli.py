@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from acusim.command_line import USAGE
 from acusim.errors import AcuSimError, ConfigError, EngineError
+from acusim.pace import rate_text
 from controller.launch import forget, launched
 from controller.options import (
     ASIDE,
@@ -31,10 +33,11 @@ from engines.recipe import Recipe, unused_settings
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
+    started = time.monotonic()
     launch = launched(os.environ)
     if launch and not launch.leads:
         return OK
-    options = build_parser().parse_args(arguments, argparse.Namespace(launch=launch))
+    options = build_parser().parse_args(arguments, argparse.Namespace(launch=launch, started=started))
     try:
         if launch:
             launch.check()
@@ -102,7 +105,7 @@ def _settings(options: argparse.Namespace) -> Any:
         raise ConfigError("--dataset is missing: the root of the AcuSim dataset to augment")
     recipe = Recipe.from_toml(options.recipe) if options.recipe else Recipe()
     if options.engine:
-        recipe = dataclasses.replace(recipe, engine=options.engine)
+        recipe = Recipe.from_dict({"engine": options.engine}, recipe)
     recipe = recipe.with_settings(options.set)
     return Settings(
         dataset=options.dataset,
@@ -162,7 +165,7 @@ def _batch(options: argparse.Namespace) -> int:
             check_places(settings.dataset, settings.output)
         plan, scenes, warnings = plan_batch(settings)
         return _show_plan(options, settings, plan, scenes, warnings)
-    summary = run_batch(settings, progress)
+    summary = run_batch(settings, progress, options.started)
     code = OK
     if summary.aside:
         code = ASIDE
@@ -186,7 +189,9 @@ def _print_summary(settings: Any, summary: Any) -> None:
     print(f"{done} of {summary.planned} pictures are in {settings.output} ({summary.already} from before)")
     if summary.made:
         sets = ", ".join(f"{name} {count}" for name, count in summary.prompt_sets.items())
-        print(f"made {summary.made} in {summary.seconds:.1f} s ({summary.rate:.1f}/s): {sets}")
+        print(f"made {summary.made} in {summary.seconds:.1f} s ({rate_text(summary.rate)}): {sets}")
+        for address, count in summary.servers.items():
+            print(f"  {address}: {count} pictures")
         for fact, count in summary.facts.items():
             print(f"  {fact}: {count}")
     if summary.gate:
@@ -232,7 +237,7 @@ def _show_plan(options: argparse.Namespace, settings: Any, plan: Any, scenes: An
 
 def _check(options: argparse.Namespace) -> int:
     from controller.batch import check_batch
-    from controller.progress import print_checks
+    from controller.check_table import print_checks
     from controller.settings import check_places
 
     settings = _settings(options)
@@ -307,6 +312,7 @@ def _reproduce(options: argparse.Namespace) -> int:
         options.models,
         device,
         options.low_memory,
+        options.server_header_file,
     )
     if options.json:
         print(json.dumps(dataclasses.asdict(found), default=str))

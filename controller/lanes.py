@@ -12,6 +12,7 @@ from engines.engine import Engine
 
 TICK_SECONDS = 0.2
 JOIN_SECONDS = 15.0
+STUCK_SECONDS = 0.3
 
 
 class Lanes:
@@ -82,10 +83,12 @@ class Lanes:
     def close(self, now: bool = False) -> None:
         """Closes the engine; with ``now``, batches in hand are given up first."""
         self._halted.set()
+        # Where nothing can be made, there is nothing to take back: a thread may hang on a server that does not answer.
+        seconds = STUCK_SECONDS if now and self._engine.waits() else JOIN_SECONDS
         if now:
             self._engine.stop()
         for thread in self._threads:
-            thread.join(JOIN_SECONDS)
+            thread.join(seconds)
         self._engine.close()
 
 

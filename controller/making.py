@@ -312,7 +312,9 @@ def _encode(entry: _Started, result: Result, engine: Engine) -> tuple[bytes, dic
         "version": acusim.__version__,
     }
     extension = Path(job.sample.image).suffix
-    return encode(np.ascontiguousarray(result.pixels), extension, inside), line
+    # Where it was made says nothing of the pixels: the same picture from another server has the same bytes.
+    made_at = {"server": result.server} if result.server else {}
+    return encode(np.ascontiguousarray(result.pixels), extension, inside), line | made_at
 
 
 def _write(entry: _Started, data: bytes, mask: bytes | None, output: Path) -> None:

@@ -105,6 +105,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="a running ComfyUI; name several to share the work (default: http://127.0.0.1:8188)",
     )
     comfyui.add_argument(
+        "--server-header-file",
+        type=Path,
+        metavar="FILE",
+        help="headers, or a token, for a login in front of the server, one a line (default: $ACUSIM_SERVER_HEADER)",
+    )
+    comfyui.add_argument(
         "--workflow",
         type=Path,
         metavar="F.json",
@@ -149,12 +155,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 _USED_BY: dict[str, tuple[EngineName, ...]] = {
     "workers": ("relight",),
-    **dict.fromkeys(("server", "workflow", "transport"), ("comfyui",)),
+    **dict.fromkeys(("server", "server_header_file", "workflow", "transport"), ("comfyui",)),
     "batch_size": DIFFUSION,
     **dict.fromkeys(("models", "device", "precision", "gpus", "compile", "low_memory"), ("embedded",)),
 }
 """Options that not every engine reads."""
-WHERE = ("server", "batch_size", "transport", "models", "device", "precision", "gpus", "compile", "low_memory")
+WHERE = (
+    *("server", "server_header_file", "batch_size", "transport"),
+    *("models", "device", "precision", "gpus", "compile", "low_memory"),
+)
 """Where and how an engine works: what --repair may say otherwise than the run before it."""
 HOW = (
     *("engine", "recipe", "set", "variants", "seed", "prompts", "bald_codes", "scenes", "select", "limit", "size"),

@@ -1,23 +1,17 @@
 """What a batch says while it works: to standard error, so that --json keeps standard output clean."""
 
-import sys
 import time
-from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
-from rich.table import Table
 
+from acusim.pace import Pace, duration_text, rate_text
 from controller.plan import Plan
-from engines.engine import Check
 
 PLAIN_SECONDS = 10.0
 """Without a terminal, a line is printed this often."""
 ASIDE_SHOWN = 20
-PLAIN_WIDTH = 160
-"""Of a table that does not go to a terminal."""
 
 
 class Progress:
@@ -28,7 +22,9 @@ class Progress:
         self._bar: Bar | None = None
         self._task = None
         self._total = 0
-        self._begun = self._last = 0.0
+        self._pace = Pace(0)
+        self._last = 0.0
+        self._phases: set[str] = set()
         self._aside = 0
 
     def note(self, text: str) -> None:
@@ -48,23 +44,36 @@ class Progress:
 
     def begin(self, total: int) -> None:
         """Starts the clock."""
-        self._total, self._begun, self._last = total, time.monotonic(), time.monotonic()
+        self._total, self._pace, self._last = total, Pace(total), time.monotonic()
         if self._console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-            self._bar = Bar(*columns, TimeRemainingColumn(), TextColumn("{task.fields[rate]}"), console=self._console)
-            self._task = self._bar.add_task("augmenting", total=total, rate="")
+            columns = (TextColumn("augmenting"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            self._bar = Bar(*columns, TextColumn("{task.fields[state]}", markup=False), console=self._console)
+            self._task = self._bar.add_task("augmenting", total=total, state="")
             self._bar.start()
 
-    def advance(self, made: int, aside: int, in_work: float = 0.0) -> None:
-        """So many are made and set aside by now, and so much is done of those in hand (in pictures)."""
+    def advance(self, made: int, aside: int, in_work: float = 0.0, doing: str = "") -> None:
+        """Takes in where the batch is.
+
+        Args:
+            made: pictures that are made.
+            aside: pictures that are set aside.
+            in_work: work done on those in hand, in pictures.
+            doing: what the engine is at, such as "server samples: step 3 of 12"; "" if it does not say.
+        """
         now = time.monotonic()
-        rate = (made + in_work) / max(now - self._begun, 1e-9)
+        self._pace.update(now, made, aside, in_work)
+        rate, left = self._pace.rate, self._pace.left
+        state = [rate_text(rate)] if rate is not None else []
+        state += [f"{duration_text(left)} left"] if left is not None else []
+        state += [doing] if doing else []
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=min(made + aside + in_work, self._total), rate=_rate(rate))
-        elif now - self._last > PLAIN_SECONDS:
+            self._bar.update(self._task, completed=self._pace.completed, state=", ".join(state))
+            return
+        phase = doing.partition(":")[0]
+        if now - self._last > PLAIN_SECONDS or (phase and phase not in self._phases):
             self._last = now
-            left = f"{(self._total - made - aside - in_work) / rate:.0f} s left, " if rate > 0 else ""
-            self.note(f"{made} of {self._total}, {_rate(rate)}, {left}{aside} set aside")
+            self._phases.add(phase)
+            self.note(", ".join([f"{made} of {self._total}", *state, f"{aside} set aside"]))
 
     def aside(self, key: str, reason: str) -> None:
         """An item was set aside."""
@@ -77,18 +86,3 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-
-def _rate(rate: float) -> str:
-    return f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min"
-
-
-def print_checks(checks: Sequence[Check]) -> None:
-    """A preflight as a table on standard output, with what to do about each line that is not as it should be."""
-    table = Table(box=None, pad_edge=False)
-    for title in ("", "what", "found", "what to do"):
-        table.add_column(title, overflow="fold")
-    for check in checks:
-        mark = {True: "[green]ok[/]", False: "[red]missing[/]", None: "[yellow]note[/]"}[check.ok]
-        table.add_row(mark, *(escape(text) for text in (check.name, check.found, check.fix)))
-    Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(table)

@@ -37,6 +37,8 @@ class Settings:
     workers: int = 1
     servers: tuple[str, ...] = ()
     """Addresses of ComfyUI servers; none takes the engine's default."""
+    server_header_file: Path | None = None
+    """Headers for a login in front of them; neither they nor where they lie is kept in OUT."""
     workflow: Path | None = None
     """A ComfyUI workflow of the user's own."""
     batch_size: int | None = None
@@ -60,6 +62,7 @@ class Settings:
             dataset=self.dataset,
             output=self.output,
             servers=self.servers,
+            server_header_file=self.server_header_file,
             workflow=self.workflow,
             batch_size=self.batch_size,
             transport=self.transport,
@@ -198,7 +201,11 @@ def check_identity(
         begun = None
     known: dict[str, bool] = ledger.get_meta("bald codes") or {}
     if begun is not None:
-        changes = [(name, begun.get(name), value) for name, value in identity.items() if begun.get(name) != value]
+        changes = [
+            (name, begun.get(name), value)
+            for name, value in identity.items()
+            if _comparable(name, begun.get(name)) != _comparable(name, value)
+        ]
         changes += [
             (f"bald codes, {code}", known[code], bald)
             for code, bald in verdicts.items()
@@ -213,6 +220,11 @@ def check_identity(
     ledger.set_meta("bald codes", known | verdicts)
     ledger.set_meta("settings", settings.stored())
     ledger.commit()
+
+
+def _comparable(name: str, value: Any) -> Any:
+    """A part of the identity; a model's name is the same with either path separator."""
+    return value.replace("\\", "/") if name.startswith("recipe.") and isinstance(value, str) else value
 
 
 def _short(value: Any) -> str:

@@ -71,6 +71,8 @@ class Result:
     """[H, W, 3] RGB, of the request's size exactly."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What the record in the picture must also say, such as where the geometry came from. JSON values."""
+    server: str = ""
+    """Address of the server that made it, for the manifest; it says nothing of the pixels."""
 
 
 Transport = Literal["auto", "shared", "remote"]
@@ -90,6 +92,8 @@ class Setup:
     """OUT; an engine may keep what it needs for a while below ``OUT/.acusim``. None: write nothing there."""
     servers: tuple[str, ...] = ()
     """Addresses of ComfyUI servers."""
+    server_header_file: Path | None = None
+    """Headers for a login in front of them; None takes those of the environment, if there are any."""
     workflow: Path | None = None
     """A workflow of the user's own in ComfyUI's API format; None takes the shipped one of the recipe's wiring."""
     batch_size: int | None = None
@@ -136,6 +140,8 @@ class Engine(ABC):
     """How many threads may be in ``augment`` at once."""
     batch_size: int = 1
     """The most requests in one call."""
+    servers: tuple[str, ...] = ()
+    """Addresses of the servers that work for it."""
 
     def __init__(self, recipe: Recipe, setup: Setup | None = None):
         self.recipe = recipe
@@ -182,6 +188,14 @@ class Engine(ABC):
     def in_work(self) -> float:
         """Work done on the requests in hand, in pictures."""
         return 0.0
+
+    def doing(self) -> str:
+        """What it is at, for a user, such as "server samples: step 3 of 12"; "" if it does not say."""
+        return ""
+
+    def waits(self) -> bool:
+        """True if nothing can be made at the moment, such as while no server can be reached."""
+        return False
 
     def stop(self) -> None:
         """Makes calls of ``augment`` that are under way end soon, by EngineError; from any thread."""

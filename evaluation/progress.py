@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from acusim.pace import duration_text, rate_text
+
 PLAIN_SECONDS = 10.0
 """Without a terminal, a line is printed this often."""
 
@@ -41,7 +43,7 @@ class Progress:
         elif done and now - self._last > PLAIN_SECONDS:
             self._last = now
             rate = done / max(now - self._begun, 1e-9)
-            self.note(f"{done} of {total}, {rate:.1f}/s, {(total - done) / rate:.0f} s left")
+            self.note(f"{done} of {total}, {rate_text(rate)}, {duration_text((total - done) / rate)} left")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -152,9 +152,12 @@ class Binding:
                 self.free_settings.append(setting)
                 continue
             node, name = place
-            value = getattr(self.recipe, setting)
-            options = self.options(node.kind, name)
-            base[node.id]["inputs"][name] = value if options is None else _spelled(value, options)
+            base[node.id]["inputs"][name] = getattr(self.recipe, setting)
+        for node in base.values():
+            for name, value in node["inputs"].items():
+                options = self.options(node["class_type"], name)
+                if options is not None and not is_link(value):
+                    node["inputs"][name] = _spelled(value, options)
         return base
 
     def _needed(self, prompt: dict[str, Any]) -> dict[str, Any]:
@@ -194,14 +197,31 @@ class Binding:
 
         There are two forms: ``[[choices], {...}]`` and ``["COMBO", {"options": [choices]}]``.
         """
+        kinds, config = self._spec(kind, name)
+        if isinstance(kinds, list):
+            return kinds
+        choices = config.get("options")
+        return choices if kinds == "COMBO" and isinstance(choices, list) else None
+
+    def _spec(self, kind: str, name: str) -> tuple[Any, Mapping[str, Any]]:
+        """Type and configuration of an input; (None, {}) where the class does not have it."""
         spec = self._inputs(kind, "required").get(name) or self._inputs(kind, "optional").get(name)
         if not isinstance(spec, list) or not spec:
-            return None
-        if isinstance(spec[0], list):
-            return spec[0]
-        config = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
-        choices = config.get("options")
-        return choices if spec[0] == "COMBO" and isinstance(choices, list) else None
+            return None, {}
+        return spec[0], spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
+
+    def _allowed(self, kind: str, name: str, value: Any) -> bool:
+        """Whether a server takes a value at an input, as far as its list decides that.
+
+        It does not where files are uploaded (``image_upload``, ``audio_upload``, …): the list is what lies there now,
+        without sub-folders, and the server looks for the file itself. Nor where the editor fetches it (``remote``).
+        """
+        options = self.options(kind, name)
+        _, config = self._spec(kind, name)
+        open_ended = config.get("remote") or any(str(key).endswith("_upload") and config[key] for key in config)
+        if options is None or open_ended:
+            return True
+        return all(item in options for item in _items(value))
 
     def _check_classes(self) -> None:
         missing = sorted({node.kind for node in self.workflow.nodes.values() if node.kind not in self._info})
@@ -238,15 +258,14 @@ class Binding:
                     fix = "save the workflow again from this server by Workflow > Export (API)"
                     self.faults.append(Fault(f"node {node.title}", f"input {name!r} is missing", fix))
             for name, value in inputs.items():
-                options = self.options(node.kind, name)
-                if options is None or is_link(value) or self._filled_later(node, name) or value in options:
+                if is_link(value) or self._filled_later(node, name) or self._allowed(node.kind, name, value):
                     continue
-                setting = settings.get((node.id, name), "")
+                setting, options = settings.get((node.id, name), ""), self.options(node.kind, name) or []
                 self.faults.append(
                     Fault(
                         setting or f"node {node.title}",
                         f"{words(repr(value), 120)} is not on the server's list for {name!r}",
-                        f"it allows {_listed(options)}",
+                        f"it allows {_listed(options, value)}",
                         setting,
                     )
                 )
@@ -265,15 +284,37 @@ class Binding:
         return title == "prompts" or (title in ("samples", "scene", "save") and name in ("root", "format"))
 
 
+def _items(value: Any) -> list[Any]:
+    """The choices in a value: several where an input takes several, with or without the wrapper for lists."""
+    if isinstance(value, dict) and "__value__" in value:
+        value = value["__value__"]
+    return value if isinstance(value, list) else [value]
+
+
 def _spelled(value: Any, options: Sequence[Any]) -> Any:
-    """A file's name as the server writes it: Windows has backslashes."""
+    """A choice as the server writes it: names of files have backslashes on Windows and slashes elsewhere."""
+    if isinstance(value, list):
+        return [_spelled(item, options) for item in value]
+    if isinstance(value, dict) and "__value__" in value:
+        return value | {"__value__": _spelled(value["__value__"], options)}
     if value in options or not isinstance(value, str):
         return value
-    same = [option for option in options if isinstance(option, str) and option.replace("\\", "/") == value]
+    same = [option for option in options if isinstance(option, str) and _slashed(option) == _slashed(value)]
     return same[0] if same else value
 
 
-def _listed(options: Sequence[Any]) -> str:
-    shown = ", ".join(words(option, 60) for option in options[:8])
+def _slashed(name: str) -> str:
+    return name.replace("\\", "/")
+
+
+def _listed(options: Sequence[Any], value: Any) -> str:
+    """Some choices; first those that name the same file in another folder."""
+    wanted = _file_name(value)
+    near_first = sorted(options, key=lambda option: _file_name(option) != wanted)
+    shown = ", ".join(words(option, 60) for option in near_first[:8])
     more = f" and {len(options) - 8} more" if len(options) > 8 else ""
     return (shown + more) if options else "nothing: the folder is empty"
+
+
+def _file_name(choice: Any) -> str:
+    return _slashed(str(choice)).rsplit("/", 1)[-1].casefold()

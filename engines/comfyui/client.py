@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from engines.comfyui.access import Access
 from engines.comfyui.errors import (
     BadAnswer,
     BrokenOff,
@@ -62,12 +63,13 @@ class Queued:
 class Client:
     """Talks to one server, from any thread."""
 
-    def __init__(self, url: str, token: str = "", times: Times = DEFAULT_TIMES):
+    def __init__(self, url: str, token: str = "", times: Times = DEFAULT_TIMES, access: Access | None = None):
         self.url = normal_url(url)
+        self.access = access or Access()
         self.token = token
         self.times = times
-        self.http = Http(self.url, times.connect, times.read)
-        self.listener = Listener(self.url, times)
+        self.http = Http(self.url, times.connect, times.read, self.access)
+        self.listener = Listener(self.url, times, self.access)
         self.titles: Mapping[str, str] = {}
         """Node id -> title, for messages."""
 
@@ -179,7 +181,7 @@ class Client:
         """
         self.listener.start()
         # Who posts before its socket is there misses the messages.
-        self.listener.connected.wait(self.times.socket)
+        self.listener.settled.wait(self.times.socket)
         watch = self.listener.watch(prompt_id, sampling)
         failure: ServerError | None = None
         for _ in range(POSTS):
@@ -279,6 +281,7 @@ class Client:
 
         Raises:
             BadAnswer: it is not there, larger than the limit, or breaks off time and again.
+            LoginRequired: a login answers in the server's place.
         """
         params = {"filename": name, "subfolder": folder, "type": "output"}
         for _ in range(DOWNLOADS):
@@ -287,7 +290,8 @@ class Client:
             except BrokenOff:
                 continue
             except ServerError as error:
-                if error.status in (400, 403, 404):
+                # ComfyUI itself refuses a place outside its folders by a 403 without a word.
+                if error.status in (400, 404) or (error.status == 403 and not error.said):
                     raise BadAnswer(self.url, f"{folder}/{name} is not on the server", error.status) from None
                 raise
         raise BadAnswer(self.url, f"the download of {folder}/{name} broke off {DOWNLOADS} times")

@@ -1,11 +1,13 @@
 """The engine that lets live ComfyUI servers make the pictures."""
 
+import os
 from collections.abc import Sequence
 
 from acusim.errors import AcuSimError, ConfigError, EngineError
 from engines.comfyui.client import Client
 from engines.comfyui.errors import ServerError, words
 from engines.comfyui.fleet import Fleet, Server
+from engines.comfyui.header_file import read_headers
 from engines.comfyui.http import normal_url
 from engines.comfyui.preflight import Inspection, check_disk, check_workflow, inspect
 from engines.comfyui.staging import Staging, known_token, out_token
@@ -42,6 +44,7 @@ class ComfyUIEngine(Engine):
             raise ConfigError("engine comfyui needs to know the data set and the servers")
         self._setup = setup
         self._urls = tuple(dict.fromkeys(normal_url(url) for url in setup.servers or (DEFAULT_SERVER,)))
+        self._headers = read_headers(self._urls, setup.server_header_file, os.environ)
         self._workflow: Workflow | None = None
         self._fleet: Fleet | None = None
         self._clients: list[Client] = []
@@ -52,6 +55,7 @@ class ComfyUIEngine(Engine):
             raise ConfigError(f"batch size {wanted} is outside 1..{MAX_BATCH}")
         self._wanted = wanted
         self.lanes = LANES * len(self._urls)
+        self.servers = self._urls
 
     @property
     def batch_size(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -90,9 +94,12 @@ class ComfyUIEngine(Engine):
 
     def check(self) -> list[Check]:
         """All lines of the preflight; nothing is queued."""
-        token = known_token(self._setup.output)
-        checks, _ = self._preflight([Client(url, token, self.times) for url in self._urls], close=True)
-        return checks
+        checks, _ = self._preflight(self._new_clients(known_token(self._setup.output)), check=True)
+        note = self._headers.note
+        return [*checks, Check("login", None, note, "nothing to do if they may")] if note else checks
+
+    def _new_clients(self, token: str) -> list[Client]:
+        return [Client(url, token, self.times, self._headers.servers[url]) for url in self._urls]
 
     def open(self) -> None:
         """Runs the preflight and connects.
@@ -101,8 +108,7 @@ class ComfyUIEngine(Engine):
             EngineError: names every line that is not as it should be.
             ConfigError: the workflow cannot be read.
         """
-        token = out_token(self._setup.output)
-        self._clients = [Client(url, token, self.times) for url in self._urls]
+        self._clients = self._new_clients(out_token(self._setup.output))
         try:
             checks, found = self._preflight(self._clients)
             wrong = [check for check in checks if check.ok is False]
@@ -110,20 +116,22 @@ class ComfyUIEngine(Engine):
                 told = "\n".join(f"  {c.name}: {c.found}" + (f"\n    -> {c.fix}" if c.fix else "") for c in wrong)
                 raise EngineError(f"not everything is there that engine comfyui needs:\n{told}")
             self.notes += [f"{check.name}: {check.found}" for check in checks if check.ok is None]
+            self.notes += filter(None, [self._headers.note])
             servers = [self._server(client, each) for client, each in zip(self._clients, found, strict=True)]
         except BaseException:
             self.close()
             raise
         self._fleet = Fleet(servers, self._setup.dataset, self.times, self.notes)
 
-    def _preflight(self, clients: Sequence[Client], close: bool = False) -> tuple[list[Check], list[Inspection]]:
+    def _preflight(self, clients: Sequence[Client], check: bool = False) -> tuple[list[Check], list[Inspection]]:
+        """Lines, and what was found out about each server; ``check``: nothing follows, so the clients are closed."""
         checks = [*check_workflow(self.workflow, self.recipe), *check_disk(self._setup.output)]
         found: list[Inspection] = []
         for client in clients:
             try:
-                found.append(inspect(client, self.workflow, self.recipe, self._setup, self._staging))
+                found.append(inspect(client, self.workflow, self.recipe, self._setup, self._staging, socket=check))
             finally:
-                if close:
+                if check:
                     client.close()
             prefix = f"{client.url} " if len(clients) > 1 else ""
             checks += [Check(prefix + c.name, c.ok, c.found, c.fix) for c in found[-1].checks]
@@ -157,7 +165,7 @@ class ComfyUIEngine(Engine):
             self.notes.append(f"{client.url}: the history cannot be read: {error}")
             return
         models = [(model, entry.succeeded) for entry in history for model in _ic_light(entry.graph)]
-        ours = self.recipe.ic_light
+        ours = self.recipe.ic_light.replace("\\", "/")
         mixed = models and models[-1] != (ours, True) and any(model != ours for model, _ in models)
         if any(model != ours for entry in others for model in _ic_light(entry.graph)):
             self.notes.append(
@@ -179,6 +187,14 @@ class ComfyUIEngine(Engine):
     def in_work(self) -> float:
         """Pictures' worth of sampler steps done on prompts in hand."""
         return self._fleet.in_work() if self._fleet else 0.0
+
+    def doing(self) -> str:
+        """Which step the prompt that is furthest is at."""
+        return self._fleet.doing() if self._fleet else ""
+
+    def waits(self) -> bool:
+        """No server can be reached."""
+        return self._fleet is not None and self._fleet.waits()
 
     def stop(self) -> None:
         """Ends running calls; each interrupts its own prompt by id."""

@@ -4,6 +4,7 @@
     └── ServerError          any of the below; a status that nobody expects
         ├── Unreachable      refused, cut off, timed out: the server may be gone
         │   └── BrokenOff    the answer began and did not end
+        ├── LoginRequired    a login in front of the server lets nothing through (401, 403, a redirect, a web page)
         ├── Rejected         it does not take the prompt (400, or 200 with node errors)
         ├── ExecutionFailed  a node raised while the prompt ran
         │   └── OutOfMemory
@@ -12,7 +13,7 @@
         ├── Stalled          the server answers, but its worker stands still
         └── BadAnswer        what it answers is not what was asked for
 
-A server's words are untrusted: they are cut, and control characters are escaped.
+A server's words are untrusted: they are cut, control characters are escaped, and secrets that it was sent are hidden.
 """
 
 from collections.abc import Mapping
@@ -20,23 +21,28 @@ from typing import Any
 
 from acusim.errors import EngineError
 from acusim.files import printable
+from engines.comfyui.access import hide
 
 WORDS_LENGTH = 600
 REASONS_SHOWN = 5
 
 
 def words(text: object, length: int = WORDS_LENGTH) -> str:
-    """A server's text on one line, printable, cut to a length."""
-    flat = printable(" ".join(str(text).split()))
+    """A server's text on one line, printable, without secrets, cut to a length."""
+    flat = printable(" ".join(hide(str(text)).split()))
     return flat if len(flat) <= length else f"{flat[:length]}…"
 
 
 class ServerError(EngineError):
     """Something went wrong with one server."""
 
-    def __init__(self, url: str, message: str, status: int | None = None, said: str = ""):
+    advice: str = ""
+    """What to do about it, where that follows from the error alone."""
+
+    def __init__(self, url: str, message: str, status: int | None = None, said: str = "", advice: str = ""):
         self.url = url
         self.status = status
+        self.advice = advice or self.advice
         self.said = words(said)
         told = f" (HTTP {status})" if status is not None else ""
         super().__init__(f"{url}: {message}{told}" + (f": {self.said}" if self.said else ""))
@@ -53,6 +59,15 @@ class Unreachable(ServerError):
 
 class BrokenOff(Unreachable):
     """The answer began and did not end."""
+
+
+class LoginRequired(ServerError):
+    """A login in front of the server lets nothing through."""
+
+    advice = (
+        "put the header that the login takes into a file, such as 'Authorization: Bearer TOKEN', and add "
+        "--server-header-file FILE (or set ACUSIM_SERVER_HEADER); docs/comfyui.md shows more"
+    )
 
 
 class Rejected(ServerError):

@@ -24,13 +24,16 @@ from engines.comfyui.errors import (
     BadAnswer,
     ExecutionFailed,
     Interrupted,
+    LoginRequired,
     Lost,
     OutOfMemory,
     Rejected,
     ServerError,
     Stalled,
     Unreachable,
+    words,
 )
+from engines.comfyui.listener import Watch
 from engines.comfyui.pool import Pool
 from engines.comfyui.tasks import TRIES, Server, Task
 from engines.comfyui.times import Times
@@ -56,6 +59,8 @@ class Fleet:
         self._count = itertools.count()
         self._limits = threading.Lock()
         self._tasks: set[Task] = set()
+        self._sampled = ""
+        """What was last said of a prompt that has ended since."""
 
     def run(self, requests: Sequence[Request]) -> list[Result | AcuSimError]:
         """One answer for each request; they have equal scene, texts and size, and no picture is there twice.
@@ -90,6 +95,34 @@ class Fleet:
         """Work done on the prompts in hand, in pictures."""
         return sum(task.watch.fraction * len(task.positions) for task in list(self._tasks) if task.watch)
 
+    def waits(self) -> bool:
+        """Whether no server can be reached at the moment."""
+        return not any(server.up and not server.bad for server in self.servers)
+
+    def doing(self) -> str:
+        """What is going on, by the prompt that is furthest: which step of the sampler, or what comes before that."""
+        if self.waits():
+            return f"no server can be reached: waiting up to {self.times.patience:.0f} s for one to come back"
+        watched = [(task, task.watch) for task in list(self._tasks) if task.watch]
+        sampling = [(task, watch) for task, watch in watched if watch.steps]
+        if sampling:
+            return self._step(*max(sampling, key=lambda entry: entry[1].fraction))
+        if self._sampled or not watched:
+            return self._sampled
+        started = [(task, watch) for task, watch in watched if watch.node]
+        for task, watch in started:
+            title = task.server.client.titles.get(watch.node) if task.server else None
+            return f"server prepares: node {words(title or watch.node, 60)!r}{self._at(task)}"
+        return f"server queues: the prompt waits{self._at(watched[0][0])}"
+
+    def _step(self, task: Task, watch: Watch) -> str:
+        done, most = watch.steps or (0, 0)
+        return f"server samples: step {done} of {most}{self._at(task)}"
+
+    def _at(self, task: Task) -> str:
+        several = len(self.servers) > 1 and task.server is not None
+        return f" ({task.server.client.url})" if several and task.server else ""
+
     # One prompt
 
     def _attempt(
@@ -106,6 +139,8 @@ class Fleet:
             try:
                 outputs = self._outputs(server, task, [requests[position] for position in task.positions])
             finally:
+                if task.watch and task.watch.steps:
+                    self._sampled = self._step(task, task.watch)
                 # Its place in the queue is free before the pictures are read.
                 self.pool.release(server)
             assert task.asked is not None and task.transport is not None
@@ -165,11 +200,19 @@ class Fleet:
             task.prompt_id, task.server, task.ran = prompt_id, server, False
             try:
                 task.watch = client.submit(prompt, prompt_id, server.binding.workflow.sampling)
+                self._note_refused_socket(server)
             except Unreachable as error:
                 if not error.sent:
                     task.server = None
                 raise
         return self._wait(server, task)
+
+    def _note_refused_socket(self, server: Server) -> None:
+        """Notes once that a server takes prompts, but no socket."""
+        if server.client.listener.refused and not server.socket_noted:
+            server.socket_noted = True
+            reason = f"{server.client.listener.refused}: no progress is shown; the pictures are made all the same"
+            self.notes.append(f"{server.client.url}: {reason}")
 
     def _prompt_id(self, images: Sequence[str], batch: Sequence[Request]) -> str:
         """Never the same twice: a server that is given an id again runs both and mixes up their histories."""
@@ -283,8 +326,9 @@ class Fleet:
             return [task]
         if isinstance(error, Rejected) and error.nodes and error.nodes <= server.binding.item_nodes:
             return elsewhere("refusal", 1) if alone else task.parts(1)
-        self.pool.condemn(server, error, "")
-        self.pool.drop_quietly(client, task.prompt_id)
+        self.pool.condemn(server, error, error.advice)
+        if not isinstance(error, LoginRequired):
+            self.pool.drop_quietly(client, task.prompt_id)
         return [task]
 
     def _free(self, server: Server) -> None:

@@ -1,4 +1,4 @@
-"""HTTP with one server: time and size limits on everything; no redirects, no proxies, no passwords from files."""
+"""HTTP with one server: time and size limits on everything; no redirects, no proxies, no passwords from .netrc."""
 
 import json
 import re
@@ -10,7 +10,9 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 
 from acusim.errors import ConfigError
+from engines.comfyui.access import Access
 from engines.comfyui.errors import BadAnswer, BrokenOff, ServerError, Unreachable
+from engines.comfyui.login import page_title, refused
 
 MAX_JSON = 128 << 20
 """A queue with hundreds of large workflows is some 30 MB."""
@@ -18,31 +20,50 @@ CHUNK = 1 << 18
 ERROR_BODY = 64 << 10
 
 
+_ELSEWHERE = "a login's header or token belongs into --server-header-file FILE"
+
+
 def normal_url(text: str) -> str:
     """A server's address in one spelling: scheme, host, port, no slash at the end.
 
     Raises:
-        ConfigError: it is no http address.
+        ConfigError: it is no http address; passwords and tokens in it are not repeated.
     """
     address = text.strip() if "://" in text else f"http://{text.strip()}"
+    seen = _without_secrets(address)
+    wrong = f"server {seen!r} is not an address such as http://127.0.0.1:8188"
     try:
         parts = urlsplit(address)
         port = parts.port
-    except ValueError as error:
-        raise ConfigError(f"server {text!r} is not an address such as http://127.0.0.1:8188: {error}") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ConfigError(f"server {text!r} is not an address such as http://127.0.0.1:8188")
-    if parts.username or parts.password:
-        raise ConfigError(f"server address of {parts.hostname!r} holds a user name or password, which is not supported")
+    except ValueError:
+        raise ConfigError(f"{wrong}: host or port is malformed") from None
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError(f"server address {seen!r} holds a user name or password; {_ELSEWHERE}")
+    if parts.query or parts.fragment:
+        raise ConfigError(f"{wrong}: leave out what stands behind ? or #; {_ELSEWHERE}")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(wrong)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return urlunsplit((parts.scheme, f"{host}:{port}" if port else host, parts.path.rstrip("/"), "", ""))
+
+
+def _without_secrets(address: str) -> str:
+    """An address for messages: what stands before @, or behind ? or #, may be a password or a token."""
+    scheme, _, rest = address.partition("://")
+    authority = re.split(r"[/?#]", rest)[0]
+    if "@" not in rest:
+        return re.split(r"[?#]", address)[0]
+    return f"{scheme}://{authority.rsplit('@', 1)[1] if '@' in authority else '…'}"
 
 
 class Http:
     """Requests to one server, from any thread."""
 
-    def __init__(self, url: str, connect_seconds: float = 5.0, read_seconds: float = 60.0):
+    def __init__(
+        self, url: str, connect_seconds: float = 5.0, read_seconds: float = 60.0, access: Access | None = None
+    ):
         self.url = url
+        self.access = access or Access()
         self.connect_seconds = connect_seconds
         self.read_seconds = read_seconds
         self._local = threading.local()
@@ -82,6 +103,7 @@ class Http:
         Raises:
             Unreachable: no connection, it broke before the answer was whole, or the server cannot answer a question.
             BadAnswer: more bytes than the limit, or other bytes than announced.
+            LoginRequired: a login in front of the server answers instead.
             ServerError: another status.
         """
         try:
@@ -91,10 +113,10 @@ class Http:
                 timeout=(self.connect_seconds, self.read_seconds),
                 allow_redirects=False,
                 stream=True,
-                headers={"Accept-Encoding": "identity"},
+                headers={"Accept-Encoding": "identity", **self.access.headers},
                 **how,
             ) as response:
-                status = response.status_code
+                status, headers = response.status_code, response.headers
                 body = self._body(response, limit if status in allowed else ERROR_BODY, path)
         except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError) as error:
             raise BrokenOff(self.url, f"{method} {path}: the answer broke off", said=str(error)) from None
@@ -104,17 +126,19 @@ class Http:
         except requests.exceptions.ReadTimeout:
             raise Unreachable(self.url, f"{method} {path}: no answer within {self.read_seconds:g} s") from None
         except requests.exceptions.ConnectionError as error:
-            refused = "Failed to establish a new connection" in str(error) or "Failed to resolve" in str(error)
-            told = "no connection; does ComfyUI run there?" if refused else f"{method} {path}: the connection broke"
-            said = "" if refused else str(error)
-            raise Unreachable(self.url, told, said=said, sent=not refused) from None
+            none = "Failed to establish a new connection" in str(error) or "Failed to resolve" in str(error)
+            told = "no connection; does ComfyUI run there?" if none else f"{method} {path}: the connection broke"
+            said = "" if none else str(error)
+            raise Unreachable(self.url, told, said=said, sent=not none) from None
         except requests.exceptions.RequestException as error:
             raise ServerError(self.url, f"{method} {path} failed", said=str(error)) from None
         if status in allowed:
             return status, body
+        if refusal := refused(self.url, path, status, headers, body, self.access):
+            raise refusal
         down = status in (502, 503, 504) or (status >= 500 and method == "GET")
         kind = Unreachable if down else ServerError
-        raise kind(self.url, f"{method} {path} is answered by an error", status, body.decode("utf-8", "replace"))
+        raise kind(self.url, f"{method} {path} is answered by an error", status, page_title(body))
 
     def _body(self, response: requests.Response, limit: int, path: str) -> bytes:
         announced = response.headers.get("Content-Length", "")
@@ -154,8 +178,11 @@ class Http:
         """The JSON object of an answer.
 
         Raises:
+            LoginRequired: it is a web page.
             BadAnswer: it is something else.
         """
+        if status == 200 and (refusal := refused(self.url, path, status, {}, body, self.access)):
+            raise refusal
         try:
             value = json.loads(body)
         except (ValueError, RecursionError):

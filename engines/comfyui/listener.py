@@ -12,15 +12,22 @@ from typing import Any
 
 import websocket
 
+from engines.comfyui.access import Access
 from engines.comfyui.errors import words
 from engines.comfyui.times import Times
 
 MAX_FRAME = 32 << 20
+SWITCHED = 101
+"""The status of a handshake that succeeded."""
 TEXT_OR_BINARY = (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY)
 
 
 class _Broken(Exception):
     """The socket is to be replaced."""
+
+
+class _Refused(Exception):
+    """The handshake is answered by a status."""
 
 
 class _Frames(websocket.frame_buffer):
@@ -41,6 +48,10 @@ class Watch:
         self.wake = threading.Event()
         """Set when something happened that makes it worth to ask the server."""
         self.fraction = 0.0
+        self.steps: tuple[int, int] | None = None
+        """Of the sampler: done, and in all."""
+        self.node = ""
+        """Id of the node that runs."""
         self.heard = time.monotonic()
         """When the server last said something of this prompt."""
 
@@ -50,6 +61,8 @@ class Watch:
         if kind == "executing" and data.get("node") is None:
             # The only message that comes after the history entry; it tells of an end, not of which.
             self.wake.set()
+        elif kind == "executing":
+            self.node = str(data["node"])
         elif kind == "progress" and str(data.get("node")) in self.sampling:
             self._step(data)
         elif kind == "progress_state" and isinstance(data.get("nodes"), dict):
@@ -59,14 +72,17 @@ class Watch:
 
     def _step(self, state: dict[str, Any]) -> None:
         value, most = state.get("value"), state.get("max")
-        if isinstance(value, int | float) and isinstance(most, int | float) and 0 <= value <= most and most >= 1:
-            self.fraction = max(self.fraction, value / most)
+        if not (isinstance(value, int | float) and isinstance(most, int | float) and 0 <= value <= most and most >= 1):
+            return
+        if value / most >= self.fraction:
+            self.fraction, self.steps = value / most, (int(value), int(most))
 
 
 class Listener:
     """One daemon thread that keeps a socket open, under a new client id each time."""
 
-    def __init__(self, url: str, times: Times):
+    def __init__(self, url: str, times: Times, access: Access | None = None):
+        self._access = access or Access()
         self._address = "ws" + url.removeprefix("http") + "/ws"
         self._times = times
         self._watches: dict[str, Watch] = {}
@@ -76,11 +92,15 @@ class Listener:
         self._thread: threading.Thread | None = None
         self._socket: websocket.WebSocket | None = None
         self.connected = threading.Event()
+        self.settled = threading.Event()
+        """It is known whether there is a socket: one is open, or the server refuses it."""
         self.client_id = uuid.uuid4().hex
         """Of the socket now open, or of the one tried next."""
         self.connections = 0
         self.trouble = ""
         """Why the last socket ended."""
+        self.refused = ""
+        """Why no socket can be opened: how the server, or a login in front of it, answers; "" where one was opened."""
 
     def start(self) -> None:
         """Begins to connect; returns at once."""
@@ -96,7 +116,7 @@ class Listener:
         if socket is not None:
             socket.abort()  # ends the thread's recv
         if self._thread is not None:
-            self._thread.join(timeout=5)
+            self._thread.join(timeout=1)  # it may be connecting to a server that does not answer; it is a daemon
 
     def hurry(self) -> None:
         """Connects at once, if it waits to try again: the server is back."""
@@ -127,30 +147,61 @@ class Listener:
                 self._listen()
             except Exception as error:  # whatever a server sends, the thread goes on
                 self.trouble = words(error or type(error).__name__, 200)
+                if isinstance(error, _Refused):
+                    self.refused = self.trouble
+                    self.settled.set()
             wait = (
                 self._times.socket_backoff[0]
                 if self.connected.is_set()
                 else min(2 * wait, self._times.socket_backoff[1])
             )
             self.connected.clear()
+            if not self.refused:
+                self.settled.clear()
             # Whatever was sent meanwhile is lost.
             self.wake_all()
             self._now.wait(wait)
             self._now.clear()
 
+    def probe(self) -> str:
+        """Why no socket can be opened, "" if one can; it is closed again at once."""
+        try:
+            self._open().close(timeout=0)
+        except Exception as error:  # as above
+            return words(error or type(error).__name__, 200)
+        return ""
+
+    def _open(self) -> websocket.WebSocket:
+        """A socket; no redirect is followed: the headers are for this server alone."""
+        socket = websocket.WebSocket(enable_multithread=True)
+        socket.settimeout(self._times.connect)
+        how: dict[str, Any] = {"http_no_proxy": ["*"], "redirect_limit": 0}
+        how |= {"header": self._access.lines, "cookie": self._access.cookie}
+        status: Any = None
+        try:
+            socket.connect(f"{self._address}?clientId={self.client_id}", **how)
+        except websocket.WebSocketBadStatusException as error:
+            status = error.status_code
+        except websocket.WebSocketException:
+            status = socket.handshake_response and socket.handshake_response.status
+            if status in (None, SWITCHED):
+                raise
+        status = status or (socket.handshake_response and socket.handshake_response.status)
+        if status != SWITCHED:
+            socket.shutdown()
+            raise _Refused(f"the websocket is refused (HTTP {status})")
+        return socket
+
     def _listen(self) -> None:
-        socket = websocket.create_connection(
-            f"{self._address}?clientId={self.client_id}",
-            timeout=self._times.connect,
-            http_no_proxy=["*"],
-            redirect_limit=0,
-        )
+        socket = self._open()
+        self.refused = ""
         self._socket = socket
         try:
             socket.frame_buffer = _Frames(socket._recv, True)
             socket.settimeout(min(1.0, self._times.silent / 4))
             self.connections += 1
             self.connected.set()
+            self.settled.set()
             self._receive(socket)
         finally:
             self._socket = None

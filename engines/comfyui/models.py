@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engines.recipe import Recipe
+from engines.recipe import IC_LIGHT, Recipe
 
 CONTEXT = 768
 """Width of SD 1.5's text conditioning."""
@@ -39,9 +39,9 @@ MODELS = {
 """Recipe setting -> what it names."""
 
 
-def origin(setting: str, name: str) -> str:
-    """Where a model file comes from."""
-    return f"from {MODELS[setting].origin}" + (f", {name}" if setting == "ic_light" else "")
+def origin(setting: str, recipe: Recipe) -> str:
+    """Where a model file for a setting comes from; for IC-Light the one of the recipe's wiring."""
+    return f"from {MODELS[setting].origin}" + (f", {IC_LIGHT[recipe.wiring]}" if setting == "ic_light" else "")
 
 
 def judge(

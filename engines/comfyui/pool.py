@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from acusim.errors import EngineError
 from engines.comfyui.client import Client
-from engines.comfyui.errors import ExecutionFailed, ServerError, Unreachable
+from engines.comfyui.errors import ExecutionFailed, LoginRequired, ServerError, Unreachable
 from engines.comfyui.tasks import Server, Task
 from engines.comfyui.times import Times
 from engines.comfyui.transport import Remote
@@ -19,6 +19,8 @@ HELD = 2
 """Prompts of ours on one server."""
 LOSSES = 10
 """A server that is lost so often in a row without making a picture gets no more work."""
+LAST_SECONDS = 1.0
+"""At the end, a server that cannot be reached is waited for no longer than this."""
 FAILURES = 3
 """A server on which so many batches in a row failed gets no more work while another one is up."""
 
@@ -48,6 +50,7 @@ class Pool:
                 strays, server.strays = sorted(server.strays), set()
             if strays:
                 client = server.client
+                client.http.connect_seconds = min(client.http.connect_seconds, LAST_SECONDS)
                 client.http.read_seconds = client.http.connect_seconds
                 self.drop_quietly(client, *strays)
 
@@ -156,6 +159,8 @@ class Pool:
             if strays:
                 server.client.drop(sorted(strays))
         except ServerError as error:
+            if isinstance(error, LoginRequired):
+                self.condemn(server, error, error.advice)
             server.trouble = str(error)
             server.wait = min(2 * server.wait, self._times.backoff[1])
             server.retry_at = time.monotonic() + server.wait

@@ -19,6 +19,7 @@ from engines.comfyui.errors import ServerError, words
 from engines.comfyui.models import MODELS, judge, origin
 from engines.comfyui.roots import place_in, roots_line, told_roots, why_not_shared
 from engines.comfyui.staging import Staging
+from engines.comfyui.suggestions import choice, fitting, instead
 from engines.comfyui.transport import Remote, Shared, Transport
 from engines.comfyui.workflow import Workflow
 from engines.engine import Check, Setup
@@ -38,6 +39,10 @@ NODES_FIX = (
     "link this project's comfy_nodes folder into ComfyUI's custom_nodes (of the same version as this program), "
     "then restart ComfyUI"
 )
+SOCKET_FIX = (
+    "let the proxy pass /ws on, with its Upgrade header and the same login; without it pictures are made all the same, "
+    "but no progress is shown"
+)
 
 
 @dataclass(slots=True)
@@ -55,12 +60,30 @@ class Inspection:
 
 
 def inspect(
-    client: Client, workflow: Workflow, recipe: Recipe, setup: Setup, staging: Staging | None = None
+    client: Client,
+    workflow: Workflow,
+    recipe: Recipe,
+    setup: Setup,
+    staging: Staging | None = None,
+    socket: bool = False,
 ) -> Inspection:
-    """Looks at everything that concerns one server; ``staging`` is the run's folder below OUT."""
+    """Looks at everything that concerns one server.
+
+    Args:
+        client: for this server.
+        workflow: what will be queued there.
+        recipe: what is filled in.
+        setup: where pictures are, and how they shall reach the server.
+        staging: the run's folder below OUT.
+        socket: also open a websocket for a moment; a run learns by itself whether it can.
+    """
     found = Inspection()
     if not _server(found, client):
         return found
+    _login(found, client)
+    if socket:
+        why = client.listener.probe()
+        found.add("websocket", True if not why else None, why or "opens", SOCKET_FIX)
     info = _pack(found, client)
     try:
         classes = client.object_info()
@@ -118,7 +141,7 @@ def _server(found: Inspection, client: Client) -> bool:
     try:
         stats = client.system_stats()
     except ServerError as error:
-        found.add("ComfyUI", False, str(error), "start ComfyUI, or name its address with --server")
+        found.add("ComfyUI", False, str(error), error.advice or "start ComfyUI, or name its address with --server")
         return False
     system = stats.get("system")
     version = system.get("comfyui_version") if isinstance(system, dict) else None
@@ -133,6 +156,20 @@ def _server(found: Inspection, client: Client) -> bool:
     fix = f"update ComfyUI: this program was made with {'.'.join(map(str, KNOWN_VERSION))}"
     found.add("ComfyUI", True if known else None, f"{client.url}, version {found.version}", fix)
     return True
+
+
+def _login(found: Inspection, client: Client) -> None:
+    """What a login in front of the server was shown; nothing where it asks for nothing."""
+    if client.access.names:
+        open_line = urlsplit(client.url).scheme == "http" and not is_near(client.url)
+        how = "unencrypted, readable by everyone on the way" if open_line else "accepted"
+        fix = "name an https:// address, or a tunnel's on this machine"
+        found.add("login", None if open_line else True, f"header {client.access.names} is sent, {how}", fix)
+
+
+def is_near(url: str) -> bool:
+    """Whether a server is on this machine."""
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
 
 
 def _pack(found: Inspection, client: Client) -> Mapping[str, Any] | None:
@@ -173,7 +210,9 @@ def _models(found: Inspection, client: Client, binding: Binding, recipe: Recipe)
         name = getattr(recipe, setting)
         fault = next((fault for fault in binding.faults if fault.setting == setting), None)
         if fault:
-            fix = f"put {name} into ComfyUI's models/{model.folder}: {origin(setting, name)}; {fault.fix}"
+            there = fitting(client, binding, setting, recipe, tensors)
+            use = f"use one that is on the server: {choice(setting, there[0])}; or " if there else ""
+            fix = f"{use}put {name} into ComfyUI's models/{model.folder}: {origin(setting, recipe)}; {fault.fix}"
             found.add(setting, False, f"{name} is not on the server", fix)
             continue
         try:
@@ -188,7 +227,8 @@ def _models(found: Inspection, client: Client, binding: Binding, recipe: Recipe)
             continue
         tensors[setting] = shapes
         ok, told = judge(setting, shapes, recipe, tensors)
-        found.add(setting, ok, f"{name}, {told}", f"use another file: {origin(setting, name)}")
+        fix = instead(client, binding, setting, recipe, tensors) if ok is False else ""
+        found.add(setting, ok, f"{name}, {told}", fix)
 
 
 def _transport(
@@ -219,7 +259,7 @@ def _transport(
     else:
         found.transport = Remote(client, client.token)
         mine = setup.transport == "auto" and setup.output is not None
-        near = mine and urlsplit(client.url).hostname in ("127.0.0.1", "localhost", "::1")
+        near = mine and is_near(client.url)
         found.add("transport", None if near else True, f"upload and download: {why}", f"{fix} to save the copying")
         target = next((root for root in roots if root.name == "output"), None)
     if target is not None and target.free_bytes is not None:

@@ -42,6 +42,8 @@ class Server:
     """Origins of the batches that failed since it last made a picture, for no reason of their own."""
     strays: set[str] = field(default_factory=set)
     """Prompts that moved on while the server was unreachable; it may still hold them."""
+    socket_noted: bool = False
+    """A note says that no socket can be opened there."""
     probing: threading.Lock = field(default_factory=threading.Lock)
 
 

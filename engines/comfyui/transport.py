@@ -306,4 +306,4 @@ def _picture(transport: Transport, asked: Asked, request: Request, path: str, en
         )
     if lowest == highest:
         raise PictureError(f"the server's picture is flat: every value is {lowest}")
-    return Result(np.ascontiguousarray(picture.pixels), dict(asked.facts))
+    return Result(np.ascontiguousarray(picture.pixels), dict(asked.facts), url)

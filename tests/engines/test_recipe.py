@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,15 @@ def test_toml_round_trip(tmp_path: Path):
         ({"checkpoint": "model.ckpt"}, ".safetensors"),
         ({"checkpoint": "../up.safetensors"}, "relative"),
         ({"checkpoint": "/abs.safetensors"}, "relative"),
+        ({"checkpoint": "\\\\host\\abs.safetensors"}, "relative"),
+        ({"checkpoint": "C:\\abs.safetensors"}, "relative"),
+        ({"checkpoint": "a\\..\\up.safetensors"}, "relative"),
+        ({"checkpoint": ["a.safetensors"]}, "type str"),
+        ({"steps": {"fc": 20, "fbc": 24}}, "type int"),
+        ({"ic_light": {"fbx": "a.safetensors"}}, "'fbx' is not a wiring; name files for fc, fbc"),
+        ({"ic_light": {"fc": 3}}, "ic_light.fc = 3"),
+        ({"ic_light": {"fc": "a.safetensors", "fbc": "../b.safetensors"}}, "ic_light.fbc = '../b.safetensors'"),
+        ({"wiring": ["fc"], "ic_light": {"fc": "a.safetensors"}}, "type"),
     ],
 )
 def test_refusals_name_value_and_range(settings: dict[str, Any], named: str):
@@ -91,3 +101,63 @@ def test_the_wiring_brings_its_own_ic_light_model_unless_one_is_named():
     assert Recipe().ic_light == "iclight_sd15_fc.safetensors"
     assert Recipe(wiring="fbc").ic_light == "iclight_sd15_fbc.safetensors"
     assert Recipe(wiring="fbc", ic_light="mine.safetensors").ic_light == "mine.safetensors"
+
+
+KNOWN_HASHES = {
+    "facd54caaf53db7952eebc74bc2c651f2e8ab66e2d58c2e50201080e003dce2f": Recipe(),
+    "874463cefa66531b40ec3036129a4a760d8c367a13912c2c6bb0a8dd749ddfb3": Recipe(wiring="fbc"),
+    "1c69a097c341278a8a75e5735af7cef6c7585a1fc05f905cb573d06d0b6df178": Recipe(
+        wiring="fbc", checkpoint="a/b.safetensors", ic_light="mine.safetensors"
+    ),
+}
+"""As the first program version with these settings gave them: what was begun with it can be continued."""
+
+
+@pytest.mark.parametrize("known", KNOWN_HASHES)
+def test_unchanged_recipes_keep_their_hash(known: str):
+    assert KNOWN_HASHES[known].hash == known
+    assert Recipe.from_dict(KNOWN_HASHES[known].as_dict()).hash == known
+
+
+def test_a_recipe_names_one_file_for_each_wiring(tmp_path: Path):
+    path = tmp_path / "recipe.toml"
+    for_both = 'ic_light = { fc = "a.safetensors", fbc = "sub/b.safetensors" }'
+    path.write_text(f'{for_both}\ncheckpoint.fbc = "c.safetensors"\n')
+    recipe = Recipe.from_toml(path)
+    assert recipe == Recipe(ic_light="a.safetensors")
+    assert recipe.hash == Recipe(ic_light="a.safetensors").hash, "only the file of the wiring counts"
+    assert recipe.to_toml() == Recipe(ic_light="a.safetensors").to_toml()
+    travelled = pickle.loads(pickle.dumps(recipe))
+    other = Recipe.from_dict({"engine": "embedded"}, travelled).with_settings(["steps=28", "wiring=fbc"])
+    assert (
+        other.as_dict()
+        == Recipe(
+            engine="embedded", steps=28, wiring="fbc", ic_light="sub/b.safetensors", checkpoint="c.safetensors"
+        ).as_dict()
+    )
+    assert (
+        other.with_settings(["wiring=fc"]).as_dict()
+        == Recipe(engine="embedded", steps=28, ic_light="a.safetensors").as_dict()
+    )
+    single = recipe.with_settings(["ic_light=only.safetensors", "wiring=fbc"])
+    assert (single.ic_light, single.checkpoint) == ("only.safetensors", "c.safetensors"), "one name is for both"
+
+
+def test_a_file_for_one_wiring_leaves_that_of_the_other():
+    mine = Recipe().with_settings(["ic_light.fbc=mine.safetensors"])
+    assert mine == Recipe() and mine.with_settings(["wiring=fbc"]).ic_light == "mine.safetensors"
+    both = Recipe(ic_light="a.safetensors").with_settings(["ic_light.fbc=b.safetensors"])
+    assert both.ic_light == "a.safetensors" and both.with_settings(["wiring=fbc"]).ic_light == "b.safetensors"
+    more = both.with_settings(["wiring=fbc", "ic_light.fc=c.safetensors"])
+    assert more.ic_light == "b.safetensors" and more.with_settings(["wiring=fc"]).ic_light == "c.safetensors"
+    for bad in ("steps.fc=3", "ic_light.=a.safetensors", "x.fc=a.safetensors"):
+        with pytest.raises(ConfigError):
+            Recipe().with_settings([bad])
+
+
+def test_a_new_wiring_brings_its_own_default_back_and_forth():
+    fbc = Recipe(wiring="fbc")
+    assert fbc.with_settings(["wiring=fc"]) == Recipe()
+    assert fbc.with_settings(["wiring=fc", "wiring=fbc"]) == fbc
+    mine = Recipe(wiring="fbc", ic_light="mine.safetensors")
+    assert mine.with_settings(["wiring=fc"]).ic_light == "mine.safetensors"

@@ -107,6 +107,8 @@ class StandIn:
         """False: the worker stands still."""
         self.hooks: dict[str, Callable[[Handler, bytes], bool]] = {}
         """Method and path -> who answers instead; False goes on as usual."""
+        self.guard: Callable[[Handler], bool] = lambda handler: False
+        """A login in front of it: True if it answered instead, to whatever came, the socket's handshake too."""
         self.before: Callable[[Prompt], None] = lambda prompt: None
         """Runs before each execution; may raise NodeError or Interruption."""
         self.picture: Callable[[np.ndarray], np.ndarray] = lambda pixels: 255 - pixels

@@ -131,6 +131,55 @@ def test_progress_comes_from_step_messages(server, new_engine, requests):
     assert engine.in_work() == 0
 
 
+def test_what_is_going_on_is_said_before_the_first_picture(server, new_engine, requests):
+    engine = new_engine(server)
+    assert engine.doing() == ""
+    server.works = False
+    thread = threading.Thread(target=engine.augment, args=(requests[:4],), daemon=True)
+    thread.start()
+    wait_for(lambda: engine.doing() == "server queues: the prompt waits")
+    held = threading.Event()
+    server.before = lambda prompt: [
+        server.send(prompt.client_id, "executing", {"node": "5", "prompt_id": prompt.id}),
+        held.wait(10),
+        server.send(prompt.client_id, "progress", {"node": "17", "prompt_id": prompt.id, "value": 3, "max": 12}),
+    ]
+    server.gate = threading.Event()
+    server.works = True
+    wait_for(lambda: engine.doing() == "server prepares: node 'Checkpoint'")
+    held.set()
+    wait_for(lambda: engine.doing() == "server samples: step 2 of 2")  # the recorded run has two
+    server.gate.set()
+    thread.join(10)
+    assert engine.doing() == "server samples: step 2 of 2", "quick prompts are not missed"
+    assert engine.in_work() == 0
+
+
+def test_several_servers_are_told_apart_while_they_sample(new_server, new_engine, requests):
+    first, second = new_server(), new_server()
+    engine = new_engine(first, second, batch=1)
+    answers = in_threads(engine, [[request] for request in requests[:4]])
+    assert_made([answer for [answer] in answers], requests[:4])
+    assert engine.doing() in {f"server samples: step 2 of 2 ({server.url})" for server in (first, second)}
+    made_at = {answer.server for [answer] in answers}
+    assert made_at <= {first.url, second.url} and len(first.executed) + len(second.executed) == 4
+    for server in (first, second):
+        assert sum(answer.server == server.url for [answer] in answers) == len(server.executed)
+
+
+def test_without_any_server_it_waits_and_says_so(server, new_engine, requests):
+    engine = new_engine(server)
+    assert not engine.waits()
+    server.kill()
+    thread = threading.Thread(target=in_threads, args=(engine, [requests[:1]]), daemon=True)
+    thread.start()
+    wait_for(engine.waits)
+    assert engine.doing() == "no server can be reached: waiting up to 5 s for one to come back"
+    server.start()
+    wait_for(lambda: not engine.waits())
+    thread.join(10)
+
+
 def stop_after(engine, condition):
     """Stops an engine once a condition holds."""
 

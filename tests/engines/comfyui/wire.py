@@ -131,6 +131,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.dead:
             self.cut()
             return
+        if self.standin.guard(self):
+            return
         hook = self.standin.hooks.get(name)
         if hook and hook(self, body):
             return
@@ -191,7 +193,8 @@ class Handler(BaseHTTPRequestHandler):
             for name, spec in self.standin.info[node["class_type"]]["input"].get("required", {}).items():
                 if name not in node["inputs"]:
                     return forms["required_input_missing"]["body"]
-                if isinstance(spec[0], list) and node["inputs"][name] not in spec[0]:
+                uploaded = len(spec) > 1 and spec[1].get("image_upload")  # the real one looks for the file
+                if isinstance(spec[0], list) and not uploaded and node["inputs"][name] not in spec[0]:
                     return forms["value_not_in_list"]["body"]
         return None
 
