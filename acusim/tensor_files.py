@@ -56,10 +56,10 @@ def read_header(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise LayoutError(f"{path.name!r} cannot be read: {error.strerror or error}") from None
     try:
-        header = json.loads(text)
+        header = json.loads(text, object_pairs_hook=_once)
         if not isinstance(header, dict):
             raise ValueError("it is no JSON object")
-        header.pop("__metadata__", None)
+        _check_notes(header.pop("__metadata__", None))
         spans: list[tuple[int, int]] = []
         tensors = {name: _tensor(name, entry, spans) for name, entry in header.items()}
         end = _end(spans)
@@ -69,6 +69,24 @@ def read_header(path: Path) -> dict[str, Tensor]:
         cut = "cut off, as an unfinished download is" if 8 + length + end > size else "more than belong to it"
         raise LayoutError(f"{path.name!r} is damaged: {size} of {8 + length + end} bytes are there ({cut})")
     return tensors
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; ValueError where a name is not text or is there twice, which readers understand differently."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{shown(name)} is there twice")
+        found[name] = value
+    "".join(found).encode()  # half a surrogate pair is no text
+    return found
+
+
+def _check_notes(notes: Any) -> None:
+    """ValueError where the file's notes are not as the library that loads the tensors wants them."""
+    texts = isinstance(notes, dict) and all(isinstance(value, str) for value in notes.values())
+    if notes is not None and not texts:
+        raise ValueError(f"__metadata__ is {shown(notes)}, not texts by name")
 
 
 def _tensor(name: str, entry: Any, spans: list[tuple[int, int]]) -> Tensor:

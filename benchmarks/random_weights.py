@@ -47,6 +47,10 @@ class Sizes:
     """Length of the image embedding, which the IP-Adapter reads."""
     channels: int = 320
     """UNet width at the top: 320 is what ComfyUI knows; any multiple of 32 loads here."""
+    tokens: int = 49408
+    """Tokens of the text encoder; that, its layers and the VAE's width have one size in files that load anywhere."""
+    text_layers: int = 12
+    vae_width: int = 128
 
 
 SMALL = Sizes((1, 1, 1, 1), vision_width=1024, vision_layers=24, vision_patch=14, vision_embedding=768)
@@ -163,11 +167,11 @@ def _encoder_layers(prefix: str, layers: int, width: int) -> Tensors:
         yield from _norm(f"{name}.layer_norm2", width)
 
 
-def text_encoder() -> Tensors:
+def text_encoder(sizes: Sizes) -> Tensors:
     """CLIP ViT-L/14's text tower: 12 layers of 768, 49408 tokens, 77 places."""
-    yield from _layer("embeddings.token_embedding", (49408, CONTEXT), bias=False)
+    yield from _layer("embeddings.token_embedding", (sizes.tokens, CONTEXT), bias=False)
     yield from _layer("embeddings.position_embedding", (77, CONTEXT), bias=False)
-    yield from _encoder_layers("encoder", 12, CONTEXT)
+    yield from _encoder_layers("encoder", sizes.text_layers, CONTEXT)
     yield from _norm("final_layer_norm", CONTEXT)
 
 
@@ -203,9 +207,9 @@ def _vae_middle(name: str, width: int) -> Tensors:
     yield from _vae_resnet(f"{name}.block_2", width, width)
 
 
-def vae() -> Tensors:
+def vae(sizes: Sizes) -> Tensors:
     """The autoencoder: 3 channels, down by 8, 4 latent channels; ComfyUI builds it 128 wide whatever the file says."""
-    widths = (128, 256, 512, 512)
+    widths = [multiplier * sizes.vae_width for multiplier in (1, 2, 4, 4)]
     width = widths[0]
     yield from _layer("encoder.conv_in", (width, 3, 3, 3))
     for level, after in enumerate(widths):
@@ -235,8 +239,8 @@ def checkpoint(sizes: Sizes) -> Tensors:
     """A single-file Stable Diffusion 1.5: UNet, text encoder and VAE under their usual prefixes."""
     for prefix, part in (
         ("model.diffusion_model", unet(sizes)),
-        ("cond_stage_model.transformer.text_model", text_encoder()),
-        ("first_stage_model", vae()),
+        ("cond_stage_model.transformer.text_model", text_encoder(sizes)),
+        ("first_stage_model", vae(sizes)),
     ):
         for tensor in part:
             yield Tensor(f"{prefix}.{tensor.name}", tensor.shape, tensor.std, tensor.mean)

@@ -29,6 +29,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the server's models folder, which engine embedded reads, too: the tests compare the two engines",
     )
     group.addoption(
+        "--comfyui-size",
+        type=int,
+        choices=(64, 128, 256, 512),
+        default=128,
+        help="side of the tests' pictures in pixels (default 128); 64 takes a quarter of the time",
+    )
+    group.addoption(
         "--comfyui-may-kill",
         action="store_true",
         help="the tests may kill the server with SIGKILL and start it again by its own command line",

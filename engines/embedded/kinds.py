@@ -1,14 +1,17 @@
-"""Whether a model file is of the kind that its role needs, told by the names and shapes of its tensors.
+"""Whether a model file serves its role, by its tensors' names, types and shapes: the check and the loader ask here.
 
-The ComfyUI engine asks less of its files, because ComfyUI converts between layouts. What is refused here would not
-load, or give wrong pictures.
+First what kind of file it is, from a few telling names. Then whether all that is needed fits: the loader's own code,
+run on tensors without numbers (parts.py). The ComfyUI engine asks less of its files, because ComfyUI converts between
+layouts. What is refused here would not load, or give wrong pictures.
 """
 
 from collections.abc import Mapping
 
-from acusim.errors import shown
+from acusim.errors import EngineError, shown
 from acusim.tensor_files import Tensor
 from engines.comfyui.models import CHANNELS, CONTEXT
+from engines.embedded import scaled
+from engines.embedded.clip_names import image_towers
 from engines.recipe import Recipe
 
 Tensors = Mapping[str, Tensor]
@@ -26,10 +29,10 @@ INPUTS = {
     12: "a model with IC-Light merged into it",
 }
 """Input channels of a UNet -> model."""
-FLOATS = ("F16", "BF16", "F32", "F64", "F8_E4M3", "F8_E5M2")
-"""Types of weights that torch turns into one another; others are quantised, with scales that are not read here."""
 ADAPTED = 16
 """Cross attentions of SD 1.5, each with a key and a value layer of the IP-Adapter, numbered 1, 3, .. 31."""
+TOKENS = 4
+"""What the plain IP-Adapter makes of a picture."""
 OTHERS = {
     "lora_unet_": "a LoRA",
     "lora_te_": "a LoRA",
@@ -38,9 +41,10 @@ OTHERS = {
     "controlnet_cond_embedding.": "a ControlNet",
     "image_proj.": "an IP-Adapter",
     "ip_adapter.": "an IP-Adapter",
-    "visual.": "an OpenCLIP model in names of its own; one in the names of transformers is needed",
+    "visual.": "an OpenCLIP model whose image encoder is no plain vision transformer",
     "vision_model.": "a CLIP vision model",
     "text_model.": "a text encoder",
+    "transformer.resblocks.": "a text encoder in OpenCLIP's names",
     f"{UNET}double_blocks.": "a Flux model",
     "double_blocks.": "a Flux model",
     f"{UNET}joint_blocks.": "Stable Diffusion 3",
@@ -54,25 +58,61 @@ OTHERS = {
 """How names of tensors begin -> what such a file is; the first that fits counts."""
 
 
-def judge(role: str, tensors: Tensors, recipe: Recipe, others: Mapping[str, Tensors]) -> Judgement:
+def judge(role: str, tensors: Tensors, recipe: Recipe | None, others: Mapping[str, Tensors]) -> Judgement:
     """Whether a file serves its role, and what it is.
 
     Args:
         role: setting of the recipe that names the file.
         tensors: all tensors of the file, by name.
-        recipe: for the wiring.
-        others: the tensors of the files judged before, by role; the image encoder must fit the IP-Adapter.
+        recipe: for the wiring; None for either.
+        others: the tensors of the files judged before, by role; those that belong together must fit.
     """
-    foreign = sorted({t.dtype for name, t in tensors.items() if name.endswith(".weight")} - set(FLOATS))
-    if foreign:
-        return False, f"its weights are of type {', '.join(foreign)}; {', '.join(FLOATS)} are read"
+    refused = scaled.refusal(tensors)
+    if refused:
+        return False, refused
+    ok, what = _named(role, tensors, recipe)
+    if not ok:
+        return ok, what
+    try:
+        _fits(role, tensors, others)
+    except EngineError as error:
+        return False, str(error)
+    return True, what
+
+
+def _named(role: str, tensors: Tensors, recipe: Recipe | None) -> Judgement:
     if role == "checkpoint":
         return _checkpoint(tensors)
     if role == "ic_light":
         return _ic_light(tensors, recipe)
     if role == "ip_adapter":
         return _ip_adapter(tensors)
-    return _clip_vision(tensors, others.get("ip_adapter", {}))
+    return _clip_vision(tensors)
+
+
+def _fits(role: str, tensors: Tensors, others: Mapping[str, Tensors]) -> None:
+    """EngineError where the loader would not be able to use a file with those judged before."""
+    from engines.embedded import parts  # brings torch; a file of another kind is named without it
+    from engines.embedded.stored import shapes_only
+
+    file = shapes_only(tensors)
+    if role == "checkpoint":
+        parts.unet(file)
+        parts.vae(file)
+        parts.text_encoder(file)
+        return
+    needed = "ip_adapter" if role == "clip_vision" else "checkpoint"
+    fitting = {needed: others[needed]} if needed in others and judge(needed, others[needed], None, {})[0] else {}
+    base = shapes_only(fitting["checkpoint"]) if "checkpoint" in fitting else None
+    if role == "ic_light" and base is not None:
+        parts.unet(base, file)
+    elif role == "ip_adapter":
+        parts.adapter(file, None if base is None else parts.cross_attentions(parts.unet(base)))
+    elif role == "clip_vision":
+        width = parts.features(parts.vision_encoder(file))
+        taken = _side(fitting.get("ip_adapter", {}), "image_proj.proj.weight", 1)
+        if taken not in (None, width):
+            raise EngineError(f"gives image features of width {width}, the IP-Adapter takes {taken}")
 
 
 def _checkpoint(tensors: Tensors) -> Judgement:
@@ -94,8 +134,8 @@ def _checkpoint(tensors: Tensors) -> Judgement:
     return True, f"SD 1.5, context width {context}"
 
 
-def _ic_light(tensors: Tensors, recipe: Recipe) -> Judgement:
-    inputs, wanted = _side(tensors, "conv_in.weight", 1), CHANNELS[recipe.wiring]
+def _ic_light(tensors: Tensors, recipe: Recipe | None) -> Judgement:
+    inputs = _side(tensors, "conv_in.weight", 1)
     if inputs is None or not any(name.startswith("down_blocks.") for name in tensors):
         for prefix in ("", "diffusion_model.", UNET):
             if _side(tensors, f"{prefix}input_blocks.0.0.weight", 1) in CHANNELS.values():
@@ -107,7 +147,8 @@ def _ic_light(tensors: Tensors, recipe: Recipe) -> Judgement:
     kind = next((name for name, count in CHANNELS.items() if count == inputs), None)
     if kind is None:
         return False, f"a UNet with {inputs} input channels; IC-Light's have 8 (fc) or 12 (fbc)"
-    if inputs != wanted:
+    if recipe is not None and inputs != CHANNELS[recipe.wiring]:
+        wanted = CHANNELS[recipe.wiring]
         return False, f"IC-Light {kind} ({inputs} input channels); wiring {recipe.wiring} takes {wanted}"
     return True, f"IC-Light {kind}, {inputs} input channels"
 
@@ -123,31 +164,32 @@ def _ip_adapter(tensors: Tensors) -> Judgement:
         return False, f"an IP-Adapter Plus, whose image projection is a resampler{plain}"
     if "image_proj.proj.0.weight" in tensors:
         return False, f"an IP-Adapter Full Face or FaceID, whose image projection has two layers{plain}"
-    numbers = range(1, 2 * ADAPTED, 2)
-    needed = [f"ip_adapter.{number}.{part}_ip.weight" for number in numbers for part in ("to_k", "to_v")]
-    missing = [name for name in ("image_proj.proj.weight", "image_proj.norm.weight", *needed) if name not in tensors]
-    if missing:
-        return False, f"an IP-Adapter that lacks {len(missing)} tensors of the SD 1.5 one, such as {missing[0]}"
-    contexts = {_side(tensors, name, 1) for name in needed}
-    if contexts != {CONTEXT}:
+    layers = [name for name in names if name.endswith((".to_k_ip.weight", ".to_v_ip.weight"))]
+    contexts = {_side(tensors, name, 1) for name in layers}
+    if contexts and contexts != {CONTEXT}:
         told = ", ".join(sorted(map(str, contexts)))
         return False, f"an IP-Adapter for another model (context width {told}); SD 1.5 has {CONTEXT}"
+    if len(layers) > 2 * ADAPTED:
+        found = f"{len(layers) / 2:g} cross attentions"
+        return False, f"an IP-Adapter for another model ({found}); SD 1.5 has {ADAPTED}"
     length, width = _side(tensors, "image_proj.proj.weight", 0), _side(tensors, "image_proj.proj.weight", 1)
-    if not length or width is None or length % CONTEXT:
-        return False, f"an IP-Adapter whose image projection has shape {tensors['image_proj.proj.weight'].shape}"
-    return True, f"IP-Adapter, {length // CONTEXT} tokens from image features of width {width}"
+    if length and width and length % CONTEXT == 0 and length != TOKENS * CONTEXT:
+        return False, f"an IP-Adapter of {length // CONTEXT} tokens; the plain one for SD 1.5 has {TOKENS}"
+    return True, f"IP-Adapter, {TOKENS} tokens from image features of width {width}"
 
 
-def _clip_vision(tensors: Tensors, adapter: Tensors) -> Judgement:
-    if "vision_model.embeddings.patch_embedding.weight" not in tensors:
+def _clip_vision(tensors: Tensors) -> Judgement:
+    towers = image_towers(tensors)
+    if not towers:
         return False, f"not a CLIP vision model but {_other(tensors)}"
-    width = _side(tensors, "visual_projection.weight", 0)
-    if width is None:
+    if len(towers) > 1:
+        return False, f"a file with {len(towers)} image encoders; one with a single one is needed"
+    [tower] = towers
+    if tower.projection is None:
         return False, "an image encoder without projection (visual_projection.weight); CLIP's with projection is needed"
-    taken = _side(adapter, "image_proj.proj.weight", 1)
-    if taken not in (None, width):
-        return False, f"gives image features of width {width}, the IP-Adapter takes {taken}"
-    return True, f"CLIP vision, image features of width {width}"
+    width = _side(tensors, tower.projection, 0 if tower.names == "transformers" else 1)
+    whole = any("token_embedding.weight" in name for name in tensors)
+    return True, f"CLIP vision, image features of width {width}" + (" (beside a text encoder)" if whole else "")
 
 
 def _side(tensors: Tensors, name: str, axis: int) -> int | None:

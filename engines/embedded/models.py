@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from acusim.errors import EngineError
 from engines.embedded import fast_convolution, group_norm
 from engines.embedded.attention import Half, attended, install
 from engines.embedded.image_prompt import ImagePrompt, preprocessed
-from engines.embedded.loading import load_text_encoder, load_unet, load_vae, load_vision_encoder
+from engines.embedded.loading import load_text_encoder, load_unet, load_vae, load_vision_encoder, open_all
 from engines.embedded.sampling import Denoiser
 from engines.embedded.text import windows
 
@@ -52,6 +52,12 @@ class Files:
     ip_adapter: Path | None = None
     clip_vision: Path | None = None
 
+    @property
+    def named(self) -> dict[str, Path]:
+        """By role, those that are there."""
+        found = {role: getattr(self, role) for role in self.__slots__}
+        return {role: path for role, path in found.items() if path is not None}
+
 
 class Models:
     """Stable Diffusion 1.5 with IC-Light and IP-Adapter. Tensors come and go on the device, in float32."""
@@ -65,6 +71,8 @@ class Models:
         self.placement = placement
         self._files = files
         self._at_work = ""
+        with ExitStack() as stack:
+            open_all(stack, files.named)  # whether all fit each other, before the first is read
         home = torch.device("cpu") if placement.low_memory else placement.device
         dtype, shape = placement.dtype, torch.channels_last
         unet: Any = load_unet(files.checkpoint, files.ic_light, dtype)
@@ -82,12 +90,6 @@ class Models:
         if files.ip_adapter is not None and files.clip_vision is not None:
             self._adapter = ImagePrompt(files.ip_adapter, placement.device, dtype)
             vision: Any = load_vision_encoder(files.clip_vision, dtype)
-            found = int(vision.config.projection_dim)
-            if found != self._adapter.embedding:
-                raise EngineError(
-                    f"{files.clip_vision.name!r} gives image features of width {found}, {files.ip_adapter.name!r} "
-                    f"takes {self._adapter.embedding}; they do not belong together"
-                )
             self._modules["vision encoder"] = vision.to(home)
         if placement.device.type == "cpu" and placement.precision == "fp32" and not (placement.compile or plain):
             for module in (unet, vae):
@@ -135,7 +137,7 @@ class Models:
     def embed(self, pictures: Tensor) -> Tensor:
         """[B, E] CLIP's image embeddings of pictures [B, 3, H, W] in 0..1."""
         encoder = self._module("vision encoder")
-        return encoder(preprocessed(pictures).to(self.placement.dtype)).image_embeds
+        return encoder(preprocessed(pictures, encoder.config.image_size).to(self.placement.dtype)).image_embeds
 
     def half(self, text: Tensor, reference: Tensor | None, weight: float) -> Half:
         """What one half of the guidance attends to.

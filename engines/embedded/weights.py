@@ -119,8 +119,10 @@ def ready_weights(recipe: Recipe, models: Path | None) -> tuple[dict[str, Weight
     """
     files = find_weights(recipe, models)
     check_kinds(files, recipe)  # before gigabytes are fetched
+    complete = all(file.path is not None for file in files.values())
     files = fetch(files)
-    check_kinds(files, recipe)
+    if not complete:
+        check_kinds(files, recipe)
     return files, notes(files)
 
 
@@ -294,10 +296,20 @@ def _judged(files: Mapping[str, WeightsFile], recipe: Recipe) -> Iterator[tuple[
             continue
         try:
             known[role] = read_header(file.path)
-        except LayoutError as error:
-            yield file, False, str(error)
-            continue
-        yield file, *judge(role, known[role], recipe, known)
+            ok, what = judge(role, known[role], recipe, known)
+            if ok:
+                _open(file.path)
+        except (EngineError, LayoutError) as error:
+            ok, what = False, str(error)
+        yield file, ok, what
+
+
+def _open(path: Path) -> None:
+    """EngineError where the library that loads the tensors does not open a file."""
+    from engines.embedded.stored import opened  # brings torch; what is missing or of another kind is named without it
+
+    with opened(path):
+        pass
 
 
 def _known_as(file: WeightsFile) -> str:

@@ -94,6 +94,10 @@ def test_what_only_bears_the_name_is_told(tmp_path: Path, data: bytes, words: st
         (json.dumps({"a": entry(place=[0, 11])}).encode(), "lies at"),
         (json.dumps({"a": entry(place=[12, 0])}).encode(), "lies at"),
         (json.dumps({"a": entry(), "b": entry()}).encode(), "belong to no tensor, or to two"),
+        (json.dumps({"a": entry(), "__metadata__": {"steps": 3}}).encode(), "__metadata__ is {'steps': 3}"),
+        (json.dumps({"a": entry(), "__metadata__": "x"}).encode(), "not texts by name"),
+        (json.dumps({"a\ud800": entry()}).encode(), "cannot be read"),
+        (b'{"a": {"dtype": "F16", "dtype": "F32", "shape": [3], "data_offsets": [0, 12]}}', "'dtype' is there twice"),
         (json.dumps({"a": entry(place=[4, 16])}).encode(), "bytes 0 to 4 belong to no tensor"),
     ],
 )

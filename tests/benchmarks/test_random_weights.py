@@ -83,8 +83,8 @@ def parameters(tensors: Iterable[Tensor]) -> int:
 
 def test_full_models_have_their_published_numbers_of_parameters() -> None:
     assert parameters(unet(FULL)) == 859_520_964
-    assert parameters(vae()) == 83_653_863
-    assert parameters(text_encoder()) == 123_060_480
+    assert parameters(vae(FULL)) == 83_653_863
+    assert parameters(text_encoder(FULL)) == 123_060_480
     assert parameters(vision_encoder(SMALL)) == 303_966_208
     assert parameters(vision_encoder(FULL)) == 632_076_800
 

@@ -43,6 +43,8 @@ class Live:
     """Arguments of every run that name the models."""
     transport: list[str]
     """Arguments of every run that say how pictures travel."""
+    size: int = 128
+    """Side of the pictures in pixels."""
     models: Path | None = None
     """Where engine embedded finds the models; it makes the pictures, without the server, where this is given."""
 
@@ -102,28 +104,34 @@ def tmp_path(ground: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def heads(ground: Path) -> Path:
-    """24 synthetic heads of 128 px over all four prompt sets."""
+def size(request: pytest.FixtureRequest) -> int:
+    """Side of the tests' pictures in pixels."""
+    return int(request.config.getoption("--comfyui-size"))
+
+
+@pytest.fixture(scope="session")
+def heads(ground: Path, size: int) -> Path:
+    """24 synthetic heads over all four prompt sets."""
     root = ground / "heads"
-    line = [sys.executable, "-m", "synthetic", "--out", str(root), "--identities", "4", "--size", "128"]
+    line = [sys.executable, "-m", "synthetic", "--out", str(root), "--identities", "4", "--size", str(size)]
     subprocess.run([*line, "--views", "1,4,7,19,33,37"], cwd=ROOT, check=True, capture_output=True, timeout=300)
     return root
 
 
 @pytest.fixture(scope="session")
-def live(url: str, heads: Path, request: pytest.FixtureRequest) -> Live:
+def live(url: str, heads: Path, size: int, request: pytest.FixtureRequest) -> Live:
     """The live server with what it offers."""
     transport = ["--transport", "shared"] if request.config.getoption("--comfyui-folder") else []
     named = request.config.getoption("--comfyui-recipe")
     if named:
-        return Live(url, heads, ["--recipe", str(named)], transport)
+        return Live(url, heads, ["--recipe", str(named)], transport, size)
     loader = requests.get(f"{url}/object_info/CheckpointLoaderSimple", timeout=30).json()["CheckpointLoaderSimple"]
     offered = loader["input"]["required"]["ckpt_name"][0]
     recipe: list[str] = []
     if RANDOM["checkpoint"] in offered:
         for name, file in RANDOM.items():
             recipe += ["--set", f"{name}={file}"]
-    return Live(url, heads, recipe, transport)
+    return Live(url, heads, recipe, transport, size)
 
 
 @pytest.fixture

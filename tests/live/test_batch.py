@@ -199,4 +199,4 @@ def test_a_picture_is_made_again_from_its_own_record(whole: dict[str, Path], liv
     done = command("--reproduce", image, "--json")
     assert done.returncode in (0, 2), done.stderr
     report = json.loads(done.stdout)
-    assert report["largest_difference"] <= 1 and report["different_pixels"] <= 0.005 * 128 * 128, report
+    assert report["largest_difference"] <= 1 and report["different_pixels"] <= 0.005 * live.size**2, report

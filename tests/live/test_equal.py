@@ -22,10 +22,10 @@ LARGEST_SHARE = 0.001
 
 
 @pytest.fixture(scope="module")
-def eight(ground: Path) -> Path:
-    """Two synthetic heads in four views, 128 px."""
+def eight(ground: Path, size: int) -> Path:
+    """Two synthetic heads in four views."""
     root = ground / "eight"
-    line = [sys.executable, "-m", "synthetic", "--out", str(root), "--identities", "2", "--size", "128"]
+    line = [sys.executable, "-m", "synthetic", "--out", str(root), "--identities", "2", "--size", str(size)]
     subprocess.run([*line, "--views", "1,7,19,37"], cwd=ROOT, check=True, capture_output=True, timeout=300)
     return root
 

@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from benchmarks import random_weights
 from engines.embedded import hub
 from engines.embedded.published import PUBLISHED
-from tests.engines.embedded.model_files import PLACES, write
+from tests.engines.embedded.model_files import PLACES, make_parts_small, write
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +72,12 @@ class Hub:
         write(place, shapes)
         self.damage(place)
         return str(place)
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of model_files load: text encoder and VAE are as small there."""
+    make_parts_small(monkeypatch)
 
 
 @pytest.fixture

@@ -2,35 +2,49 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
+
+from benchmarks import random_weights
+from engines.embedded import parts
 
 BYTES = {"F16": 2, "BF16": 2, "F32": 4, "I8": 1, "I64": 8, "F8_E4M3": 1}
 Shapes = Mapping[str, tuple[int, ...]]
 
 UNET = "model.diffusion_model."
-CHECKPOINT: Shapes = {
-    f"{UNET}input_blocks.0.0.weight": (2, 4, 1, 1),
-    f"{UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (2, 768),
-    "first_stage_model.encoder.conv_in.weight": (2, 3, 1, 1),
-    "first_stage_model.decoder.conv_in.weight": (2, 4, 1, 1),
-    "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight": (2, 768),
-}
-FC: Shapes = {
-    "conv_in.weight": (2, 8, 1, 1),
-    "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight": (2, 768),
-}
-FBC: Shapes = {**FC, "conv_in.weight": (2, 12, 1, 1)}
-IP_ADAPTER: Shapes = {
-    "image_proj.proj.weight": (4 * 768, 8),
-    "image_proj.norm.weight": (768,),
-    **{f"ip_adapter.{n}.{part}_ip.weight": (1, 768) for n in range(1, 32, 2) for part in ("to_k", "to_v")},
-}
-CLIP_VISION: Shapes = {
-    "vision_model.embeddings.patch_embedding.weight": (2, 3, 1, 1),
-    "visual_projection.weight": (8, 2),
-}
-PLACES = {
+SIZES = replace(
+    random_weights.SMALL,
+    channels=32,
+    vision_width=768,
+    vision_layers=1,
+    vision_patch=56,
+    vision_embedding=8,
+    tokens=9,
+    text_layers=1,
+    vae_width=32,
+)
+"""As small as can be; the text encoder and the VAE smaller than any that loads, but for ``make_parts_small``."""
+
+
+def make_parts_small(patch: pytest.MonkeyPatch) -> None:
+    """Makes the sizes of text encoder and VAE, which are fixed, those of the files here."""
+    patch.setattr(parts, "TEXT_SIZES", {"vocab_size": SIZES.tokens, "num_hidden_layers": SIZES.text_layers})
+    patch.setattr(parts, "VAE_WIDTHS", tuple(n * SIZES.vae_width for n in (1, 2, 4, 4)))
+
+
+def shapes(tensors: Iterable[random_weights.Tensor]) -> dict[str, tuple[int, ...]]:
+    """Their shapes by name."""
+    return {tensor.name: tensor.shape for tensor in tensors}
+
+
+CHECKPOINT = shapes(random_weights.checkpoint(SIZES))
+FC, FBC = (shapes(random_weights.ic_light(SIZES, channels)) for channels in (8, 12))
+IP_ADAPTER = shapes(random_weights.ip_adapter(SIZES))
+CLIP_VISION = shapes(random_weights.vision_encoder(SIZES))
+PLACES: dict[str, tuple[str, str, Shapes]] = {
     "checkpoint": ("checkpoints", "v1-5-pruned-emaonly.safetensors", CHECKPOINT),
     "ic_light": ("unet", "iclight_sd15_fc.safetensors", FC),
     "ip_adapter": ("ipadapter", "ip-adapter_sd15.safetensors", IP_ADAPTER),

@@ -20,6 +20,7 @@ from engines.recipe import Recipe
 from tests.engines.embedded.conftest import Hub
 from tests.engines.embedded.model_files import PLACES
 
+pytestmark = pytest.mark.usefixtures("small_parts")
 SD15 = "v1-5-pruned-emaonly.safetensors"
 
 

@@ -26,10 +26,12 @@ def without(shapes: Shapes, beginning: str) -> Shapes:
     return {name: shape for name, shape in shapes.items() if not name.startswith(beginning)}
 
 
+small = pytest.mark.usefixtures("small_parts")
 ATTENTION = f"{UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
 INPUT = f"{UNET}input_blocks.0.0.weight"
 
 
+@small
 def test_the_right_files_will_do():
     assert told("checkpoint", CHECKPOINT) == (True, "SD 1.5, context width 768")
     assert told("ic_light", FC) == (True, "IC-Light fc, 8 input channels")
@@ -39,6 +41,7 @@ def test_the_right_files_will_do():
     assert told("clip_vision", {**CLIP_VISION, "text_model.embeddings.token_embedding.weight": (9, 9)})[0]
 
 
+@small
 @pytest.mark.parametrize(
     ("shapes", "words"),
     [
@@ -70,6 +73,7 @@ def test_other_checkpoints_are_named(shapes: Shapes, words: str):
     assert not ok and words in what and len(what) < 300 and what.isprintable()
 
 
+@small
 @pytest.mark.parametrize(
     ("shapes", "wiring", "words"),
     [
@@ -79,7 +83,7 @@ def test_other_checkpoints_are_named(shapes: Shapes, words: str):
         ({**FC, "conv_in.weight": (2,)}, "fc", "not an IC-Light model but a UNet"),
         ({INPUT: (2, 8, 3, 3)}, "fc", "in the names of ldm"),
         ({"diffusion_model.input_blocks.0.0.weight": (2, 12, 3, 3)}, "fc", "in the names of ldm"),
-        ({**FC, next(name for name in FC if "attn2" in name): (2, 2048)}, "fc", "context width is 2048, not 768"),
+        ({**FC, next(name for name in FC if "attn2.to_k" in name): (2, 2048)}, "fc", "context width is 2048, not 768"),
         ({"conv_in.weight": (2, 8, 3, 3)}, "fc", "not an IC-Light model"),
         (CHECKPOINT, "fc", "but a single-file checkpoint"),
     ],
@@ -89,6 +93,7 @@ def test_other_ic_lights_are_named(shapes: Shapes, wiring: str, words: str):
     assert not ok and words in what
 
 
+@small
 @pytest.mark.parametrize(
     ("shapes", "words"),
     [
@@ -96,11 +101,17 @@ def test_other_ic_lights_are_named(shapes: Shapes, wiring: str, words: str):
         ({**IP_ADAPTER, "image_proj.perceiver_resampler.proj_in.weight": (2, 2)}, "Plus"),
         ({**IP_ADAPTER, "ip_adapter.0.to_q_lora.down.weight": (2, 2)}, "FaceID"),
         ({**without(IP_ADAPTER, "image_proj."), "image_proj.proj.0.weight": (2, 2)}, "Full Face"),
-        (without(IP_ADAPTER, "image_proj.proj"), "lacks 1 tensors of the SD 1.5 one, such as image_proj.proj.weight"),
+        (without(IP_ADAPTER, "image_proj.proj"), "lacks 2 tensors of the SD 1.5 one, such as image_proj.proj.bias"),
         (without(IP_ADAPTER, "ip_adapter.31."), "lacks 2 tensors of the SD 1.5 one, such as ip_adapter.31.to_k_ip"),
         ({**IP_ADAPTER, "ip_adapter.5.to_v_ip.weight": (2, 2048)}, "another model (context width 2048, 768)"),
-        ({**IP_ADAPTER, "image_proj.proj.weight": (769, 8)}, "has shape (769, 8)"),
-        ({**IP_ADAPTER, "image_proj.proj.weight": (768,)}, "has shape (768,)"),
+        ({**IP_ADAPTER, "image_proj.proj.weight": (769, 8)}, "has shape [769, 8]; the SD 1.5 one has [3072, any]"),
+        ({**IP_ADAPTER, "image_proj.proj.weight": (16 * 768, 8)}, "of 16 tokens; the plain one for SD 1.5 has 4"),
+        ({**IP_ADAPTER, "ip_adapter.33.to_k_ip.weight": (2, 768)}, "16.5 cross attentions"),
+        (
+            without(IP_ADAPTER, "image_proj.norm.bias"),
+            "lacks 1 tensors of the SD 1.5 one, such as image_proj.norm.bias",
+        ),
+        ({**IP_ADAPTER, "image_proj.proj.weight": (768,)}, "has shape [768]; the"),
         (FC, "not an IP-Adapter but a UNet"),
     ],
 )
@@ -109,10 +120,11 @@ def test_other_ip_adapters_are_named(shapes: Shapes, words: str):
     assert not ok and words in what
 
 
+@small
 @pytest.mark.parametrize(
     ("shapes", "words"),
     [
-        ({**CLIP_VISION, "visual_projection.weight": (7, 2)}, "of width 7, the IP-Adapter takes 8"),
+        ({**CLIP_VISION, "visual_projection.weight": (7, 768)}, "of width 7, the IP-Adapter takes 8"),
         (without(CLIP_VISION, "visual_projection"), "without projection"),
         (without(CLIP_VISION, "vision_model"), "not a CLIP vision model"),
         ({"visual.conv1.weight": (2, 3, 14, 14)}, "OpenCLIP"),
@@ -123,6 +135,7 @@ def test_other_image_encoders_are_named(shapes: Shapes, words: str):
     assert not ok and words in what
 
 
+@small
 def test_quantised_weights_are_refused_but_tables_of_positions_are_not():
     assert told("checkpoint", CHECKPOINT, dtype="I8") == (
         False,

@@ -8,13 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from acusim.errors import ConfigError, EngineError
 from engines.embedded.weights import CONVERT, check_kinds, checks, find_weights, identity, notes, ready_weights
 from engines.recipe import Recipe
+from tests.engines.embedded.changed_files import saved, scaled
 from tests.engines.embedded.conftest import Hub
 from tests.engines.embedded.model_files import CHECKPOINT, FBC, IP_ADAPTER, PLACES, write, write_all
 
+pytestmark = pytest.mark.usefixtures("small_parts")
 SD15 = "v1-5-pruned-emaonly.safetensors"
 
 
@@ -176,9 +179,17 @@ def test_all_files_that_will_not_do_are_told_at_once(root: Path):
 
 
 def test_an_encoder_that_does_not_fit_the_ip_adapter_is_told(root: Path):
-    write(root / "ipadapter/ip-adapter_sd15.safetensors", {**IP_ADAPTER, "image_proj.proj.weight": (768, 9)})
+    write(root / "ipadapter/ip-adapter_sd15.safetensors", {**IP_ADAPTER, "image_proj.proj.weight": (3072, 9)})
     assert "clip_vision: " in refusal(Recipe(), root)
     assert "gives image features of width 8, the IP-Adapter takes 9" in refusal(Recipe(), root)
+
+
+def test_a_scale_that_is_no_number_is_told(root: Path):
+    change = scaled(more={"image_proj.norm.scale_weight": torch.tensor(float("nan"))})
+    tensors = {name: torch.ones(shape) for name, shape in IP_ADAPTER.items()}
+    saved(root / "ipadapter/ip-adapter_sd15.safetensors", change(tensors))
+    assert "ip_adapter: " in refusal(Recipe(), root)
+    assert "is damaged: the scale image_proj.norm.scale_weight is no finite number" in refusal(Recipe(), root)
 
 
 def test_a_file_that_vanishes_meanwhile_is_told(root: Path):
@@ -192,7 +203,6 @@ def test_a_file_that_vanishes_meanwhile_is_told(root: Path):
 
 @pytest.mark.slow
 def test_the_conversion_keeps_the_tensors_and_runs_no_code(tmp_path: Path):
-    torch = pytest.importorskip("torch")
     weight = torch.arange(6.0).reshape(2, 3).T
     nested = {"state_dict": {"image_proj": {"proj.weight": weight}, "ip_adapter": {"1.to_k_ip.weight": weight}}, "n": 3}
     torch.save(nested, tmp_path / "old.bin")
