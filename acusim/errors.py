@@ -20,7 +20,10 @@ SHOWN = 80
 
 def shown(value: object) -> str:
     """A value from an untrusted file for a message: its repr, cut to 80 characters."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deeply; an integer of more digits than Python prints
+        text = f"a {type(value).__name__} that cannot be printed"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text)} characters)"
 
 

@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from acusim import acupoints
 from acusim.errors import LabelError, shown
+from acusim.text_files import json_of, looks_like
+from acusim.tolerances import OUTSIDE
 
 OCCLUDED = (0.0, 0.0, 0.5)
 """What the public loaders fill in for a point that is not listed: x, y and visibility-side value."""
-XY_RANGE = (-0.01, 1.01)
-"""Allowed x and y: real files list points up to 1.0015, where half of a mark at the edge is still in view."""
+XY_RANGE = (-OUTSIDE, 1 + OUTSIDE)
+"""Allowed x and y, kept as they stand; see acusim.tolerances."""
 MAX_BYTES = 4 << 20
 """A label file is some 10 kB; one above this is refused unread."""
 
@@ -67,12 +69,12 @@ def parse_label(data: bytes) -> Label:
         LabelError: not JSON, not the schema, an unknown or repeated name, a number out of range or NaN.
     """
     try:
-        document = json.loads(data.decode("utf-8-sig"))
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise LabelError(f"not a JSON file: {str(error)[:120]}") from None
+        document = json_of(data)
+    except ValueError as error:
+        raise LabelError(f"not a JSON file: {error}") from None
     entries = document.get("label") if isinstance(document, dict) else None
     if not isinstance(entries, list):
-        raise LabelError('no list "label" at the top: this is not an AcuSim label file')
+        raise LabelError('no list "label" at the top: this is not an AcuSim label file' + looks_like(document))
     label = empty_label()
     for position, entry in enumerate(entries):
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):

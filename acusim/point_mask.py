@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from acusim import acupoints
 from acusim.errors import LabelError, shown
+from acusim.text_files import json_of
 
 FORMAT = 1
 MAX_BYTES = 4 << 20
@@ -94,9 +95,9 @@ def parse_point_mask(data: bytes) -> PointMask:
         LabelError: not JSON, not this format, an unknown or repeated name, or a value of another type.
     """
     try:
-        document = json.loads(data.decode("utf-8-sig"))
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise LabelError(f"not a JSON file: {str(error)[:120]}") from None
+        document = json_of(data)
+    except ValueError as error:
+        raise LabelError(f"not a JSON file: {error}") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise LabelError(f"not a point mask of format {FORMAT}; run `python -m evaluation certify` again")
     count = acupoints.COUNT

@@ -2,7 +2,6 @@
 
 import json
 import string
-import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from acusim.errors import ConfigError
 from acusim.files import sha256
 from acusim.sample_id import SampleId
+from acusim.text_files import toml_of
 
 PLACEHOLDERS = ("size", "eyes", "hair")
 _CONDITIONS: dict[str, type] = {"gender": str, "bald": bool, "size": str, "hair": str, "eye": str}
@@ -74,26 +74,26 @@ def load_prompt_sets(path: Path | None = None) -> PromptSets:
     Raises:
         ConfigError: the file is unreadable or breaks the format; names the set and the fault.
     """
-    text = resources.files("acusim").joinpath("prompts/default.toml").read_text(encoding="utf-8")
-    shipped = _parse(text, "prompts/default.toml")
+    data = resources.files("acusim").joinpath("prompts/default.toml").read_bytes()
+    shipped = _parse(data, "prompts/default.toml")
     if path is None:
         return shipped
     try:
-        own = _parse(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"prompt file {str(path)!r} cannot be read: {error}") from None
+        own = _parse(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ConfigError(f"prompt file {str(path)!r} cannot be read: {error.strerror or error}") from None
     names = {prompt_set.name for prompt_set in own.sets}
     words = {kind: {**shipped.words.get(kind, {}), **own.words.get(kind, {})} for kind in PLACEHOLDERS}
     return PromptSets((*own.sets, *(s for s in shipped.sets if s.name not in names)), words)
 
 
-def _parse(text: str, source: str) -> PromptSets:
+def _parse(data: bytes, source: str) -> PromptSets:
     def wrong(fault: str) -> ConfigError:
         return ConfigError(f"prompt file {source!r}: {fault}")
 
     try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
+        document = toml_of(data)
+    except ValueError as error:
         raise wrong(f"not TOML: {error}") from None
     for key in document:
         if key not in ("words", "set"):

@@ -1,11 +1,11 @@
 """Settings from TOML files: one way to read them and to say what is wrong with them."""
 
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from acusim.errors import ConfigError
+from acusim.text_files import toml_of
 
 T = TypeVar("T")
 
@@ -22,9 +22,11 @@ def read_settings(path: Path, what: str, make: Callable[[dict[str, Any]], T]) ->
         ConfigError: unreadable, not TOML, or not what ``make`` takes; names the file.
     """
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # TOML and UTF-8 errors are ValueErrors
-        raise ConfigError(f"{what} {str(path)!r} cannot be read: {error}") from None
+        settings = toml_of(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{what} {str(path)!r} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise ConfigError(f"{what} {str(path)!r} cannot be read as TOML: {error}") from None
     try:
         return make(settings)
     except ConfigError as error:

@@ -57,6 +57,9 @@ _SERVE = """Serves a web page, and an HTTP interface behind it, that finds the a
 can reach it, and pictures are never written to a disk (docs/web.md)."""
 _DESCRIBE = """Tells the layers of a configuration, its true parameter counts, and the FLOPs of one picture."""
 _COCO = """Writes a data set as COCO keypoints, or makes label files of such a document."""
+_COCO_IMPORT = """Makes label files of COCO keypoints of any program: AcuSim labels for heads, labelme files for hands.
+Name the folder that holds the pictures as --out, and train reads it then. What strays from the format is read where
+there is no doubt, and noted (docs/tolerances.md); label files that are there already are never changed."""
 
 
 def _config(parser: argparse.ArgumentParser) -> None:
@@ -178,9 +181,16 @@ def _coco(parser: argparse.ArgumentParser) -> None:
     out = directions.add_parser("export", help="labels of a data set to a COCO document")
     out.add_argument("--data", type=Path, required=True, metavar="ROOT", help="AcuSim root, or folder of labelme files")
     out.add_argument("--out", type=Path, required=True, metavar="F.json", help="file to write")
-    back = directions.add_parser("import", help="a COCO document to label files")
+    about = "a COCO document to label files"
+    back = directions.add_parser("import", help=about, description=_COCO_IMPORT, epilog=EPILOG)
     back.add_argument("document", type=Path, metavar="F.json", help="COCO keypoints")
-    back.add_argument("--out", type=Path, required=True, metavar="ROOT", help="data set root that gets the labels")
+    back.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="ROOT",
+        help="folder that gets the labels, beside its pictures: AcuSim root, or folder of hands",
+    )
     for direction in (out, back):
         direction.add_argument("--kind", choices=TASKS, default=TASKS[0], help="what is labelled")
 

@@ -11,25 +11,43 @@ What the format's numbers mean here:
   the score is the mean probability of the points at or over the threshold, 0 where there is none.
 
 Files to read are untrusted: what is wrong with the file as a whole is an error, what is wrong with one picture sets
-that picture aside.
+that picture aside, and what strays from the format within acusim.tolerances is read and noted.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from acusim.errors import AcuSimError, LabelError, shown
-from acusim.files import plain_parts, printable
-from acusim.labels import XY_RANGE
 from acusim.layout import Problem
+from acusim.text_files import json_of
+from acusim.tolerances import (
+    SAME_IMAGE,
+    Change,
+    Record,
+    clipped,
+    identity,
+    unrecorded,
+)
+from training.coco_parts import (
+    by_image,
+    check_count,
+    file_name,
+    images_by_id,
+    name_of,
+    objects,
+    side,
+    the_annotation,
+    the_category,
+)
 
 MAX_BYTES = 1 << 30
 """174 keypoints in 64,000 pictures take some 300 MB."""
-MAX_SIDE = 100_000
 EXTRA = "acusim"
 """Key of an annotation under which numbers stand that COCO has no place for."""
 CATEGORY_ID = 1
@@ -47,6 +65,8 @@ class Category:
     """[K] names."""
     skeleton: tuple[tuple[int, int], ...] = ()
     """Pairs of indices, from 0, that are drawn with a line between them. The file counts from 1."""
+    other_names: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """What else files may call a keypoint, and its index."""
 
     def __post_init__(self) -> None:
         if len(set(self.keypoints)) != len(self.keypoints):
@@ -73,7 +93,7 @@ class Item:
     """None takes the box's."""
     extra: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     """Further numbers of each keypoint, [K] each."""
-    image_id: int = 0
+    image_id: int | str = 0
     """In a file that was read."""
 
 
@@ -139,117 +159,115 @@ def _box(item: Item) -> tuple[float, float, float, float]:
     return (float(low[0]), float(low[1]), float(size[0]), float(size[1]))
 
 
-def parse_dataset(data: bytes, category: Category) -> tuple[list[Item], list[Problem]]:
+def read_document(path: Path, what: str = "document") -> bytes:
+    """The bytes of a COCO file; ``what`` it is called in messages.
+
+    Raises:
+        LabelError: missing, not a regular file, or too large.
+    """
+    try:
+        if not path.is_file():
+            why = "not a regular file" if path.exists() else "no such file"
+            raise LabelError(f"{what} {str(path)!r}: {why}")
+        if path.stat().st_size > MAX_BYTES:
+            raise LabelError(f"{what} {str(path)!r}: {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
+        return path.read_bytes()
+    except OSError as error:
+        raise LabelError(f"{what} {str(path)!r}: {error.strerror or error}") from None
+
+
+def parse_dataset(data: bytes, category: Category, record: Record = unrecorded) -> tuple[list[Item], list[Problem]]:
     """Reads a COCO file.
 
     Args:
         data: the file's content, untrusted.
         category: what to look for. The file's category may list its keypoints in another order, or fewer of them.
+        record: told of what is read otherwise than it stands; see acusim.tolerances.
 
     Returns:
         One item for each picture with one annotation of the category, in the category's order of keypoints; and the
         pictures that were set aside.
 
     Raises:
-        LabelError: not JSON, not COCO, no such category, an unknown keypoint, or an id that is given twice.
+        LabelError: not JSON, not COCO, no such category, an unknown keypoint, or no image with an id of its own.
     """
     document = _json(data)
-    parts = {name: _objects(document, name) for name in ("images", "annotations", "categories")}
-    category_id, order = _category(parts["categories"], category)
-    images: dict[int, dict[str, Any]] = {}
-    for image in parts["images"]:
-        number = image.get("id")
-        if type(number) is not int:
-            raise LabelError(f"an image has the id {shown(number)}, not a whole number")
-        if number in images:
-            raise LabelError(f"image id {number} is given twice; it is open to which one annotations belong")
-        images[number] = image
     problems: list[Problem] = []
-    found: dict[int, list[dict[str, Any]]] = {number: [] for number in images}
-    for annotation in parts["annotations"]:
-        if annotation.get("category_id") != category_id:
-            continue
-        number = annotation.get("image_id")
-        if type(number) is int and number in found:
-            found[number].append(annotation)
-        else:
-            name = f"annotation {shown(annotation.get('id'))}"
-            problems.append(Problem(name, f"there is no image {shown(number)}", False))
+    parts = {name: objects(document, name, problems) for name in ("images", "annotations", "categories")}
+    category_id, order = the_category(
+        parts["categories"], category.name, category.keypoints, category.other_names, record
+    )
+    images = images_by_id(parts["images"], problems)
+    found = by_image(parts["annotations"], category_id, images, problems, record)
     items: list[Item] = []
-    for number, image in images.items():
+    for key, image in images.items():
+        changes: list[Change] = []
         try:
-            items.append(_item(number, image, found[number], category, order))
+            items.append(_item(key, image, found.get(key, []), category, order, changes.append))
         except AcuSimError as error:
-            path = image.get("file_name")
-            name = printable(path) if isinstance(path, str) else f"image {number}"
-            problems.append(Problem(name, str(error), True))
-    return items, problems
+            problems.append(Problem(name_of(image, f"image {key}"), str(error), True))
+        else:
+            for change in changes:
+                record(change)
+    return _one_of_each_name(items, problems, record), problems
 
 
-def _objects(document: Any, name: str) -> list[dict[str, Any]]:
-    """One of the lists at the top of a data set."""
-    part = document.get(name) if isinstance(document, dict) else None
-    if not isinstance(part, list) or not all(isinstance(entry, dict) for entry in part):
-        raise LabelError(f"no list of objects {name!r} at the top: this is not a COCO data set")
-    return part
+def says_other(name: str, by_this_document: bool) -> str:
+    """Why a label file is not written: another of its name is there."""
+    if by_this_document:
+        return f"{name} is also the label of another picture of this document, which says something else; rename one"
+    return f"{name} is there already and says something else; move it or name another root"
+
+
+def _one_of_each_name(items: Sequence[Item], problems: list[Problem], record: Record) -> list[Item]:
+    """Items without those of one file_name that say different things."""
+    named: dict[str, list[Item]] = {}
+    for item in items:
+        named.setdefault(item.file_name, []).append(item)
+    out: list[Item] = []
+    for name, same in named.items():
+        if all(_says(item) == _says(same[0]) for item in same):
+            out.append(same[0])
+            if len(same) > 1:
+                record(Change(SAME_IMAGE, name, f"{len(same)} times"))
+        else:
+            reason = f"{len(same)} images have this file_name and different labels; give each picture a path of its own"
+            problems.append(Problem(name, reason, True))
+    return out
+
+
+def _says(item: Item) -> tuple[int, int, bytes, bytes, str]:
+    return item.width, item.height, item.xy_px.tobytes(), item.v.tobytes(), repr(item.extra)
 
 
 def _json(data: bytes) -> Any:
-    if len(data) > MAX_BYTES:
-        raise LabelError(f"{len(data)} bytes; at most {MAX_BYTES} are read")
     try:
-        return json.loads(data.decode("utf-8-sig"))
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise LabelError(f"not a JSON file: {str(error)[:120]}") from None
-
-
-def _category(entries: list[dict[str, Any]], category: Category) -> tuple[int, NDArray[np.intp]]:
-    """The id of the file's category, and the index in ours of each of its keypoints."""
-    usable = [entry for entry in entries if isinstance(entry.get("keypoints"), list)]
-    named = [entry for entry in usable if entry.get("name") == category.name]
-    chosen = named or usable
-    if len(chosen) != 1 or type(chosen[0].get("id")) is not int:
-        names = ", ".join(shown(entry.get("name")) for entry in usable[:5]) or "none"
-        raise LabelError(f"categories with keypoints: {names}; expected one, or one called {category.name!r}")
-    names = chosen[0]["keypoints"]
-    ours = {name: index for index, name in enumerate(category.keypoints)}
-    unknown = [name for name in names if not isinstance(name, str) or name not in ours]
-    if unknown:
-        raise LabelError(f"keypoint {shown(unknown[0])} is not one of the {len(ours)} of {category.name!r}")
-    if len(set(names)) != len(names):
-        raise LabelError(f"category {category.name!r} lists a keypoint twice")
-    return chosen[0]["id"], np.array([ours[name] for name in names], np.intp)
+        return json_of(data)
+    except ValueError as error:
+        raise LabelError(f"not a JSON file: {error}") from None
 
 
 def _item(
-    number: int,
+    key: int | str,
     image: Mapping[str, Any],
     annotations: Sequence[Mapping[str, Any]],
     category: Category,
     order: NDArray[np.intp],
+    record: Record,
 ) -> Item:
-    path = image.get("file_name")
-    if not isinstance(path, str) or printable(path) != path:
-        raise LabelError(f"file_name {shown(path)} is not a printable name")
-    plain_parts(path)
-    width, height = (_side(image, name) for name in ("width", "height"))
-    if len(annotations) != 1:
-        raise LabelError(f"{len(annotations)} annotations of {category.name!r}; expected one")
-    annotation = annotations[0]
-    if annotation.get("iscrowd", 0) not in (0, False):
-        raise LabelError("the annotation is of a crowd")
-    keypoints = _numbers(annotation.get("keypoints"), 3 * len(order), "keypoints").reshape(-1, 3)
+    path = file_name(image, record)
+    width, height = (side(image, name) for name in ("width", "height"))
+    annotation = the_annotation(annotations, category.name, path, record)
+    keypoints = _numbers(_without_unlabelled(annotation), 3 * len(order), "keypoints").reshape(-1, 3)
     given = keypoints[:, 2]
     if not np.isin(given, (0, 1, 2)).all():
         raise LabelError("keypoints: v is not always 0, 1 or 2")
     labelled = given > 0
-    shares = keypoints[labelled, :2] / (width, height)
-    if ((shares < XY_RANGE[0]) | (shares > XY_RANGE[1])).any():
-        raise LabelError(f"keypoints: one lies outside the picture of {width} x {height}")
-    if annotation.get("num_keypoints", labelled.sum()) != labelled.sum():
-        raise LabelError(f"num_keypoints is {shown(annotation['num_keypoints'])}, but {labelled.sum()} have v > 0")
+    names = [category.keypoints[index] for index in order]
+    inside = _inside(keypoints[:, :2], labelled, (width, height), names, EXTRA in annotation, path, record)
+    check_count(annotation, int(labelled.sum()), path, record)
     xy, v = np.zeros((len(category.keypoints), 2)), np.zeros(len(category.keypoints), np.int8)
-    xy[order], v[order] = np.where(labelled[:, None], keypoints[:, :2], 0), given.astype(np.int8)
+    xy[order], v[order] = inside, given.astype(np.int8)
     bbox = area = None
     if annotation.get("bbox") is not None:
         left, top, box_width, box_height = _numbers(annotation["bbox"], 4, "bbox").tolist()
@@ -260,7 +278,42 @@ def _item(
         (area,) = _numbers([annotation["area"]], 1, "area").tolist()
         if area < 0:
             raise LabelError(f"area {area:g} is below 0")
-    return Item(path, width, height, xy, v, bbox, area, _extra(annotation, labelled, order, len(v)), number)
+    return Item(path, width, height, xy, v, bbox, area, _extra(annotation, labelled, order, len(v)), key)
+
+
+def _without_unlabelled(annotation: Mapping[str, Any]) -> Any:
+    """An annotation's keypoints with (0, 0) where v = 0: programs leave null or NaN there."""
+    values = annotation.get("keypoints")
+    if not isinstance(values, list):
+        return values
+    out = list(values)
+    for place, v in enumerate(values[2::3]):
+        if v == 0:
+            out[3 * place : 3 * place + 2] = 0, 0
+    return out
+
+
+def _inside(
+    xy: Floats,
+    labelled: NDArray[np.bool_],
+    size: tuple[int, int],
+    names: Sequence[str],
+    as_released: bool,
+    path: str,
+    record: Record,
+) -> Floats:
+    """Points within their picture, 0 where nothing is labelled; AcuSim's own stay where its files have them."""
+    there = np.where(labelled[:, None], xy, np.nan)
+    changes: list[Change] = []
+    moved, fault = clipped(there, size, names, path, changes.append)
+    if fault:
+        raise LabelError(f"keypoints: {fault}")
+    if as_released:
+        moved = there
+    else:
+        for change in changes:
+            record(change)
+    return np.nan_to_num(moved)
 
 
 def _extra(
@@ -280,13 +333,6 @@ def _extra(
         for row, value in zip(rows, numbers.tolist(), strict=True):
             out[name][order[row]] = value
     return out
-
-
-def _side(image: Mapping[str, Any], name: str) -> int:
-    value = image.get(name)
-    if type(value) is not int or not 1 <= value <= MAX_SIDE:
-        raise LabelError(f"{name} is {shown(value)}; allowed are 1..{MAX_SIDE}")
-    return value
 
 
 def _numbers(values: Any, count: int, what: str) -> Floats:
@@ -350,10 +396,10 @@ def parse_results(data: bytes, count: int) -> tuple[list[Result], list[Problem]]
     results: dict[int, Result] = {}
     problems: list[Problem] = []
     for position, entry in enumerate(document):
-        number = entry.get("image_id")
+        number = identity(entry.get("image_id"))
         try:
             if type(number) is not int:
-                raise LabelError(f"image_id is {shown(number)}, not a whole number")
+                raise LabelError(f"image_id is {shown(entry.get('image_id'))}, not a whole number")
             if number in results:
                 raise LabelError(f"a second result for image {number}")
             keypoints = _numbers(entry.get("keypoints"), 3 * count, "keypoints").reshape(-1, 3)

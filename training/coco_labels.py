@@ -6,7 +6,6 @@ them, but a label must hold numbers: it then gets n = 0 and h = 0, which no visi
 surface faces the camera, and nothing is 0 m away).
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -18,16 +17,16 @@ from acusim import acupoints, layout
 from acusim.errors import AcuSimError, LabelError, OutputError, PictureError
 from acusim.files import safe_join, write_atomic
 from acusim.foreground import find_foreground
-from acusim.labels import Label, dump_label, empty_label, parse_label, read_label
+from acusim.labels import Label, dump_label, empty_label, parse_label, parse_label_file, read_label
 from acusim.layout import Problem
-from acusim.pictures import picture_size, read_file, read_rgb
-from training.coco import Category, Item, dump_results, parse_dataset, parse_results, result_of
+from acusim.pictures import EXTENSIONS, picture_size, read_file, read_rgb
+from acusim.tolerances import LAID_OUT, Record, unrecorded
+from training.coco import Category, Item, dump_results, parse_dataset, parse_results, result_of, says_other
 from training.metrics import Predictions
 
 Boxes = Literal["points", "foreground"]
 UNKNOWN = 0.0
 """n and h of points whose origin does not tell them."""
-_LAID_OUT = re.compile(r"([^/]+)/image/img_[0-9]+/[^/]+")
 
 
 def _skeleton() -> tuple[tuple[int, int], ...]:
@@ -156,15 +155,17 @@ def _with_head_box(item: Item, path: Path, depth: bytes | None) -> Item:
     return Item(item.file_name, item.width, item.height, item.xy_px, item.v, box, float(mask.sum()), extra=item.extra)
 
 
-def write_labels(data: bytes, out: Path) -> tuple[list[str], list[Problem]]:
+def write_labels(data: bytes, out: Path, record: Record = unrecorded) -> tuple[list[str], list[Problem]]:
     """Writes the labels of a COCO file of the head below a dataset root.
 
     The label of ``train/image/img_512/STEM.png`` goes to ``train/label/label/STEM.json``; one of a picture that is not
-    laid out like that to train. Labels that are there already, with another content, are left as they are.
+    laid out like that to the split which has a picture of that stem, else to train. Labels that are there already, with
+    another content, are left as they are.
 
     Args:
         data: the COCO file, untrusted.
-        out: the root.
+        out: the root, which may hold the pictures already.
+        record: told of what is read otherwise than it stands.
 
     Returns:
         Relative paths of the labels that are there now, and what was set aside.
@@ -173,18 +174,23 @@ def write_labels(data: bytes, out: Path) -> tuple[list[str], list[Problem]]:
         LabelError: as parse_dataset.
         OutputError: a label cannot be written.
     """
-    items, problems = parse_dataset(data, HEAD)
+    items, problems = parse_dataset(data, HEAD, record)
+    splits = _splits_of_stems(out)
     written: dict[str, bytes] = {}
     for item in items:
-        match = _LAID_OUT.fullmatch(item.file_name)
-        name = f"{layout.label_folder(match[1] if match else 'train')}/{PurePosixPath(item.file_name).stem}.json"
+        stem = PurePosixPath(item.file_name).stem
+        laid_out = LAID_OUT.search(item.file_name)
+        found = [laid_out[1].split("/")[0]] if laid_out else sorted(splits.get(stem, {"train"}))
+        name = f"{layout.label_folder(found[0])}/{stem}.json"
         try:
+            if len(found) > 1:
+                raise LabelError(f"{', '.join(found)} have a picture of this stem each; write its path from the root")
             content = dump_label(label_of(item))
             path = safe_join(out, name)
-            there = written.get(name) or (path.read_bytes() if path.exists() else content)
+            there = written.get(name) or (parse_label_file(path)[1] if path.exists() else content)
             # A picture in several sizes has one label; its numbers differ by rounding at most.
             if not _same(parse_label(there), parse_label(content)):
-                raise LabelError(f"{name} is there already and says something else; move it or name another root")
+                raise LabelError(says_other(name, name in written))
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomic(path, content)
@@ -194,6 +200,15 @@ def write_labels(data: bytes, out: Path) -> tuple[list[str], list[Problem]]:
         except OSError as error:
             raise OutputError(f"{name!r} cannot be written below {str(out)!r}: {error.strerror}") from None
     return list(written), problems
+
+
+def _splits_of_stems(root: Path) -> dict[str, set[str]]:
+    """Which splits of a root have pictures of which stems; empty where there is no data set yet."""
+    out: dict[str, set[str]] = {}
+    for path in root.glob("*/image/img_*/*"):
+        if path.suffix.lower() in EXTENSIONS:
+            out.setdefault(path.stem, set()).add(path.parts[-4])
+    return out
 
 
 def _same(first: Label, second: Label) -> bool:

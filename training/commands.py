@@ -9,11 +9,12 @@ import json
 import os
 from types import ModuleType
 
-from acusim.errors import ConfigError
+from acusim.errors import ConfigError, LabelError
+from acusim.tolerances import Change, notes_of
 from training.cli import OK
 from training.config import load_config
 from training.configuration import TaskName
-from training.console import say
+from training.console import aside, say, tell
 
 
 def _commands_of(task: TaskName) -> ModuleType:
@@ -122,4 +123,14 @@ def coco(options: argparse.Namespace) -> int:
     commands = _commands_of(options.kind)
     if options.direction == "export":
         return commands.coco_export(options.data, options.out)
-    return commands.coco_import(options.document, options.out)
+    from training.coco import read_document
+
+    data = read_document(options.document)
+    changes: list[Change] = []
+    try:
+        written, problems = commands.coco_import(data, options.out, changes.append)
+    except LabelError as error:
+        raise LabelError(f"document {str(options.document)!r}: {error}") from None
+    tell(notes_of(changes), [])
+    say(f"{len(written)} labels in {options.out}")
+    return aside(problems)

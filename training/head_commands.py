@@ -10,9 +10,10 @@ import torch
 
 from acusim.errors import ConfigError, LabelError
 from acusim.files import write_atomic
-from acusim.pictures import read_file
+from acusim.layout import Problem
 from acusim.rig import parse_frames
 from acusim.selection import parse_selection
+from acusim.tolerances import Record
 from training.config import Config
 from training.console import Bars, as_json, aside, cache_folder, exit_code, say, tell, workers_of, writing
 from training.hardware import Hardware
@@ -177,10 +178,11 @@ def evaluate(run: HeadRun, options: argparse.Namespace, device: torch.device) ->
 
 
 def _read_results(options: argparse.Namespace, count: int, run: HeadRun) -> Any:
+    from training.coco import read_document
     from training.coco_labels import predictions_of
 
     try:
-        return predictions_of(read_file(options.results, "results"), count, run.config.data.size)
+        return predictions_of(read_document(options.results, "results"), count, run.config.data.size)
     except LabelError as error:
         raise ConfigError(f"--results {str(options.results)!r}: {error}") from None
 
@@ -261,10 +263,8 @@ def coco_export(root: Path, out: Path) -> int:
     return aside(problems)
 
 
-def coco_import(document: Path, out: Path) -> int:
-    """``coco import``: see cli.py."""
+def coco_import(data: bytes, out: Path, record: Record) -> tuple[list[str], list[Problem]]:
+    """``coco import``: see cli.py; what write_labels returns."""
     from training.coco_labels import write_labels
 
-    written, problems = write_labels(read_file(document, "document"), out)
-    say(f"{len(written)} labels in {out}")
-    return aside(problems)
+    return write_labels(data, out, record)

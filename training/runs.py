@@ -1,11 +1,11 @@
 """A run's folder, for those who use what was trained in it."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from acusim.errors import ConfigError
+from acusim.text_files import json_of
 from training.config import Config, read_config
 from training.data.split import Part, parse_persons
 
@@ -140,13 +140,13 @@ def _document(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{str(path)!r} is larger than {MAX_BYTES >> 20} MiB: train did not write it")
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json_of(path.read_bytes())
     except OSError as error:
         raise ConfigError(
             f"{str(path)!r} cannot be read: {error.strerror}; is this a folder that train wrote?"
         ) from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{str(path)!r} is damaged: {str(error)[:120]}") from None
+    except ValueError as error:
+        raise ConfigError(f"{str(path)!r} is damaged: {error}") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{str(path)!r} is not what train writes")
     return document

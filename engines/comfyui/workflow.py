@@ -8,6 +8,7 @@ from typing import Any
 
 from acusim.errors import ConfigError
 from acusim.files import sha256
+from acusim.text_files import json_of
 from engines.recipe import Wiring
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflows" / "api"
@@ -77,7 +78,8 @@ class Workflow:
         graph = _parsed(data, name)
         self.graph = graph
         """As read, in the file's order."""
-        self.sha256 = sha256(json.dumps(graph, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+        text = json.dumps(graph, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        self.sha256 = sha256(text.encode("utf-8", "surrogatepass"))
         """Over canonical JSON: indentation and order do not count."""
         self.nodes = {node_id: _node(node_id, entry, name) for node_id, entry in graph.items()}
         titled: dict[str, list[Node]] = {}
@@ -176,8 +178,8 @@ def shipped_workflow(wiring: Wiring) -> Path:
 
 def _parsed(data: bytes, name: str) -> dict[str, Any]:
     try:
-        graph = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        graph = json_of(data)
+    except ValueError as error:
         raise ConfigError(f"workflow {name!r} is not JSON: {error}") from None
     if isinstance(graph, dict) and isinstance(graph.get("nodes"), list):
         raise ConfigError(

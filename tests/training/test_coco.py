@@ -126,7 +126,6 @@ def test_labels_of_other_origin_get_numbers_that_say_unknown():
         ({"keypoints": [1, True, 2, 0, 0, 0, 0, 0, 0]}, "True is not a number"),
         ({"keypoints": [1, "2", 2, 0, 0, 0, 0, 0, 0]}, "'2' is not a number"),
         ({"keypoints": [150, 20, 2, 0, 0, 0, 0, 0, 0]}, "outside the picture of 100 x 80"),
-        ({"num_keypoints": 3}, "num_keypoints is 3, but 2"),
         ({"bbox": [0, 0, -5, 5]}, "bbox of -5 x 5"),
         ({"bbox": [0, 0, 5]}, "expected a list of 4"),
         ({"area": -1}, "area -1 is below 0"),

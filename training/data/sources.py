@@ -19,6 +19,7 @@ from acusim.layout import Dataset, Problem, Sample
 from acusim.pictures import read_provenance
 from acusim.sample_id import SampleId
 from acusim.selection import Selection
+from acusim.text_files import text_of
 
 MANIFEST = "manifest.jsonl"
 MAX_LINE = 1 << 20
@@ -206,7 +207,12 @@ def _check_map(dataset: Dataset, name: str, found: Found) -> None:
         found.notes.append(f"{name}: no {layout.MAP_FILE}; labels are read by name")
         return
     with open(path, "rb") as stream:
-        names = stream.read(MAX_MAP_BYTES).decode("utf-8-sig", "replace").split("\n")
+        data = stream.read(MAX_MAP_BYTES)
+    try:
+        names = text_of(data).split("\n")
+    except ValueError as error:
+        found.notes.append(f"{name}: {layout.MAP_FILE} cannot be read: {error}; labels are read by name")
+        return
     names = [line.strip() for line in names if line.strip()]
     unknown = [line for line in names if line not in acupoints.NAMES]
     if unknown:

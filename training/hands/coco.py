@@ -1,6 +1,7 @@
 """Labelled hands as COCO keypoints and back."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,9 +11,10 @@ import numpy as np
 from acusim.errors import AcuSimError, LabelError, OutputError
 from acusim.files import safe_join, write_atomic
 from acusim.layout import Problem
-from training.coco import Category, Item, parse_dataset
-from training.hands.dataset import HandSettings, read_hands
-from training.hands.labelme import parse_labelme
+from acusim.tolerances import Record, unrecorded
+from training.coco import Category, Item, parse_dataset, says_other
+from training.hands.dataset import HandData, HandSettings, read_hands
+from training.hands.labelme import parse_labelme, pictures_below, read_labelme
 from training.hands.points import HandPoints, read_points
 
 VERSION = "5.5.0"
@@ -26,11 +28,13 @@ def category_of(points: HandPoints) -> Category:
     for point in points.points:
         if point.meridian != "EX":
             lines.setdefault(point.meridian, []).append(point.index)
-    return Category("hand", points.ids, tuple(pair for line in lines.values() for pair in pairwise(line)))
+    skeleton = tuple(pair for line in lines.values() for pair in pairwise(line))
+    other_names = {label: point.index for point in points.points for label in point.labels}
+    return Category("hand", points.ids, skeleton, other_names)
 
 
-def items_of_folder(root: Path) -> tuple[list[Item], list[Problem], HandPoints]:
-    """The pictures of a folder of labelme files as COCO items, those that lack points too, and what is set aside.
+def items_of_folder(root: Path) -> tuple[list[Item], HandData]:
+    """The pictures of a folder of labelme files as COCO items, those that lack points too, and what was found there.
 
     Raises:
         LayoutError: the root is no folder that can be read.
@@ -40,7 +44,7 @@ def items_of_folder(root: Path) -> tuple[list[Item], list[Problem], HandPoints]:
         Item(record.image, *record.size, xy, np.where(visible, 2, 0).astype(np.int8))
         for record, xy, visible in zip(data.records, data.xy, data.visible, strict=True)
     ]
-    return items, list(data.problems), data.points
+    return items, data
 
 
 def labelme_of(item: Item, points: HandPoints) -> dict[str, Any]:
@@ -67,36 +71,42 @@ def labelme_of(item: Item, points: HandPoints) -> dict[str, Any]:
     }
 
 
-def write_labelme(data: bytes, out: Path) -> tuple[list[str], list[Problem]]:
-    """Writes a labelme file for each picture of a COCO file, where the picture is or belongs.
+def write_labelme(data: bytes, out: Path, record: Record = unrecorded) -> tuple[list[str], list[Problem]]:
+    """Writes a labelme file for each picture of a COCO file, beside the picture, or where it belongs.
 
     A file that is there already is left as it is; one that says something else sets its picture aside.
 
     Args:
         data: the COCO file, untrusted.
-        out: the root.
+        out: the root, which may hold the pictures already.
+        record: told of what is read otherwise than it stands.
 
     Returns:
         Relative paths of the files that are there now, and what was set aside.
 
     Raises:
         LabelError: as parse_dataset.
+        LayoutError: the root, or a folder in it, cannot be read.
         OutputError: a file cannot be written.
     """
     points = read_points()
-    items, problems = parse_dataset(data, category_of(points))
+    items, problems = parse_dataset(data, category_of(points), record)
+    pictures = pictures_below(out)
     written: list[str] = []
     for item in items:
-        name = PurePosixPath(item.file_name).with_suffix(".json").as_posix()
-        content = (json.dumps(labelme_of(item, points), ensure_ascii=False, indent=2) + "\n").encode()
+        name = item.file_name
         try:
+            picture = PurePosixPath(pictures.of_item(item.file_name, record))
+            name = picture.with_suffix(".json").as_posix()
+            document = labelme_of(replace(item, file_name=picture.as_posix()), points)
+            content = (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode()
             out.mkdir(parents=True, exist_ok=True)
             path = safe_join(out, name)
             if path.exists():
-                there, ours = (parse_labelme(text, points) for text in (path.read_bytes(), content))
+                there, ours = read_labelme(path, points), parse_labelme(content, points)
                 same = np.allclose(there.xy, ours.xy, rtol=0, atol=SAME_PX, equal_nan=True)
                 if not same or there.image_path != ours.image_path:
-                    raise LabelError(f"{name} is there already and says something else; move it or name another root")
+                    raise LabelError(says_other(name, name in written))
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomic(path, content)

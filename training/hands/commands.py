@@ -10,7 +10,8 @@ import torch
 
 from acusim.errors import ConfigError
 from acusim.files import write_atomic
-from acusim.pictures import read_file
+from acusim.layout import Problem
+from acusim.tolerances import Record
 from training.console import Bars, as_json, aside, cache_folder, exit_code, say, tell, workers_of, writing
 from training.data.split import PARTS, Part
 from training.hands.config import HandConfig
@@ -83,6 +84,7 @@ def train(config: HandConfig, options: argparse.Namespace, hardware: Hardware) -
             "points": hands.data.points.as_json(),
             "left_out": list(hands.data.left_out),
             "notes": notes,
+            "changes": [{"path": it.path, "what": it.tolerance.note, "how": it.detail} for it in hands.data.changes],
             "problems": as_json(problems),
         },
         summary=lambda history: summary(history, config, options.out),
@@ -257,17 +259,16 @@ def coco_export(root: Path, out: Path) -> int:
     from training.coco import dump_dataset
     from training.hands.coco import category_of, items_of_folder
 
-    items, problems, points = items_of_folder(root)
+    items, data = items_of_folder(root)
     with writing(out):
-        write_atomic(out, dump_dataset(items, category_of(points)))
+        write_atomic(out, dump_dataset(items, category_of(data.points)))
+    tell(data.notes, [])
     say(f"{len(items)} pictures in {out}")
-    return aside(problems)
+    return aside(data.problems)
 
 
-def coco_import(document: Path, out: Path) -> int:
-    """``coco import --kind hand``: see cli.py."""
+def coco_import(data: bytes, out: Path, record: Record) -> tuple[list[str], list[Problem]]:
+    """``coco import --kind hand``: see cli.py; what write_labelme returns."""
     from training.hands.coco import write_labelme
 
-    written, problems = write_labelme(read_file(document, "document"), out)
-    say(f"{len(written)} labels in {out}")
-    return aside(problems)
+    return write_labelme(data, out, record)

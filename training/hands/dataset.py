@@ -14,9 +14,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from acusim.errors import AcuSimError, ConfigError
+from acusim.errors import AcuSimError, ConfigError, shown
 from acusim.files import printable, same_on_every_disk
 from acusim.layout import Problem
+from acusim.tolerances import Change, notes_of
 from training.data.split import PARTS, Part, cut, ranked
 from training.hands.augmentation import VARIANTS, Augmentation, Variant, augmented
 from training.hands.labelme import LabelledHand, LabelmeFolder, read_picture, scan_labelme
@@ -99,9 +100,11 @@ class HandData:
     left_out: tuple[str, ...]
     """Pictures without all points, where settings say so."""
     notes: tuple[str, ...] = ()
-    """What a person should know: labels not in the mapping, conversions, subjects made one."""
+    """What a person should know: labels not in the mapping, conversions, changes, subjects made one."""
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Subject to all names of it, its own among them; several where copies made subjects one."""
+    changes: tuple[Change, ...] = ()
+    """What was read otherwise than it stands; summed up in the notes."""
 
     def describe(self) -> str:
         """One line: how many of what."""
@@ -152,6 +155,7 @@ def read_hands(root: Path, settings: HandSettings | None = None, points: HandPoi
         left_out,
         notes,
         {subject: tuple(sorted(names)) for subject, names in sorted(aliases.items())},
+        tuple(folder.changes),
     )
 
 
@@ -171,10 +175,12 @@ def _who(hand: LabelledHand, settings: HandSettings) -> tuple[str, str | None, s
 
 def _notes(folder: LabelmeFolder) -> list[str]:
     notes = [
-        f"label {label!r}: {count} shapes, not in the mapping" for label, count in sorted(folder.other_labels.items())
+        f"label {shown(label)}: {count} shapes, not in the mapping"
+        for label, count in sorted(folder.other_labels.items())
     ]
     conversions = Counter(note for hand in folder.hands for note in hand.notes)
-    return notes + [f"{count} pictures: {note}" for note, count in sorted(conversions.items())]
+    notes += [f"{count} pictures: {note}" for note, count in sorted(conversions.items())]
+    return notes + notes_of(folder.changes)
 
 
 def thumbnail_distance(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:

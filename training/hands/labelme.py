@@ -9,7 +9,6 @@ EXIF orientation; sizes in the file are those of the upright picture. imageData 
 Nothing in a folder stops the reading: what cannot be used is a Problem with its reason.
 """
 
-import json
 import os
 import posixpath
 import unicodedata
@@ -25,6 +24,9 @@ from acusim.errors import AcuSimError, LabelError, LayoutError, shown
 from acusim.files import is_part, printable, safe_join
 from acusim.layout import UNPRINTABLE, Problem
 from acusim.pictures import EXTENSIONS, read_file
+from acusim.text_files import json_of, looks_like
+from acusim.tolerances import Change, Record, clipped, unrecorded, whole
+from training.hands.pairing import Pictures
 from training.hands.points import HandPoints
 from training.photograph import Photograph, read_photograph
 
@@ -42,7 +44,7 @@ class LabelmeFile:
     xy: NDArray[np.float64]
     """[P, 2] pixels, NaN where the point is missing."""
     image_path: str
-    """As in the file, with forward slashes; untrusted."""
+    """As in the file; untrusted."""
     size: tuple[int, int] | None
     """(width, height) the file gives, None if it gives none."""
     flags: dict[str, bool]
@@ -83,6 +85,8 @@ class LabelmeFolder:
     problems: list[Problem] = field(default_factory=list)
     other_labels: Counter[str] = field(default_factory=Counter)
     """How often a label came that the mapping does not name."""
+    changes: list[Change] = field(default_factory=list)
+    """What was read otherwise than it stands."""
 
 
 def parse_labelme(data: bytes, points: HandPoints) -> LabelmeFile:
@@ -92,11 +96,11 @@ def parse_labelme(data: bytes, points: HandPoints) -> LabelmeFile:
         LabelError: not JSON, not labelme's, a point twice or not a point, a number that is none.
     """
     try:
-        document = json.loads(data.decode("utf-8-sig"))
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise LabelError(f"not a JSON file in UTF-8: {str(error)[:120]}") from None
+        document = json_of(data)
+    except ValueError as error:
+        raise LabelError(f"not a JSON file: {error}") from None
     if not isinstance(document, dict) or not isinstance(document.get("shapes"), list):
-        raise LabelError('no list "shapes" at the top: this is not a labelme file')
+        raise LabelError('no list "shapes" at the top: this is not a labelme file' + looks_like(document))
     path = document.get("imagePath")
     if not isinstance(path, str) or not path.strip():
         raise LabelError(f"imagePath is {shown(path)}; expected the name of the picture")
@@ -104,8 +108,8 @@ def parse_labelme(data: bytes, points: HandPoints) -> LabelmeFile:
     others: list[str] = []
     for place, shape in enumerate(document["shapes"]):
         label = shape.get("label") if isinstance(shape, dict) else None
-        if isinstance(label, int) and not isinstance(label, bool):
-            label = str(label)
+        if (number := whole(label)) is not None:
+            label = str(number)
         if not isinstance(shape, dict) or not isinstance(label, str):
             raise LabelError(f"shape {place} has no label")
         index = points.index_of(label)
@@ -117,7 +121,7 @@ def parse_labelme(data: bytes, points: HandPoints) -> LabelmeFile:
         xy[index] = _position(shape, label)
     flags = document.get("flags")
     flags = {k: v for k, v in flags.items() if isinstance(v, bool)} if isinstance(flags, dict) else {}
-    return LabelmeFile(xy, path.replace("\\", "/"), _size(document), flags, tuple(others))
+    return LabelmeFile(xy, path, _size(document), flags, tuple(others))
 
 
 def _position(shape: dict[str, Any], label: str) -> tuple[float, float]:
@@ -134,11 +138,15 @@ def _position(shape: dict[str, Any], label: str) -> tuple[float, float]:
 
 def _size(document: dict[str, Any]) -> tuple[int, int] | None:
     values = [document.get("imageWidth"), document.get("imageHeight")]
-    if values == [None, None]:
+    if values[0] is None and values[1] is None:
         return None
-    if not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in values):
-        raise LabelError(f"imageWidth x imageHeight is {shown(values[0])} x {shown(values[1])}; expected two sizes > 0")
-    return values[0], values[1]  # type: ignore[return-value]
+    width, height = map(whole, values)
+    if width is None or height is None or min(width, height) < 1:
+        raise LabelError(
+            f"imageWidth x imageHeight is {shown(values[0])} x {shown(values[1])}; expected two sizes > 0, which are "
+            "whole numbers"
+        )
+    return width, height
 
 
 def read_labelme(path: Path, points: HandPoints) -> LabelmeFile:
@@ -159,8 +167,17 @@ def read_labelme(path: Path, points: HandPoints) -> LabelmeFile:
         raise LabelError(f"label {path.name!r}: {error}") from None
 
 
-def check_position(file: LabelmeFile, size: tuple[int, int], points: HandPoints) -> None:
-    """Passes if a file's points lie in its picture of (width, height), upright, and it speaks of that size.
+def check_position(
+    file: LabelmeFile, size: tuple[int, int], points: HandPoints, image: str = "", record: Record = unrecorded
+) -> NDArray[np.float64]:
+    """A file's points [P, 2] in its picture of (width, height), upright; those just outside are moved to its edge.
+
+    Args:
+        file: speaks of a picture of that size.
+        size: in pixels.
+        points: the mapping.
+        image: the picture, for notes.
+        record: told of each point that was moved.
 
     Raises:
         LabelError: says which number is wrong.
@@ -172,10 +189,10 @@ def check_position(file: LabelmeFile, size: tuple[int, int], points: HandPoints)
             f"the file is for a picture of {file.size[0]} x {file.size[1]}, this one is {width} x {height}{turned}; "
             "label this picture, or bring back the one that was labelled"
         )
-    outside = file.present & ~((file.xy >= 0) & (file.xy <= size)).all(1)
-    for index in np.flatnonzero(outside):
-        x, y = file.xy[index]
-        raise LabelError(f"point {points.ids[index]} at ({x:g}, {y:g}) is outside the picture of {width} x {height}")
+    xy, fault = clipped(file.xy, size, points.ids, image, record)
+    if fault:
+        raise LabelError(f"point {fault}; move it in labelme")
+    return xy
 
 
 def scan_labelme(root: Path, points: HandPoints) -> LabelmeFolder:
@@ -190,6 +207,7 @@ def scan_labelme(root: Path, points: HandPoints) -> LabelmeFolder:
     """
     out = LabelmeFolder(root)
     labels, images = _files(root, out.problems)
+    pictures = Pictures(images)
     found: dict[str, list[tuple[str, LabelmeFile]]] = defaultdict(list)
     stems = {posixpath.splitext(image)[0] for image in images.values()}
     failed: set[str] = set()
@@ -197,7 +215,9 @@ def scan_labelme(root: Path, points: HandPoints) -> LabelmeFolder:
         stem = posixpath.splitext(label)[0]
         try:
             file = read_labelme(root / label, points)
-            found[_image_of(label, file.image_path, images, root)].append((label, file))
+            image = pictures.of_label(label, file.image_path, out.changes.append)
+            safe_join(root, image)
+            found[image].append((label, file))
         except AcuSimError as error:
             failed.add(stem)
             out.problems.append(Problem(printable(label), str(error), stem in stems))
@@ -210,13 +230,15 @@ def scan_labelme(root: Path, points: HandPoints) -> LabelmeFolder:
         try:
             photograph = read_picture(root, image)
             size = photograph.size_px
-            check_position(file, size, points)
+            moved: list[Change] = []
+            xy = check_position(file, size, points, printable(image), moved.append)
         except AcuSimError as error:
             out.problems.append(Problem(printable(image), str(error), True))
             continue
         out.other_labels.update(file.other_labels)
+        out.changes += moved
         small = _thumbnail(photograph)
-        out.hands.append(LabelledHand(image, label, size, file.xy, file.flags, small, photograph.notes))
+        out.hands.append(LabelledHand(image, label, size, xy, file.flags, small, photograph.notes))
     for image in images.values():
         if image not in found and posixpath.splitext(image)[0] not in failed:
             out.problems.append(Problem(printable(image), "no JSON file beside it speaks of this picture", True))
@@ -233,6 +255,15 @@ def read_picture(root: Path, image: str) -> Photograph:
     """
     path = safe_join(root, image)
     return read_photograph(read_file(path), path.name)
+
+
+def pictures_below(root: Path) -> Pictures:
+    """The pictures below a root; none where there is no such folder.
+
+    Raises:
+        LayoutError: a folder cannot be read.
+    """
+    return Pictures(_files(root, [])[1] if root.is_dir() else {})
 
 
 def _files(root: Path, problems: list[Problem]) -> tuple[list[str], dict[str, str]]:
@@ -261,26 +292,6 @@ def _files(root: Path, problems: list[Problem]) -> tuple[list[str], dict[str, st
 
 def _unreadable(error: OSError) -> None:
     raise LayoutError(f"folder {str(error.filename)!r} cannot be read: {error.strerror or error}")
-
-
-def _image_of(label: str, path: str, images: dict[str, str], root: Path) -> str:
-    """The picture that a label file speaks of, relative to the root.
-
-    Raises:
-        LayoutError: it is not there, or the path leads out of the root.
-    """
-    joined = posixpath.normpath(posixpath.join(posixpath.dirname(label), path))
-    if posixpath.isabs(path) or path[1:2] == ":" or joined == ".." or joined.startswith("../"):
-        raise LayoutError(
-            f"imagePath {shown(path)} leads out of the folder; put the picture beside the label and save it again"
-        )
-    image = images.get(unicodedata.normalize("NFC", joined))
-    if image is None:
-        known = posixpath.splitext(joined)[1].lower() in EXTENSIONS
-        why = "there is no such picture" if known else f"only {', '.join(EXTENSIONS)} are read"
-        raise LayoutError(f"imagePath {shown(path)}: {why}; imageData in the JSON is not used")
-    safe_join(root, image)
-    return image
 
 
 def _thumbnail(photograph: Photograph) -> NDArray[np.uint8]:

@@ -1,6 +1,5 @@
 """Which points a hand model knows: read from a mapping file, so that other labels or points need no code."""
 
-import unicodedata
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from acusim.errors import ConfigError, shown
 from acusim.settings_file import read_settings
+from acusim.tolerances import folded
 
 DEFAULT_FILE = Path(__file__).with_name("points.toml")
 
@@ -61,11 +61,6 @@ class HandPoints:
 @cache
 def _indices(points: tuple[HandPoint, ...]) -> dict[str, int]:
     return {folded(label): point.index for point in points for label in point.labels}
-
-
-def folded(label: str) -> str:
-    """A label as it is compared: one Unicode form, without case and outer blanks."""
-    return unicodedata.normalize("NFKC", label).strip().casefold()
 
 
 @cache
