@@ -1,6 +1,8 @@
-"""Small data sets in AcuSim's layout, drawn with numpy."""
+"""Small data sets in AcuSim's layout, drawn with numpy; how far apart float32 numbers of two machines may be."""
 
 import json
+import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,27 @@ from acusim.sample_id import SampleId
 ROOT = Path(__file__).resolve().parents[1]
 FOUR_SETS = ("F_Ann_N_HA_O", "M_Bob_F_HC_C", "F_Cleo_S_HB_O", "M_Dan_N_HB_C")
 """One model for each prompt set; HB is bald in these data sets."""
+
+UNIT = 2.0**-24
+"""Unit roundoff of float32: the largest relative error of one rounding."""
+
+
+def rounding(sums: Iterable[int], gain: float = 1.0) -> float:
+    """How far apart two float32 results of the same arithmetic may be, as a share of the results' spread.
+
+    Processors differ in the order in which they add (the width of their vectors) and in whether a product is rounded
+    before it is added (FMA). Of a sum of n products of random signs, the k-th partial sum spreads by sqrt(k / n) of
+    what the whole does, and adding to it errs evenly within a unit of it, independently of the other additions. So the
+    error's variance is the sum over k of UNIT^2 / 3 * k / n of the whole's: n / 6 of UNIT^2. Adding one after the other
+    is the worst order (N. Higham and T. Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci.
+    Comput. 41, 2019). Errors of sums that follow each other are independent too: their variances add. Both results
+    err, which doubles the variance. Six standard deviations, as the largest of many values is meant.
+
+    Args:
+        sums: the number of terms of each sum on the way from input to result: a layer's fan-in, a count of operations.
+        gain: how much more what follows a sum enlarges an error than it enlarges the numbers.
+    """
+    return 6 * gain * math.sqrt(2 * sum(sums) / 6) * UNIT
 
 
 def label_json(frame: int, bald: bool) -> bytes:

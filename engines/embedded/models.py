@@ -1,6 +1,5 @@
 """The models of one recipe on one device, and the few things they do: encode, denoise, decode."""
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -197,7 +196,7 @@ class Models:
 
         def denoise(x: Tensor, sigma: float, time: int) -> Tensor:
             step()
-            seen = x / math.sqrt(sigma**2 + 1)
+            seen = x / float((torch.tensor(sigma, dtype=torch.float32) ** 2 + 1) ** 0.5)  # in float32, as ComfyUI
             if concat is not None:
                 seen = torch.cat([seen, concat.expand(len(x), -1, -1, -1)], dim=1)
             seen = seen.to(dtype, memory_format=torch.channels_last)

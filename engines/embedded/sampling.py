@@ -2,6 +2,10 @@
 
 Names follow k-diffusion (https://github.com/crowsonkb/k-diffusion): sigma is the noise's standard deviation, a denoiser
 maps a noisy latent to its estimate of the clean one.
+
+Every operation is one that ComfyUI does, in its order and precision, so that the sigmas of a machine are bit for bit
+those that ComfyUI makes on it. It has to be so: sgm_uniform and normal have times that lie half-way between two
+timesteps (832.5 with 24 steps), and which of the two is nearest is decided by the last bit of a logarithm.
 """
 
 import math
@@ -21,39 +25,46 @@ Denoiser = Callable[[Tensor, float, int], Tensor]
 
 
 def _training_sigmas() -> Tensor:
-    """[1000] float32 sigma of each timestep: beta grows linearly in its square root."""
+    """[1000] float64 sigma of each timestep: beta grows linearly in its square root."""
     betas = torch.linspace(BETA_START**0.5, BETA_END**0.5, TIMESTEPS, dtype=torch.float64) ** 2
     alphas = torch.cumprod(1 - betas, dim=0)
-    return ((1 - alphas) / alphas).sqrt().float()
+    return ((1 - alphas) / alphas) ** 0.5
 
 
-SIGMAS = _training_sigmas()
-LOG_SIGMAS = SIGMAS.log()
+SIGMAS = _training_sigmas().float()
+LOG_SIGMAS = _training_sigmas().log().float()
+"""[1000] float32. The logarithm is taken before rounding: that of SIGMAS differs in the last bit of 399 of them, and
+would depend on the processor, as float32 logarithms do."""
+
+
+def nearest(log_sigma: Tensor) -> int:
+    """The timestep whose logarithm of sigma is nearest; of two as near, the lower."""
+    return int((log_sigma - LOG_SIGMAS).abs().argmin())
 
 
 def timestep(sigma: Tensor) -> int:
     """The timestep whose sigma is nearest in the logarithm."""
-    return int((sigma.log() - LOG_SIGMAS).abs().argmin())
+    return nearest(sigma.log())
 
 
-def sigma_at(times: Tensor) -> Tensor:
-    """Sigma at fractional timesteps, interpolated linearly in its logarithm."""
+def log_sigma_at(times: Tensor) -> Tensor:
+    """Logarithm of sigma at fractional timesteps, interpolated linearly."""
     low, high = times.floor().long(), times.ceil().long()
     share = times.frac()
-    return ((1 - share) * LOG_SIGMAS[low] + share * LOG_SIGMAS[high]).exp()
+    return (1 - share) * LOG_SIGMAS[low] + share * LOG_SIGMAS[high]
 
 
 def _sgm_uniform(steps: int) -> Tensor:
-    return sigma_at(torch.linspace(TIMESTEPS - 1, 0, steps + 1)[:-1])
+    return log_sigma_at(torch.linspace(TIMESTEPS - 1, 0, steps + 1)[:-1]).exp()
 
 
 def _normal(steps: int) -> Tensor:
-    return sigma_at(torch.linspace(TIMESTEPS - 1, 0, steps))
+    return log_sigma_at(torch.linspace(TIMESTEPS - 1, 0, steps)).exp()
 
 
 def _karras(steps: int) -> Tensor:
-    """Karras et al. 2022, equation 5."""
-    low, high = SIGMAS[0] ** (1 / KARRAS_RHO), SIGMAS[-1] ** (1 / KARRAS_RHO)
+    """Karras et al. 2022, equation 5; the ends' roots are taken in double precision."""
+    low, high = float(SIGMAS[0]) ** (1 / KARRAS_RHO), float(SIGMAS[-1]) ** (1 / KARRAS_RHO)
     return (high + torch.linspace(0, 1, steps) * (low - high)) ** KARRAS_RHO
 
 
@@ -104,12 +115,13 @@ def _dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Tensor) -> Tensor:
     old, old_width = None, None
     for now, after in zip(sigmas[:-1], sigmas[1:], strict=True):
         clean = denoise(x, float(now), timestep(now))
-        width = now.log() - after.log()
+        here, there = -now.log(), -after.log()
+        width = there - here
         target = clean
         if old is not None and old_width is not None and after > 0:
-            share = width / (2 * old_width)
+            share = 1 / (2 * (old_width / width))
             target = (1 + share) * clean - share * old
-        x = (after / now) * x - torch.expm1(-width) * target
+        x = ((-there).exp() / (-here).exp()) * x - torch.expm1(-width) * target
         old, old_width = clean, width
     return x
 

@@ -1,4 +1,4 @@
-"""Records what parts of ComfyUI make of texts, schedules and pictures, for the tests of the embedded engine.
+"""Records what parts of ComfyUI make of texts and pictures, for the tests of the embedded engine.
 
     PYTHON -m tests.live.record_parts --comfyui DIR --ip-adapter DIR --models DIR --out tests/data/embedded
 
@@ -10,9 +10,6 @@ Written:
 
 - ``tokens.json``: ``rows``, for each text the tokens and weights of each chunk of 77, or the error it ends with;
 - ``text.npz``: NAME.positive and NAME.negative [77 n, 8] float32, each 96th channel of the conditioning;
-- ``sigmas.json``: ``table``, the 1000 sigmas of the model; ``rows``, the schedules of node BasicScheduler, with the
-  timestep that the UNet is told at each sigma and whether the start counts as pure noise; ``k_sampler`` where node
-  KSampler has other sigmas (it has nowhere);
 - ``clip_vision.npz``: of each picture NAME.pixels [3, 32, 32] float32 (each 7th pixel of what the encoder sees),
   NAME.image_embeds [1, 768], NAME.tokens [1, 4, 768] (the IP-Adapter's), and no_picture.tokens [1, 4, 768];
 - ``parts.json``: precisions, the IP-Adapter's layers, and versions.
@@ -26,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -35,18 +32,8 @@ from benchmarks.random_weights import FILES
 from tests.live.golden_cases import picture
 from tests.live.golden_texts import NEGATIVE, POSITIVE, TEXTS, TRICKY
 
-SCHEDULERS = ("sgm_uniform", "normal", "karras")
-STEPS = (1, 2, 4, 5, 20, 24, 30)
-DENOISE = (1.0, 0.99999, 0.99, 0.9, 0.6, 0.5, 0.3, 0.29, 0.05, 0.01)
 SEEN = ("head_a.png", "scene.png", "scene_upright.png")
 CHANNEL_STRIDE, PIXEL_STRIDE = 96, 7
-
-
-def _float32(value: float) -> float:
-    """The shortest decimal number that is the same float32."""
-    short = float(str(np.float32(value)))
-    assert np.float32(short) == np.float32(value)
-    return short
 
 
 def tokens(tokenizer: Any) -> list[dict[str, Any]]:
@@ -72,26 +59,6 @@ def text_conditioning(clip: Any) -> dict[str, np.ndarray]:
             if name == "default" or text not in (POSITIVE, NEGATIVE):
                 states = clip.encode_from_tokens(clip.tokenize(text))
                 out[f"{name}.{side}"] = states[0, :, ::CHANNEL_STRIDE].float().numpy()
-    return out
-
-
-def schedules(samplers: ModuleType, scheduler_node: Any, sampling: Any) -> list[dict[str, Any]]:
-    """Sigmas of all schedules by both nodes."""
-    model = SimpleNamespace(get_model_object=lambda _name: sampling)
-    whole = SimpleNamespace(inner_model=SimpleNamespace(model_sampling=sampling))
-    out: list[dict[str, Any]] = []
-    for scheduler in SCHEDULERS:
-        for steps in STEPS:
-            for denoise in DENOISE:
-                (sigmas,) = scheduler_node.get_sigmas(model, scheduler, steps, denoise)
-                other = samplers.KSampler(model, steps, "cpu", "dpmpp_2m", scheduler, denoise).sigmas
-                entry: dict[str, Any] = {"scheduler": scheduler, "steps": steps, "denoise": denoise}
-                entry["sigmas"] = [_float32(sigma) for sigma in sigmas.tolist()]
-                entry["timesteps"] = [int(t) for t in sampling.timestep(sigmas[:-1])]
-                entry["pure_noise"] = bool(samplers.Sampler().max_denoise(whole, sigmas))
-                if not sigmas.equal(other):
-                    entry["k_sampler"] = [_float32(sigma) for sigma in other.tolist()]
-                out.append(entry)
     return out
 
 
@@ -175,11 +142,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     args.cpu = True
     import comfy.clip_vision  # type: ignore[import-not-found]
-    import comfy.samplers  # type: ignore[import-not-found]
     import comfy.sd  # type: ignore[import-not-found]
     import folder_paths  # type: ignore[import-not-found]
     import torch
-    from comfy_extras.nodes_custom_sampler import BasicScheduler  # type: ignore[import-not-found]
 
     pack = _pack(options.ip_adapter)
     folder_paths.add_model_folder_path("ipadapter", str(files["ip_adapter"].parent))
@@ -188,10 +153,6 @@ def main(arguments: list[str] | None = None) -> int:
             str(files["checkpoint"]), embedding_directory=[nothing]
         )
         encoder = comfy.clip_vision.load(str(files["clip_vision"]))
-        sampling = model.get_model_object("model_sampling")
-        table = [_float32(sigma) for sigma in sampling.sigmas.tolist()]
-        rows = schedules(comfy.samplers, BasicScheduler(), sampling)
-        _write_json(options.out / "sigmas.json", {**source, "table": table}, rows)
         _write_json(options.out / "tokens.json", source, tokens(clip.tokenizer))
         np.savez_compressed(options.out / "text.npz", **text_conditioning(clip))
         seen = vision(comfy.clip_vision, encoder, pack, model, files["ip_adapter"])

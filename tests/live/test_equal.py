@@ -15,7 +15,6 @@ from tests.live.conftest import Live, difference
 from tests.support import ROOT
 
 pytestmark = pytest.mark.comfyui
-COUNT = 8
 RUNS = [("fc", "scene"), ("fc", "keep"), ("fbc", "scene"), ("fbc", "black")]
 LARGEST_SHARE = 0.001
 """Of all pixels of a run. Sums round differently in other versions of torch; each of them moves a pixel by a level."""
@@ -27,6 +26,15 @@ def eight(ground: Path, size: int) -> Path:
     root = ground / "eight"
     line = [sys.executable, "-m", "synthetic", "--out", str(root), "--identities", "2", "--size", str(size)]
     subprocess.run([*line, "--views", "1,7,19,37"], cwd=ROOT, check=True, capture_output=True, timeout=300)
+    return root
+
+
+@pytest.fixture(scope="module")
+def two(ground: Path) -> Path:
+    """A synthetic head in two views, 64 px."""
+    root = ground / "two"
+    line = [sys.executable, "-m", "synthetic", "--out", str(root), "--identities", "1", "--size", "64"]
+    subprocess.run([*line, "--views", "1,7"], cwd=ROOT, check=True, capture_output=True, timeout=300)
     return root
 
 
@@ -54,9 +62,10 @@ def scenes(ground: Path) -> Path:
 def _compared(
     engines: dict[str, Live], pictures: Callable[[Path], dict[str, bytes]], folder: Path, wiring: str, *more: object
 ) -> None:
+    count = len(pictures(engines["comfyui"].heads))
     for name, engine in engines.items():
         report = engine.batch(folder / name, wiring, *more)
-        assert (report["made"], report["set_aside"]) == (COUNT, [])
+        assert (report["made"], report["set_aside"]) == (count, [])
         assert not scan(folder / name).problems
     made = {name: pictures(folder / name) for name in engines}
     assert made["comfyui"].keys() == made["embedded"].keys() == pictures(engines["comfyui"].heads).keys()
@@ -64,7 +73,7 @@ def _compared(
         labels = [(folder / name / sample.label).read_bytes() for name in engines]
         assert labels[0] == labels[1], sample.label
     apart = {key: difference(data, made["embedded"][key]) for key, data in made["comfyui"].items()}
-    largest, share = max(levels for levels, _ in apart.values()), sum(part for _, part in apart.values()) / COUNT
+    largest, share = max(levels for levels, _ in apart.values()), sum(part for _, part in apart.values()) / count
     print(f"{wiring} {more}: at most {largest} level, in {100 * share:.3f} % of the pixels")
     assert largest <= 1 and share <= LARGEST_SHARE, apart
 
@@ -92,3 +101,16 @@ def test_both_engines_make_the_same_pictures_in_batches(
 ):
     more = ["--set", "background=keep", "--set", "denoise=0.8", "--scenes", scenes, "--batch-size", 4]
     _compared(engines, pictures, tmp_path, wiring, *more)
+
+
+@pytest.mark.parametrize("steps", [24, 28, 30])
+def test_both_engines_make_the_same_pictures_at_full_strength(
+    engines: dict[str, Live],
+    pictures: Callable[[Path], dict[str, bytes]],
+    two: Path,
+    tmp_path: Path,
+    steps: int,
+):
+    """With 24 and 30 steps a time lies half-way between two timesteps, with 28 none does."""
+    both = {name: dataclasses.replace(engine, heads=two) for name, engine in engines.items()}
+    _compared(both, pictures, tmp_path, "fc", "--set", "denoise=1.0", "--set", f"steps={steps}", "--batch-size", 1)

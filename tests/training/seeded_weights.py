@@ -1,18 +1,23 @@
-"""Weights and pictures by a formula, the same on every machine, and what golden files hold of networks.
+"""Weights and pictures by a formula, the same on every machine, what golden files hold of networks, and how exactly.
 
 A tensor depends on its name and shape alone. Large ones repeat a block whose length is prime, so that filling them
 takes no time and yet no two rows are equal.
 """
 
+import copy
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from acusim.seeds import generator_of
+from tests.support import rounding
+
+M = TypeVar("M", bound=nn.Module)
 
 BLOCK = 65_521
 """Numbers that are drawn for one tensor; prime."""
@@ -71,6 +76,39 @@ def summary(values: Tensor, count: int = 24) -> dict[str, object]:
         "std": flat.std().item(),
         "values": [round(value, 9) for value in flat[places].tolist()],
     }
+
+
+DISTURBANCE = 1e-5
+"""Far above the rounding of float32, far below what a network does not answer in proportion."""
+
+
+def network_rounding(model: M, run: Callable[[M], Tensor]) -> float:
+    """How far apart a network's outputs on two machines may be, as a share of the outputs' spread: support.rounding.
+
+    Its sums are those of its convolutions and linear layers. The gain is measured: each of them gets a normal error of
+    DISTURBANCE times what rounding gives it, and the answer is compared with that of as many independent errors alone.
+    In evaluation mode it is about one; a batch norm of few values divides errors by a spread that may be small.
+
+    Args:
+        model: stays as it is.
+        run: model -> what is compared.
+    """
+    sums: list[int] = []
+    generator = torch.Generator().manual_seed(0)
+
+    def disturb(layer: nn.Module, _: object, out: Tensor) -> Tensor:
+        terms = math.prod(layer.get_parameter("weight").shape[1:])
+        sums.append(terms)
+        error = DISTURBANCE * math.sqrt(terms) * out.square().mean().sqrt()
+        return out + error * torch.randn(out.shape, generator=generator)
+
+    expected = run(copy.deepcopy(model)).double()
+    disturbed = copy.deepcopy(model)
+    for layer in disturbed.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            layer.register_forward_hook(disturb)
+    apart = (run(disturbed).double() - expected).square().mean().sqrt()
+    return rounding(sums, float(apart / expected.std()) / (DISTURBANCE * math.sqrt(sum(sums))))
 
 
 def keys_sha256(state: Mapping[str, Tensor]) -> str:

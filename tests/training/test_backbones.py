@@ -1,6 +1,8 @@
 """Our backbones against torchvision's: names, shapes, numbers (recorded by tests/live/record_backbones.py)."""
 
+import copy
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 
 from acusim.errors import ConfigError
 from tests.support import ROOT
-from tests.training.seeded_weights import keys_sha256, seeded_pictures, seeded_state, summary
+from tests.training.seeded_weights import M, keys_sha256, network_rounding, seeded_pictures, seeded_state, summary
 from training.backbones import BACKBONES, create
 from training.backbones.backbone import Backbone, pooled
 from training.backbones.convnext import Block, StochasticDepth
@@ -44,9 +46,13 @@ def seeded(name: str, **how: Any) -> Backbone:
     return backbone.eval()
 
 
-def assert_recorded(values: torch.Tensor, recorded: dict[str, Any], relative: float = 1e-4) -> None:
-    """Equal but for rounding, measured against the spread of the whole tensor."""
-    found: dict[str, Any] = summary(values)
+def assert_recorded(model: M, run: Callable[[M], torch.Tensor], recorded: dict[str, Any]) -> None:
+    """What a model gives is what is recorded but for rounding, measured against the spread of the whole tensor.
+
+    The model stays as it is.
+    """
+    relative = network_rounding(model, run)
+    found: dict[str, Any] = summary(run(copy.deepcopy(model)))
     assert found["shape"] == recorded["shape"]
     for key in ("mean", "std", "values"):
         np.testing.assert_allclose(found[key], recorded[key], rtol=0, atol=relative * recorded["std"], err_msg=key)
@@ -69,21 +75,69 @@ def test_names_shapes_and_count_are_torchvisions(name: str):
 def test_numbers_are_torchvisions(name: str):
     recorded, pictures = RECORDED[name], seeded_pictures()
     backbone = seeded(name, **({"final_relu": False} if name.startswith("densenet") else {}))
-    assert_recorded(backbone.features(pictures), recorded["features"])
-    vector = backbone(pictures)
+    assert_recorded(backbone, lambda model: model.features(pictures), recorded["features"])
+    vector = "vector"
     if name.startswith("densenet"):
-        assert_recorded(vector, recorded["vector_without_relu"])
         with_relu = seeded(name)
         assert torch.equal(with_relu.features(pictures), backbone.features(pictures).relu())
-        vector = with_relu(pictures)
-    assert_recorded(vector, recorded["vector"])
-    assert vector.shape[1] == backbone.feature_dim
+        assert_recorded(with_relu, lambda model: model(pictures), recorded["vector"])
+        vector = "vector_without_relu"
+    assert_recorded(backbone, lambda model: model(pictures), recorded[vector])
+    assert recorded["vector"]["shape"][1] == backbone.feature_dim
     if "training_features" in recorded:
-        assert_recorded(backbone.train().features(pictures), recorded["training_features"])
-        norms = [part for part in backbone.modules() if isinstance(part, torch.nn.BatchNorm2d)]
-        running = norms[-1].running_mean
-        assert running is not None and norms[-1].num_batches_tracked == 8
-        assert_recorded(running, recorded["running_mean"])
+        assert_recorded(backbone.train(), lambda model: model.features(pictures), recorded["training_features"])
+        assert_recorded(backbone, lambda model: running_mean(model, pictures), recorded["running_mean"])
+
+
+def running_mean(backbone: Backbone, pictures: torch.Tensor) -> torch.Tensor:
+    """Of the last batch norm after one batch."""
+    backbone.features(pictures)
+    *_, last = (part for part in backbone.modules() if isinstance(part, torch.nn.BatchNorm2d))
+    assert last.running_mean is not None and last.num_batches_tracked == 8
+    return last.running_mean
+
+
+def swapped(model: torch.nn.Module) -> None:
+    """Two tensors of one shape change places."""
+    one, other = model.get_parameter("layer4.1.conv2.weight"), model.get_parameter("layer4.2.conv2.weight")
+    one.data, other.data = other.data, one.data
+
+
+def linear(model: torch.nn.Module) -> None:
+    """One ReLU of the last block is missing."""
+    model.get_submodule("layer4.2").relu = torch.nn.Identity()
+
+
+def padded_otherwise(model: torch.nn.Module) -> None:
+    """One convolution continues its border instead of padding with zeros."""
+    layer = model.get_submodule("layer3.5.conv2")
+    assert isinstance(layer, torch.nn.Conv2d)
+    layer.padding_mode, layer._reversed_padding_repeated_twice = "replicate", [1, 1, 1, 1]
+
+
+def other_eps(model: torch.nn.Module) -> None:
+    """One batch norm adds 1e-3 to the variance, as TensorFlow does."""
+    layer = model.get_submodule("layer3.2.bn1")
+    assert isinstance(layer, torch.nn.BatchNorm2d)
+    layer.eps = 1e-3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("fault", "training"),
+    [
+        *((fault, training) for fault in (swapped, linear, padded_otherwise) for training in (False, True)),
+        (other_eps, False),  # in training, of no more effect than rounding
+    ],
+)
+def test_one_wrong_layer_is_no_rounding(fault: Callable[[torch.nn.Module], None], training: bool):
+    recorded, pictures = RECORDED["resnet50"], seeded_pictures()
+    backbone = seeded("resnet50").train(training)
+    fault(backbone)
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        assert_recorded(
+            backbone, lambda model: model.features(pictures), recorded["training_features" if training else "features"]
+        )
 
 
 @torch.no_grad()
@@ -91,9 +145,10 @@ def test_numbers_are_torchvisions(name: str):
 def test_channels_last_gives_the_same(name: str):
     backbone, pictures = seeded(name), seeded_pictures((1, 3, 40, 48))
     expected = backbone(pictures)
+    apart = network_rounding(backbone, lambda model: model(pictures)) * float(expected.std())
     backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     found = backbone(pictures.to(memory_format=torch.channels_last))
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.std()))
+    torch.testing.assert_close(found, expected, rtol=0, atol=apart)
 
 
 def test_another_name_is_refused():
