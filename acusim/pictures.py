@@ -287,7 +287,30 @@ def read_provenance(path: Path) -> dict[str, Any]:
         PictureError: the file cannot be read.
         ProvenanceError: it holds no record, or a damaged one.
     """
-    record = provenance.from_image(_open(read_file(path), path.name))
+    return decode_provenance(read_file(path), path.name)
+
+
+def decode_provenance(data: bytes, name: str) -> dict[str, Any]:
+    """The record in the bytes of a picture.
+
+    Raises:
+        PictureError: they are no picture.
+        ProvenanceError: it holds no record, or a damaged one.
+    """
+    record = provenance.from_image(_open(data, name))
     if record is None:
-        raise ProvenanceError(f"picture {path.name!r} does not say what made it: it was not made by this project")
+        raise ProvenanceError(f"picture {name!r} does not say what made it: it was not made by this project")
     return record
+
+
+def check_whole(data: bytes, name: str) -> None:
+    """Makes sure that a picture is not damaged, as far as its format shows it: PNG has checksums, JPEG has none.
+
+    Raises:
+        PictureError: it is.
+    """
+    try:
+        _open(data, name).verify()
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow's own of wrong checksums are SyntaxErrors
+        raise PictureError(f"picture {name!r}: damaged ({error or type(error).__name__})") from None
+    decode_rgb(data, name)

@@ -63,3 +63,21 @@ def let_signals_through() -> None:
     """In a process that was started while SIGNALS were held."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+@contextmanager
+def terminating() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does: half-written files are removed, and what is known is written first."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

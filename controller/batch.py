@@ -7,27 +7,36 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from acusim import bald
-from acusim.errors import AcuSimError, ConfigError, EngineError, LayoutError, OutputError
+from acusim.errors import AcuSimError, EngineError, LayoutError, OutputError
 from acusim.files import safe_join
-from acusim.layout import MAP_FILE, Sample, scan
-from acusim.prompt_sets import load_prompt_sets
-from acusim.seeds import derive_seed
-from acusim.selection import parse_selection
-from controller.checking import verify
+from acusim.layout import MAP_FILE
+from acusim.lock import LOCK_FILE, Lock
+from controller.checking import open_ledger, verify
 from controller.gate import WAYS, Gate
+from controller.job import Job, job_of
 from controller.lanes import Lanes
-from controller.ledger import LEDGER_FILE, Done, Ledger, Lock
-from controller.making import Job, Made, put
-from controller.plan import Plan, make_plan, variant_folders
+from controller.ledger import LEDGER_FILE, Done, Ledger
+from controller.making import Made, put
+from controller.plan import Plan, variant_folders
+from controller.planning import plan_batch
 from controller.pool import Pool
-from controller.progress import Progress
+from controller.progress import ASIDE_SHOWN, Progress
+from controller.rebuilding import Rebuilt, adopt, rebuild_if_lost
 from controller.results import write_contact_sheet, write_manifest
-from controller.settings import Settings, check_identity, check_places, state_folder
+from controller.settings import (
+    Settings,
+    check_identity,
+    check_places,
+    identity_of,
+    known_identity,
+    refuse_other,
+    state_folder,
+)
 from controller.stock import Stock, take_stock
 from controller.stop import Stop
+from controller.traces import gone, holds_more
 from engines.engine import Check, Engine, make_engine
-from engines.scenes import Scene, load_scenes, pick_scene
+from engines.scenes import Scene
 
 FLUSH_SECONDS = 0.1
 """How often the ledger is committed; what a crash takes back is at most this and is made again."""
@@ -64,43 +73,14 @@ class Summary:
     """Pictures made by this run, by the address of the server that made them; empty without servers."""
     gate: dict[str, int] = field(default_factory=dict)
     """How the gate's pictures came about, and how many it set aside; empty without a gate."""
+    rebuilt: dict[str, int] = field(default_factory=dict)
+    """Of --repair: what was not in the ledger, but in OUT, by how that was known."""
     contact_sheet: Path | None = None
 
     @property
     def rate(self) -> float:
         """Pictures a second of this run."""
         return self.made / self.seconds if self.seconds > 0 else 0.0
-
-
-def plan_batch(settings: Settings) -> tuple[Plan, tuple[Scene, ...], list[str]]:
-    """Reads the dataset, prompts and scenes and lays out what would be made; writes nothing.
-
-    Returns:
-        The plan, the scenes, and warnings about scene files that cannot be used.
-
-    Raises:
-        ConfigError, LayoutError: a setting or the dataset root is wrong.
-    """
-    if settings.variants < 1 or settings.variants > 99:
-        raise ConfigError(f"--variants {settings.variants} is outside 1..99")
-    if settings.limit is not None and settings.limit < 1:
-        raise ConfigError(f"--limit {settings.limit} is below 1")
-    prompts = load_prompt_sets(settings.prompts)
-    codes = bald.parse_bald_codes(settings.bald_codes)
-    selection = parse_selection(None if settings.repair else settings.select)
-    scenes, warnings = load_scenes(settings.scenes)
-    dataset = scan(settings.dataset, settings.size)
-
-    def judge(samples: list[Sample]) -> list[bald.Evidence]:
-        return bald.gather(dataset.root, samples) if codes is None else bald.given(samples, codes)
-
-    plan = make_plan(dataset, prompts, judge, selection, None if settings.repair else settings.limit, settings.variants)
-    if not plan.items and not plan.aside:
-        what = (
-            f"--select {settings.select!r} matches none of" if settings.select else "there is no usable picture among"
-        )
-        raise ConfigError(f"{what} the {len(dataset.samples)} samples of {str(settings.dataset)!r}")
-    return plan, scenes, list(warnings)
 
 
 def check_batch(settings: Settings) -> list[Check]:
@@ -128,6 +108,29 @@ def check_batch(settings: Settings) -> list[Check]:
     return checks + engine_checks
 
 
+def dry_run(settings: Settings, has_output: bool) -> tuple[Plan, tuple[Scene, ...], list[str]]:
+    """What plan_batch gives, after everything that would make a batch end before its first picture; writes nothing.
+
+    Args:
+        settings: what is asked for.
+        has_output: whether an OUT was named, which then must be one that the batch could go on with.
+
+    Raises:
+        ConfigError, LayoutError, EngineError: as run_batch, but no server is asked and no model is loaded.
+    """
+    if has_output:
+        check_places(settings.dataset, settings.output)
+    engine_identity = make_engine(settings.recipe, settings.setup).identity()
+    plan, scenes, warnings = plan_batch(settings)
+    if has_output and settings.output.is_dir() and holds_more(settings.output):
+        with open_ledger(settings.output) as ledger:
+            identity = identity_of(settings, plan, scenes, engine_identity)
+            begun = known_identity(ledger, identity)
+            if begun is not None:
+                refuse_other(begun, ledger.get_meta("bald codes") or {}, settings, plan, identity)
+    return plan, scenes, warnings
+
+
 def run_batch(settings: Settings, progress: Progress, started: float | None = None) -> Summary:
     """Makes everything that is planned and not done.
 
@@ -144,24 +147,42 @@ def run_batch(settings: Settings, progress: Progress, started: float | None = No
     """
     started = time.monotonic() if started is None else started
     with Stop(progress.note) as stop:
-        check_places(settings.dataset, settings.output)
+        check_places(settings.dataset, settings.output, settings.repair)
         engine = make_engine(settings.recipe, settings.setup)  # one that does not exist is told before anything is read
-        identity = engine.identity()
+        engine_identity = engine.identity()
         plan, scenes, warnings = plan_batch(settings)
+        identity = identity_of(settings, plan, scenes, engine_identity)
         for note in warnings:
             progress.note(f"scene {note}")
         progress.plan(plan)
         state = state_folder(settings.output)
-        with Lock(state), Ledger(state / LEDGER_FILE) as ledger:
-            check_identity(ledger, settings, plan, scenes, identity)
-            damaged: set[str] = set()
-            if settings.repair:
-                faults = list(verify(ledger, settings))
-                damaged = {fault.key for fault in faults if fault.key}
-                for fault in faults:
-                    progress.note(f"{fault.path}: {fault.what}")
-            stock = take_stock(ledger, plan, settings.output, damaged, only_known=settings.repair)
-            return _Batch(settings, engine, plan, scenes, ledger, progress, stock, stop, started).run()
+        with Lock(state / LOCK_FILE, "controller", settings.output):
+            rebuilt = rebuild_if_lost(settings, plan, scenes, identity, progress.note) if settings.repair else None
+            with Ledger(state / LEDGER_FILE, create=not holds_more(settings.output)) as ledger:
+                if ledger.get_meta("identity") is None and holds_more(settings.output):
+                    raise gone(settings.output)
+                check_identity(ledger, settings, plan, identity)
+                damaged: set[str] = set()
+                if settings.repair:
+                    if rebuilt is None:
+                        rebuilt = adopt(ledger, settings, plan, scenes, identity)
+                    damaged = _look_over(ledger, settings, rebuilt, progress)
+                stock = take_stock(ledger, plan, settings.output, damaged, only_known=settings.repair)
+                batch = _Batch(settings, engine, plan, scenes, ledger, progress, stock, stop, started)
+                batch.summary.rebuilt = rebuilt.counts if rebuilt else {}
+                return batch.run()
+
+
+def _look_over(ledger: Ledger, settings: Settings, rebuilt: Rebuilt, progress: Progress) -> set[str]:
+    """Says what in OUT does not verify; returns the keys of what is to be made again."""
+    for key, reason in rebuilt.refused[:ASIDE_SHOWN]:
+        progress.note(f"{key}: {reason}: made again")
+    if len(rebuilt.refused) > ASIDE_SHOWN:
+        progress.note(f"and {len(rebuilt.refused) - ASIDE_SHOWN} more that are made again")
+    faults = list(verify(ledger, settings))
+    for fault in faults:
+        progress.note(f"{fault.path}: {fault.what}")
+    return {fault.key for fault in faults if fault.key}
 
 
 class _Batch:
@@ -222,27 +243,8 @@ class _Batch:
                 put(self.settings.output, folder + MAP_FILE, content)
 
     def _jobs(self) -> Iterator[Job]:
-        prompts = self.plan.prompts
         for item in self.stock.todo:
-            sample = item.sample
-            seed = derive_seed(self.settings.seed, sample.id, item.variant, attempt=0)
-            scene = pick_scene(self.scenes, seed)
-            bald_head = sample.id.hair in self.plan.bald
-            prompt_set = prompts.choose(sample.id, bald_head)
-            positive, negative = prompts.texts(prompt_set, sample.id, seed)
-            yield Job(
-                key=item.key,
-                folder=item.folder,
-                sample=sample,
-                variant=item.variant,
-                attempt=0,
-                seed=seed,
-                scene=scene,
-                bald=bald_head,
-                prompt_set=prompt_set.name,
-                positive=positive,
-                negative=negative,
-            )
+            yield job_of(item, self.plan, self.scenes, self.settings.seed)
 
     def _make(self) -> None:
         summary, todo = self.summary, self.stock.todo
@@ -265,13 +267,13 @@ class _Batch:
             summary.interrupted = True
         finally:
             pool.close(now=not clean)
-            self.stop.draining = False
             self.progress.end()
             summary.prompt_sets = dict(sorted(self._sets.items()))
             summary.facts = dict(sorted(self._facts.items()))
             self._flush()
             self.ledger.recover()
             self.ledger.commit()
+            self.stop.draining = False  # not before: a first signal must not cost what was just made
         if self.stop.count:
             summary.interrupted = True
 

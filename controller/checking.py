@@ -10,10 +10,12 @@ from acusim.files import printable, safe_join, sha256
 from acusim.layout import MAP_FILE, Sample
 from acusim.pictures import decode_rgb, read_file, read_provenance
 from acusim.sample_id import SampleId
-from controller.ledger import LEDGER_FILE, STATE_FOLDER, Ledger
-from controller.making import Job, Made, render
+from controller.job import Job
+from controller.ledger import LEDGER_FILE, STATE_FOLDER, DamagedLedger, Ledger
+from controller.making import Made, render
 from controller.plan import variant_folders
 from controller.settings import Settings
+from controller.traces import gone, kept_state, made_here
 from engines.engine import Device, Precision, Setup, make_engine
 from engines.recipe import Recipe
 from engines.scenes import Scene, load_scenes
@@ -35,11 +37,23 @@ def open_ledger(output: Path) -> Ledger:
 
     Raises:
         ConfigError: there is none.
+        DamagedLedger: there was one.
     """
     path = output / STATE_FOLDER / LEDGER_FILE
-    if not path.is_file() or path.parent.is_symlink():
+    if path.parent.is_symlink() or not (path.is_file() and path.stat().st_size):
+        if made_here(output):
+            raise gone(output)
+        if path.is_file() and not path.parent.is_symlink():
+            raise ConfigError(f"ledger {str(path)!r} is empty: no batch got as far as planning")
         raise ConfigError(f"--output {str(output)!r} holds no ledger: it was not made by --batch")
-    return Ledger(path, read_only=True)
+    ledger = Ledger(path, read_only=True)
+    try:
+        if ledger.get_meta("identity") is None and made_here(output):
+            raise gone(output)
+    except BaseException:
+        ledger.close()
+        raise
+    return ledger
 
 
 def stored_settings(ledger: Ledger, output: Path, workers: int) -> Settings:
@@ -49,9 +63,31 @@ def stored_settings(ledger: Ledger, output: Path, workers: int) -> Settings:
         ConfigError: the ledger holds none.
     """
     stored = ledger.get_meta("settings")
+    if stored is None and made_here(output):
+        raise gone(output)
     if stored is None:
         raise ConfigError(f"the ledger in {str(output)!r} holds no settings: no batch was ever begun")
     return Settings.from_stored(stored, output, workers)
+
+
+def repair_settings(output: Path, workers: int) -> Settings:
+    """The settings of the last batch, also where the ledger cannot be used.
+
+    Raises:
+        ConfigError: nothing but the pictures is left of them; says what to do.
+    """
+    try:
+        with open_ledger(output) as ledger:
+            return stored_settings(ledger, output, workers)
+    except DamagedLedger as error:
+        kept = kept_state(output)
+        if kept is None:
+            raise ConfigError(
+                f"{error.what}, and its settings are gone, too: say --repair --output {output} with --dataset and the "
+                "other settings of the batch, such as --engine, --seed and --variants; they are compared with what "
+                "made the pictures"
+            ) from None
+        return Settings.from_stored(kept["settings"], output, workers)
 
 
 def verify(ledger: Ledger, settings: Settings) -> Iterator[Fault]:
@@ -163,7 +199,7 @@ def reproduce(
         low_memory=low_memory,
     )
     with make_engine(recipe, setup) as engine:
-        [answer] = render(engine, [job], dataset.resolve())
+        [answer] = render(engine, [job], dataset.resolve(), record.get("attempts", ()))
     if isinstance(answer, Made):
         raise ConfigError(f"{image.name!r} cannot be made again: {answer.reason}")
     for fact, told in _COMPARED.items():
@@ -205,6 +241,8 @@ _FIELDS: dict[str, type] = {
     "facts": dict,
 }
 
+_SOMETIMES: dict[str, type] = {"depth": str, "way": str, "attempts": list}
+
 
 def _checked_record(record: dict[str, Any], name: str) -> dict[str, Any]:
     """An untrusted record with every field that is used present, of its type and in range.
@@ -212,7 +250,7 @@ def _checked_record(record: dict[str, Any], name: str) -> dict[str, Any]:
     Raises:
         ProvenanceError: names the field.
     """
-    fields = _FIELDS | ({"depth": str} if "depth" in record else {})
+    fields = _FIELDS | {name: kind for name, kind in _SOMETIMES.items() if name in record}
     for field, kind in fields.items():
         value = record.get(field)
         sound = type(value) is kind
@@ -222,6 +260,9 @@ def _checked_record(record: dict[str, Any], name: str) -> dict[str, Any]:
             sound = 0 <= int(record[field]) < 2**63
         if not sound:
             raise ProvenanceError(f"the record in {name!r} is not one of ours: {field} = {shown(value)}")
+    tried = record.get("attempts", [{"way": record.get("way")}])
+    if not all(isinstance(each, dict) for each in tried) or not tried or tried[-1].get("way") != record.get("way"):
+        raise ProvenanceError(f"the record in {name!r} is not one of ours: attempts = {shown(tried)}")
     if not record["image"].endswith(record["source"]):
         raise ProvenanceError(f"the record in {name!r} is not one of ours: image and source do not match")
     return record

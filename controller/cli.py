@@ -62,9 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     chosen = [name for name in _WHAT if getattr(options, name)]
-    if len(chosen) > 1:
-        raise ConfigError(f"choose one of {flags(chosen)}")
-    if not chosen and not options.batch:
+    if len(chosen) > 1 and set(chosen) != {"batch", "dry_run"}:  # a batch may be said to be a dry run
+        raise ConfigError(f"choose one of {flags(chosen)}: each is a command of its own, to be run one after the other")
+    if not chosen:
         raise ConfigError(
             "nothing to do: say --batch, --dry-run, --check, --status, --verify, --repair or --reproduce IMAGE"
         )
@@ -93,13 +93,12 @@ def _settings(options: argparse.Namespace) -> Any:
         if value is not None and not 1 <= value <= 64:
             raise ConfigError(f"{flags([name])} {value} is outside 1..64")
     if options.repair and options.dataset is None:
-        from controller.checking import open_ledger, stored_settings
+        from controller.checking import repair_settings
 
         if ignored := given(options, HOW):
             told = flags(ignored)
             raise ConfigError(f"--repair without --dataset takes the settings OUT was made with; leave out {told}")
-        with open_ledger(options.output) as ledger:
-            stored = stored_settings(ledger, options.output, workers)
+        stored = repair_settings(options.output, workers)
         return dataclasses.replace(stored, repair=True, **_where(options, stored.recipe))
     if options.dataset is None:
         raise ConfigError("--dataset is missing: the root of the AcuSim dataset to augment")
@@ -140,13 +139,12 @@ def _where(options: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
     return said
 
 
-_WHAT = ("check", "status", "verify", "repair", "reproduce", "dry_run")
+_WHAT = ("batch", "dry_run", "check", "status", "verify", "repair", "reproduce")
 
 
 def _batch(options: argparse.Namespace) -> int:
-    from controller.batch import plan_batch, run_batch
+    from controller.batch import dry_run, run_batch
     from controller.progress import Progress
-    from controller.settings import check_places
 
     settings = _settings(options)
     progress = Progress(quiet=options.quiet)
@@ -161,9 +159,7 @@ def _batch(options: argparse.Namespace) -> int:
     if options.launch and engine == "embedded" and options.launch.single and settings.gpus == 1:
         progress.note("note: the launcher started one process only, as without several GPUs; --gpus N makes it N")
     if options.dry_run:
-        if options.output is not None:
-            check_places(settings.dataset, settings.output)
-        plan, scenes, warnings = plan_batch(settings)
+        plan, scenes, warnings = dry_run(settings, options.output is not None)
         return _show_plan(options, settings, plan, scenes, warnings)
     summary = run_batch(settings, progress, options.started)
     code = OK
@@ -254,12 +250,13 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
+    from acusim.lock import LOCK_FILE, lock_owner
     from controller.checking import open_ledger
-    from controller.ledger import SET_ASIDE, STATE_FOLDER, Lock
+    from controller.ledger import SET_ASIDE, STATE_FOLDER
 
     with open_ledger(options.output) as ledger:
         counts, aside, settings = ledger.counts(), ledger.aside(), ledger.get_meta("settings")
-    owner = Lock.owner(options.output / STATE_FOLDER)
+    owner = lock_owner(options.output / STATE_FOLDER / LOCK_FILE)
     if options.json:
         print(
             json.dumps(

@@ -7,7 +7,8 @@ from itertools import groupby
 from pathlib import Path
 
 from controller.gate import Gate
-from controller.making import Job, Made, make
+from controller.job import Job
+from controller.making import Made, make
 from engines.engine import Engine
 
 TICK_SECONDS = 0.2

@@ -2,16 +2,16 @@
 
 An item is one output picture, keyed by its path relative to OUT. A picture is a function of its item alone, so an
 item that was cut off is simply made again, to the same bytes; only what is *done* is never touched.
+
+A ledger that is damaged is never used nor replaced in silence: DamagedLedger says that ``--repair`` rebuilds it
+(rebuilding.py).
 """
 
-import fcntl
 import json
 import os
-import socket
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,6 @@ from acusim.errors import ConfigError, OutputError
 STATE_FOLDER = ".acusim"
 LEDGER_FILE = "ledger.sqlite"
 PLANNED, RUNNING, DONE, SET_ASIDE = "planned", "running", "done", "set aside"
-LOCK_TRIES = 25
 STATES = (PLANNED, RUNNING, DONE, SET_ASIDE)
 
 _SCHEMA = """
@@ -40,6 +39,31 @@ CREATE TABLE IF NOT EXISTS items (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS items_by_state ON items (state);
 """
+_COLUMNS = {
+    "meta": {"name", "value"},
+    "items": {"key", "state", "tries", "attempt", "reason", "sha256", "bytes", "record", "seconds", "stamp"},
+}
+SUFFIXES = ("", "-wal", "-shm", "-journal")
+"""Of the files that a ledger consists of."""
+_OF_THE_DISK = {
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR),
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY),
+}
+"""SQLite's error codes that are not about what the file holds."""
+_PRIMARY = 0xFF
+"""The part of SQLite's error codes that these are."""
+
+
+class DamagedLedger(ConfigError):
+    """What a ledger should hold is not there, or not readable; ``--repair`` rebuilds it."""
+
+    def __init__(self, path: Path, what: str):
+        output = path.parent.parent
+        self.what = f"ledger {str(path)!r} {what}"
+        super().__init__(
+            f"{self.what}; nothing was changed: --repair --output {output} rebuilds it from "
+            "manifest.jsonl and the records inside the pictures, and makes again only what does not verify"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +81,55 @@ class Done:
 
 
 class Ledger:
-    """The open ledger. Use it as a context manager; changes are kept by commit()."""
+    """The open ledger. Use it as a context manager; changes are kept by commit().
 
-    def __init__(self, path: Path, read_only: bool = False):
+    Args:
+        path: its file.
+        read_only: whether nothing may be written.
+        create: whether it may be a new one.
+
+    Raises:
+        DamagedLedger: what is there is damaged or something else, and is left as it is.
+        ConfigError: it is empty, and may not be written.
+        OutputError: it cannot be read or written.
+    """
+
+    def __init__(self, path: Path, read_only: bool = False, create: bool = True):
         self._path = path
-        for suffix in ("", "-wal", "-shm", "-journal"):
+        for suffix in SUFFIXES:
             file = path.with_name(path.name + suffix)
             if file.is_symlink() or (file.exists() and not file.is_file()):
-                raise ConfigError(f"ledger {str(file)!r} is a link or not a regular file; it must lie in OUT itself")
+                raise DamagedLedger(file, "is a link or not a regular file; it must lie in OUT itself")
+        if not create and not path.exists():
+            raise DamagedLedger(path, "is gone")
         address = path.absolute().as_uri()
         with self._guard():
             if read_only:
                 self._db = self._open_read_only(address)
+                try:
+                    self._check_form("quick_check")
+                except BaseException:
+                    self._db.close()
+                    raise
             else:
-                self._db = sqlite3.connect(f"{address}?mode=rwc", uri=True, timeout=10)
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=NORMAL")
-                self._db.executescript(_SCHEMA)
+                path.touch()  # SQLite would let nobody but its owner write to it, whatever the umask
+                self._db = sqlite3.connect(f"{address}?mode=rw", uri=True, timeout=10)
+                try:
+                    self._prepare(create)
+                except BaseException:
+                    self._db.close()
+                    raise
+
+    def _prepare(self, create: bool) -> None:
+        """Makes the tables of a new ledger; one that is damaged is not touched."""
+        (tables,) = self._db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        if tables:
+            self._check_form("quick_check")
+        elif not create:
+            raise DamagedLedger(self._path, "is empty")
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.executescript(_SCHEMA)
 
     def _open_read_only(self, address: str) -> sqlite3.Connection:
         database = sqlite3.connect(f"{address}?mode=ro", uri=True, timeout=10)
@@ -92,16 +148,43 @@ class Ledger:
     def _guard(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
-            text = str(error)
-            if "no such table" in text:
+        except sqlite3.Error as error:
+            text, code = str(error), getattr(error, "sqlite_errorcode", 0) & _PRIMARY
+            if "no such table" in text and not self._path.stat().st_size:
                 raise ConfigError(f"ledger {str(self._path)!r} is empty: no batch got as far as planning") from None
-            if "not a database" in text or "malformed" in text:
-                raise ConfigError(
-                    f"ledger {str(self._path)!r} is damaged ({text}); the pictures beside it are whole: "
-                    "move them away, or use another --output"
-                ) from None
-            raise OutputError(f"ledger {str(self._path)!r} cannot be used: {text}") from None
+            # A header of another version makes SQLite say that a file which can be written is read-only.
+            odd = code == sqlite3.SQLITE_READONLY and os.access(self._path, os.W_OK)
+            odd = odd and os.access(self._path.parent, os.W_OK)
+            if code in _OF_THE_DISK and not odd:
+                raise OutputError(f"ledger {str(self._path)!r} cannot be used: {text}") from None
+            raise DamagedLedger(self._path, f"is damaged ({text})") from None
+        except OSError as error:
+            raise OutputError(f"ledger {str(self._path)!r} cannot be used: {error.strerror or error}") from None
+
+    def _check_form(self, how: str) -> None:
+        (verdict,) = self._db.execute(f"PRAGMA {how}(1)").fetchone()
+        if verdict != "ok":
+            raise DamagedLedger(self._path, f"is damaged ({str(verdict).splitlines()[-1]})")
+        for table, columns in _COLUMNS.items():
+            lacking = columns - {row[1] for row in self._db.execute(f"PRAGMA table_info({table})")}
+            if lacking:
+                what = f"is not one of this program's: its table {table!r} has no {', '.join(sorted(lacking))}"
+                raise DamagedLedger(self._path, what)
+
+    def check(self) -> None:
+        """Reads all of it.
+
+        Raises:
+            DamagedLedger: a part of it is not as this program writes it.
+        """
+        with self._guard():
+            self._check_form("integrity_check")
+        names = ("identity", "bald codes", "settings")
+        wrong = [name for name in names if not isinstance(self.get_meta(name), dict)]
+        if wrong:
+            raise DamagedLedger(self._path, f"is damaged (the entry {wrong[0]!r} is missing)")
+        for _ in self.outcomes():
+            pass
 
     def __enter__(self) -> Self:
         return self
@@ -109,6 +192,10 @@ class Ledger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file; what was not committed is gone."""
         self._db.close()
 
     def commit(self) -> None:
@@ -123,9 +210,7 @@ class Ledger:
         try:
             return json.loads(row[0]) if row else None
         except ValueError:
-            raise ConfigError(
-                f"ledger {str(self._path)!r}: the entry {name!r} is damaged; use another --output"
-            ) from None
+            raise DamagedLedger(self._path, f"is damaged (the entry {name!r} cannot be read)") from None
 
     def set_meta(self, name: str, value: Any) -> None:
         """Stores a JSON value."""
@@ -213,7 +298,7 @@ class Ledger:
         """The record of one done item, empty if there is none."""
         with self._guard():
             row = self._db.execute("SELECT sha256, record FROM items WHERE key = ?", (key,)).fetchone()
-        return _whole_record(*row) if row and row[1] else {}
+        return self._whole_record(key, *row) if row and row[1] else {}
 
     def outcomes(self) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
         """(key, why it is set aside or None, record) of each item that is done or set aside, by key."""
@@ -221,9 +306,24 @@ class Ledger:
             query = "SELECT key, state, sha256, record, reason FROM items WHERE state IN (?, ?) ORDER BY key"
             for key, state, digest, record, reason in self._db.execute(query, (DONE, SET_ASIDE)):
                 if state == DONE:
-                    yield key, None, _whole_record(digest, record)
+                    yield key, None, self._whole_record(key, digest, record)
                 else:
-                    yield key, reason, json.loads(record) if record else {}
+                    yield key, reason, self._parsed(key, record) if record else {}
+
+    def _parsed(self, key: str, record: str) -> dict[str, Any]:
+        try:
+            parsed = json.loads(record)
+        except (TypeError, ValueError, RecursionError):
+            parsed = None
+        if not isinstance(parsed, dict):
+            raise DamagedLedger(self._path, f"is damaged (the record of {key!r} cannot be read)")
+        return parsed
+
+    def _whole_record(self, key: str, digest: str, record: str) -> dict[str, Any]:
+        parsed = self._parsed(key, record)
+        if not isinstance(digest, str) or not {"image", "label", "source", "sample", "prompt_set"} <= parsed.keys():
+            raise DamagedLedger(self._path, f"is damaged (the record of {key!r} is not whole)")
+        return {**parsed, "sha256": digest}
 
     def prompt_sets(self) -> list[tuple[str, str]]:
         """(key, prompt set) of each done item, by key."""
@@ -236,7 +336,7 @@ class Ledger:
         with self._guard():
             cursor = self._db.execute("SELECT key, sha256, record FROM items WHERE state = ? ORDER BY key", (DONE,))
             for key, digest, record in cursor:
-                yield key, _whole_record(digest, record)
+                yield key, self._whole_record(key, digest, record)
 
     def aside(self) -> list[tuple[str, str]]:
         """(key, reason) of each item that is set aside, by key."""
@@ -259,69 +359,3 @@ class Ledger:
 
 def _told(attempts: list[dict[str, Any]]) -> str | None:
     return json.dumps({"attempts": attempts}, ensure_ascii=False) if attempts else None
-
-
-def _whole_record(digest: str, record: str) -> dict[str, Any]:
-    return {**json.loads(record), "sha256": digest}
-
-
-class Lock:
-    """One controller at a time on one OUT: an advisory lock that the system drops when its owner dies."""
-
-    def __init__(self, folder: Path):
-        self._path = folder / "lock"
-        self._file: int | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-        except OSError as error:
-            raise ConfigError(f"lock {str(self._path)!r} cannot be made: {error.strerror}") from None
-        try:
-            self._take(handle)
-        except OSError:
-            owner = os.read(handle, 4096).decode("utf-8", "replace").strip() or "unknown"
-            os.close(handle)
-            raise ConfigError(
-                f"another controller is at work on {str(self._path.parents[1])!r}: {owner}; wait for it, or stop it"
-            ) from None
-        self._file = handle
-        started = time.strftime("%Y-%m-%d %H:%M:%S")
-        try:
-            os.ftruncate(handle, 0)
-            os.write(handle, f"process {os.getpid()} on {socket.gethostname()}, since {started}\n".encode())
-        except OSError as error:
-            os.close(handle)
-            raise OutputError(f"lock {str(self._path)!r} cannot be written: {error.strerror}") from None
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # The file stays: removing it would let a third controller lock a file that nobody else sees.
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-    @staticmethod
-    def _take(handle: int) -> None:
-        for _ in range(LOCK_TRIES):
-            with suppress(OSError):  # somebody may just be looking whether the lock is held
-                return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            time.sleep(0.02)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    @staticmethod
-    def owner(folder: Path) -> str | None:
-        """Who holds the lock, None if nobody does."""
-        try:
-            handle = os.open(folder / "lock", os.O_RDONLY | os.O_NOFOLLOW)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return None
-        except OSError:
-            return os.read(handle, 4096).decode("utf-8", "replace").strip() or "unknown"
-        finally:
-            os.close(handle)

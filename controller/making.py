@@ -16,37 +16,21 @@ import acusim
 from acusim.errors import AcuSimError, EngineError, LayoutError, OutputError, PictureError
 from acusim.files import safe_join, sha256, write_atomic
 from acusim.labels import Label, parse_label_file
-from acusim.layout import Sample
 from acusim.pictures import decode_rgb, encode, read_file
 from acusim.point_mask import mask_path
 from controller.gate import Gate
+from controller.job import Job
 from controller.ledger import Done
 from engines.engine import Engine, Request, Result
-from engines.scenes import Scene
 
 FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENODEV}
 """Errors of writing that the next item would meet as well: the batch stops instead of setting items aside."""
 BLOCKED = {errno.ENOTDIR, errno.EEXIST, errno.ELOOP}
 """A file or a loop of links lies where a folder of OUT should be: the next item would meet it, too."""
 REASON_LENGTH = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """An item with everything that decides its pixels; travels to a worker process."""
-
-    key: str
-    """Output picture relative to OUT; its data set starts at ``folder``."""
-    folder: str
-    sample: Sample
-    variant: int
-    attempt: int
-    seed: int
-    scene: Scene
-    bald: bool
-    prompt_set: str
-    positive: str
-    negative: str
+PROGRAM = "acusim-augment"
+_INSIDE_ONLY = ("recipe_hash", "positive", "negative", "program", "version")
+"""What the record inside a picture holds beside its line of the manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +79,16 @@ class _Started:
     """What the gate knows of the sample."""
 
 
-def render(engine: Engine, jobs: Sequence[Job], root: Path) -> list[tuple[bytes, dict[str, Any]] | Made]:
+def render(
+    engine: Engine, jobs: Sequence[Job], root: Path, attempts: Sequence[dict[str, Any]] = ()
+) -> list[tuple[bytes, dict[str, Any]] | Made]:
     """Makes the pictures of some jobs in memory, without a gate: (encoded picture, manifest line), or why not.
+
+    Args:
+        engine: open.
+        jobs: to be made.
+        root: of the data set.
+        attempts: what a gate said of them, which is part of their records.
 
     Raises:
         EngineError: the engine broke down as a whole.
@@ -105,6 +97,7 @@ def render(engine: Engine, jobs: Sequence[Job], root: Path) -> list[tuple[bytes,
     started = _read(jobs, root, answers)
     for entry, result in zip(started, _made(engine.name, engine.augment, started), strict=True):
         key = entry.job.key
+        entry.attempts += attempts
         answers[key] = Made.aside(key, result) if isinstance(result, AcuSimError) else _encode(entry, result, engine)
     return [answers[job.key] for job in jobs]
 
@@ -222,8 +215,6 @@ def _written(
     job, digest = entry.job, sha256(data)
     image = job.sample.image
     mask = gate.mask(entry.kept, entry.label, image, digest) if gate else None
-    if gate:
-        record = record | {"way": entry.attempts[-1]["way"], "attempts": entry.attempts}
     if mask is not None:
         record = record | {"mask": job.folder + mask_path(image), "mask_sha256": sha256(mask)}
     try:
@@ -302,19 +293,27 @@ def _encode(entry: _Started, result: Result, engine: Engine) -> tuple[bytes, dic
         line |= {"depth": job.folder + job.sample.depth, "depth_sha256": sha256(entry.depth)}
     if entry.notes:
         line["source_notes"] = list(entry.notes)
+    if entry.attempts:
+        line |= {"way": entry.attempts[-1]["way"], "attempts": entry.attempts}
     inside = {
         **line,
         "recipe": recipe.as_dict(),
         "recipe_hash": recipe.hash,
         "positive": job.positive,
         "negative": job.negative,
-        "program": "acusim-augment",
+        "program": PROGRAM,
         "version": acusim.__version__,
     }
     extension = Path(job.sample.image).suffix
     # Where it was made says nothing of the pixels: the same picture from another server has the same bytes.
     made_at = {"server": result.server} if result.server else {}
     return encode(np.ascontiguousarray(result.pixels), extension, inside), line | made_at
+
+
+def line_of(inside: dict[str, Any]) -> dict[str, Any]:
+    """The line of the manifest that belongs to the record inside a picture, without what is told of its point mask."""
+    line = {name: value for name, value in inside.items() if name not in _INSIDE_ONLY}
+    return line | {"recipe": inside.get("recipe_hash")}
 
 
 def _write(entry: _Started, data: bytes, mask: bytes | None, output: Path) -> None:

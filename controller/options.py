@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument("--check", action="store_true", help="look whether the engine has all it needs; make nothing")
     what.add_argument("--status", action="store_true", help="what is done, planned and set aside in OUT")
     what.add_argument("--verify", action="store_true", help="compare every file in OUT with the hash in its ledger")
-    what.add_argument("--repair", action="store_true", help="verify, then make again what is missing or damaged")
+    what.add_argument("--repair", action="store_true", help="verify, rebuild a lost ledger, make again what fails")
     what.add_argument("--reproduce", type=Path, metavar="IMAGE", help="make one picture again and compare the bytes")
 
     data = parser.add_argument_group("data")

@@ -13,7 +13,8 @@ from typing import Any
 from acusim.errors import AcuSimError, EngineError
 from acusim.processes import SIGNALS, let_signals_through, one_thread_each, signals_held
 from controller.gate import Gate, GateSettings
-from controller.making import Job, Made, make
+from controller.job import Job
+from controller.making import Made, make
 from engines.recipe import Recipe
 
 IN_HAND = 2

@@ -15,6 +15,8 @@ from controller.ledger import Ledger
 from controller.making import put
 
 MANIFEST = "manifest.jsonl"
+DONE, ASIDE = "done", "set aside"
+"""The status of a line of the manifest."""
 CONTACT_SHEET = "contact_sheet.jpg"
 CELL = 176
 """Side of a thumbnail in pixels."""
@@ -30,7 +32,7 @@ def write_manifest(ledger: Ledger, output: Path) -> None:
 
 def _lines(ledger: Ledger) -> Iterator[bytes]:
     for key, reason, record in ledger.outcomes():
-        line = {"status": "done"} if reason is None else {"status": "set aside", "image": key, "reason": reason}
+        line = {"status": DONE} if reason is None else {"status": ASIDE, "image": key, "reason": reason}
         line |= record
         yield (json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n").encode()
 

@@ -10,6 +10,7 @@ from acusim.errors import ConfigError, OutputError
 from controller.gate import GateSettings
 from controller.ledger import DONE, LEDGER_FILE, STATE_FOLDER, Ledger
 from controller.plan import Plan
+from controller.traces import gone, holds_more, keep_state, made_here
 from engines.engine import WORKFLOW_FILE, Device, Precision, Setup, Transport
 from engines.recipe import Recipe
 from engines.scenes import Scene, scenes_digest
@@ -131,16 +132,22 @@ class Settings:
         )
 
 
-def check_places(dataset: Path, output: Path) -> None:
+def check_places(dataset: Path, output: Path, repair: bool = False) -> None:
     """Refuses an output folder that would mix with the dataset, or with files of somebody else.
+
+    Args:
+        dataset: root of the data set.
+        output: OUT.
+        repair: OUT may be one whose ledger is gone.
 
     Raises:
         ConfigError: says which, and what to do.
+        DamagedLedger: OUT was made by a batch, but its ledger is gone.
     """
     try:
         source, target = dataset.resolve(), output.resolve()
         exists, is_folder = output.exists(), output.is_dir()
-        others = [entry for entry in output.iterdir() if entry.name != STATE_FOLDER] if is_folder else []
+        others = bool(is_folder) and holds_more(output)
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
         raise ConfigError(f"--dataset or --output is not a usable path: {error}") from None
     if source == target or source in target.parents or target in source.parents:
@@ -149,9 +156,12 @@ def check_places(dataset: Path, output: Path) -> None:
         raise ConfigError(f"--output {str(output)!r} is not a folder")
     ledger = output / STATE_FOLDER / LEDGER_FILE
     if others and not (ledger.is_file() and ledger.stat().st_size):
-        raise ConfigError(
-            f"--output {str(output)!r} holds files but no ledger of this program; name a new or an empty folder"
-        )
+        if not made_here(output):
+            raise ConfigError(
+                f"--output {str(output)!r} holds files but no ledger of this program; name a new or an empty folder"
+            )
+        if not repair:
+            raise gone(output)
 
 
 def state_folder(output: Path) -> Path:
@@ -171,19 +181,9 @@ def state_folder(output: Path) -> Path:
     return state
 
 
-def check_identity(
-    ledger: Ledger, settings: Settings, plan: Plan, scenes: Iterable[Scene], engine: dict[str, str]
-) -> None:
-    """Everything that decides a pixel or a path must be what OUT was begun with; then stores the settings.
-
-    ``engine`` is what the engine adds to it. Hair codes that OUT has not seen yet may join; for those it has, the
-    verdict must be the same.
-
-    Raises:
-        ConfigError: names what differs.
-    """
-    verdicts = {entry.code: entry.bald for entry in plan.evidence}
-    identity = {
+def identity_of(settings: Settings, plan: Plan, scenes: Iterable[Scene], engine: dict[str, str]) -> dict[str, Any]:
+    """Everything that decides a pixel or a path; ``engine`` is what the engine adds to it."""
+    return {
         **{f"recipe.{name}": value for name, value in settings.recipe.as_dict().items()},
         "program version": acusim.__version__,
         "seed": settings.seed,
@@ -193,33 +193,65 @@ def check_identity(
         "gate": settings.gate.as_dict() if settings.gate else None,
         **engine,
     }
+
+
+def refuse_other(
+    begun: dict[str, Any], known: dict[str, bool], settings: Settings, plan: Plan, identity: dict[str, Any]
+) -> None:
+    """Refuses settings that are not those OUT was begun with.
+
+    Args:
+        begun: the identity of OUT.
+        known: the bald codes of OUT. Others may join; for these, the verdict must be the same.
+        settings: what is asked for.
+        plan: its plan.
+        identity: its identity.
+
+    Raises:
+        ConfigError: names what differs.
+    """
+    changes = [
+        (name, begun.get(name), value)
+        for name, value in identity.items()
+        if _comparable(name, begun.get(name)) != _comparable(name, value)
+    ]
+    changes += [
+        (f"bald codes, {entry.code}", known[entry.code], entry.bald)
+        for entry in plan.evidence
+        if known.get(entry.code, entry.bald) != entry.bald
+    ]
+    if changes:
+        told = "; ".join(f"{name}: {_short(old)} -> {_short(new)}" for name, old, new in changes)
+        raise ConfigError(
+            f"{str(settings.output)!r} was begun with other settings ({told}); use those, or another --output"
+        )
+
+
+def known_identity(ledger: Ledger, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """What OUT was begun with, None where that does not count: nothing was made, so a setting may be corrected."""
     begun = ledger.get_meta("identity")
-    if begun is not None and begun != identity and not ledger.counts()[DONE]:
-        # Nothing was made: a setting may be corrected, such as the name of a model that was not there.
-        ledger.forget(ledger.states())
-        ledger.set_meta("bald codes", {})
-        begun = None
-    known: dict[str, bool] = ledger.get_meta("bald codes") or {}
+    return begun if begun == identity or ledger.counts()[DONE] else None
+
+
+def check_identity(ledger: Ledger, settings: Settings, plan: Plan, identity: dict[str, Any]) -> None:
+    """Makes sure that OUT was begun with these settings, then stores them.
+
+    Raises:
+        ConfigError: names what differs.
+        OutputError: they cannot be stored.
+    """
+    begun, codes = known_identity(ledger, identity), ledger.get_meta("bald codes") or {}
     if begun is not None:
-        changes = [
-            (name, begun.get(name), value)
-            for name, value in identity.items()
-            if _comparable(name, begun.get(name)) != _comparable(name, value)
-        ]
-        changes += [
-            (f"bald codes, {code}", known[code], bald)
-            for code, bald in verdicts.items()
-            if known.get(code, bald) != bald
-        ]
-        if changes:
-            told = "; ".join(f"{name}: {_short(old)} -> {_short(new)}" for name, old, new in changes)
-            raise ConfigError(
-                f"{str(settings.output)!r} was begun with other settings ({told}); use those, or another --output"
-            )
-    ledger.set_meta("identity", identity)
-    ledger.set_meta("bald codes", known | verdicts)
-    ledger.set_meta("settings", settings.stored())
+        refuse_other(begun, codes, settings, plan, identity)
+    else:
+        ledger.forget(ledger.states())
+        codes = {}
+    codes |= {entry.code: entry.bald for entry in plan.evidence}
+    stored = {"identity": identity, "bald codes": codes, "settings": settings.stored()}
+    for name, value in stored.items():
+        ledger.set_meta(name, value)
     ledger.commit()
+    keep_state(settings.output, stored)
 
 
 def _comparable(name: str, value: Any) -> Any:

@@ -2,15 +2,14 @@
 
 import argparse
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from acusim.command_line import USAGE, Parser
 from acusim.errors import AcuSimError, ConfigError
+from acusim.processes import terminating
 
 OK, PROBLEMS, INTERRUPTED = 0, 2, 130
 
@@ -93,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     options = build_parser().parse_args(arguments)
     try:
-        with _terminating():
+        with terminating():
             return _run(options)
     except AcuSimError as error:
         print(f"evaluation: {error}", file=sys.stderr)
@@ -203,21 +202,3 @@ def _print_summary(settings: Any, outcome: Any, results: dict[str, Any], name: s
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
-
-
-@contextmanager
-def _terminating() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does: what was measured is written first."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

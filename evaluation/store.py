@@ -27,6 +27,7 @@ class Store:
         self._last = time.monotonic()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            self.path.touch()  # SQLite would let nobody but its owner write to it, whatever the umask
             self._db = sqlite3.connect(self.path, timeout=_WAIT_SECONDS)
             self._db.execute("CREATE TABLE IF NOT EXISTS measured (key TEXT PRIMARY KEY, record TEXT) WITHOUT ROWID")
             self._db.commit()

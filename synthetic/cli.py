@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from acusim.command_line import Parser
 from acusim.errors import AcuSimError, ConfigError
+from acusim.plain_progress import PlainProgress
 
 if TYPE_CHECKING:
     from synthetic.workers import Summary
@@ -125,7 +126,7 @@ def _run_hands(arguments: argparse.Namespace) -> int:
 
 
 def _with_bar(work: Callable[[Callable[[int, int], None]], "Summary"], quiet: bool) -> "Summary":
-    """Runs something that reports (done, total), with a bar on a terminal."""
+    """Runs something that reports (done, total), with a bar on a terminal and lines elsewhere."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -137,7 +138,10 @@ def _with_bar(work: Callable[[Callable[[int, int], None]], "Summary"], quiet: bo
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
+    if not quiet and not console.is_terminal:
+        lines = PlainProgress(lambda text: print(text, file=sys.stderr, flush=True))
+        return work(lambda made, total: lines("views", made, total))
+    with Progress(*columns, console=console, disable=quiet) as progress:
         bar = progress.add_task("views", total=None)
         return work(lambda made, total: progress.update(bar, completed=made, total=total))
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from acusim.command_line import USAGE, Parser
 from acusim.errors import AcuSimError, TrainingError
+from acusim.processes import terminating
 from training.configuration import TASKS
 
 OK, ERROR, PROBLEMS, BROKE_DOWN, INTERRUPTED = 0, USAGE, 2, 3, 130
@@ -49,17 +50,18 @@ into training, validation and test. The same command again goes on where the run
 had never stopped."""
 _EVALUATE = """Measures a run's best checkpoint on the persons that it was not trained on, beside floors that need no
 picture, and writes results.json, tables and report.html."""
-_PREDICT = (
-    """Finds the acupoints in pictures: for each a JSON file with all of them, and a picture with the visible ones."""
-)
+_PREDICT = """Finds the acupoints in pictures: for each a JSON file with all of them, and a picture with the visible
+ones. What cannot be used is set aside, and listed with its reason in set_aside.csv."""
 _EXPORT = """Writes a model as ONNX, and checks it in onnxruntime against PyTorch before it gets its name."""
 _SERVE = """Serves a web page, and an HTTP interface behind it, that finds the acupoints of a picture. Only this machine
 can reach it, and pictures are never written to a disk (docs/web.md)."""
 _DESCRIBE = """Tells the layers of a configuration, its true parameter counts, and the FLOPs of one picture."""
-_COCO = """Writes a data set as COCO keypoints, or makes label files of such a document."""
+_COCO = """Writes a data set as COCO keypoints, or makes label files of such a document. What cannot be used is listed
+with its reason in F.set_aside.csv beside the file, or in ROOT/set_aside.csv."""
 _COCO_IMPORT = """Makes label files of COCO keypoints of any program: AcuSim labels for heads, labelme files for hands.
 Name the folder that holds the pictures as --out, and train reads it then. What strays from the format is read where
-there is no doubt, and noted (docs/tolerances.md); label files that are there already are never changed."""
+there is no doubt, and noted (docs/tolerances.md); label files that are there already are never changed. What cannot be
+used is listed with its reason in ROOT/set_aside.csv."""
 
 
 def _config(parser: argparse.ArgumentParser) -> None:
@@ -152,6 +154,7 @@ def _predict(parser: argparse.ArgumentParser) -> None:
         help="a point is visible from this probability, or height of its heatmap's peak, on (default: 0.5, or 0.3)",
     )
     _device(parser)
+    add("--quiet", action="store_true", help="no progress")
 
 
 def _export(parser: argparse.ArgumentParser) -> None:
@@ -181,6 +184,7 @@ def _coco(parser: argparse.ArgumentParser) -> None:
     out = directions.add_parser("export", help="labels of a data set to a COCO document")
     out.add_argument("--data", type=Path, required=True, metavar="ROOT", help="AcuSim root, or folder of labelme files")
     out.add_argument("--out", type=Path, required=True, metavar="F.json", help="file to write")
+    out.add_argument("--quiet", action="store_true", help="no progress")
     about = "a COCO document to label files"
     back = directions.add_parser("import", help=about, description=_COCO_IMPORT, epilog=EPILOG)
     back.add_argument("document", type=Path, metavar="F.json", help="COCO keypoints")
@@ -201,7 +205,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from training import commands
 
-        return getattr(commands, options.command)(options)
+        with terminating():
+            return getattr(commands, options.command)(options)
     except TrainingError as error:
         print(f"error: {error}", file=sys.stderr)
         return BROKE_DOWN
@@ -213,3 +218,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:  # the reader of the output went away
         return OK
+    except OSError as error:  # a file or a disk that failed where nobody expected it
+        print(f"error: {error}", file=sys.stderr)
+        return ERROR

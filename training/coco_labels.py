@@ -6,7 +6,7 @@ them, but a label must hold numbers: it then gets n = 0 and h = 0, which no visi
 surface faces the camera, and nothing is 0 m away).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -117,7 +117,12 @@ def predictions_of(data: bytes, count: int, size: int) -> Predictions:
     return Predictions(probability, np.array([result.xy_px / size for result in ordered], np.float32))
 
 
-def items_of_root(root: Path, size: int | None = None, boxes: Boxes = "points") -> Iterator[Item | Problem]:
+def items_of_root(
+    root: Path,
+    size: int | None = None,
+    boxes: Boxes = "points",
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> Iterator[Item | Problem]:
     """The pictures of a dataset root as COCO items, one by one, and what is set aside.
 
     Args:
@@ -125,13 +130,15 @@ def items_of_root(root: Path, size: int | None = None, boxes: Boxes = "points") 
         size: which img_<size> to take; None as in layout.scan.
         boxes: bbox and area of the visible points, or of the head that stands out from its background (slower: every
             picture is decoded; by the depth map where there is one).
+        progress: called with how many pictures are through, and of how many.
 
     Raises:
         LayoutError: as layout.scan.
     """
     dataset = layout.scan(root, size)
     yield from dataset.problems
-    for sample in dataset.samples:
+    for number, sample in enumerate(dataset.samples):
+        progress(number, len(dataset.samples))
         try:
             path = safe_join(dataset.root, sample.image)
             width, height = picture_size(path)

@@ -14,7 +14,8 @@ from acusim.tolerances import Change, notes_of
 from training.cli import OK
 from training.config import load_config
 from training.configuration import TaskName
-from training.console import aside, say, tell
+from training.console import Bars, aside, say, tell
+from training.set_aside import FILE, SetAside
 
 
 def _commands_of(task: TaskName) -> ModuleType:
@@ -30,10 +31,12 @@ def _commands_of(task: TaskName) -> ModuleType:
 def train(options: argparse.Namespace) -> int:
     """``train``: see cli.py."""
     from training.hardware import Hardware
+    from training.training_run import ensure_free
 
     config = load_config(options.config).with_settings(options.set)
     hardware = Hardware(options.device)
     try:
+        ensure_free(options.out, hardware)
         return _commands_of(config.TASK).train(config, options, hardware)
     finally:
         hardware.close()
@@ -122,9 +125,10 @@ def coco(options: argparse.Namespace) -> int:
     """``coco``: see cli.py."""
     commands = _commands_of(options.kind)
     if options.direction == "export":
-        return commands.coco_export(options.data, options.out)
+        return commands.coco_export(options.data, options.out, Bars(options.quiet))
     from training.coco import read_document
 
+    table = SetAside(options.out / FILE)
     data = read_document(options.document)
     changes: list[Change] = []
     try:
@@ -133,4 +137,4 @@ def coco(options: argparse.Namespace) -> int:
         raise LabelError(f"document {str(options.document)!r}: {error}") from None
     tell(notes_of(changes), [])
     say(f"{len(written)} labels in {options.out}")
-    return aside(problems)
+    return aside(problems, table)

@@ -4,32 +4,41 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from acusim.errors import OutputError
+from acusim.errors import AcuSimError, OutputError
 from acusim.layout import Problem
+from acusim.plain_progress import PlainProgress
 from training.cli import OK, PROBLEMS
+from training.set_aside import FILE, SetAside
+
+if TYPE_CHECKING:
+    from training.predict import Outcome
 
 SHOWN = 8
-"""Problems that are printed; data.json holds all."""
+"""Problems that are printed; data.json or set_aside.csv holds all."""
 
 
 class Bars:
-    """Progress bars on stderr, one after the other."""
+    """Progress on stderr: bars, one after the other, on a terminal; lines now and then where it goes to a file."""
 
     def __init__(self, quiet: bool):
         self.quiet = quiet
         self.bar: Any = None
         self.what: object = None
+        self._lines = PlainProgress(say)
 
     def __call__(self, what: object, done: int, total: int, note: str = "") -> None:
         """Shows how many of what are done."""
-        from tqdm import tqdm
-
         if self.quiet:
             return
+        if not sys.stderr.isatty():
+            self._lines(str(what), done, total, note)
+            return
+        from tqdm import tqdm
+
         if what != self.what:
             self.close()
             self.what = what
@@ -59,10 +68,44 @@ def tell(notes: Sequence[str], problems: Sequence[Problem]) -> None:
         _list("  ", problems)
 
 
-def aside(problems: Sequence[Problem]) -> int:
-    """Lists what was set aside; returns the exit code."""
+def aside(problems: Sequence[Problem], table: SetAside, looked_at: Collection[str] | None = None) -> int:
+    """Lists what was set aside, all of it in a table; returns the exit code. ``looked_at`` as for SetAside.write.
+
+    Raises:
+        OutputError: the table cannot be written.
+    """
+    table.write(problems, looked_at)
     _list("  set aside: ", problems)
+    if problems:
+        say(f"all {len(problems)} with their reasons: {table.path}")
     return PROBLEMS if problems else OK
+
+
+@contextlib.contextmanager
+def predicting(options: argparse.Namespace) -> Iterator[tuple["Outcome", Callable[[int, int], None]]]:
+    """What ``predict`` does around the work: progress, and the table of what was set aside, also where it is cut off.
+
+    Yields:
+        Where to note what becomes of the pictures, and the progress.
+
+    Raises:
+        ConfigError: a file of somebody else lies where the table should be.
+        OutputError: it cannot be written.
+    """
+    from training.predict import Outcome
+
+    bars, table, outcome = Bars(options.quiet), SetAside(options.out / FILE), Outcome()
+    try:
+        yield outcome, lambda done, total: bars("pictures", done, total)
+    except BaseException:
+        bars.close()
+        with contextlib.suppress(AcuSimError):  # what broke the work off is more to the point
+            if outcome.looked_at:
+                table.write(outcome.problems, outcome.looked_at)
+        raise
+    bars.close()
+    say(f"{len(outcome.written)} pictures in {options.out}")
+    aside(outcome.problems, table, outcome.looked_at)
 
 
 def _list(prefix: str, problems: Sequence[Problem]) -> None:

@@ -11,15 +11,28 @@ import torch
 from acusim.errors import ConfigError, LabelError
 from acusim.files import write_atomic
 from acusim.layout import Problem
+from acusim.results import put
 from acusim.rig import parse_frames
 from acusim.selection import parse_selection
 from acusim.tolerances import Record
 from training.config import Config
-from training.console import Bars, as_json, aside, cache_folder, exit_code, say, tell, workers_of, writing
+from training.console import (
+    Bars,
+    as_json,
+    aside,
+    cache_folder,
+    exit_code,
+    predicting,
+    say,
+    tell,
+    workers_of,
+    writing,
+)
 from training.hardware import Hardware
 from training.history import History
 from training.model import AcuSimNet, on_meta
 from training.runs import HeadRun
+from training.set_aside import FILE, SetAside, beside
 
 VISIBLE_FROM = 0.5
 """Probability from which a point counts as visible where nobody says otherwise."""
@@ -114,7 +127,7 @@ def evaluate(run: HeadRun, options: argparse.Namespace, device: torch.device) ->
     from training.head_task import predict as predict_data
     from training.metrics import zero_fpr_threshold
 
-    bars = Bars(options.quiet)
+    bars, table = Bars(options.quiet), SetAside(options.out / FILE)
     data = _load(run.config, options, bars, options.frames)
     _tell(data)
     # What a part was trained with says nothing about the pictures that are here: all of them but for --pictures.
@@ -170,6 +183,7 @@ def evaluate(run: HeadRun, options: argparse.Namespace, device: torch.device) ->
         picture=lambda number: data.cache[int(index[number])],
         zero_fpr=threshold,
     )
+    table.write(data.problems)
     if options.json:
         print(json.dumps(results, ensure_ascii=False))
     else:
@@ -223,17 +237,19 @@ def predict(run: HeadRun, options: argparse.Namespace, device: torch.device) -> 
     """``predict``: see cli.py."""
     from training import predict as prediction
 
-    outcome = prediction.predict(
-        run.network,
-        run.config,
-        options.images,
-        options.out,
-        device,
-        made_by=run.made_by,
-        threshold=VISIBLE_FROM if options.threshold is None else options.threshold,
-    )
-    say(f"{len(outcome.written)} pictures in {options.out}")
-    return aside(outcome.problems)
+    with predicting(options) as (outcome, progress):
+        prediction.predict(
+            run.network,
+            run.config,
+            options.images,
+            options.out,
+            device,
+            made_by=run.made_by,
+            threshold=VISIBLE_FROM if options.threshold is None else options.threshold,
+            outcome=outcome,
+            progress=progress,
+        )
+    return outcome.exit_code
 
 
 def export(run: HeadRun, path: Path) -> dict[str, float]:
@@ -249,18 +265,19 @@ def network_on_meta(config: Config) -> tuple[AcuSimNet, int]:
     return on_meta(config), config.data.size
 
 
-def coco_export(root: Path, out: Path) -> int:
+def coco_export(root: Path, out: Path, bars: Bars) -> int:
     """``coco export``: see cli.py."""
     from training.coco import Item, dump_dataset
     from training.coco_labels import HEAD, items_of_root
 
+    table = SetAside(beside(out))
     items, problems = [], []
-    for found in items_of_root(root):
+    for found in items_of_root(root, progress=lambda done, total: bars("labels", done, total)):
         (items if isinstance(found, Item) else problems).append(found)
-    with writing(out):
-        write_atomic(out, dump_dataset(items, HEAD))
+    bars.close()
+    put(out, dump_dataset(items, HEAD))
     say(f"{len(items)} pictures in {out}")
-    return aside(problems)
+    return aside(problems, table)
 
 
 def coco_import(data: bytes, out: Path, record: Record) -> tuple[list[str], list[Problem]]:

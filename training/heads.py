@@ -76,6 +76,40 @@ class GroupedLinear(nn.Module):
             return self.weight
         return self.weight.view(self.groups, self.outputs, self.inputs).transpose(1, 2)
 
+    def pack(self, name: str, value: Tensor) -> Tensor:
+        """The outputs that exist, of a parameter or a moment of it: N rows, as one nn.Linear of them would have.
+
+        Args:
+            name: weight or bias.
+            value: of the parameter's shape.
+
+        Returns:
+            [N, D] or [N].
+        """
+        return (value if name == "bias" else self._rows(value))[self.used]
+
+    def unpack(self, name: str, value: Tensor) -> Tensor:
+        """What pack gives, in the parameter's shape, with padding.
+
+        Raises:
+            ValueError: it is of another shape.
+        """
+        count = int(self.used.sum())
+        wanted = [count] if name == "bias" else [count, self.inputs]
+        if list(value.shape) != wanted:
+            raise ValueError(f"shape {list(value.shape)} instead of {wanted}")
+        parameter = self.bias if name == "bias" else self.weight
+        whole = torch.zeros_like(parameter, requires_grad=False, memory_format=torch.contiguous_format)
+        rows = whole if name == "bias" else self._rows(whole)
+        rows[self.used] = value.to(whole)
+        return whole
+
+    def _rows(self, value: Tensor) -> Tensor:
+        """[G, E, D], a view of something of the weights' shape."""
+        if self.shared:
+            return value.view(self.groups, self.outputs, self.inputs)
+        return value.transpose(1, 2)
+
     def forward(self, x: Tensor) -> Tensor:
         """[B, D] or [B, G, D] -> [B, G, E]."""
         if self.shared:

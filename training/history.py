@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from acusim.errors import OutputError
 from acusim.files import write_atomic
 
 CSV, TENSORBOARD, CURVES = "metrics.csv", "tensorboard", "curves"
@@ -49,14 +50,31 @@ class History:
         return out
 
     def write(self, run: Path, done: bool = False) -> None:
-        """Writes metrics.csv, TensorBoard's events and, now and then and when ``done``, the curves."""
-        write_atomic(run / CSV, self.to_csv().encode())
-        self._tensorboard(run / TENSORBOARD, done)
-        if done or time.monotonic() - self._drawn > DRAW_SECONDS:
-            self._drawn = time.monotonic()
-            (run / CURVES).mkdir(exist_ok=True)
-            for name, (label, figures) in self.curves.items():
-                write_atomic(run / CURVES / f"{name}.png", self._curves(label, figures))
+        """Writes TensorBoard's events, now and then and when ``done`` the curves, and last metrics.csv.
+
+        Raises:
+            OutputError: the disk is full or read-only; the figures are in the checkpoint, too.
+        """
+        try:
+            self._tensorboard(run / TENSORBOARD, done)
+            if done or time.monotonic() - self._drawn > DRAW_SECONDS:
+                self._drawn = time.monotonic()
+                (run / CURVES).mkdir(exist_ok=True)
+                for name, (label, figures) in self.curves.items():
+                    write_atomic(run / CURVES / f"{name}.png", self._curves(label, figures))
+            write_atomic(run / CSV, self.to_csv().encode())
+        except OSError as error:
+            raise OutputError(
+                f"the figures of the run cannot be written to {str(run)!r}: {error.strerror or error}; the checkpoint "
+                "holds them: make room and run the same command again"
+            ) from None
+
+    def is_written(self, run: Path) -> bool:
+        """Whether metrics.csv holds all rows; it is written last, so the other files do, too."""
+        try:
+            return (run / CSV).read_bytes() == self.to_csv().encode()
+        except OSError:
+            return False
 
     def to_csv(self) -> str:
         """One line an epoch, under the names of all figures."""

@@ -197,10 +197,13 @@ class Loop:
         Raises:
             Interrupted: SIGTERM or SIGINT; a checkpoint stands where the run does.
             TrainingError: a loss is no number, or memory ran out.
-            OutputError: a checkpoint cannot be written.
+            OutputError: a checkpoint or the figures cannot be written.
         """
         with self._signals():
             try:
+                if self.hardware.is_main and self.history.rows and not self.history.is_written(self.run):
+                    # The process died, or the disk was full, after the checkpoint.
+                    self.history.write(self.run, done=self.done)
                 while not self.done:
                     self._epoch()
             except torch.OutOfMemoryError:
@@ -307,7 +310,7 @@ class Loop:
             trainee = self.task.trainee
             moments = checkpoint.optimizer_tensors(trainee, self.optimizer)
             name = checkpoint.epoch_name(self.epoch, self.step)
-            checkpoint.save(self.run, name, links, trainee.state_dict(), moments, state)
+            checkpoint.save(self.run, name, links, checkpoint.model_tensors(trainee), moments, state)
             checkpoint.rotate(self.run, self.config.train.keep)
         self.hardware.wait()
 

@@ -80,6 +80,8 @@ class Outcome:
     """The JSON files."""
     problems: list[Problem] = field(default_factory=list)
     """Pictures that were set aside."""
+    looked_at: list[str] = field(default_factory=list)
+    """Paths of all pictures, as problems name them."""
 
     @property
     def exit_code(self) -> int:
@@ -119,10 +121,20 @@ def predict(
     made_by: Mapping[str, Any],
     threshold: float = 0.5,
     batch: int = 8,
+    outcome: Outcome | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Outcome:
     """Predicts with a model: predict_pictures with its predictor and the size of its configuration."""
     return predict_pictures(
-        predictor_of(model, device), config.data.size, paths, out, made_by=made_by, threshold=threshold, batch=batch
+        predictor_of(model, device),
+        config.data.size,
+        paths,
+        out,
+        made_by=made_by,
+        threshold=threshold,
+        batch=batch,
+        outcome=outcome,
+        progress=progress,
     )
 
 
@@ -137,6 +149,8 @@ def predict_pictures(
     batch: int = 8,
     palette: Palette = HEAD,
     confidence: str | None = "probability",
+    outcome: Outcome | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Outcome:
     """Predicts the points of pictures and writes two files for each.
 
@@ -150,6 +164,8 @@ def predict_pictures(
         batch: pictures at a time.
         palette: the model's points.
         confidence: as for points_json.
+        outcome: what became of the pictures is noted here as it happens, for where the work is cut off.
+        progress: called with how many pictures are through, and of how many.
 
     Raises:
         ConfigError: the threshold or the batch is not allowed, or there is no picture at all.
@@ -159,14 +175,16 @@ def predict_pictures(
         raise ConfigError(f"threshold {threshold} is not within 0..1")
     if batch < 1:
         raise ConfigError(f"batch {batch} is not at least 1")
-    outcome = Outcome()
+    outcome = Outcome() if outcome is None else outcome
     chosen = _chosen(paths, outcome)
+    outcome.looked_at += [printable(str(path)) for path, _ in chosen]
     if not chosen and not outcome.problems:
         raise ConfigError(f"no pictures to predict; name files or folders with {', '.join(EXTENSIONS)}")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{str(out)!r} cannot be made: {error.strerror}; name another --out") from None
+    progress(0, len(chosen))
     for group in _batches(_read(chosen, size, outcome), batch):
         found = predictor(np.stack([item.square for item in group]))
         types = [None] * len(group) if found.hand_types is None else found.hand_types
@@ -178,6 +196,7 @@ def predict_pictures(
                 if isinstance(error, OutputError):
                     raise
                 outcome.problems.append(Problem(item.shown, str(error), True))
+        progress(len(outcome.written) + sum(problem.is_image for problem in outcome.problems), len(chosen))
     return outcome
 
 

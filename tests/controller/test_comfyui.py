@@ -70,6 +70,29 @@ def test_a_bad_sample_is_set_aside_and_costs_no_other(server: StandIn, root: Pat
     assert report["made"] == 7 and "damaged" in report["set_aside"][0][1]
 
 
+@pytest.mark.parametrize("lost", [("ledger.sqlite",), ("ledger.sqlite", "settings.json", "../manifest.jsonl")])
+def test_a_lost_ledger_is_rebuilt_without_asking_the_server_for_a_picture(
+    server: StandIn, root: Path, tmp_path: Path, command: Run, tree: Callable[[Path], dict[str, str]], lost: tuple
+):
+    out = tmp_path / "out"
+    command(*_line(server, root, out), check=0)
+    before, posts = tree(out), len(server.posts)
+    for name in lost:
+        (out / ".acusim" / name).unlink()
+    assert "--repair" in command(*_line(server, root, out), check=1).stderr
+    line = ["--repair", "--output", str(out), "--json"]
+    if "settings.json" in lost:
+        line += ["--dataset", str(root), "--server", server.url]
+        mine = tmp_path / "mine.json"
+        graph = json.loads((ROOT / "workflows/api/fc.json").read_text())
+        graph["9"]["inputs"]["end_at"] = 0.8
+        mine.write_text(json.dumps(graph))
+        assert "workflow is " in command(*line, "--workflow", mine, check=1).stderr
+    report = json.loads(command(*line, check=0).stdout)
+    assert report["made"] == 0 and sum(report["rebuilt"].values()) == 8
+    assert tree(out) == before and len(server.posts) == posts
+
+
 def test_another_workflow_is_refused_for_the_same_output(server: StandIn, root: Path, tmp_path: Path, command: Run):
     out, mine = tmp_path / "out", tmp_path / "mine.json"
     graph = json.loads((ROOT / "workflows/api/fc.json").read_text())

@@ -13,6 +13,7 @@ from acusim.errors import AcuSimError, ConfigError, PictureError
 from acusim.layout import scan
 from acusim.pictures import read_provenance, read_rgb
 from acusim.point_mask import read_point_mask
+from acusim.seeds import derive_seed
 from controller.cli import main
 from controller.gate import GateSettings, attempts
 from engines.engine import Engine, Request, Result
@@ -211,6 +212,47 @@ def test_no_bad_picture_gets_through(batch: Any, tmp_path: Path, how: str):
         assert not any(attempt["accept"] for attempt in line["attempts"])
         assert not (tmp_path / "out" / line["image"]).exists()
         assert "mask" not in line
+
+
+@pytest.mark.parametrize("lost", [("ledger",), ("ledger", "manifest")])
+def test_a_lost_ledger_is_rebuilt_with_attempts_and_masks(
+    batch: Any,
+    heads: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    tree: Callable[[Path], dict[str, str]],
+    lost: tuple[str, ...],
+):
+    """Two pictures are accepted at once, one after a new seed, and one never."""
+    never, later = (str(sample.id) for sample in scan(heads).samples if sample.id.frame == 10)
+
+    def bad(request: Request) -> NDArray[np.uint8] | AcuSimError | None:
+        first = request.seed == derive_seed(0, request.sample, 0, 0)
+        failed = str(request.sample) == never or (str(request.sample) == later and first)
+        return PictureError("no") if failed else None
+
+    gate = "rerolls = 1\nsofter = 0\nfallback = 'none'"
+    code, summary, *_ = batch(bad, gate)
+    assert code == 2 and [summary["gate"][way] for way in ("planned", "re-rolled", "set aside")] == [2, 1, 1]
+    out = tmp_path / "out"
+    before = tree(out)
+    if "manifest" in lost:
+        (out / "manifest.jsonl").unlink()
+    (out / ".acusim/ledger.sqlite").write_bytes(b"")
+    assert main(["--repair", "--output", str(out), "--json", "--quiet"]) == code
+    told = json.loads(capsys.readouterr().out)
+    assert told["made"] == 0 and tree(out) == before
+    again, summary, *_ = batch(bad, gate)
+    assert again == code and summary["made"] == 0 and tree(out) == before
+    picture = out / next(path for path in before if "/image/" in path)
+    record = read_provenance(picture)
+    assert record["way"] == record["attempts"][-1]["way"] and record["attempts"][-1]["accept"]
+    mask = next(out.glob("train/label/mask/*.json"))
+    kept = mask.read_bytes()
+    mask.unlink()
+    (out / ".acusim/ledger.sqlite").unlink()
+    assert main(["--repair", "--output", str(out), "--json", "--quiet"]) == code
+    assert json.loads(capsys.readouterr().out)["made"] == 1 and mask.read_bytes() == kept and tree(out) == before
 
 
 def test_a_gate_belongs_to_out(batch: Any, capsys: pytest.CaptureFixture[str]):

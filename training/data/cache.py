@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from acusim.errors import OutputError
 from acusim.files import is_part, sha256
+from acusim.lock import LOCK_FILE, open_lock_file, try_lock, wait_for_lock
 from training.data.pool import Progress, Say, spread
 from training.data.shards import (
     SUFFIX,
@@ -35,7 +36,6 @@ from training.data.shards import (
     why_not,
 )
 
-LOCK_FILE = "lock"
 _FEW = 64
 """So few pictures are decoded in this process: others would take longer to start."""
 
@@ -210,18 +210,17 @@ def locked(path: Path, say: Say) -> Iterator[None]:
     Raises:
         OutputError: the lock's file cannot be made.
     """
-    import fcntl
-
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        handle = open_lock_file(path)
     except OSError as error:
         raise OutputError(f"cache: lock {str(path)!r} cannot be made: {error.strerror or error}") from None
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"cache: another process decodes pictures into {str(path.parent)!r}; this one waits for it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            if not try_lock(handle):
+                say(f"cache: another process decodes pictures into {str(path.parent)!r}; this one waits for it")
+                wait_for_lock(handle)
+        except OSError as error:
+            raise OutputError(f"cache: lock {str(path)!r} cannot be used: {error.strerror or error}") from None
         yield
     finally:
         os.close(handle)

@@ -57,6 +57,7 @@ class Memory:
 
     @staticmethod
     def _open(path: Path) -> sqlite3.Connection:
+        path.touch()  # SQLite would let nobody but its owner write to it, whatever the umask
         db = sqlite3.connect(path, timeout=_WAIT_SECONDS)
         try:
             (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()

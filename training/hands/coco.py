@@ -1,6 +1,7 @@
 """Labelled hands as COCO keypoints and back."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -33,13 +34,17 @@ def category_of(points: HandPoints) -> Category:
     return Category("hand", points.ids, skeleton, other_names)
 
 
-def items_of_folder(root: Path) -> tuple[list[Item], HandData]:
+def items_of_folder(root: Path, progress: Callable[[int, int], None] = lambda *_: None) -> tuple[list[Item], HandData]:
     """The pictures of a folder of labelme files as COCO items, those that lack points too, and what was found there.
+
+    Args:
+        root: the folder.
+        progress: called with how many pictures are through, and of how many.
 
     Raises:
         LayoutError: the root is no folder that can be read.
     """
-    data = read_hands(root, HandSettings(missing="keep"))
+    data = read_hands(root, HandSettings(missing="keep"), progress=progress)
     items = [
         Item(record.image, *record.size, xy, np.where(visible, 2, 0).astype(np.int8))
         for record, xy, visible in zip(data.records, data.xy, data.visible, strict=True)

@@ -9,10 +9,21 @@ import numpy as np
 import torch
 
 from acusim.errors import ConfigError
-from acusim.files import write_atomic
 from acusim.layout import Problem
+from acusim.results import put
 from acusim.tolerances import Record
-from training.console import Bars, as_json, aside, cache_folder, exit_code, say, tell, workers_of, writing
+from training.console import (
+    Bars,
+    as_json,
+    aside,
+    cache_folder,
+    exit_code,
+    predicting,
+    say,
+    tell,
+    workers_of,
+    writing,
+)
 from training.data.split import PARTS, Part
 from training.hands.config import HandConfig
 from training.hands.dataset import HandSquares
@@ -23,6 +34,7 @@ from training.hands.recognise import NO_CONFIDENCE, PEAK, VISIBLE_FROM, hand_pre
 from training.hardware import Hardware
 from training.history import History
 from training.runs import HandRun
+from training.set_aside import FILE, SetAside, beside
 
 
 def _root(options: argparse.Namespace) -> Path:
@@ -120,7 +132,7 @@ def evaluate(run: HandRun, options: argparse.Namespace, device: torch.device) ->
 
     if options.frames or options.pictures == "augmented":
         raise ConfigError("--frames and --pictures augmented are for models of the head")
-    config, bars = run.config, Bars(options.quiet)
+    config, bars, table = run.config, Bars(options.quiet), SetAside(options.out / FILE)
     hands = load_hands(
         _root(options),
         config,
@@ -179,6 +191,7 @@ def evaluate(run: HandRun, options: argparse.Namespace, device: torch.device) ->
         majority=majority,
         heatmaps=_heatmaps(run, squares, device) if run.network.OUTPUT == "heatmaps" else None,
     )
+    table.write(problems)
     if options.json:
         print(json.dumps(results, ensure_ascii=False))
     else:
@@ -209,18 +222,20 @@ def predict(run: HandRun, options: argparse.Namespace, device: torch.device) -> 
     from training.predict import predict_pictures
 
     has_peaks = run.network.OUTPUT == "heatmaps"
-    outcome = predict_pictures(
-        hand_predictor(run.network, run.config, device),
-        run.config.data.size,
-        options.images,
-        options.out,
-        made_by={**run.made_by, "kind": run.kind, "confidence": PEAK if has_peaks else NO_CONFIDENCE},
-        threshold=VISIBLE_FROM if options.threshold is None else options.threshold,
-        palette=palette_of(run.points),
-        confidence="confidence" if has_peaks else None,
-    )
-    say(f"{len(outcome.written)} pictures in {options.out}")
-    return aside(outcome.problems)
+    with predicting(options) as (outcome, progress):
+        predict_pictures(
+            hand_predictor(run.network, run.config, device),
+            run.config.data.size,
+            options.images,
+            options.out,
+            made_by={**run.made_by, "kind": run.kind, "confidence": PEAK if has_peaks else NO_CONFIDENCE},
+            threshold=VISIBLE_FROM if options.threshold is None else options.threshold,
+            palette=palette_of(run.points),
+            confidence="confidence" if has_peaks else None,
+            outcome=outcome,
+            progress=progress,
+        )
+    return outcome.exit_code
 
 
 def export(run: HandRun, path: Path) -> dict[str, float]:
@@ -254,17 +269,18 @@ def network_on_meta(config: HandConfig) -> tuple[torch.nn.Module, int]:
     return network.model if network.hand_type is None else network, config.data.size
 
 
-def coco_export(root: Path, out: Path) -> int:
+def coco_export(root: Path, out: Path, bars: Bars) -> int:
     """``coco export --kind hand``: see cli.py."""
     from training.coco import dump_dataset
     from training.hands.coco import category_of, items_of_folder
 
-    items, data = items_of_folder(root)
-    with writing(out):
-        write_atomic(out, dump_dataset(items, category_of(data.points)))
+    table = SetAside(beside(out))
+    items, data = items_of_folder(root, lambda done, total: bars("labels", done, total))
+    bars.close()
+    put(out, dump_dataset(items, category_of(data.points)))
     tell(data.notes, [])
     say(f"{len(items)} pictures in {out}")
-    return aside(data.problems)
+    return aside(data.problems, table)
 
 
 def coco_import(data: bytes, out: Path, record: Record) -> tuple[list[str], list[Problem]]:

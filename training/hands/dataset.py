@@ -6,7 +6,7 @@ pictures given their augmented siblings, so no sibling crosses parts.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -116,13 +116,19 @@ class HandData:
         )
 
 
-def read_hands(root: Path, settings: HandSettings | None = None, points: HandPoints | None = None) -> HandData:
+def read_hands(
+    root: Path,
+    settings: HandSettings | None = None,
+    points: HandPoints | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> HandData:
     """Reads a folder of labelme files.
 
     Args:
         root: the folder.
         settings: see HandSettings.
         points: the mapping; None reads that of the settings.
+        progress: called with how many pictures are through, and of how many.
 
     Raises:
         ConfigError: the mapping is wrong.
@@ -130,7 +136,7 @@ def read_hands(root: Path, settings: HandSettings | None = None, points: HandPoi
     """
     settings = settings or HandSettings()
     points = points or (read_points(settings.points_file) if settings.points_file else read_points())
-    folder = scan_labelme(root, points)
+    folder = scan_labelme(root, points, progress)
     hands = [hand for hand in folder.hands if settings.missing == "keep" or not np.isnan(hand.xy).any()]
     kept = {hand.image for hand in hands}
     left_out = tuple(printable(hand.image) for hand in folder.hands if hand.image not in kept)

@@ -13,6 +13,7 @@ import os
 import posixpath
 import unicodedata
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -195,12 +196,15 @@ def check_position(
     return xy
 
 
-def scan_labelme(root: Path, points: HandPoints) -> LabelmeFolder:
+def scan_labelme(
+    root: Path, points: HandPoints, progress: Callable[[int, int], None] = lambda *_: None
+) -> LabelmeFolder:
     """Reads all labelme files below a root, decodes each picture once, and pairs them by imagePath.
 
     Args:
         root: folder with pictures and labels, also in folders below it. Names that begin with a dot are left alone.
         points: the mapping.
+        progress: called with how many pictures are through, and of how many.
 
     Raises:
         LayoutError: the root is no folder that can be read.
@@ -221,7 +225,8 @@ def scan_labelme(root: Path, points: HandPoints) -> LabelmeFolder:
         except AcuSimError as error:
             failed.add(stem)
             out.problems.append(Problem(printable(label), str(error), stem in stems))
-    for image, files in sorted(found.items()):
+    for number, (image, files) in enumerate(sorted(found.items())):
+        progress(number, len(found))
         if len(files) > 1:
             names = ", ".join(printable(label) for label, _ in files)
             out.problems.append(Problem(printable(image), f"several files speak of this picture: {names}", True))
