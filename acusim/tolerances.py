@@ -10,7 +10,7 @@ Only reading is tolerant: a label that is copied keeps its bytes.
 import posixpath
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -208,12 +208,12 @@ class Change:
         return f"{self.path}: {self.detail}" if self.detail else self.path
 
 
-Record = Callable[[Change], None]
+Recorder = Callable[[Change], None]
 """Told of each change, as it is made."""
 
 
 def unrecorded(_: Change) -> None:
-    """A Record for callers that show no notes."""
+    """A Recorder for callers that show no notes."""
 
 
 def notes_of(changes: Iterable[Change]) -> list[str]:
@@ -257,13 +257,8 @@ def overshoot(xy: NDArray[np.float64], size: tuple[float, float]) -> NDArray[np.
     return (np.maximum(-xy, xy - sides) / sides).max(-1).clip(0)
 
 
-def is_too_far(share: float) -> bool:
-    """Whether an overshoot is beyond the limit."""
-    return not share <= OUTSIDE + _ROUNDING  # also true of NaN
-
-
 def clipped(
-    xy: NDArray[np.float64], size: tuple[int, int], names: Iterable[str], path: str, record: Record
+    xy: NDArray[np.float64], size: tuple[int, int], names: Sequence[str], path: str, record: Recorder
 ) -> tuple[NDArray[np.float64], str]:
     """Points [N, 2] of a picture of (width, height), those just outside moved to its edge.
 
@@ -278,17 +273,15 @@ def clipped(
         The points; and what is wrong with the first that lies too far outside, empty where none does.
     """
     moved = xy.clip(0, size)  # NaN stays
-    there = ~np.isnan(xy).any(1)
-    for name, share, before, after, present in zip(names, overshoot(xy, size), xy, moved, there, strict=True):
-        if not present or not share:
-            continue
-        place = f"{name} at ({before[0]:g}, {before[1]:g})"
-        if is_too_far(share):
+    shares = overshoot(xy, size)
+    for index in np.flatnonzero(shares > 0):
+        place = f"{names[index]} at ({xy[index, 0]:g}, {xy[index, 1]:g})"
+        if shares[index] > OUTSIDE + _ROUNDING:
             return xy, (
-                f"{place} is outside the picture of {size[0]} x {size[1]}, by {100 * share:.3g} % of the side; "
+                f"{place} is outside the picture of {size[0]} x {size[1]}, by {100 * shares[index]:.3g} % of the side; "
                 f"up to {100 * OUTSIDE:g} % is moved to the edge"
             )
-        record(Change(OUTSIDE_CLIPPED, path, f"{place} to ({after[0]:g}, {after[1]:g})"))
+        record(Change(OUTSIDE_CLIPPED, path, f"{place} to ({moved[index, 0]:g}, {moved[index, 1]:g})"))
     return moved, ""
 
 

@@ -29,7 +29,7 @@ from acusim.text_files import json_of
 from acusim.tolerances import (
     SAME_IMAGE,
     Change,
-    Record,
+    Recorder,
     clipped,
     identity,
     unrecorded,
@@ -176,7 +176,7 @@ def read_document(path: Path, what: str = "document") -> bytes:
         raise LabelError(f"{what} {str(path)!r}: {error.strerror or error}") from None
 
 
-def parse_dataset(data: bytes, category: Category, record: Record = unrecorded) -> tuple[list[Item], list[Problem]]:
+def parse_dataset(data: bytes, category: Category, record: Recorder = unrecorded) -> tuple[list[Item], list[Problem]]:
     """Reads a COCO file.
 
     Args:
@@ -219,17 +219,18 @@ def says_other(name: str, by_this_document: bool) -> str:
     return f"{name} is there already and says something else; move it or name another root"
 
 
-def _one_of_each_name(items: Sequence[Item], problems: list[Problem], record: Record) -> list[Item]:
+def _one_of_each_name(items: Sequence[Item], problems: list[Problem], record: Recorder) -> list[Item]:
     """Items without those of one file_name that say different things."""
     named: dict[str, list[Item]] = {}
     for item in items:
         named.setdefault(item.file_name, []).append(item)
     out: list[Item] = []
     for name, same in named.items():
-        if all(_says(item) == _says(same[0]) for item in same):
+        if len(same) == 1:
             out.append(same[0])
-            if len(same) > 1:
-                record(Change(SAME_IMAGE, name, f"{len(same)} times"))
+        elif len({_says(item) for item in same}) == 1:
+            out.append(same[0])
+            record(Change(SAME_IMAGE, name, f"{len(same)} times"))
         else:
             reason = f"{len(same)} images have this file_name and different labels; give each picture a path of its own"
             problems.append(Problem(name, reason, True))
@@ -253,7 +254,7 @@ def _item(
     annotations: Sequence[Mapping[str, Any]],
     category: Category,
     order: NDArray[np.intp],
-    record: Record,
+    record: Recorder,
 ) -> Item:
     path = file_name(image, record)
     width, height = (side(image, name) for name in ("width", "height"))
@@ -263,11 +264,10 @@ def _item(
     if not np.isin(given, (0, 1, 2)).all():
         raise LabelError("keypoints: v is not always 0, 1 or 2")
     labelled = given > 0
-    names = [category.keypoints[index] for index in order]
-    inside = _inside(keypoints[:, :2], labelled, (width, height), names, EXTRA in annotation, path, record)
+    xy, v = np.full((len(category.keypoints), 2), np.nan), np.zeros(len(category.keypoints), np.int8)
+    xy[order[labelled]], v[order] = keypoints[labelled, :2], given.astype(np.int8)
+    xy = _inside(xy, (width, height), category.keypoints, EXTRA in annotation, path, record)
     check_count(annotation, int(labelled.sum()), path, record)
-    xy, v = np.zeros((len(category.keypoints), 2)), np.zeros(len(category.keypoints), np.int8)
-    xy[order], v[order] = inside, given.astype(np.int8)
     bbox = area = None
     if annotation.get("bbox") is not None:
         left, top, box_width, box_height = _numbers(annotation["bbox"], 4, "bbox").tolist()
@@ -294,26 +294,13 @@ def _without_unlabelled(annotation: Mapping[str, Any]) -> Any:
 
 
 def _inside(
-    xy: Floats,
-    labelled: NDArray[np.bool_],
-    size: tuple[int, int],
-    names: Sequence[str],
-    as_released: bool,
-    path: str,
-    record: Record,
+    xy: Floats, size: tuple[int, int], names: Sequence[str], as_released: bool, path: str, record: Recorder
 ) -> Floats:
-    """Points within their picture, 0 where nothing is labelled; AcuSim's own stay where its files have them."""
-    there = np.where(labelled[:, None], xy, np.nan)
-    changes: list[Change] = []
-    moved, fault = clipped(there, size, names, path, changes.append)
+    """Points within their picture, 0 where they are NaN; AcuSim's own stay where its files have them."""
+    moved, fault = clipped(xy, size, names, path, unrecorded if as_released else record)
     if fault:
         raise LabelError(f"keypoints: {fault}")
-    if as_released:
-        moved = there
-    else:
-        for change in changes:
-            record(change)
-    return np.nan_to_num(moved)
+    return np.nan_to_num(xy if as_released else moved)
 
 
 def _extra(

@@ -20,7 +20,7 @@ from acusim.foreground import find_foreground
 from acusim.labels import Label, dump_label, empty_label, parse_label, parse_label_file, read_label
 from acusim.layout import Problem
 from acusim.pictures import EXTENSIONS, picture_size, read_file, read_rgb
-from acusim.tolerances import LAID_OUT, Record, unrecorded
+from acusim.tolerances import LAID_OUT, Recorder, unrecorded
 from training.coco import Category, Item, dump_results, parse_dataset, parse_results, result_of, says_other
 from training.metrics import Predictions
 
@@ -162,7 +162,7 @@ def _with_head_box(item: Item, path: Path, depth: bytes | None) -> Item:
     return Item(item.file_name, item.width, item.height, item.xy_px, item.v, box, float(mask.sum()), extra=item.extra)
 
 
-def write_labels(data: bytes, out: Path, record: Record = unrecorded) -> tuple[list[str], list[Problem]]:
+def write_labels(data: bytes, out: Path, record: Recorder = unrecorded) -> tuple[list[str], list[Problem]]:
     """Writes the labels of a COCO file of the head below a dataset root.
 
     The label of ``train/image/img_512/STEM.png`` goes to ``train/label/label/STEM.json``; one of a picture that is not

@@ -27,7 +27,7 @@ from acusim.tolerances import (
     NUM_KEYPOINTS,
     OTHER_CATEGORY,
     Change,
-    Record,
+    Recorder,
     Tolerance,
     folded,
     identity,
@@ -63,7 +63,7 @@ def objects(document: Any, name: str, problems: list[Problem]) -> list[Entry]:
 
 
 def the_category(
-    entries: Sequence[Entry], name: str, keypoints: Sequence[str], other_names: Mapping[str, int], record: Record
+    entries: Sequence[Entry], name: str, keypoints: Sequence[str], other_names: Mapping[str, int], record: Recorder
 ) -> tuple[Id, NDArray[np.intp]]:
     """The id of the file's category, and the index in ours of each of its keypoints.
 
@@ -150,7 +150,7 @@ def name_of(image: Entry, otherwise: str) -> str:
 
 
 def by_image(
-    entries: Sequence[Entry], category_id: Id, images: Mapping[Id, Entry], problems: list[Problem], record: Record
+    entries: Sequence[Entry], category_id: Id, images: Mapping[Id, Entry], problems: list[Problem], record: Recorder
 ) -> dict[Id, list[Entry]]:
     """The annotations of a category by their image; those of none are problems."""
     found: dict[Id, list[Entry]] = defaultdict(list)
@@ -170,7 +170,7 @@ def by_image(
     return found
 
 
-def file_name(image: Entry, record: Record) -> str:
+def file_name(image: Entry, record: Recorder) -> str:
     """An image's file_name as a relative path with forward slashes.
 
     Raises:
@@ -202,7 +202,7 @@ def side(image: Entry, name: str) -> int:
     return value
 
 
-def the_annotation(entries: Sequence[Entry], category: str, path: str, record: Record) -> Entry:
+def the_annotation(entries: Sequence[Entry], category: str, path: str, record: Recorder) -> Entry:
     """The annotation of a picture: the only good one; where none is good, the only one with keypoints, or at all.
 
     Args:
@@ -244,7 +244,7 @@ def _kind(entry: Entry) -> Kind:
     return "flat" if flat or entry.get("area") == 0 else "good"
 
 
-def check_count(entry: Entry, labelled: int, path: str, record: Record) -> None:
+def check_count(entry: Entry, labelled: int, path: str, record: Recorder) -> None:
     """Notes a num_keypoints that is wrong."""
     given = entry.get("num_keypoints")
     if given is not None and whole(given) != labelled:

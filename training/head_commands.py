@@ -14,7 +14,7 @@ from acusim.layout import Problem
 from acusim.results import put
 from acusim.rig import parse_frames
 from acusim.selection import parse_selection
-from acusim.tolerances import Record
+from acusim.tolerances import Recorder
 from training.config import Config
 from training.console import (
     Bars,
@@ -280,7 +280,7 @@ def coco_export(root: Path, out: Path, bars: Bars) -> int:
     return aside(problems, table)
 
 
-def coco_import(data: bytes, out: Path, record: Record) -> tuple[list[str], list[Problem]]:
+def coco_import(data: bytes, out: Path, record: Recorder) -> tuple[list[str], list[Problem]]:
     """``coco import``: see cli.py; what write_labels returns."""
     from training.coco_labels import write_labels
 

@@ -89,7 +89,7 @@ def inspect(
         classes = client.object_info()
         found.binding = Binding(workflow, recipe, classes)
     except ServerError as error:
-        found.add("nodes", False, str(error), "see above; the list of nodes did not come")
+        found.add("nodes", False, str(error), error.advice or "see above; the list of nodes did not come")
     else:
         _graph(found, found.binding, recipe)
         _models(found, client, found.binding, recipe)
@@ -176,7 +176,7 @@ def _pack(found: Inspection, client: Client) -> Mapping[str, Any] | None:
     try:
         info = client.pack_info()
     except ServerError as error:
-        found.add("AcuSim nodes", False, str(error), NODES_FIX)
+        found.add("AcuSim nodes", False, str(error), error.advice or NODES_FIX)
         return None
     if info is None or not isinstance(info.get("version"), str):
         found.add("AcuSim nodes", False, "the server does not have them", NODES_FIX)
@@ -218,7 +218,8 @@ def _models(found: Inspection, client: Client, binding: Binding, recipe: Recipe)
         try:
             facts = client.model_facts(model.key, binding.value(place))
         except ServerError as error:
-            found.add(setting, None, f"{name} is there; its kind is not told: {error}", "update the AcuSim nodes")
+            fix = error.advice or "update the AcuSim nodes"
+            found.add(setting, None, f"{name} is there; its kind is not told: {error}", fix)
             continue
         shapes = facts.get("tensors") if facts else None
         if not isinstance(shapes, dict):
@@ -271,7 +272,7 @@ def _queue(found: Inspection, client: Client) -> None:
     try:
         foreign = [entry for entry in client.queue() if not entry.token or entry.token != client.token]
     except ServerError as error:
-        found.add("queue", False, str(error), "see above")
+        found.add("queue", False, str(error), error.advice or "see above")
         return
     if foreign:
         fix = "nothing to do; ours wait behind them"

@@ -12,7 +12,7 @@ import numpy as np
 from acusim.errors import AcuSimError, LabelError, OutputError
 from acusim.files import safe_join, write_atomic
 from acusim.layout import Problem
-from acusim.tolerances import Record, unrecorded
+from acusim.tolerances import Recorder, unrecorded
 from training.coco import Category, Item, parse_dataset, says_other
 from training.hands.dataset import HandData, HandSettings, read_hands
 from training.hands.labelme import parse_labelme, pictures_below, read_labelme
@@ -76,7 +76,7 @@ def labelme_of(item: Item, points: HandPoints) -> dict[str, Any]:
     }
 
 
-def write_labelme(data: bytes, out: Path, record: Record = unrecorded) -> tuple[list[str], list[Problem]]:
+def write_labelme(data: bytes, out: Path, record: Recorder = unrecorded) -> tuple[list[str], list[Problem]]:
     """Writes a labelme file for each picture of a COCO file, beside the picture, or where it belongs.
 
     A file that is there already is left as it is; one that says something else sets its picture aside.

@@ -11,7 +11,7 @@ import torch
 from acusim.errors import ConfigError
 from acusim.layout import Problem
 from acusim.results import put
-from acusim.tolerances import Record
+from acusim.tolerances import Recorder
 from training.console import (
     Bars,
     as_json,
@@ -283,7 +283,7 @@ def coco_export(root: Path, out: Path, bars: Bars) -> int:
     return aside(data.problems, table)
 
 
-def coco_import(data: bytes, out: Path, record: Record) -> tuple[list[str], list[Problem]]:
+def coco_import(data: bytes, out: Path, record: Recorder) -> tuple[list[str], list[Problem]]:
     """``coco import --kind hand``: see cli.py; what write_labelme returns."""
     from training.hands.coco import write_labelme
 

@@ -26,7 +26,7 @@ from acusim.files import is_part, printable, safe_join
 from acusim.layout import UNPRINTABLE, Problem
 from acusim.pictures import EXTENSIONS, read_file
 from acusim.text_files import json_of, looks_like
-from acusim.tolerances import Change, Record, clipped, unrecorded, whole
+from acusim.tolerances import Change, Recorder, clipped, unrecorded, whole
 from training.hands.pairing import Pictures
 from training.hands.points import HandPoints
 from training.photograph import Photograph, read_photograph
@@ -169,7 +169,7 @@ def read_labelme(path: Path, points: HandPoints) -> LabelmeFile:
 
 
 def check_position(
-    file: LabelmeFile, size: tuple[int, int], points: HandPoints, image: str = "", record: Record = unrecorded
+    file: LabelmeFile, size: tuple[int, int], points: HandPoints, image: str = "", record: Recorder = unrecorded
 ) -> NDArray[np.float64]:
     """A file's points [P, 2] in its picture of (width, height), upright; those just outside are moved to its edge.
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from acusim.errors import LayoutError, shown
 from acusim.files import same_on_every_disk
 from acusim.pictures import EXTENSIONS
-from acusim.tolerances import BESIDE, ELSEWHERE, OTHER_CASE, Change, Record, local_path, told
+from acusim.tolerances import BESIDE, ELSEWHERE, OTHER_CASE, Change, Recorder, local_path, told
 
 _FEW = 3
 
@@ -23,12 +23,13 @@ class Pictures:
     def __init__(self, paths: Mapping[str, str]):
         self._exact = paths
         self._folded: dict[str, list[str]] = defaultdict(list)
+        self._stems = {posixpath.splitext(path)[0]: path for path in paths.values()}
         self._named: dict[str, list[str]] = defaultdict(list)
         for path in paths.values():
             self._folded[same_on_every_disk(path)].append(path)
             self._named[same_on_every_disk(posixpath.basename(path))].append(path)
 
-    def of_label(self, label: str, path: str, record: Record) -> str:
+    def of_label(self, label: str, path: str, record: Recorder) -> str:
         """The picture of a labelme file.
 
         Args:
@@ -56,7 +57,7 @@ class Pictures:
             )
         raise LayoutError(f"imagePath {shown(path)}: {self._why_absent(label, local)}")
 
-    def of_item(self, path: str, record: Record) -> str:
+    def of_item(self, path: str, record: Recorder) -> str:
         """The picture of a COCO file_name: the one at that path, else the only one of that name; else the path.
 
         Args:
@@ -107,9 +108,8 @@ class Pictures:
         """Which picture may be the one, for a person to decide."""
         if elsewhere := self._named.get(same_on_every_disk(name), []):
             return f"; its name is that of {_few(elsewhere)}"
-        stem = posixpath.splitext(label)[0]
-        own = [path for path in self._exact.values() if posixpath.splitext(path)[0] == stem]
-        return f"; if it is {posixpath.basename(own[0])!r} now, write this name into imagePath" if own else ""
+        own = self._stems.get(posixpath.splitext(label)[0])
+        return f"; if it is {posixpath.basename(own)!r} now, write this name into imagePath" if own else ""
 
 
 def _few(paths: list[str]) -> str:

@@ -1,8 +1,6 @@
 """A login in front of a server: what is said of it, what opens it, and that no secret is seen."""
 
-import base64
 import dataclasses
-import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from acusim.errors import AcuSimError, ConfigError, EngineError
-from engines.comfyui.access import Access, hide
+from acusim.errors import AcuSimError, EngineError
+from engines.comfyui.access import Access
 from engines.comfyui.client import Client
-from engines.comfyui.errors import LoginRequired, words
-from engines.comfyui.header_file import VARIABLE, read_headers
-from engines.comfyui.http import normal_url
+from engines.comfyui.errors import words
+from engines.comfyui.header_file import VARIABLE
 from engines.comfyui.login import is_page, page_title
 from engines.comfyui.preflight import Inspection, _login
 from tests.engines.comfyui.conftest import QUICK, assert_made, wait_for
@@ -239,6 +236,22 @@ def test_a_login_that_answers_uploads_and_downloads_only(far_server, new_engine,
     assert "is not on the server" in str(answer) and not isinstance(answer, EngineError)
 
 
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("/acusim/info", ["AcuSim nodes", "transport"]),
+        ("/acusim/model", ["checkpoint", "ic_light", "ip_adapter", "clip_vision"]),
+        ("/object_info", ["nodes"]),
+        ("/queue", ["queue"]),
+    ],
+)
+def test_a_login_before_a_part_of_the_server_is_named_where_it_is_met(server, new_engine, path, names):
+    server.guard = guarded(LOGINS["basic"], paths=path)
+    found = [check for check in new_engine(server, opened=False).check() if not check.ok]
+    assert [check.name for check in found] == names
+    assert all("--server-header-file" in check.fix for check in found if check.name != "transport")
+
+
 def test_a_second_header_and_cookies_reach_the_socket_too(server, new_engine, requests, tmp_path):
     path = tmp_path / "headers"
     path.write_text("CF-Access-Client-Secret: cfsecret1\nCookie: session=cookie-secret-2; other=3\n")
@@ -266,85 +279,9 @@ def test_each_server_gets_its_own_header(new_server, new_engine, tmp_path):
     assert wrong(new_engine(first, second, opened=False, server_header_file=path)) == []
 
 
-URL = "http://a:1"
-
-
-@pytest.mark.parametrize(
-    ("text", "headers"),
-    [
-        (TOKEN, {"Authorization": f"Bearer {TOKEN}"}),
-        (f"\ufeff{TOKEN}\r\n", {"Authorization": f"Bearer {TOKEN}"}),
-        (f"Bearer {TOKEN}", {"Authorization": f"Bearer {TOKEN}"}),
-        ("Basic dTpwYXNzd29yZA==", {"Authorization": "Basic dTpwYXNzd29yZA=="}),
-        (f"# note\n\n  {HEADER}  \n", {"Authorization": f"Bearer {TOKEN}"}),
-        ("X-Api-Key:\tk e y: 1\n", {"X-Api-Key": "k e y: 1"}),
-        (f"X-A: all\nX-B: all\n[a:1]\nx-b: own\n[b:1]\n{HEADER}", {"X-A": "all", "x-b": "own"}),
-        (f"[http://b:1]\n{HEADER}", {}),
-    ],
-)
-def test_header_files(tmp_path: Path, text: str, headers: dict[str, str]):
-    path = tmp_path / "headers"
-    path.write_bytes(text.encode())
-    assert read_headers([URL], path, {VARIABLE: "X-Not: used"}).servers[URL].headers == headers
-    path.write_bytes(text.removeprefix("\ufeff").encode("utf-16"))
-    assert read_headers([URL], path, {}).servers[URL].headers == headers
-
-
-SECRET = "s3cr3t-value"
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (f"user:{SECRET}", "line 1 is neither"),
-        (f"Authorization={SECRET} x", "line 1 is neither"),
-        (f"\nX Y: {SECRET}", "line 2 is neither"),
-        (f"X-A: {SECRET}\rX-Evil: 1", "line 1 holds a character"),
-        (f"X-A: {SECRET}\x00", "line 1 holds a character"),
-        (f"X-A: {SECRET}\u2028X-Evil: 1", "line 1 holds a character"),
-        (f"X-A: {SECRET}é", "line 1 holds a character"),
-        (f"Host: {SECRET}", "line 1: the header Host is set by the program"),
-        (f"Sec-WebSocket-Key: {SECRET}", "the header Sec-WebSocket-Key is set by the program"),
-        (f"X-A: {SECRET}\nx-a: {SECRET}", "line 2: the header x-a is there twice"),
-        (f"X-A: {SECRET * 1000}", "the value has 12000 characters"),
-        (f"[ftp://{SECRET}]", "line 1: server"),
-        (f"[http://u:{SECRET}@h]\nX-A: 1", "line 1: server address 'http://h'"),
-        ("# nothing\n", "holds no header"),
-        ("", "holds no header"),
-        (SECRET + "x" * (64 << 10), "more than 64 KB"),
-    ],
-)
-def test_files_that_hold_no_headers_name_the_line_and_not_its_content(tmp_path: Path, text: str, told: str):
-    path = tmp_path / "headers"
-    path.write_bytes(text.encode())
-    with pytest.raises(ConfigError) as caught:
-        read_headers([URL], path, {})
-    assert told in str(caught.value) and str(path) in str(caught.value)
-    assert SECRET not in str(caught.value) or text.startswith("[ftp")
-
-
-@pytest.mark.parametrize("breaks", ["\r\n", "\n", "\r"])
-def test_the_variable_holds_one_header(breaks: str):
-    assert read_headers([URL], None, {VARIABLE: HEADER + "\n"}).servers[URL].names == "Authorization"
-    with pytest.raises(ConfigError, match="one header a line") as caught:
-        read_headers([URL], None, {VARIABLE: f"{HEADER}{breaks}X-Evil: 1"})
-    assert TOKEN not in str(caught.value)
-    assert read_headers([URL], None, {VARIABLE: ""}).servers[URL].names == ""
-
-
-def test_files_that_cannot_be_read(tmp_path: Path):
-    for path in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(ConfigError, match="--server-header-file .* cannot be read"):
-            read_headers([URL], path, {})
-    (tmp_path / "binary").write_bytes(b"\xff\x00\x80")
-    with pytest.raises(ConfigError, match="no text in UTF-8"):
-        read_headers([URL], tmp_path / "binary", {})
-
-
 def test_a_file_that_others_can_read_is_noted(server, new_engine, header_file):
-    assert read_headers([URL], header_file, {}).note == ""
+    assert not any("chmod" in note for note in new_engine(server, server_header_file=header_file).notes)
     header_file.chmod(0o644)
-    assert "chmod 600" in read_headers([URL], header_file, {}).note
     assert any("chmod 600" in note for note in new_engine(server, server_header_file=header_file).notes)
 
 
@@ -358,35 +295,6 @@ def test_a_header_that_travels_unencrypted_is_noted(url: str, ok: bool | None):
     [check] = found.checks
     assert check.ok is ok and "X-Key" in check.found and "abcdefgh" not in check.found
     assert bool(check.fix) == (ok is None)
-
-
-def test_access_shows_names_only_and_its_parts_are_hidden():
-    login = base64.b64encode(b"user:pass-word-1").decode()
-    access = Access({"Authorization": f"Basic {login}", "X-Pin": "7"})
-    assert repr(access) == str(access) == "Access(Authorization, X-Pin)"
-    assert hide(f"a {login} b pass-word-1 c Basic") == "a [hidden] b [hidden] c Basic"
-    error = LoginRequired("http://s", "no", 401, f"Basic {login}")
-    assert login not in str(error) and "pass-word-1" not in json.dumps([str(error), error.said])
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        f"http://host:8188/?token={SECRET}",
-        f"http://host:8188/#{SECRET}",
-        f"http://user:{SECRET}@host:8188",
-        f"http://{SECRET}@host:8188",
-        f"http://user:a/{SECRET}@host:8188",
-        f"http://user:a?{SECRET}@host:x",
-        f"user:{SECRET}@host:99999",
-        f"ftp://host/?x={SECRET}",
-        f"http://host:port/?a@{SECRET}",
-    ],
-)
-def test_secrets_in_an_address_are_refused_and_not_repeated(address: str):
-    with pytest.raises(ConfigError) as caught:
-        normal_url(address)
-    assert SECRET not in str(caught.value)
 
 
 @pytest.mark.parametrize(
