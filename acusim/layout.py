@@ -9,20 +9,22 @@ Image and label are paired by stem, never by position. Every path is relative to
 """
 
 import os
-import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from acusim.dataset_root import SIZE_FOLDER, check_root, explain, first_with
 from acusim.errors import LayoutError, SampleIdError
-from acusim.files import is_inside, is_part, printable
+from acusim.files import is_inside, printable
+from acusim.folders import fault_of_folder, leaves_out, list_folder
 from acusim.pictures import EXTENSIONS
 from acusim.sample_id import SampleId
 
 MAP_FILE = "map.txt"
 UNPRINTABLE = "the name holds control characters or is not valid UTF-8; rename it"
 DEFAULT_SIZE = 512
-_SIZE_FOLDER = re.compile(r"img_([1-9][0-9]{0,4})")
+_FEW = 3
 
 
 def image_folder(split: str, size: int) -> str:
@@ -81,32 +83,51 @@ class Dataset:
     problems: list[Problem] = field(default_factory=list)
     sizes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Picture sizes that each split offers."""
+    nested: list[str] = field(default_factory=list)
+    """What lies a folder too deep, such as pictures in img_512/img_512, and what to do."""
+    litter: list[str] = field(default_factory=list)
+    """Names of hidden files and files of operating systems, which take no part."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the root as a whole."""
+        return [leaves_out(self.litter)] if self.litter else []
 
 
 class _Folder:
     """The regular files of one folder, with the ones that lead out of the root told apart."""
 
-    def __init__(self, root: str, relative: str):
+    def __init__(self, root: str, relative: str, litter: list[str]):
         self.relative = relative
         self.names: list[str] = []
         self.leaving: list[str] = []
-        self.irregular: list[str] = []
+        self.irregular: dict[str, str] = {}
+        """What should be a file, and what it is instead."""
+        self.folders: list[str] = []
+        self.fault = ""
+        """Why the folder cannot be listed; empty also where it is not there."""
         path = os.path.join(root, relative)
         if not os.path.isdir(path):
+            self.fault = fault_of_folder(path)
             return
         if not is_inside(root, path):
             raise LayoutError(f"folder {relative!r} is a symbolic link that leads out of the dataset root {root!r}")
-        with os.scandir(path) as entries:
-            for entry in entries:
-                if is_part(entry.name):
-                    continue
-                if entry.is_symlink() and not is_inside(root, entry.path):
-                    self.leaving.append(entry.name)
-                elif entry.is_file():
-                    self.names.append(entry.name)
-                elif not entry.is_dir() or os.path.splitext(entry.name)[1].lower() in (*EXTENSIONS, ".json"):
-                    self.irregular.append(entry.name)
-        self.names.sort()
+        try:
+            entries = list_folder(path, litter)
+        except LayoutError:
+            self.fault = fault_of_folder(path)
+            return
+        for entry in entries:
+            wanted = os.path.splitext(entry.name)[1].lower() in (*EXTENSIONS, ".json")
+            if entry.is_link and not is_inside(root, entry.path):
+                self.leaving.append(entry.name)
+            elif entry.kind == "file":
+                self.names.append(entry.name)
+            elif entry.kind == "other" or wanted or entry.is_link:
+                what = entry.fault or ("a link to a folder" if entry.is_link else "a folder")
+                self.irregular[entry.name] = f"not a regular file: {what}"
+            else:
+                self.folders.append(entry.name)
 
     def by_stem(self, extensions: tuple[str, ...]) -> dict[str, str]:
         """Stem as on disk -> file name, for files with one of the extensions."""
@@ -122,7 +143,9 @@ class _Folder:
         path = f"{self.relative}/{name}"
         if name in self.leaving:
             return f"{path} is a symbolic link that leads out of the dataset root"
-        return f"{path} is not a regular file" if name in self.irregular else f"no label {path}"
+        if name in self.irregular:
+            return f"{path} is {self.irregular[name]}"
+        return f"no label {path}: that folder cannot be read: {self.fault}" if self.fault else f"no label {path}"
 
 
 def _composed(names: dict[str, str]) -> dict[str, str]:
@@ -140,44 +163,111 @@ def scan(root: Path, size: int | None = None) -> Dataset:
     Raises:
         LayoutError: there is no such root, nothing in it looks like AcuSim, or no split has this size.
     """
-    if not root.is_dir():
-        raise LayoutError(f"dataset root {str(root)!r} is not a folder")
-    real = os.path.realpath(root)
+    real = check_root(root)
     dataset = Dataset(Path(real))
-    for split in sorted(entry.name for entry in os.scandir(real) if entry.is_dir() and not entry.name.startswith(".")):
-        if printable(split) != split:
-            dataset.problems.append(Problem(printable(split), UNPRINTABLE, False))
-            continue
-        image_root = os.path.join(real, split, "image")
-        if not os.path.isdir(image_root):
-            continue
-        if not is_inside(real, image_root):
-            raise LayoutError(f"folder '{split}/image' is a symbolic link that leads out of the dataset root {real!r}")
-        matches = (_SIZE_FOLDER.fullmatch(name) for name in os.listdir(image_root))
-        sizes = tuple(sorted(int(match[1]) for match in matches if match))
-        if sizes:
-            dataset.sizes[split] = sizes
+    for entry in list_folder(real, dataset.litter):
+        if entry.kind == "other":
+            dataset.problems.append(Problem(printable(entry.name), f"{entry.fault}; it is left out", False))
+        elif entry.kind == "folder" and printable(entry.name) != entry.name:
+            dataset.problems.append(Problem(printable(entry.name), UNPRINTABLE, False))
+        elif entry.kind == "folder":
+            sizes = _sizes(dataset, entry.name)
+            if sizes:
+                dataset.sizes[entry.name] = sizes
     if not dataset.sizes:
-        raise LayoutError(
-            f"{str(root)!r} is not an AcuSim dataset root: expected train/image/img_512/<sample ID>.png "
-            "(or .jpg, and test/ or temp/ beside train/)"
-        )
+        faults = "".join(f"; {problem.path}: {problem.reason}" for problem in dataset.problems[:_FEW])
+        raise LayoutError(explain(root) + faults)
     for split, sizes in dataset.sizes.items():
         if size is None:
             _scan_split(dataset, split, DEFAULT_SIZE if DEFAULT_SIZE in sizes else sizes[-1])
         elif size in sizes:
             _scan_split(dataset, split, size)
+    if not dataset.samples and dataset.nested:
+        raise LayoutError(f"{str(root)!r} holds no picture in its place: {'; '.join(dataset.nested[:_FEW])}")
     if size is not None and not any(size in sizes for sizes in dataset.sizes.values()):
         offered = ", ".join(f"{split}: {', '.join(map(str, sizes))}" for split, sizes in dataset.sizes.items())
         raise LayoutError(f"no split of {str(root)!r} has pictures of size {size}; there are {offered}")
     return dataset
 
 
+def _sizes(dataset: Dataset, split: str) -> tuple[int, ...]:
+    """The picture sizes of a split, none where a folder is no split; what should be one and is not is a problem."""
+    relative = f"{split}/image"
+    path = os.path.join(dataset.root, relative)
+    fault = fault_of_folder(path)
+    if fault:
+        dataset.problems.append(Problem(relative, f"not a folder that can be read: {fault}", True))
+    if fault or not os.path.isdir(path):
+        return ()
+    if not is_inside(str(dataset.root), path):
+        raise LayoutError(
+            f"folder {relative!r} is a symbolic link that leads out of the dataset root {str(dataset.root)!r}"
+        )
+    sizes: list[int] = []
+    strays = 0
+    for entry in list_folder(path, dataset.litter):
+        match = SIZE_FOLDER.fullmatch(entry.name)
+        place = printable(f"{relative}/{entry.name}")
+        if entry.kind == "folder" and match:
+            sizes.append(int(match[1]))
+        elif entry.kind == "file":
+            strays += os.path.splitext(entry.name)[1].lower() in EXTENSIONS
+        else:
+            reason = entry.fault or "not read: folders of pictures are called img_<side in pixels>"
+            dataset.problems.append(Problem(place, reason, match is not None))
+    if strays and sizes:
+        told = f"{strays} pictures in this folder are not read; move them into {relative}/img_<side in pixels>"
+        dataset.problems.append(Problem(relative, told, True))
+    return tuple(sorted(sizes))
+
+
+def _unreadable(folder: _Folder, is_image: bool) -> Iterator[Problem]:
+    if folder.fault:
+        yield Problem(folder.relative, f"not a folder that can be read: {folder.fault}", is_image)
+
+
+def _unusable(folder: _Folder, is_image: bool) -> Iterator[Problem]:
+    """What lies in a folder, or in its place, and is no file that may be read."""
+    yield from _unreadable(folder, is_image)
+    for name in sorted(folder.leaving):
+        reason = "a symbolic link that leads out of the dataset root"
+        yield Problem(printable(f"{folder.relative}/{name}"), reason, is_image)
+    for name, reason in sorted(folder.irregular.items()):
+        looks_so = os.path.splitext(name)[1].lower() in EXTENSIONS
+        yield Problem(printable(f"{folder.relative}/{name}"), reason, is_image and looks_so)
+
+
+def _nested(dataset: Dataset, images: _Folder) -> None:
+    """Tells of folders among the pictures: theirs are not read."""
+    for name in images.folders:
+        relative = f"{images.relative}/{name}"
+        found = first_with(os.path.join(dataset.root, relative), EXTENSIONS)
+        if found is None:
+            dataset.problems.append(Problem(printable(relative), "a folder without pictures; it is not read", False))
+            continue
+        place = Path(os.path.relpath(found[0], dataset.root)).as_posix()
+        told = f"{len(found[1])} pictures lie a folder too deep; move them up into {images.relative}"
+        dataset.problems.append(Problem(printable(place), told, True))
+        dataset.nested.append(printable(f"{place}: {told}"))
+
+
+def _astray(root: str, split: str, labels: _Folder) -> str:
+    """Where the labels of a split lie if none is in its place."""
+    if any(name.lower().endswith(".json") for name in labels.names) or labels.fault:
+        return ""
+    found = first_with(os.path.join(root, split, "label"), (".json",))
+    if found is None:
+        return ""
+    place = Path(os.path.relpath(found[0], root)).as_posix()
+    return printable(f"; there are labels in {place}: move them into {labels.relative}")
+
+
 def _scan_split(dataset: Dataset, split: str, size: int) -> None:
     root = str(dataset.root)
-    images = _Folder(root, image_folder(split, size))
-    labels = _Folder(root, label_folder(split))
-    depths = _Folder(root, depth_folder(split, size)).by_stem((".png",))
+    images = _Folder(root, image_folder(split, size), dataset.litter)
+    labels = _Folder(root, label_folder(split), dataset.litter)
+    depth_files = _Folder(root, depth_folder(split, size), dataset.litter)
+    depths = depth_files.by_stem((".png",))
     label_names = labels.by_stem((".json",))
     label_by_nfc, depth_by_nfc = _composed(label_names), _composed(depths)
     used_labels: set[str] = set()
@@ -187,11 +277,9 @@ def _scan_split(dataset: Dataset, split: str, size: int) -> None:
     def lost(folder: _Folder, name: str, reason: str, is_image: bool, sample_id: SampleId | None = None) -> None:
         problems.append(Problem(printable(f"{folder.relative}/{name}"), reason, is_image, sample_id))
 
-    for folder, is_image in ((images, True), (labels, False)):
-        for name in sorted(folder.leaving):
-            lost(folder, name, "a symbolic link that leads out of the dataset root", is_image)
-        for name in sorted(folder.irregular):
-            lost(folder, name, "not a regular file", is_image)
+    problems += [*_unusable(images, True), *_unusable(labels, False), *_unreadable(depth_files, False)]
+    _nested(dataset, images)
+    labels_elsewhere = _astray(root, split, labels)
     for name in images.names:
         stem, extension = os.path.splitext(name)
         if extension.lower() not in EXTENSIONS:
@@ -214,7 +302,7 @@ def _scan_split(dataset: Dataset, split: str, size: int) -> None:
             lost(images, name, str(error), True)
             continue
         if label is None:
-            lost(images, name, labels.why_absent(f"{stem}.json"), True, sample_id)
+            lost(images, name, labels.why_absent(f"{stem}.json") + labels_elsewhere, True, sample_id)
             continue
         depth = depths.get(stem) or depth_by_nfc.get(nfc)
         dataset.samples.append(

@@ -19,11 +19,14 @@ from PIL import Image, UnidentifiedImageError
 
 from acusim import provenance
 from acusim.errors import PictureError, ProvenanceError
+from acusim.png_metadata import without_metadata
 
 MAX_PIXELS = 16 << 20
 """16 megapixels (4096²), some 3 GB at work: AcuSim's largest picture has 1."""
 MAX_BYTES = 256 << 20
 EXTENSIONS = (".png", ".jpg", ".jpeg")
+FORMATS = ("PNG", "JPEG")
+"""By Pillow's names; what a JPEG file of a phone is, MPO, comes with JPEG."""
 ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -36,6 +39,7 @@ _UPRIGHT = {
 }
 """What undoes each EXIF orientation."""
 JPEG_QUALITY = 95
+_BAND = 512
 PNG_COMPRESSION = 2
 PNG_STRATEGY = zlib.Z_RLE
 """Of zlib. On photographs run lengths take half the time of the default strategy at the same size or less."""
@@ -75,17 +79,28 @@ def read_file(path: Path, what: str = "picture") -> bytes:
         raise PictureError(f"{what} {path.name!r}: {error.strerror or error}") from None
 
 
-def _open(data: bytes, name: str, what: str = "picture", max_pixels: int = MAX_PIXELS) -> Image.Image:
+def _open(
+    data: bytes,
+    name: str,
+    what: str = "picture",
+    max_pixels: int = MAX_PIXELS,
+    formats: tuple[str, ...] = FORMATS,
+    max_drafted: int = 0,
+) -> Image.Image:
+    """An image whose header is read and whose size is allowed: a JPEG that can be drafted may be of max_drafted."""
+    wanted = " or ".join([", ".join(formats[:-1]), formats[-1]] if len(formats) > 1 else formats)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
+            image = Image.open(io.BytesIO(without_metadata(data)), formats=formats)
     except Image.DecompressionBombError:
         raise PictureError(f"{what} {name!r}: more than {max_pixels >> 20} megapixels; make it smaller") from None
     except UnidentifiedImageError:  # its text holds a memory address
-        raise PictureError(f"{what} {name!r}: not a readable PNG or JPEG") from None
+        raise PictureError(f"{what} {name!r}: not a readable {wanted}") from None
     except Exception as error:  # Pillow raises many types on damaged headers
-        raise PictureError(f"{what} {name!r}: not a readable PNG or JPEG ({error or type(error).__name__})") from None
+        raise PictureError(f"{what} {name!r}: not a readable {wanted} ({error or type(error).__name__})") from None
+    if image.format in ("JPEG", "MPO") and "progressive" not in image.info:
+        max_pixels = max(max_pixels, max_drafted)
     if image.width * image.height > max_pixels:
         raise PictureError(
             f"{what} {name!r}: {image.width} x {image.height} is more than {max_pixels >> 20} megapixels; "
@@ -125,7 +140,17 @@ def decode_rgb(data: bytes, name: str) -> Picture:
     return _picture(image, data, [])
 
 
-def decode_photograph(data: bytes, name: str, max_pixels: int, enough: int | None = None) -> Picture:
+def decode_photograph(
+    data: bytes,
+    name: str,
+    max_pixels: int,
+    enough: int | None = None,
+    *,
+    formats: tuple[str, ...] = FORMATS,
+    most: int | None = None,
+    max_drafted: int = 0,
+    what: str = "picture",
+) -> Picture:
     """Decodes the bytes of a photograph without labels, whatever a camera made of it, upright by its EXIF tag.
 
     Args:
@@ -134,23 +159,36 @@ def decode_photograph(data: bytes, name: str, max_pixels: int, enough: int | Non
         max_pixels: the largest picture that is read.
         enough: where both sides keep at least so many pixels, a JPEG is read at 1/2, 1/4 or 1/8 of its size, which
             takes less memory and time; only where the size divides its sides, so that points map exactly.
+        formats: what it may be, by Pillow's names.
+        most: a picture of more pixels is scaled down to about so many, for pictures without points.
+        max_drafted: the largest JPEG that is read, where it is decoded at a fraction of its size.
+        what: it is called in messages.
 
     Raises:
         PictureError: damaged, too large, or with several frames; of a phone's MPO file the first is taken.
     """
-    image = _open(data, name, max_pixels=max_pixels)
+    image = _open(data, name, what, max_pixels, formats, max_drafted)
     notes: list[str] = []
-    if image.format == "MPO":
-        notes.append("the first picture of an MPO file")
-    elif image.format not in ("PNG", "JPEG") or getattr(image, "n_frames", 1) > 1:
-        raise PictureError(f"picture {name!r}: {_SEVERAL}")
+    several = getattr(image, "n_frames", 1) > 1
+    if image.format == "MPO" or (image.format == "HEIF" and several):
+        notes.append(f"the first picture of an {image.format} file")
+    elif several:
+        raise PictureError(f"{what} {name!r}: {_SEVERAL}")
+    elif image.format not in FORMATS:
+        notes.append(f"decoded from {image.format}")
     reduced = _reduce(image, enough) if enough else 1
-    _load(image, name)
+    size = _fitting(image.size, most) if most else image.size
+    if most and size != image.size:
+        notes.append(f"scaled from {image.width} x {image.height} to {size[0]} x {size[1]}")
+        image.draft(None, size)
+    _load(image, name, what)
     try:
         turn = _UPRIGHT.get(_orientation(image))
     except Exception as error:  # a damaged EXIF block
         turn = None
         notes.append(f"damaged EXIF data ignored ({str(error)[:60]})")
+    if most:
+        image = _scaled(image, size)
     if turn is not None:
         image = image.transpose(turn)
         notes.append("turned upright by its EXIF orientation")
@@ -174,6 +212,34 @@ def _reduce(image: Image.Image, enough: int) -> int:
     return 1
 
 
+def _fitting(size: tuple[int, int], most: int) -> tuple[int, int]:
+    """A size of the same shape with at most so many pixels."""
+    factor = min(1.0, (most / (size[0] * size[1])) ** 0.5)
+    return max(1, int(size[0] * factor)), max(1, int(size[1] * factor))
+
+
+def _scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    if image.size == size:
+        return image
+    if "transparency" in image.info or image.mode == "PA":
+        image = image.convert("RGBA")
+    elif image.mode.startswith("I"):
+        image = _eight_bits(image)
+    elif image.mode not in ("RGB", "RGBA", "L", "LA", "CMYK", "YCbCr"):
+        image = image.convert("RGB")
+    return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey as 8-bit, in bands, because the sums need four bytes a pixel."""
+    grey = np.asarray(image)
+    levels = np.empty(grey.shape, np.uint8)
+    for top in range(0, len(grey), _BAND):
+        band = grey[top : top + _BAND].astype(np.uint32)
+        levels[top : top + _BAND] = ((band + 128) // 257).clip(0, 255)
+    return Image.fromarray(levels, "L")
+
+
 def _picture(image: Image.Image, data: bytes, notes: list[str], reduced: int = 1) -> Picture:
     """The 8-bit RGB of a loaded image, strip by strip: a large picture is not held three times over."""
     if data[:8] == b"\x89PNG\r\n\x1a\n" and data[24] == 16:
@@ -194,8 +260,7 @@ _STRIP = 1 << 20
 def _rgb(image: Image.Image) -> tuple[Image.Image, str]:
     """A loaded image as 8-bit RGB, and a note of how it came to be, empty where it was so before."""
     if image.mode.startswith("I"):
-        grey = np.asarray(image).astype(np.uint32)
-        image = Image.fromarray(((grey + 128) // 257).clip(0, 255).astype(np.uint8), "L")
+        image = _eight_bits(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.new("RGB", image.size)

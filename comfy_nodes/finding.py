@@ -11,6 +11,7 @@ from pathlib import Path
 from acusim import layout
 from acusim.errors import ConfigError, LayoutError, shown
 from acusim.files import printable, safe_join
+from acusim.folders import list_folder
 from acusim.pictures import EXTENSIONS
 from acusim.sample_id import SampleId
 from acusim.selection import Selection, parse_selection
@@ -59,7 +60,7 @@ def find_samples(root: Path, samples: str, selection: str, index: int, count: in
         LayoutError: the folder is no data set, or a picture is missing.
         SampleIdError: a line is neither a path nor a sample ID.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise LayoutError(f"data set folder {root.name!r} is not on the machine that runs ComfyUI; correct folder")
     lines = [line.strip() for line in samples.splitlines() if line.strip()]
     if lines:
@@ -156,15 +157,17 @@ def _stamp(root: Path) -> tuple[tuple[str, int], ...]:
     """Every folder that a listing reads, with the time of its last change."""
     folders = [root]
     try:
-        for split in sorted(entry.path for entry in os.scandir(root) if entry.is_dir()):
-            folders += [Path(split, kind) for kind in ("image", "label/label", "depth")]
+        for split in _below(root):
+            folders += [split / kind for kind in ("image", "label/label", "depth")]
             for kind in ("image", "depth"):
-                inner = Path(split, kind)
-                if inner.is_dir():
-                    folders += [Path(entry.path) for entry in os.scandir(inner) if entry.is_dir()]
-        return tuple((str(path), path.stat().st_mtime_ns) for path in sorted(set(folders)) if path.is_dir())
+                folders += _below(split / kind) if os.path.isdir(split / kind) else []
+        return tuple((str(path), path.stat().st_mtime_ns) for path in sorted(set(folders)) if os.path.isdir(path))
     except OSError as error:
         raise LayoutError(f"data set {root.name!r} cannot be listed: {error.strerror}") from None
+
+
+def _below(folder: Path) -> list[Path]:
+    return [Path(entry.path) for entry in list_folder(folder) if entry.kind == "folder"]
 
 
 def _by_id(root: Path, line: str, size: int) -> Found:
@@ -196,7 +199,7 @@ def _parse_path(line: str) -> tuple[str, int, str, SampleId]:
 
 def _by_path(root: Path, line: str) -> Found:
     split, size, stem, sample_id = _parse_path(line)
-    if not safe_join(root, line).is_file():
+    if not os.path.isfile(safe_join(root, line)):
         raise LayoutError(f"picture {line!r} is not in data set {root.name!r}")
     label = _beside(root, layout.label_folder(split), stem, ".json")
     depth = _beside(root, layout.depth_folder(split, size), stem, ".png")
@@ -207,6 +210,6 @@ def _beside(root: Path, folder: str, stem: str, extension: str) -> str | None:
     """A companion file of the same stem, however its name is composed."""
     for form in dict.fromkeys((stem, unicodedata.normalize("NFC", stem), unicodedata.normalize("NFD", stem))):
         relative = f"{folder}/{form}{extension}"
-        if safe_join(root, relative).is_file():
+        if os.path.isfile(safe_join(root, relative)):
             return relative
     return None

@@ -1,5 +1,6 @@
 """AcuSim Load Samples: a batch of a data set's pictures with their foreground masks."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -148,7 +149,7 @@ class AcuSimLoadSamples:
 def _found(
     root: str, folder: str, samples: str, selection: str, index: int, count: int, size: int
 ) -> tuple[Path, list[Found]]:
-    dataset = roots.inside(roots.find_root(root), folder).resolve()
+    dataset = Path(os.path.realpath(roots.inside(roots.find_root(root), folder)))
     return dataset, find_samples(dataset, samples, selection, index, count, size)
 
 

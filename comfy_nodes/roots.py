@@ -76,7 +76,7 @@ def find_root(name: str, write: bool = False, scenes: bool = False) -> Root:
         raise LayoutError(f"root {name!r} may only be read; {_allowed(roots, write)}")
     if name == "output":
         root.path.mkdir(parents=True, exist_ok=True)
-    if not root.path.is_dir():
+    if not os.path.isdir(root.path):
         raise LayoutError(
             f"root {name!r}: {str(root.path)!r} is not a folder on the machine that runs ComfyUI; make it, or correct "
             f"{VARIABLE} and restart ComfyUI"

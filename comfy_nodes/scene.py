@@ -4,13 +4,16 @@ Where it need not be fitted it should not depend on the batch: ComfyUI then keep
 IP-Adapter's embedding, from one batch to the next.
 """
 
+import os
 from pathlib import Path
 from typing import Any, ClassVar
 
 from acusim.errors import AcuSimError, PictureError
 from acusim.files import sha256
+from acusim.folders import list_folder
 from acusim.foreground import fitted
-from acusim.pictures import EXTENSIONS, decode_rgb, read_file
+from acusim.pictures import read_file
+from acusim.scene_pictures import SCENE_EXTENSIONS, decode_scene
 from acusim.unit import from_levels, pad_picture
 
 from . import roots, samples, tensors
@@ -44,8 +47,9 @@ class AcuSimLoadScene:
                     "STRING",
                     {
                         "default": DEFAULT if roots.SHIPPED_SCENES in names else "",
-                        "tooltip": "The picture below root, .png or .jpg. Shipped are candle_room, clinic, forest, "
-                        "golden_street, neon_night, overcast_park, sunset_sea and window_room, each .jpg.",
+                        "tooltip": "The photograph below root, .png, .jpg or .webp, turned upright. Shipped are "
+                        "candle_room, clinic, forest, golden_street, neon_night, overcast_park, sunset_sea and "
+                        "window_room, each .jpg.",
                     },
                 ),
             },
@@ -88,7 +92,7 @@ def load_scene(path: Path, name: str, batch: Samples | None = None) -> samples.F
     Raises:
         PictureError: it is unreadable.
     """
-    pixels = decode_rgb(read_file(path, "scene"), name).pixels
+    pixels = decode_scene(read_file(path, "scene"), name).pixels
     if batch is not None:
         pixels = fitted(pixels, batch.height, batch.width)
     picture = from_levels(pixels)
@@ -100,8 +104,9 @@ def load_scene(path: Path, name: str, batch: Samples | None = None) -> samples.F
 def _path(root: str, file: str) -> Path:
     place = roots.find_root(root, scenes=True)
     path = roots.inside(place, file)
-    if not path.is_file():
-        pictures = sorted(p.name for p in place.path.iterdir() if p.suffix.lower() in EXTENSIONS)
+    if not os.path.isfile(path):
+        entries = [entry.name for entry in list_folder(place.path) if entry.kind == "file"]
+        pictures = [name for name in entries if os.path.splitext(name)[1].lower() in SCENE_EXTENSIONS]
         told = f"; it holds {', '.join(pictures[:12])}" if pictures else ""
         raise PictureError(f"scene {file!r} is not in root {root!r}{told}")
     return path

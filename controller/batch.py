@@ -1,5 +1,6 @@
 """Runs a batch: plan, ledger, workers, manifest. Whatever dies, the same call finishes the rest."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 from acusim.errors import AcuSimError, EngineError, LayoutError, OutputError
 from acusim.files import safe_join
+from acusim.folders import why
 from acusim.layout import MAP_FILE
 from acusim.lock import LOCK_FILE, Lock
 from controller.checking import open_ledger, verify
@@ -231,12 +233,18 @@ class _Batch:
 
     def _copy_maps(self) -> None:
         source = safe_join(self.plan.root, MAP_FILE)
-        if not source.is_file():
-            self.progress.note(f"the dataset has no {MAP_FILE}: none is written")
+        try:
+            if not source.is_file():
+                there = os.path.lexists(source)
+                lacking = f"{MAP_FILE} of the dataset is no regular file" if there else f"the dataset has no {MAP_FILE}"
+                self.progress.note(f"{lacking}: none is written")
+                return
+            if (size := source.stat().st_size) > MAP_BYTES:
+                raise LayoutError(f"{MAP_FILE} of the dataset has {size} bytes: 174 names have some 3000")
+            content = source.read_bytes()
+        except OSError as error:
+            self.progress.note(f"{MAP_FILE} of the dataset cannot be read ({why(error)}): none is written")
             return
-        if source.stat().st_size > MAP_BYTES:
-            raise LayoutError(f"{MAP_FILE} of the dataset has {source.stat().st_size} bytes: 174 names have some 3000")
-        content = source.read_bytes()
         for folder in variant_folders(self.settings.variants):
             target = self.settings.output / folder / MAP_FILE
             if target.is_symlink() or not target.is_file() or target.read_bytes() != content:

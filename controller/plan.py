@@ -77,7 +77,7 @@ def make_plan(
     chosen = [sample for sample in dataset.samples if selection(sample.id, sample.split)]
     folders = variant_folders(variants)
     everything = not selection.values and selection.frames is None
-    plan = Plan(dataset.root, [], [], [], bald, evidence, prompts, {}, everything and limit is None)
+    plan = Plan(dataset.root, [], [], dataset.notes, bald, evidence, prompts, {}, everything and limit is None)
     for problem in dataset.problems:
         split = problem.path.split("/", 1)[0]
         selected = selection(problem.id, split) if problem.id else everything

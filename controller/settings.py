@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import acusim
-from acusim.errors import ConfigError, OutputError
+from acusim.errors import ConfigError, LayoutError, OutputError
 from controller.gate import GateSettings
 from controller.ledger import DONE, LEDGER_FILE, STATE_FOLDER, Ledger
 from controller.plan import Plan
@@ -148,6 +148,8 @@ def check_places(dataset: Path, output: Path, repair: bool = False) -> None:
         source, target = dataset.resolve(), output.resolve()
         exists, is_folder = output.exists(), output.is_dir()
         others = bool(is_folder) and holds_more(output)
+    except LayoutError as error:
+        raise ConfigError(f"--output: {error}") from None
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
         raise ConfigError(f"--dataset or --output is not a usable path: {error}") from None
     if source == target or source in target.parents or target in source.parents:

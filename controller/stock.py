@@ -8,6 +8,7 @@ from pathlib import Path
 
 from acusim.errors import AcuSimError, ConfigError, OutputError
 from acusim.files import folds_names, is_part, safe_join, sha256
+from acusim.folders import why
 from controller.ledger import DONE, RUNNING, Ledger
 from controller.plan import Item, Plan, split_colliding
 
@@ -39,6 +40,7 @@ class Listing:
 
         Raises:
             ConfigError: the folder is one of ours, but a link leads away from it.
+            OutputError: the folder is one of ours and cannot be read.
         """
         folder, _, name = relative.rpartition("/")
         if folder not in self._folders:
@@ -57,14 +59,19 @@ class Listing:
             raise ConfigError(f"{folder!r} in the output folder is a symbolic link; put all of OUT where it should be")
         if not os.path.isdir(path):
             return found
-        with os.scandir(path) as entries:
-            for entry in entries:
-                with suppress(OSError):  # a file may vanish meanwhile
-                    if self._ours and is_part(entry.name):
-                        os.unlink(entry.path)  # left over from a crash
-                    elif entry.is_file(follow_symlinks=not self._ours):
-                        status = entry.stat(follow_symlinks=not self._ours)
-                        found[entry.name] = (status.st_size, status.st_mtime_ns)
+        try:
+            # Names are asked for one by one: what else lies there, such as litter, makes no difference.
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    with suppress(OSError):  # a file may vanish meanwhile
+                        if self._ours and is_part(entry.name):
+                            os.unlink(entry.path)  # left over from a crash
+                        elif entry.is_file(follow_symlinks=not self._ours):
+                            status = entry.stat(follow_symlinks=not self._ours)
+                            found[entry.name] = (status.st_size, status.st_mtime_ns)
+        except OSError as error:
+            if self._ours:
+                raise OutputError(f"folder {folder!r} of the output cannot be read: {why(error)}") from None
         return found
 
 

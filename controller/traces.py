@@ -10,6 +10,7 @@ from typing import Any
 
 from acusim.errors import AcuSimError, LayoutError, OutputError
 from acusim.files import safe_join, write_atomic
+from acusim.folders import is_litter, list_folder
 from acusim.pictures import EXTENSIONS, read_provenance
 from controller.ledger import LEDGER_FILE, STATE_FOLDER, DamagedLedger
 from controller.making import PROGRAM
@@ -25,7 +26,7 @@ LOOKED_AT = 20
 
 def holds_more(output: Path) -> bool:
     """Whether an OUT holds anything beside the folder of the ledger."""
-    return any(entry.name != STATE_FOLDER for entry in output.iterdir())
+    return bool(list_folder(output))  # which leaves hidden names out
 
 
 def gone(output: Path) -> DamagedLedger:
@@ -50,7 +51,9 @@ def pictures_of(output: Path) -> Iterator[Path]:
     """Every regular file of OUT that lies where a picture does, of all variants."""
     for pattern in ("*/image/img_*/*", "v[0-9][0-9]/*/image/img_*/*"):
         for path in output.glob(pattern):
-            if path.suffix.lower() in EXTENSIONS and path.is_file() and not path.is_symlink():
+            if path.suffix.lower() not in EXTENSIONS or is_litter(path.name):
+                continue
+            if path.is_file() and not path.is_symlink():
                 yield path
 
 

@@ -1,13 +1,19 @@
 """Scene pictures: what sets the light and, if the recipe wants it, the background."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from acusim.errors import ConfigError, PictureError
+import numpy as np
+from numpy.typing import NDArray
+
+from acusim.errors import ConfigError, LayoutError, PictureError
 from acusim.files import printable, sha256
+from acusim.folders import fault_of_folder, list_folder
 from acusim.layout import UNPRINTABLE
-from acusim.pictures import EXTENSIONS, decode_rgb, read_file
+from acusim.pictures import EXTENSIONS, encode, read_file
+from acusim.scene_pictures import SCENE_EXTENSIONS, decode_scene
 
 SHIPPED = Path(__file__).parent / "scene_pictures"
 
@@ -35,11 +41,36 @@ def read_scene(scene: Scene) -> bytes:
     return data
 
 
+def scene_pixels(scene: Scene) -> NDArray[np.uint8]:
+    """[H, W, 3] the scene, upright.
+
+    Raises:
+        PictureError: as read_scene.
+    """
+    return decode_scene(read_scene(scene), scene.name).pixels
+
+
+def scene_file(scene: Scene) -> tuple[bytes, str]:
+    """The scene as a file for any other program, with its extension: such as it is where that is a plain picture.
+
+    What had to be turned, converted or scaled goes as a PNG of the pixels that every engine sees: another program may
+    take a photograph otherwise, or not at all.
+
+    Raises:
+        PictureError: as read_scene.
+    """
+    data = read_scene(scene)
+    picture, extension = decode_scene(data, scene.name), scene.path.suffix.lower()
+    if picture.notes or extension not in EXTENSIONS:
+        return encode(picture.pixels, ".png"), ".png"
+    return data, extension
+
+
 def load_scenes(folder: Path | None = None) -> tuple[tuple[Scene, ...], tuple[str, ...]]:
     """The scenes of a folder, by name, and what is wrong with its other files.
 
     Args:
-        folder: pictures of a user's own, .png or .jpg; None takes the shipped ones.
+        folder: photographs of a user's own, as acusim.scene_pictures reads them; None takes the shipped ones.
 
     Returns:
         The scenes, and one warning for each file that is no usable picture. Pictures of equal bytes count once.
@@ -48,22 +79,30 @@ def load_scenes(folder: Path | None = None) -> tuple[tuple[Scene, ...], tuple[st
         ConfigError: the folder does not exist, or holds no usable picture.
     """
     place = folder or SHIPPED
-    if not place.is_dir():
-        raise ConfigError(f"--scenes {str(place)!r} is not a folder")
+    if not os.path.isdir(place):
+        fault = fault_of_folder(place)
+        raise ConfigError(f"--scenes {str(place)!r} is not a folder{f': {fault}' if fault else ''}")
+    try:
+        entries = list_folder(place)
+    except LayoutError as error:
+        raise ConfigError(f"--scenes: {error}") from None
     scenes: dict[str, Scene] = {}
     warnings: list[str] = []
-    for path in sorted(place.iterdir(), key=lambda path: path.name):
-        if path.name.startswith(".") or path.is_dir():
-            continue
+    for entry in entries:
+        path = place / entry.name
         if printable(path.name) != path.name:
             warnings.append(f"{printable(path.name)}: {UNPRINTABLE}")
             continue
-        if path.suffix.lower() not in EXTENSIONS:
-            warnings.append(f"{path.name}: not a picture, allowed are {', '.join(EXTENSIONS)}")
+        if entry.kind != "file":
+            reason = "a folder; scenes in it are not read" if entry.kind == "folder" else entry.fault
+            warnings.append(f"{path.name}: {reason}")
+            continue
+        if path.suffix.lower() not in SCENE_EXTENSIONS:
+            warnings.append(f"{path.name}: not a picture, allowed are {', '.join(SCENE_EXTENSIONS)}")
             continue
         try:
-            data = read_file(path)
-            decode_rgb(data, path.name)
+            data = read_file(path, "scene")
+            decode_scene(data, path.name)
         except PictureError as error:
             warnings.append(str(error))
             continue
@@ -74,7 +113,8 @@ def load_scenes(folder: Path | None = None) -> tuple[tuple[Scene, ...], tuple[st
         scenes[scene.sha256] = scene
     if not scenes:
         told = f": {'; '.join(warnings[:3])}" if warnings else ""
-        raise ConfigError(f"--scenes {str(place)!r} holds no usable scene picture (.png or .jpg){told}")
+        kinds = ", ".join(SCENE_EXTENSIONS)
+        raise ConfigError(f"--scenes {str(place)!r} holds no usable scene picture ({kinds}){told}")
     return tuple(sorted(scenes.values(), key=lambda scene: scene.name)), tuple(warnings)
 
 

@@ -5,6 +5,7 @@ one, tells the prompt sets; a root that something else made has none.
 """
 
 import json
+import os
 import re
 import unicodedata
 from collections import Counter
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from acusim import bald, layout
+from acusim.dataset_root import check_root
 from acusim.errors import ConfigError, LayoutError
+from acusim.folders import list_folder
 from acusim.prompt_sets import load_prompt_sets
 from acusim.sample_id import SampleId
 
@@ -96,7 +99,7 @@ def pair_up(
         LayoutError: one of them is no dataset root.
         ConfigError: both are the same folder, or the codes are malformed.
     """
-    if original.resolve() == augmented.resolve():
+    if os.path.realpath(original) == os.path.realpath(augmented):
         raise ConfigError(f"--original and --augmented are the same folder, {str(original)!r}; name two")
     out = Pairs()
     dataset = layout.scan(original, size)
@@ -106,7 +109,7 @@ def pair_up(
     bald_hair = {entry.code for entry in evidence if entry.bald}
     prompt_sets, aside = _read_manifest(augmented, out)
     choose = load_prompt_sets().choose
-    for variant, root in _roots(augmented):
+    for variant, root in _roots(augmented, out):
         partners = {found.key: found for found in _pictures(layout.scan(root, size), variant, out, True)}
         for key, found in originals.items():
             partner = partners.pop(key, None)
@@ -139,12 +142,18 @@ def pair_up(
     return out
 
 
-def _roots(augmented: Path) -> list[tuple[str, Path]]:
+def _roots(augmented: Path, out: Pairs) -> list[tuple[str, Path]]:
     """(folder with its slash, dataset root) of each variant."""
-    variants = []
-    if augmented.is_dir():
-        names = sorted(entry.name for entry in augmented.iterdir() if entry.is_dir() and not entry.is_symlink())
-        variants = [(f"{name}/", augmented / name) for name in names if _VARIANT.fullmatch(name)]
+    check_root(augmented)
+    variants: list[tuple[str, Path]] = []
+    for entry in list_folder(augmented):
+        if not _VARIANT.fullmatch(entry.name):
+            continue
+        if entry.kind == "folder" and not entry.is_link:
+            variants.append((f"{entry.name}/", augmented / entry.name))
+        else:
+            what = entry.fault or ("a link" if entry.is_link else "a file")
+            out.problems.append(Problem(entry.name, f"{what}; it is not read as a variant"))
     return variants or [("", augmented)]
 
 
@@ -153,6 +162,7 @@ def _pictures(dataset: layout.Dataset, variant: str, out: Pairs, orphans_expecte
 
     Where a picture is missing, that is told once: not again for the label that it leaves alone.
     """
+    out.notes += [f"{dataset.root.name}: {note}" for note in dataset.notes]
     found = [_Found(s.id, s.split, s.image, s.label, s.depth) for s in dataset.samples]
     for problem in dataset.problems:
         if problem.is_image and problem.id is not None:  # a good name and no usable label
@@ -172,7 +182,7 @@ def _read_manifest(root: Path, out: Pairs) -> tuple[dict[str, str], dict[str, st
     sets: dict[str, str] = {}
     aside: dict[str, str] = {}
     path = root / MANIFEST
-    if not path.is_file():
+    if not os.path.isfile(path):
         out.notes.append(f"{MANIFEST} is missing: prompt sets are told from the sample IDs")
         return sets, aside
     damaged: Counter[str] = Counter()

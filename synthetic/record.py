@@ -8,6 +8,7 @@ from typing import Any
 
 from acusim.errors import ConfigError, OutputError
 from acusim.files import write_atomic
+from acusim.folders import list_folder
 from synthetic import __version__
 
 RECORD_FILE = "synthetic.json"
@@ -68,7 +69,7 @@ def prepare_root(
                 f"Give the same arguments (only {may_change} may change) or another --out"
             )
     else:
-        if root.is_dir() and any(root.iterdir()):
+        if root.is_dir() and list_folder(root):
             raise ConfigError(
                 f"--out {str(root)!r} is not empty and has no {RECORD_FILE}: it was not made by this program; "
                 "give a new or empty folder"

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from acusim.errors import ConfigError, LayoutError, OutputError, shown
 from acusim.files import PART_PREFIX, PART_SUFFIX, is_part, sha256
+from acusim.folders import list_folder
 from acusim.tensor_files import read_header
 
 FORMAT = 2
@@ -178,7 +179,7 @@ def find(run: Path, name: str | None = None) -> Path:
     for candidate in [name] if name else [BEST, LAST]:
         if (run / FOLDER / candidate / MODEL).is_file():
             return run / FOLDER / candidate
-    there = sorted(p.name for p in (run / FOLDER).glob("*") if not is_part(p.name)) if (run / FOLDER).is_dir() else []
+    there = [entry.name for entry in list_folder(run / FOLDER)] if (run / FOLDER).is_dir() else []
     raise ConfigError(
         f"{str(run)!r} holds no checkpoint {name or 'best or last'!r}; "
         + (f"there are {', '.join(there)}" if there else "give the folder that train wrote with --out")

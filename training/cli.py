@@ -17,6 +17,7 @@ from pathlib import Path
 
 from acusim.command_line import USAGE, Parser
 from acusim.errors import AcuSimError, TrainingError
+from acusim.folders import why
 from acusim.processes import terminating
 from training.configuration import TASKS
 
@@ -218,6 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:  # the reader of the output went away
         return OK
-    except OSError as error:  # a file or a disk that failed where nobody expected it
-        print(f"error: {error}", file=sys.stderr)
+    except OSError as error:  # a file that can no longer be read or written: no fault of the program
+        where = f"{error.filename!r}: " if error.filename else ""
+        print(f"error: {where}{why(error)}", file=sys.stderr)
         return ERROR

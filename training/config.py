@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from acusim.errors import ConfigError, shown
+from acusim.folders import is_litter
 from acusim.rig import parse_frames
 from acusim.selection import parse_selection
 from acusim.settings import check_fields, choice, number
@@ -158,7 +159,8 @@ class Config(BaseConfig):
 def experiments() -> tuple[str, ...]:
     """Names of the experiments that come with the project."""
     folder = resources.files("training").joinpath("experiments")
-    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
+    names = (entry.name for entry in folder.iterdir() if not is_litter(entry.name))
+    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
 
 
 def _path_of(part: str) -> Path:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from acusim.errors import AcuSimError, ConfigError, OutputError, PictureError
+from acusim.errors import AcuSimError, ConfigError, LayoutError, OutputError, PictureError
 from acusim.files import printable, same_on_every_disk, sha256, write_atomic
+from acusim.folders import list_folder
 from acusim.layout import Problem
 from acusim.pictures import EXTENSIONS, encode, read_file, read_provenance
 from training.drawing import HEAD, Palette, draw_points
@@ -251,12 +252,16 @@ def _chosen(paths: Iterable[Path], outcome: Outcome) -> list[tuple[Path, str]]:
     files: dict[str, Path] = {}
     for path in paths:
         found = [path]
-        if path.is_dir():
+        if os.path.isdir(path):
             reason = f"the folder holds no picture ({', '.join(EXTENSIONS)})"
             try:
-                found = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in EXTENSIONS)
-            except OSError as error:
-                found, reason = [], f"the folder cannot be read: {error.strerror}"
+                entries = list_folder(path)
+            except LayoutError as error:
+                entries, reason = [], str(error)
+            found = [path / entry.name for entry in entries if os.path.splitext(entry.name)[1].lower() in EXTENSIONS]
+            inner = [entry.name for entry in entries if entry.kind == "folder"]
+            if inner:
+                reason += f"; folders in it are not read, give each that is meant, such as {str(path / inner[0])!r}"
             if not found:
                 outcome.problems.append(Problem(printable(str(path)), reason, False))
         for file in found:

@@ -10,6 +10,7 @@ from typing import Any
 
 from acusim.errors import EngineError
 from acusim.files import is_inside, printable, sha256
+from acusim.folders import is_litter
 from acusim.layout import MAP_FILE
 from acusim.pictures import EXTENSIONS
 from engines.comfyui.client import Client
@@ -100,9 +101,10 @@ def _sees(client: Client, root: Root, below: str, relative: str, path: Path) -> 
 def _any_file(dataset: Path) -> Path | None:
     """Some file of the data set, to compare: a picture, since map.txt is the same in all of them."""
     real = Path(os.path.realpath(dataset))
-    pictures = (path for path in real.glob("*/image/*/*") if path.suffix.lower() in EXTENSIONS and path.is_file())
+    found = (path for path in real.glob("*/image/*/*") if path.suffix.lower() in EXTENSIONS and os.path.isfile(path))
+    pictures = (path for path in found if not any(map(is_litter, path.relative_to(real).parts)))
     path = next(pictures, real / MAP_FILE)
-    return path if path.is_file() and path.stat().st_size <= SERVED_BYTES else None
+    return path if os.path.isfile(path) and path.stat().st_size <= SERVED_BYTES else None
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from engines.comfyui.client import REFUSED_FILE, Client
 from engines.comfyui.errors import BadAnswer, words
 from engines.comfyui.staging import Staging
 from engines.engine import Request, Result
-from engines.scenes import Scene, read_scene
+from engines.scenes import Scene, scene_file
 
 BLACK_LEVEL = 8
 """A picture without any level above this is black."""
@@ -97,7 +97,8 @@ class Shared(Transport):
         self._data_place = data_place
         self._out_root, below = out_place
         self._below = f"{below}/{staging.below}" if below else staging.below
-        self._scenes: set[str] = set()
+        self._scenes: dict[str, str] = {}
+        """Names of scene files that were copied, by the hash of what they were made from."""
         self._lock = threading.Lock()
 
     def begin(self) -> None:
@@ -116,17 +117,17 @@ class Shared(Transport):
         )
 
     def _scene(self, scene: Scene) -> str:
-        name = scene_name(scene)
+        folder = self._staging.folder / "scenes"
         with self._lock:
-            path = self._staging.folder / "scenes" / name
-            if name not in self._scenes or not path.is_file():
-                data = read_scene(scene)
+            name = self._scenes.get(scene.sha256)
+            if name is None or not (folder / name).is_file():
+                data, name = named_scene(scene)
                 try:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    write_atomic(path, data)
+                    folder.mkdir(parents=True, exist_ok=True)
+                    write_atomic(folder / name, data)
                 except OSError as error:
-                    raise EngineError(f"cannot write {str(path)!r}: {error.strerror}") from None
-                self._scenes.add(name)
+                    raise EngineError(f"cannot write {str(folder / name)!r}: {error.strerror}") from None
+                self._scenes[scene.sha256] = name
         return name
 
     def fetch(self, path: str, prompt_id: str, limit: int) -> bytes:
@@ -163,6 +164,8 @@ class Remote(Transport):
         self._token = token
         self._generation = 0
         self._uploaded: set[tuple[str, str]] = set()
+        self._scenes: dict[tuple[str, str], str] = {}
+        """Paths of scenes that were uploaded, by folder and by the hash of what they were made from."""
         self._lock = threading.Lock()
 
     @property
@@ -190,12 +193,19 @@ class Remote(Transport):
             self._put(f"{folder}/{image}", request.source_data, request.source_sha256)
             if request.depth_data is not None:
                 self._put(f"{folder}/{_depth_path(image)}", request.depth_data, sha256(request.depth_data))
-        scene = batch[0].scene
-        path = f"{folder}/scenes/{scene_name(scene)}"
-        if (path, scene.sha256) not in self._uploaded:
-            self._put(path, read_scene(scene), scene.sha256)
+        path = self._scene(batch[0].scene, folder)
         saved = f"acusim/{self._token}/{prompt_id}"
         return Places("input", folder, "input", path, "output", saved)
+
+    def _scene(self, scene: Scene, folder: str) -> str:
+        """Where the server has a scene; uploads it if need be."""
+        known = (folder, scene.sha256)
+        if known not in self._scenes:
+            data, name = named_scene(scene)
+            path = f"{folder}/scenes/{name}"
+            self._put(path, data, sha256(data))
+            self._scenes[known] = path
+        return self._scenes[known]
 
     def _put(self, path: str, data: bytes, digest: str) -> None:
         if (path, digest) in self._uploaded:
@@ -207,6 +217,7 @@ class Remote(Transport):
     def forget(self) -> None:
         """The server may have lost its files: upload everything again."""
         self._uploaded.clear()
+        self._scenes.clear()
 
     def fetch(self, path: str, prompt_id: str, limit: int) -> bytes:
         """Downloads the file."""
@@ -214,9 +225,14 @@ class Remote(Transport):
         return self.client.view(folder, name, limit)
 
 
-def scene_name(scene: Scene) -> str:
-    """The scene's file name on servers: by content, so that two scenes never meet."""
-    return scene.sha256[:16] + scene.path.suffix.lower()
+def named_scene(scene: Scene) -> tuple[bytes, str]:
+    """A scene's file for servers and its name there: by content, so that two scenes never meet.
+
+    Raises:
+        PictureError: it cannot be read, or was changed.
+    """
+    data, extension = scene_file(scene)
+    return data, sha256(data)[:16] + extension
 
 
 def _depth_path(image: str) -> str:

@@ -19,12 +19,11 @@ from acusim import unit
 from acusim.errors import AcuSimError, ConfigError, EngineError, PictureError
 from acusim.files import sha256
 from acusim.foreground import composed, find_foreground, fitted, soft_edge
-from acusim.pictures import decode_rgb
 from engines.embedded import weights
 from engines.embedded.worker import Workers
 from engines.engine import Check, Engine, Request, Result, Setup
 from engines.recipe import Recipe
-from engines.scenes import Scene, read_scene
+from engines.scenes import Scene, scene_pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -334,7 +333,7 @@ class EmbeddedEngine(Engine):
 
         with self._scenes_lock:
             if scene.sha256 not in self._scenes:
-                pixels = decode_rgb(read_scene(scene), scene.name).pixels
+                pixels = scene_pixels(scene)
                 self._scenes[scene.sha256] = _tensor(unit.from_levels(pixels)).to(self.placement.device)
                 if len(self._scenes) > SCENES_KEPT:
                     self._scenes.popitem(last=False)

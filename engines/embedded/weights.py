@@ -14,6 +14,7 @@ from pathlib import Path
 
 from acusim.errors import ConfigError, EngineError, LayoutError
 from acusim.files import plain_parts, printable
+from acusim.folders import is_litter
 from acusim.tensor_files import read_header
 from engines.embedded import hub
 from engines.embedded.hashes import file_sha256
@@ -252,7 +253,8 @@ def _listing(folders: list[Path]) -> str:
                 below.clear()
                 continue
             seen.add(real)
-            ours = (Path(place, name) for name in found if name.endswith(".safetensors"))
+            below[:] = [name for name in below if not is_litter(name)]
+            ours = (Path(place, name) for name in found if name.endswith(".safetensors") and not is_litter(name))
             names |= {path.relative_to(folder).as_posix() for path in ours}
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(sorted(names)[:LISTED]) + more if names else "no safetensors files"

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from acusim.errors import AcuSimError, PictureError
 from acusim.foreground import fitted
-from acusim.pictures import decode_rgb
 from acusim.seeds import generator_of
 from engines.engine import Engine, Request, Result
 from engines.relight import light, tones
 from engines.relight.geometry import Surface, surface_of
-from engines.scenes import Scene, read_scene
+from engines.scenes import Scene, scene_pixels
 
 Floats = NDArray[np.float32]
 
@@ -137,7 +136,7 @@ class RelightEngine(Engine):
         if key in self._scenes:
             self._scenes.move_to_end(key)
             return self._scenes[key]
-        pixels = decode_rgb(read_scene(scene), scene.name).pixels
+        pixels = scene_pixels(scene)
         side = max(pixels.shape[:2])
         if side > SCENE_SIDE:
             size = (round(pixels.shape[1] * SCENE_SIDE / side) or 1, round(pixels.shape[0] * SCENE_SIDE / side) or 1)

@@ -178,3 +178,37 @@ def test_a_listing_is_kept_until_a_folder_changes(dataset: Path, monkeypatch: py
     (dataset / "train/label/label/F_Ann_N_HA_O_0002.json").unlink()
     with pytest.raises(LayoutError, match="no label"):
         finding.find_samples(dataset, "F_Ann_N_HA_O_0002", "", 0, 4, 0)
+
+
+def test_litter_and_circles_change_no_batch(dataset: Path, node: Callable[..., Any]):
+    before = [sample.image for sample in node("AcuSimLoadSamples", **WHERE)[2].samples]
+    for folder in ("", "train", "train/image", "train/image/img_40", "train/label/label", "train/depth"):
+        (dataset / folder / "loop").symlink_to("loop")
+        (dataset / folder / "up").symlink_to("..")
+        (dataset / folder / ".DS_Store").write_bytes(b"x")
+        (dataset / folder / "__MACOSX").mkdir()
+    (dataset / "train/image/img_40/._F_Ann_N_HA_O_0001.png").write_bytes(b"x")
+    assert [sample.image for sample in node("AcuSimLoadSamples", **WHERE)[2].samples] == before
+
+
+def test_a_root_says_which_folder_to_give(dataset: Path, node: Callable[..., Any]):
+    with pytest.raises(LayoutError, match=f"give '{dataset}'"):
+        node("AcuSimLoadSamples", **{**WHERE, "folder": ""})
+    with pytest.raises(LayoutError, match=f"give '{dataset}'"):
+        node("AcuSimLoadSamples", **{**WHERE, "folder": "heads/train"})
+
+
+def test_names_that_are_too_long_are_told(dataset: Path, node: Callable[..., Any]):
+    name = f"train/image/img_40/F_{'a' * 300}_N_HA_O_0001.png"
+    with pytest.raises(LayoutError, match="is not in data set 'heads'"):
+        node("AcuSimLoadSamples", **{**WHERE, "samples": name})
+    with pytest.raises(PictureError, match="is not in root 'input'"):
+        node("AcuSimLoadScene", root="input", file="x" * 300 + ".png")
+
+
+def test_a_scene_that_is_missing_names_what_is_there_without_litter(server: Any, node: Callable[..., Any]):
+    for name in ("room.webp", "._room.webp", "Thumbs.db", "notes.txt"):
+        (server.input / name).write_bytes(b"x")
+    (server.input / "loop.png").symlink_to("loop.png")
+    with pytest.raises(PictureError, match=r"scene 'none.png' is not in root 'input'; it holds room.webp$"):
+        node("AcuSimLoadScene", root="input", file="none.png")

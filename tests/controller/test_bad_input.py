@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from acusim.errors import OutputError
 from acusim.layout import scan
 from acusim.pictures import read_provenance, read_rgb
 from controller.cli import main
+from controller.stock import Listing
 from tests.support import ROOT, add_sample, label_json
 
 Run = Callable[..., object]
@@ -308,3 +310,49 @@ def test_reproduce_of_a_malicious_record_is_a_clean_error(
             assert main(["--reproduce", str(image)]) in (1, 2), (field, value)
             assert "Traceback" not in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {"data", "out"}
+
+
+@pytest.mark.parametrize("kind", ["a link to itself", "a pipe", "a folder"])
+def test_a_map_that_is_no_file_is_told_and_stops_nothing(make_dataset: Run, command: Run, tmp_path: Path, kind: str):
+    root, out = make_dataset(frames=(1,)), tmp_path / "out"
+    place = root / "map.txt"
+    place.unlink()
+    {
+        "a link to itself": lambda: place.symlink_to("map.txt"),
+        "a pipe": lambda: os.mkfifo(place),
+        "a folder": place.mkdir,
+    }[kind]()
+    done = command("--batch", "--engine", "relight", "--dataset", root, "--output", out, "--limit", 1, check=0)
+    assert "map.txt of the dataset is no regular file: none is written" in done.stderr
+    command("--verify", "--output", out, check=0)
+
+
+def test_a_wrong_root_says_which_folder_to_give(make_dataset: Run, command: Run, tmp_path: Path):
+    root = make_dataset(frames=(1,), name="outer/ACUSIM")
+    for given in (root.parent, root / "train", root / IMAGES):
+        done = command("--batch", "--dry-run", "--engine", "relight", "--dataset", given, check=1)
+        assert f"give {str(root)!r}" in done.stderr
+
+
+def test_an_output_that_a_file_manager_looked_into_counts_as_empty(make_dataset: Run, command: Run, tmp_path: Path):
+    root, out = make_dataset(frames=(1,)), tmp_path / "out"
+    out.mkdir()
+    line = ("--batch", "--engine", "relight", "--dataset", root, "--output", out, "--limit", 1)
+    (out / "letter.txt").write_text("x")
+    assert "holds files but no ledger" in command(*line, check=1).stderr
+    (out / "letter.txt").unlink()
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini"):
+        (out / name).write_bytes(b"x")
+    command(*line, check=0)
+
+
+def test_a_folder_of_the_output_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "train/image").mkdir(parents=True)
+
+    def denied(*_: object) -> object:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", denied)
+    with pytest.raises(OutputError, match="'train/image' of the output cannot be read: Permission denied"):
+        Listing(tmp_path, ours=True).entry("train/image/a.png")
+    assert Listing(tmp_path, ours=False).entry("train/image/a.png") is None

@@ -173,7 +173,7 @@ def test_scan_pairs_by_stem_and_lists_the_rest(make_dataset: Callable[..., Path]
     (labels / "F_Ann_N_HA_O_0001.json").unlink()
     (images / "F_Ann_N_HA_O_0002.png").unlink()
     (images / "holiday.png").write_bytes(b"x")
-    (images / "Thumbs.db").write_bytes(b"x")
+    (images / "notes.txt").write_bytes(b"x")
     outside = tmp_path / "outside.png"
     outside.write_bytes((images / "M_Bob_F_HC_C_0001.png").read_bytes())
     (images / "M_Eve_N_HA_O_0001.png").symlink_to(outside)
@@ -185,7 +185,7 @@ def test_scan_pairs_by_stem_and_lists_the_rest(make_dataset: Callable[..., Path]
         "F_Ann_N_HA_O_0001.png",
         "F_Ann_N_HA_O_0002.json",
         "holiday.png",
-        "Thumbs.db",
+        "notes.txt",
         "M_Eve_N_HA_O_0001.png",
     }
     assert "orphan" in told["F_Ann_N_HA_O_0002.json"].reason and not told["F_Ann_N_HA_O_0002.json"].is_image

@@ -1,5 +1,7 @@
 """Scene pictures: loaded safely, drawn by content."""
 
+import io
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -10,8 +12,11 @@ import pytest
 from PIL import Image
 
 from acusim.errors import ConfigError
+from comfy_nodes.scene import load_scene
 from engines.make_scenes import clinic
-from engines.scenes import SHIPPED, load_scenes, pick_scene, scenes_digest
+from engines.recipe import Recipe
+from engines.relight.engine import RelightEngine
+from engines.scenes import SHIPPED, load_scenes, pick_scene, scene_file, scene_pixels, scenes_digest
 from tests.support import ROOT
 
 
@@ -80,3 +85,79 @@ def test_the_script_draws_the_same_bytes_twice(tmp_path: Path):
         subprocess.run([sys.executable, "-m", "engines.make_scenes", str(tmp_path / name)], cwd=ROOT, check=True)
     pairs = [(path, tmp_path / "two" / path.name) for path in (tmp_path / "one").iterdir()]
     assert len(pairs) == 8 and all(a.read_bytes() == b.read_bytes() for a, b in pairs)
+
+
+def _photographs(folder: Path) -> None:
+    """What people keep in a folder of photographs, all of one size as it is seen."""
+    upright = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)).resize((90, 60))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    folder.mkdir()
+    upright.save(folder / "plain.png")
+    upright.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.jpg", exif=exif, quality=95)
+    upright.save(folder / "phone.jpeg", "MPO", save_all=True, append_images=[upright.rotate(180)])
+    upright.convert("CMYK").save(folder / "print.jpg", quality=95)
+    upright.save(folder / "small.webp", lossless=True)
+    upright.convert("L").save(folder / "grey.png")
+    upright.convert("RGBA").save(folder / "alpha.PNG", "PNG")
+    upright.quantize(8).save(folder / "palette.png")
+    Image.fromarray(np.asarray(upright.convert("L")).astype(np.uint16) * 257).save(folder / "deep.png")
+
+
+def test_photographs_are_scenes(tmp_path: Path):
+    _photographs(tmp_path / "scenes")
+    scenes, warnings = load_scenes(tmp_path / "scenes")
+    assert not warnings and len(scenes) == 9
+    assert {scene_pixels(scene).shape for scene in scenes} == {(60, 90, 3)}
+
+
+def test_engines_nodes_and_servers_see_the_same_scene(tmp_path: Path):
+    """What goes to a server is read there, by our node or any other program, as the pixels that engines see."""
+    _photographs(tmp_path / "scenes")
+    for scene in load_scenes(tmp_path / "scenes")[0]:
+        pixels = scene_pixels(scene)
+        assert (load_scene(scene.path, scene.name)[0] * 255 == pixels).all()
+        data, extension = scene_file(scene)
+        assert extension in (".png", ".jpg")
+        assert (np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) == pixels).all()
+        assert (data == scene.path.read_bytes()) == (scene.name == "plain.png")
+
+
+def test_the_relight_engine_takes_a_turned_scene_upright(tmp_path: Path):
+    _photographs(tmp_path / "scenes")
+    [turned] = [scene for scene in load_scenes(tmp_path / "scenes")[0] if scene.name == "turned.jpg"]
+    with RelightEngine(Recipe(engine="relight")) as engine:
+        assert engine._scene(turned).shape == (60, 90, 3)
+
+
+def test_a_folder_of_scenes_with_everything_else_in_it(tmp_path: Path):
+    folder = tmp_path / "scenes"
+    _scene(folder, "good.png", 9)
+    for name in ("._good.png", ".DS_Store", "Thumbs.db", "desktop.ini"):
+        (folder / name).write_bytes(b"x")
+    (folder / "__MACOSX").mkdir()
+    (folder / "more").mkdir()
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "up").symlink_to("..")
+    os.mkfifo(folder / "pipe.jpg")
+    scenes, warnings = load_scenes(folder)
+    assert [scene.name for scene in scenes] == ["good.png"]
+    assert sorted(warnings) == [
+        "loop.png: a link that leads back to itself",
+        "more: a folder; scenes in it are not read",
+        "pipe.jpg: a pipe",
+        "up: a folder; scenes in it are not read",
+    ]
+
+
+def test_a_folder_of_scenes_that_cannot_be_read_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ConfigError, match="--scenes .*loop' is not a folder: a link that leads back to itself"):
+        load_scenes(tmp_path / "loop")
+
+    def denied(*_: object) -> object:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", denied)
+    with pytest.raises(ConfigError, match="--scenes: folder .* cannot be read: Permission denied"):
+        load_scenes(tmp_path)

@@ -111,3 +111,37 @@ def test_nothing_to_measure_is_an_error(roots: tuple[Path, Path], make_dataset: 
     (tmp_path / "flat").mkdir()
     with pytest.raises(LayoutError, match="not an AcuSim dataset root"):
         pair_up(original, tmp_path / "flat")
+
+
+def test_litter_and_circles_are_no_pairs(roots: tuple[Path, Path]):
+    original, augmented = roots
+    for root in roots:
+        for folder in ("", SHAPE, "train/label/label"):
+            for path in [path for path in (root / folder).iterdir() if path.is_file()]:
+                path.with_name(f"._{path.name}").write_bytes(b"x")
+            (root / folder / "Thumbs.db").write_bytes(b"x")
+            (root / folder / "loop").symlink_to("loop")
+    got = pair_up(original, augmented)
+    assert len(got.pairs) == 8
+    assert {Path(problem.path).name for problem in got.problems} == {"loop"}
+    assert sum("files of operating systems" in note for note in got.notes) == 2, "one for each root"
+
+
+def test_variants_that_are_links_are_told(roots: tuple[Path, Path], tmp_path: Path):
+    original, augmented = roots
+    shutil.copytree(augmented, tmp_path / "variants/v01")
+    (tmp_path / "variants/v02").symlink_to("v02")
+    (tmp_path / "variants/v03").symlink_to("v01")
+    got = pair_up(original, tmp_path / "variants")
+    assert len(got.pairs) == 8
+    told = {problem.path: problem.reason for problem in got.problems}
+    assert "leads back to itself" in told["v02"] and "a link" in told["v03"]
+
+
+def test_both_roots_say_what_to_give(roots: tuple[Path, Path], tmp_path: Path):
+    original, augmented = roots
+    shutil.move(augmented, tmp_path / "outer/OUT")
+    with pytest.raises(LayoutError, match=f"give '{tmp_path}/outer/OUT'"):
+        pair_up(original, tmp_path / "outer")
+    with pytest.raises(LayoutError, match=f"give '{original}'"):
+        pair_up(original / "train", tmp_path / "outer/OUT")

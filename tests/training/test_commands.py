@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from acusim.errors import ConfigError
 from tests.support import ROOT, add_sample
-from training import cli
+from training import checkpoint, cli
 from training.config import experiments, load_config
 from training.history import History
 
@@ -283,3 +284,59 @@ def test_two_processes_train_what_one_does(tmp_path):
 @pytest.fixture(autouse=True)
 def no_curves(monkeypatch):
     monkeypatch.setattr(History, "_curves", lambda *_: b"")
+
+
+@pytest.mark.parametrize("place", ["", "train", "train/image", "train/image/img_32", "train/label/label"])
+def test_train_takes_links_that_lead_in_circles_for_what_they_are(root, tmp_path, place, capsys):
+    """Wherever below a root: told, and the rest is trained on."""
+    data, out = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(root, data)
+    for name in ("loop", "v01", "F_Loop_N_HA_O_0001.png", "F_Loop_N_HA_O_0001.json"):
+        (data / place / name).symlink_to(name)
+    (data / place / "up").symlink_to("..")
+    (data / "map.txt").unlink()
+    (data / "map.txt").symlink_to("map.txt")
+    code = cli.main(["train", "--data", str(data), "--out", str(out), "--quiet", *_where(out), *_sets()])
+    assert code == (cli.PROBLEMS if place == "train/image/img_32" else cli.OK)
+    told = capsys.readouterr().err
+    assert "Traceback" not in told and (out / "metrics.csv").is_file()
+    assert ("img_32/F_Loop_N_HA_O_0001.png: not a regular file: a link that leads back to itself" in told) == bool(code)
+
+
+@pytest.mark.parametrize("option", ["--data", "--out"])
+def test_train_names_a_root_or_run_that_leads_to_itself(root, tmp_path, option, capsys):
+    (tmp_path / "loop").symlink_to("loop")
+    places = {"--data": str(root), "--out": str(tmp_path / "run"), option: str(tmp_path / "loop")}
+    words = [word for pair in places.items() for word in pair]
+    assert cli.main(["train", *words, "--quiet", *_where(tmp_path / "run"), *_sets()]) == cli.ERROR
+    told = capsys.readouterr().err
+    assert "loop" in told and "Traceback" not in told
+
+
+def test_train_says_which_folder_to_give(root, tmp_path, capsys):
+    shutil.copytree(root, tmp_path / "outer/ACUSIM")
+    for given, wanted in ((tmp_path / "outer", tmp_path / "outer/ACUSIM"), (root / "train", root)):
+        line = ["train", "--data", str(given), "--out", str(tmp_path / "run"), *_where(tmp_path / "run"), *_sets()]
+        assert cli.main(line) == cli.ERROR
+        assert f"give {str(wanted)!r}" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_is_not_there_names_those_that_are_without_litter(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run", symlinks=True)
+    for name in ("._last", ".DS_Store", "Thumbs.db"):
+        (tmp_path / "run/checkpoints" / name).write_bytes(b"x")
+    shutil.rmtree(tmp_path / "run/checkpoints/best", ignore_errors=True)
+    with pytest.raises(ConfigError) as error:
+        checkpoint.find(tmp_path / "run", "epoch_0099")
+    assert "there are " in str(error.value) and not any(name in str(error.value) for name in ("._", ".DS", "Thumbs"))
+
+
+def test_a_file_that_can_no_longer_be_read_is_no_traceback(tmp_path, monkeypatch, capsys):
+    from training import commands
+
+    def lost(_: object) -> int:
+        raise OSError(40, "Too many levels of symbolic links", "a/b")
+
+    monkeypatch.setattr(commands, "train", lost)
+    assert cli.main(["train", "--data", "x", "--out", "y"]) == cli.ERROR
+    assert capsys.readouterr().err == "error: 'a/b': a link that leads back to itself\n"

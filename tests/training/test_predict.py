@@ -1,6 +1,7 @@
 """Predictions as files: positions in the original picture, names that do not collide, faults set aside."""
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -159,3 +160,28 @@ def test_wrong_settings(tmp_path: Path):
         _run([], tmp_path)
     with pytest.raises(OutputError, match="cannot be made"):
         _run([tmp_path / "a.png"], tmp_path / "a.png" / "out")
+
+
+def test_a_folder_with_everything_else_in_it(tmp_path: Path):
+    folder = tmp_path / "in"
+    _photo(folder / "a.png")
+    for name in ("._a.png", ".DS_Store", "Thumbs.db"):
+        (folder / name).write_bytes(b"x")
+    (folder / "__MACOSX").mkdir()
+    (folder / "loop.png").symlink_to("loop.png")
+    os.mkfifo(folder / "pipe.jpg")
+    outcome = _run([folder, tmp_path / "in/loop.png"], tmp_path / "out")
+    assert [path.name for path in outcome.written] == ["a.points.json"]
+    assert sorted(Path(problem.path).name for problem in outcome.problems) == ["loop.png", "pipe.jpg"]
+    assert all("no such regular file" in problem.reason for problem in outcome.problems)
+
+
+def test_a_folder_of_folders_says_what_to_give(tmp_path: Path):
+    _photo(tmp_path / "in/deeper/a.png")
+    [problem] = _run([tmp_path / "in"], tmp_path / "out").problems
+    assert "holds no picture" in problem.reason and repr(str(tmp_path / "in/deeper")) in problem.reason
+
+
+def test_a_photograph_with_a_large_profile_is_read(tmp_path: Path):
+    photo = _photo(tmp_path / "a.png", icc_profile=np.random.default_rng(0).bytes(2 << 20))
+    assert _run([photo], tmp_path / "out").exit_code == 0

@@ -152,7 +152,7 @@ def _open_shards(place: Path, size: int) -> tuple[dict[str, tuple[Shard, int]], 
     """Where each picture lies by its file's SHA-256; and damaged shards with what is wrong."""
     found: dict[str, tuple[Shard, int]] = {}
     damaged: dict[Path, str] = {}
-    for path in sorted(place.glob(f"*{SUFFIX}")):
+    for path in sorted(place.glob(f"[!.]*{SUFFIX}")):
         try:
             shard = open_shard(path, size)
         except FileNotFoundError:  # another process just removed it because it is damaged

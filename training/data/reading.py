@@ -1,5 +1,6 @@
 """From records to rows that can be trained on: labels, masks, pictures and depths are read, each fault told."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ class Reading:
     """
 
     def __init__(self, roots: Sequence[Path], size: int, folder: Path, workers: int, progress: Progress, say: Say):
-        self._roots = [root.resolve() for root in roots]
+        self._roots = [Path(os.path.realpath(root)) for root in roots]
         self._names = sources.root_names(roots)
         self._size, self._folder, self._workers = size, folder, workers
         self._progress, self._say = progress, say
@@ -142,7 +143,7 @@ class Reading:
                 # A variant's mask lies in the variant's own root, which is the first folder of the path.
                 folder, split, rest = row.record.image.rpartition(f"{row.record.split_folder}/image/")
                 path = self._path(row.record, folder + mask_path(split + rest))
-                if path.is_file():
+                if os.path.lexists(path):  # one that cannot be read is no mask that trusts everything
                     masks += 1
                     row.trusted, rejected, mask_known = points.read_mask(path, row.visible, row.image_sha256)
                     row.known_by += mask_known

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from acusim import acupoints, bald, layout
+from acusim.dataset_root import check_root
 from acusim.errors import AcuSimError, ConfigError, LayoutError, shown
 from acusim.files import is_inside, printable, safe_join
+from acusim.folders import list_folder, why
 from acusim.layout import Dataset, Problem, Sample
 from acusim.pictures import read_provenance
 from acusim.sample_id import SampleId
@@ -145,13 +147,13 @@ def find(
 
 def _variants(root: Path, name: str, found: Found) -> list[str]:
     """Folders of variants with their slash, or one empty text."""
-    if not root.is_dir():
-        return [""]
-    with os.scandir(root) as entries:
-        folders = sorted((entry for entry in entries if entry.is_dir()), key=lambda entry: entry.name)
-    variants = [entry for entry in folders if _VARIANT.fullmatch(entry.name)]
-    found.notes += [f"{name}: {entry.name} is a link and is not read" for entry in variants if entry.is_symlink()]
-    names = [f"{entry.name}/" for entry in variants if not entry.is_symlink()]
+    check_root(root)
+    entries = list_folder(root)
+    folders = [entry for entry in entries if entry.kind == "folder"]
+    variants = [entry for entry in entries if _VARIANT.fullmatch(entry.name) and entry.kind != "file"]
+    unread = [entry for entry in variants if entry.is_link or entry.kind != "folder"]
+    found.notes += [f"{name}: {entry.name} is a link and is not read" for entry in unread]
+    names = [f"{entry.name}/" for entry in variants if entry not in unread]
     own = [entry.name for entry in folders if os.path.isdir(os.path.join(entry.path, "image"))]
     if names and own:
         raise LayoutError(
@@ -188,6 +190,7 @@ def _samples(root: Path, folder: str, name: str, size: int, found: Found) -> lis
         for problem in scanned.problems:
             if chosen.get(problem.path.split("/")[0], side) == side:
                 found.problems.append(replace(problem, path=f"{shown_as}/{problem.path}"))
+    found.notes += [f"{shown_as}: {note}" for note in dataset.notes]
     _check_map(dataset, shown_as, found)
     return [
         replace(
@@ -203,15 +206,16 @@ def _samples(root: Path, folder: str, name: str, size: int, found: Found) -> lis
 def _check_map(dataset: Dataset, name: str, found: Found) -> None:
     """Tells of a map.txt that differs from the network's names."""
     path = dataset.root / layout.MAP_FILE
-    if not is_inside(str(dataset.root), path) or not path.is_file():
+    if not is_inside(str(dataset.root), path) or not os.path.isfile(path):
         found.notes.append(f"{name}: no {layout.MAP_FILE}; labels are read by name")
         return
-    with open(path, "rb") as stream:
-        data = stream.read(MAX_MAP_BYTES)
     try:
+        with open(path, "rb") as stream:
+            data = stream.read(MAX_MAP_BYTES)
         names = text_of(data).split("\n")
-    except ValueError as error:
-        found.notes.append(f"{name}: {layout.MAP_FILE} cannot be read: {error}; labels are read by name")
+    except (OSError, ValueError) as error:
+        fault = why(error) if isinstance(error, OSError) else error
+        found.notes.append(f"{name}: {layout.MAP_FILE} cannot be read: {fault}; labels are read by name")
         return
     names = [line.strip() for line in names if line.strip()]
     unknown = [line for line in names if line not in acupoints.NAMES]

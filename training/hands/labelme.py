@@ -13,7 +13,7 @@ import os
 import posixpath
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim.errors import AcuSimError, LabelError, LayoutError, shown
-from acusim.files import is_part, printable, safe_join
+from acusim.files import is_inside, printable, safe_join
+from acusim.folders import Entry, fault_of_folder, list_folder
 from acusim.layout import UNPRINTABLE, Problem
 from acusim.pictures import EXTENSIONS, read_file
 from acusim.text_files import json_of, looks_like
@@ -202,7 +203,8 @@ def scan_labelme(
     """Reads all labelme files below a root, decodes each picture once, and pairs them by imagePath.
 
     Args:
-        root: folder with pictures and labels, also in folders below it. Names that begin with a dot are left alone.
+        root: folder with pictures and labels, also in folders below it. Hidden files and litter are left alone, links
+            to other folders are problems.
         points: the mapping.
         progress: called with how many pictures are through, and of how many.
 
@@ -218,7 +220,7 @@ def scan_labelme(
     for label in labels:
         stem = posixpath.splitext(label)[0]
         try:
-            file = read_labelme(root / label, points)
+            file = read_labelme(safe_join(root, label), points)
             image = pictures.of_label(label, file.image_path, out.changes.append)
             safe_join(root, image)
             found[image].append((label, file))
@@ -273,30 +275,50 @@ def pictures_below(root: Path) -> Pictures:
 
 def _files(root: Path, problems: list[Problem]) -> tuple[list[str], dict[str, str]]:
     """Relative paths of the JSON files, and of the pictures by their path as it is compared."""
-    if not root.is_dir():
-        raise LayoutError(f"{str(root)!r} is not a folder; give the folder of the labelme files")
+    fault = fault_of_folder(root)
+    if fault or not os.path.isdir(root):
+        told = f": {fault}" if fault else ""
+        raise LayoutError(f"{str(root)!r} is not a folder that can be read{told}; give the folder of the labelme files")
     labels: list[str] = []
     images: dict[str, str] = {}
-    for folder, folders, names in os.walk(root, onerror=_unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            relative = Path(os.path.relpath(os.path.join(folder, name), root)).as_posix()
-            extension = os.path.splitext(name)[1].lower()
-            if name.startswith(".") or is_part(name) or name in OTHER_FILES:
-                continue
-            if extension not in (".json", *EXTENSIONS):
-                continue
-            if printable(relative) != relative:
-                problems.append(Problem(printable(relative), UNPRINTABLE, extension != ".json"))
-            elif extension == ".json":
-                labels.append(relative)
-            else:
-                images[unicodedata.normalize("NFC", relative)] = relative
+    for relative, entry in _entries(root, problems):
+        extension = os.path.splitext(entry.name)[1].lower()
+        if extension not in (".json", *EXTENSIONS) or entry.name in OTHER_FILES:
+            continue
+        if entry.kind != "file":
+            reason = f"not a regular file: {entry.fault or 'a folder'}"
+            problems.append(Problem(printable(relative), reason, extension != ".json"))
+        elif printable(relative) != relative:
+            problems.append(Problem(printable(relative), UNPRINTABLE, extension != ".json"))
+        elif extension == ".json":
+            labels.append(relative)
+        else:
+            images[unicodedata.normalize("NFC", relative)] = relative
     return labels, images
 
 
-def _unreadable(error: OSError) -> None:
-    raise LayoutError(f"folder {str(error.filename)!r} cannot be read: {error.strerror or error}")
+def _entries(root: Path, problems: list[Problem]) -> Iterator[tuple[str, Entry]]:
+    """Everything below a root but folders that are read; those that are not are problems."""
+    real, waiting = os.path.realpath(root), [""]
+    while waiting:
+        below = waiting.pop()
+        try:
+            entries = list_folder(root / below)
+        except LayoutError as error:
+            problems.append(Problem(printable(below), str(error), True))
+            continue
+        for entry in entries:
+            relative = below + entry.name
+            if entry.kind != "folder":
+                yield relative, entry
+            elif not entry.is_link:
+                waiting.append(f"{relative}/")
+            elif is_inside(real, entry.path):
+                told = "a link to a folder that is read in its own place"
+                problems.append(Problem(printable(relative), told, False))
+            else:
+                told = "a link to a folder outside; its pictures are not read: copy them, or give that folder instead"
+                problems.append(Problem(printable(relative), told, True))
 
 
 def _thumbnail(photograph: Photograph) -> NDArray[np.uint8]:

@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 
 from acusim.errors import EngineError
 from acusim.files import sha256
+from acusim.folders import is_litter
 from acusim.pictures import encode
 from training.drawing import draw_points
 from training.hands.hand_type import type_json
@@ -274,6 +275,8 @@ def create_app(
 
     # A fixed set of files, held in memory: no path of a request ever reaches the disk.
     for file in STATIC.iterdir():
+        if is_litter(file.name):
+            continue
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         path = "/" if file.name == "index.html" else f"/static/{file.name}"
         app.add_api_route(path, _sender(file.read_bytes(), kind), include_in_schema=False, methods=["GET", "HEAD"])

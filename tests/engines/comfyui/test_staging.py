@@ -2,11 +2,15 @@
 
 import os
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from acusim.errors import EngineError
+from acusim.files import sha256
 from engines.comfyui.transport import Remote, Shared
-from tests.engines.comfyui.conftest import assert_made
+from engines.scenes import Scene
+from tests.engines.comfyui.conftest import assert_made, make_requests
 from tests.engines.comfyui.standin import NodeError
 
 
@@ -38,6 +42,30 @@ def test_a_server_that_cannot_save_in_out_gets_uploads_and_downloads(server, new
     assert len(server.posts) == 3
     engine.close()
     assert not (output / ".acusim/staging").exists()
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_a_turned_scene_reaches_a_server_upright(new_server, new_engine, dataset, tmp_path, far):
+    """As a PNG, whatever the server's own nodes make of EXIF tags, and once for all prompts."""
+    seen = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    exif, path = Image.Exif(), tmp_path / "phone.webp"
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(seen)).save(path, lossless=True, exif=exif)
+    scene = Scene(path.name, path, sha256(path.read_bytes()))
+    server, found = new_server(shared=not far), []
+
+    def before(prompt):
+        place = prompt.inputs("AcuSimLoadScene")
+        file = server.roots[place["root"]] / place["file"]
+        found.append((file.name, np.asarray(Image.open(file))))
+
+    server.before = before
+    engine, batch = new_engine(server), make_requests(dataset, scene=scene)
+    for start in (0, 4):
+        assert_made(engine.augment(batch[start : start + 4]), batch[start : start + 4])
+    assert len(found) == 2 and found[0][0] == found[1][0] and found[0][0].endswith(".png")
+    assert all((pixels == seen).all() for _, pixels in found)
+    assert sum("/upload" in request for request in server.requests) == (8 + 8 + 1 if far else 0)
 
 
 def test_a_server_that_cannot_save_anywhere_is_left_out(server, new_engine, requests):

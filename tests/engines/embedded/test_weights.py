@@ -222,3 +222,10 @@ def test_the_conversion_keeps_the_tensors_and_runs_no_code(tmp_path: Path):
     assert made.keys() == {"image_proj.proj.weight", "ip_adapter.1.to_k_ip.weight"}
     assert torch.equal(made["image_proj.proj.weight"], weight)
     assert not (tmp_path / "ran").exists() and not (tmp_path / "evil.safetensors").exists()
+
+
+def test_litter_is_not_offered_as_a_model(tmp_path: Path):
+    for name in ("sd.safetensors", "._sd.safetensors", "__MACOSX/sd.safetensors", ".cache/x.safetensors"):
+        write(tmp_path / "checkpoints" / name, CHECKPOINT)
+    assert "checkpoints/ of" in (told := refusal(Recipe(), tmp_path))
+    assert "there are: sd.safetensors\n" in told and "MACOSX" not in told and "._sd" not in told

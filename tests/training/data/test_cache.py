@@ -316,3 +316,13 @@ def is_zombie(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
+
+
+def test_litter_in_the_cache_is_left_alone(tmp_path, pictures, small_shards):
+    opened(tmp_path / "c", pictures)
+    litter = [path.with_name(f"._{path.name}") for path in shard_files(tmp_path / "c")]
+    for path in litter:
+        path.write_bytes(b"\0\5\x16\7")
+    said: list[str] = []
+    assert agrees(opened(tmp_path / "c", pictures, said)[0], pictures)
+    assert not said and all(path.is_file() for path in litter)

@@ -1,6 +1,7 @@
 """Dataset roots to records and targets: known answers, then everything that can be wrong with a root."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -384,3 +385,33 @@ def test_targets_go_to_torch_and_batches_are_taken(heads, read):
     batch = tensors.take(torch.tensor([3, 1]))
     assert torch.equal(batch.xy, torch.from_numpy(data.targets.xy[[3, 1]])) and batch.visible.dtype == torch.bool
     assert data.targets.take(np.array([2])).frame.tolist() == [data.targets.frame[2]]
+
+
+@pytest.mark.parametrize("kind", ["a link to itself", "a pipe", "a folder"])
+def test_a_mask_that_is_no_file_is_not_taken_for_full_trust(heads, read, kind):
+    root = heads(persons=2, frames=(5,))
+    _, _, mask = files(root, "F_PersonA_N_HA_O_0005")
+    if kind == "a link to itself":
+        mask.symlink_to(mask.name)
+    elif kind == "a pipe":
+        os.mkfifo(mask)
+    else:
+        mask.mkdir()
+    data = read(root)
+    [problem] = data.problems
+    assert len(data.records) == 1 and "not a regular file" in problem.reason and problem.is_image
+
+
+def test_a_map_that_cannot_be_read_is_told(heads, read, monkeypatch):
+    root = heads(persons=2, frames=(5,))
+    (root / "map.txt").write_text("x")
+    really = open
+
+    def guarded(path, *how, **more):
+        if str(path).endswith("map.txt"):
+            raise PermissionError(13, "Permission denied")
+        return really(path, *how, **more)
+
+    monkeypatch.setattr("builtins.open", guarded)
+    data = read(root)
+    assert len(data.records) == 2 and any("map.txt cannot be read: Permission denied" in note for note in data.notes)

@@ -251,3 +251,68 @@ def test_pictures_that_are_none_are_set_aside_and_odd_ones_read(make, tmp_path: 
 def test_a_root_that_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match="not a folder"):
         scan(tmp_path / "nothing")
+
+
+def test_litter_of_operating_systems_takes_no_part(make, tmp_path: Path) -> None:
+    make("S0001_L_back_0001")
+    root = make("more/S0002_L_back_0001.jpg")
+    for path in [path for path in root.rglob("*") if path.is_file()]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    for folder in ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "more/.Trashes"):
+        (root / folder).mkdir()
+        (root / folder / "thumb.png").write_bytes(b"x")
+        (root / folder / "thumb.json").write_bytes(b"x")
+    folder = scan(root)
+    assert len(folder.hands) == 2 and folder.problems == []
+
+
+def test_linked_folders_are_listed_and_nothing_goes_in_circles(make, tmp_path: Path) -> None:
+    make("here/S0001_L_back_0001")
+    root = tmp_path / "here"
+    make("elsewhere/S0002_L_back_0001")
+    (root / "own").mkdir()
+    for name, target in (("out", "../elsewhere"), ("again", "own"), ("up", "."), ("own/back", ".."), ("loop", "loop")):
+        (root / name).symlink_to(target)
+    for name in ("loop.png", "loop.json"):
+        (root / name).symlink_to(name)
+    os.mkfifo(root / "pipe.png")
+    folder = scan(root)
+    told = {problem.path: problem for problem in folder.problems}
+    assert [hand.image for hand in folder.hands] == ["S0001_L_back_0001.png"]
+    assert set(told) == {"out", "again", "up", "own/back", "loop.png", "loop.json", "pipe.png"}
+    assert "outside" in told["out"].reason and told["out"].is_image
+    assert all("in its own place" in told[name].reason and not told[name].is_image for name in ("again", "up"))
+    assert "leads back to itself" in told["loop.png"].reason and told["loop.png"].is_image
+    assert "a pipe" in told["pipe.png"].reason and not told["loop.json"].is_image
+
+
+def test_labels_are_not_read_through_a_link_that_leads_out(make, tmp_path: Path) -> None:
+    root = make("here/S0001_L_back_0001") / "here"
+    label = root / "S0001_L_back_0001.json"
+    label.rename(tmp_path / "secret.json")
+    label.symlink_to(tmp_path / "secret.json")
+    folder = scan(root)
+    assert not folder.hands and "leads out of its root" in folder.problems[0].reason
+
+
+def test_a_folder_that_may_not_be_read_costs_what_is_in_it(make, monkeypatch: pytest.MonkeyPatch) -> None:
+    make("S0001_L_back_0001")
+    root, scandir = make("locked/S0002_L_back_0001"), os.scandir
+
+    def guarded(place):
+        if str(place).rstrip("/").endswith("locked"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    folder = scan(root)
+    assert len(folder.hands) == 1 and [problem.path for problem in folder.problems] == ["locked/"]
+    assert "Permission denied" in folder.problems[0].reason and folder.problems[0].is_image
+    with pytest.raises(LayoutError, match="Permission denied"):
+        scan(root / "locked")
+
+
+def test_a_root_that_leads_to_itself_says_so(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(LayoutError, match="loop' is not a folder that can be read: a link that leads back to itself"):
+        scan(tmp_path / "loop")
