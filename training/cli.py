@@ -170,7 +170,12 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     add("--port", type=int, default=8000, help="0 takes any free one")
     add("--host", default="127.0.0.1", help="name or address to listen on; the default is this machine alone")
     add("--allow-remote", action="store_true", help="needed with a --host that other machines can reach")
-    add("--name", action="append", default=[], help="another host name it answers to, such as a proxy's (repeatable)")
+    add(
+        "--name",
+        action="append",
+        default=[],
+        help="another host name it answers to, at any port, such as a proxy's (repeatable)",
+    )
     add("--threads", type=int, default=0, metavar="N", help="threads of a model on the CPU; 0 takes one a CPU")
     _device(parser)
 

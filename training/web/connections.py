@@ -74,7 +74,7 @@ class Connection(H11Protocol):
     # --- what asyncio and uvicorn call ---
 
     def connection_made(self, transport: Any) -> None:
-        """Takes a connection on, or refuses it."""
+        """Takes a connection on."""
         super().connection_made(transport)
         self.address = client_of(self.client[0] if self.client else "")
         self._since = self._flushed = self.loop.time()

@@ -135,12 +135,12 @@ def test_one_who_uploads_slowly_keeps_nobody_out():
 
 
 def test_where_all_connections_are_at_work_others_are_sent_away_and_come_in_later():
-    slow = UPLOAD + b"content-length: 9000\r\n\r\n" + PART
+    slow = UPLOAD + b"content-length: 9000\r\nexpect: 100-continue\r\n\r\n"
     limits = ConnectionLimits(most=2, most_of_one=2)
     with running(create_app({"head": Fake()}, Limits(pause_seconds=60)), limits) as port:
         with contextlib.ExitStack() as stack:
             for _ in range(2):
-                stack.enter_context(_open(port, slow))
+                assert b" 100 " in stack.enter_context(_open(port, slow)).recv(1000)  # it is under way
             answer = _exchange(port, b"GET / HTTP/1.0\r\nhost: localhost\r\n\r\n")
             assert b" 503 " in answer and b'"busy"' in answer and b"nosniff" in answer and b"retry-after" in answer
         assert b" 200 " in _exchange(port, b"GET / HTTP/1.0\r\nhost: localhost\r\n\r\n")
