@@ -10,6 +10,8 @@ DEMO ?= demo
 DEMO_IDENTITIES ?= 6
 DEMO_VIEWS ?= 1,4,7,10,19,28,31,34,37,42,73,91,109,114
 DEMO_SIZE ?= 512
+# The last person's pictures are as AcuSim ships them: JPEG without depth maps.
+DEMO_JPEG ?= $(DEMO_IDENTITIES)
 
 .PHONY: demo test check format bench install core dev clean
 
@@ -23,7 +25,8 @@ dev:
 	@$(ENVIRONMENT) dev
 
 demo: core
-	$(PY) -m synthetic --out $(DEMO)/dataset --identities $(DEMO_IDENTITIES) --views $(DEMO_VIEWS) --size $(DEMO_SIZE)
+	$(PY) -m synthetic --out $(DEMO)/dataset --identities $(DEMO_IDENTITIES) --views $(DEMO_VIEWS) --size $(DEMO_SIZE) \
+		--jpeg $(DEMO_JPEG)
 	$(PY) controller/controller.py --batch --engine relight --dataset $(DEMO)/dataset --output $(DEMO)/augmented
 	cp $(DEMO)/augmented/contact_sheet.jpg $(DEMO)/contact_sheet.jpg
 	$(PY) -m evaluation report --original $(DEMO)/dataset --augmented $(DEMO)/augmented --out $(DEMO)/report \

@@ -1,11 +1,11 @@
-"""The head in front of its background: which pixels are head, and how another background is laid behind it.
+"""The head in front of its background: which pixels are head, how much of each, and how another background is laid
+behind it.
 
-Foreground by depth where there is a depth map, else by a uniform background's colour. Nothing is guessed: where neither
-tells, the picture is refused.
+By the picture's own alpha channel or by depth where there is one, else by a uniform background's colour. Nothing is
+guessed: where none of them tells, the picture is refused; where the answer is doubtful, it says why.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,24 +13,31 @@ from PIL import Image, ImageFilter
 
 from acusim.errors import PictureError
 from acusim.pictures import DepthKind, decode_depth
+from acusim.regions import eroded, largest
+from acusim.silhouette import MAX_SHARE, Silhouette, check_share, cut_out, upper_border
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
-MIN_SHARE = 0.01
-"""A foreground smaller than this share of the picture is none."""
-MAX_SHARE = 0.98
-"""A depth map whose foreground is more of the picture than this has no background."""
-UNIFORM = 12.0
-"""A background counts as uniform if most of the border is within so many levels of its median."""
-STEADY = 6.0
-"""Border pixels taken for background may stray no farther from its median: else the head's edge is a guess."""
-TRUE_HOLE = 0.0005
-"""A hole of more than this share of the picture that has the background's very colour is one."""
 LENGTHS_MM = (100.0, 10_000.0)
 """16-bit depth outside this is not millimetres, or marks its background by something other than 0."""
 RIM = 1.0
 """Standard deviation of the soft edge in pixels of a picture 512 wide."""
+REACH = 8
+"""So many pixels from solid head the rim's colour is still told by it."""
+GREY_ZONE_PX = 2.5
+"""A matte whose grey zone is wider than this, on average along the outline, is doubtful."""
+TOUCHED = 0.05
+"""A side of the picture counts as touched if the head covers more of it than this; of left and right the upper half, as
+shoulders cross the lower one."""
+COLOURED = 24.0
+"""Levels between the channels of a background that is not grey."""
+FAINT, FAINT_SHARE = 12.0, 0.1
+"""Head and background that differ by fewer levels cannot be told apart surely; so much of the outline may be faint."""
+UNEVEN = 4.0
+"""Levels by which a background may stray from its colour."""
+LOST = 0.02
+"""Of the head's area: larger parts beside it should be looked at."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,24 +47,48 @@ class Foreground:
     mask: Mask
     """[H, W] True on the head."""
     source: str
-    """depth-mm16, depth-rel8 or silhouette."""
+    """depth-mm16, depth-rel8, alpha or silhouette."""
     depth: Floats | None = None
     """[H, W] the depth map's own values, None where there is none."""
+    matte: Floats | None = None
+    """[H, W] 0..1 how much of each pixel is head, as the picture shows it; None where depth alone tells the mask."""
+    doubts: tuple[str, ...] = ()
+    """What should be looked at before the mask is believed, with what was measured."""
+
+    @property
+    def alpha(self) -> Floats:
+        """[H, W] 0..1 how much of each pixel is head, for ``composed``."""
+        return soft_edge(self.mask) if self.matte is None else self.matte
 
 
-def find_foreground(pixels: NDArray[np.uint8], depth: bytes | None) -> Foreground:
-    """The head in a picture.
+def find_foreground(
+    pixels: NDArray[np.uint8], depth: bytes | None, alpha: NDArray[np.uint8] | None = None
+) -> Foreground:
+    """The head in a picture, with its matte: the one way in which it is found, for every engine and node.
 
     Args:
-        pixels: [H, W, 3] RGB.
+        pixels: [H, W, 3] RGB; what was transparent is black.
         depth: the file of a depth map of the same size, None if there is none.
+        alpha: [H, W] 0..255 of a picture that has an alpha channel: it is the matte, if it shows a background.
 
     Raises:
         PictureError: the depth map is unreadable, of another size, or without a foreground; or there is no depth map
             and the background is not uniform enough to find the silhouette.
     """
-    if depth is None:
-        return Foreground(silhouette(pixels), "silhouette")
+    # An alpha channel without a background, as in many a picture that is opaque everywhere, tells nothing.
+    opaque = alpha is None or (alpha >= 128).mean() > MAX_SHARE
+    matte = None if alpha is None or opaque else alpha.astype(np.float32) / 255
+    if depth is None and matte is None:
+        found = cut_out(pixels)
+        return Foreground(found.mask, "silhouette", None, found.alpha, _doubts_of_silhouette(found))
+    doubts: tuple[str, ...] = ()
+    if matte is not None:
+        mask = matte >= 0.5
+        check_share(mask, "alpha channel")
+        doubts = _doubts_of_matte(mask, matte)
+        if depth is None:
+            return Foreground(mask, "alpha", None, matte, doubts)
+    assert depth is not None
     values, kind = decode_depth(depth, "map")
     if values.shape != pixels.shape[:2]:
         size = f"{values.shape[1]} x {values.shape[0]}"
@@ -65,14 +96,24 @@ def find_foreground(pixels: NDArray[np.uint8], depth: bytes | None) -> Foregroun
             f"depth map is {size}, its picture {pixels.shape[1]} x {pixels.shape[0]}; they must be equal"
         )
     mask = _of_depth(values, kind)
-    _check_share(mask, "depth map")
-    return Foreground(mask, f"depth-{kind}", values)
+    check_share(mask, "depth map")
+    return Foreground(mask, f"depth-{kind}", values, matte, doubts)
+
+
+def silhouette(pixels: NDArray[np.uint8]) -> Mask:
+    """[H, W] the head before a uniform background, holes filled.
+
+    Raises:
+        PictureError: the border is not of one colour, or nothing stands out from it.
+    """
+    return cut_out(pixels).mask
 
 
 def soft_edge(mask: Mask) -> Floats:
     """[H, W] how much of each pixel is head: 0 outside the mask, 1 well inside, rising over the rim within it.
 
-    It never reaches beyond the mask, so that nothing of the old background comes along.
+    For a mask that was not found in the picture's colours. It never reaches beyond the mask, so that nothing of the old
+    background comes along.
     """
     sigma = max(0.5, RIM * mask.shape[1] / 512)
     grey = Image.fromarray(mask.astype(np.uint8) * 255)
@@ -81,7 +122,9 @@ def soft_edge(mask: Mask) -> Floats:
 
 
 def composed(picture: Floats, background: Floats, alpha: Floats) -> Floats:
-    """Lays a picture over a background: ``alpha * picture + (1 - alpha) * background``.
+    """Lays a head over a background: ``alpha * head + (1 - alpha) * background``.
+
+    The head's colour is the picture's, at its rim that of ``rim_from_inside``.
 
     Args:
         picture: [H, W, 3], 0..1.
@@ -89,7 +132,47 @@ def composed(picture: Floats, background: Floats, alpha: Floats) -> Floats:
         alpha: [H, W], 0..1.
     """
     share = alpha[..., None]
-    return (share * picture + (1 - share) * background).astype(np.float32)
+    return (share * rim_from_inside(picture, alpha) + (1 - share) * background).astype(np.float32)
+
+
+def rim_from_inside(picture: Floats, alpha: Floats) -> Floats:
+    """[H, W, 3] a picture whose rim has the colours of the head beside it.
+
+    Where a pixel is partly head its colour is mixed with the background that was behind it, and compression smears that
+    one pixel farther. So pixels that are partly head get the mean colour of their neighbours farther inside, and the
+    outermost ones that are all head are not asked. What lies farther than REACH pixels from solid head keeps its
+    colour.
+
+    Args:
+        picture: [H, W, C].
+        alpha: [H, W], 0..1.
+    """
+    height, width = alpha.shape
+    solid = alpha >= 1
+    wanted = np.pad((alpha > 0) & ~solid, 1)
+    known = np.pad(eroded(solid, 1), 1)
+    if not wanted.any() or not known.any():
+        return picture
+    # Rows of a padded picture: a pixel's eight neighbours lie at fixed distances.
+    row = width + 2
+    steps = np.array([-row - 1, -row, -row + 1, -1, 1, row - 1, row, row + 1])
+    weights = np.array([1, 2, 1, 2, 2, 1, 2, 1], np.float32)
+    band = np.pad(alpha > 0, 1) & ~known & largest(wanted, 2 * REACH + 1)
+    colours = np.pad(picture, ((1, 1), (1, 1), (0, 0))).reshape(-1, picture.shape[2])
+    known, left = known.ravel(), np.flatnonzero(band)
+    for _ in range(REACH):
+        weight = known[left[:, None] + steps] * weights
+        total = weight.sum(1)
+        reached = total > 0
+        if not reached.any():
+            break
+        at, weight = left[reached], weight[reached] / total[reached, None]
+        colours[at] = np.einsum("nk,nkc->nc", weight, colours[at[:, None] + steps])
+        known[at] = True
+        left = left[~reached]
+    told = (known & wanted.ravel()).reshape(height + 2, row)[1:-1, 1:-1]
+    spread = colours.reshape(height + 2, row, -1)[1:-1, 1:-1]
+    return np.where(told[..., None], spread, picture)
 
 
 def fitted(scene: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -106,23 +189,10 @@ def _of_depth(values: Floats, kind: DepthKind) -> Mask:
         mask = values > 0
         _check_millimetres(values[mask])
         return mask
-    background = float(np.median(_upper_border(values)))
+    background = float(np.median(upper_border(values)))
     if background not in (0.0, 255.0):
         raise PictureError(f"depth map: its background is {background:.0f}; it must be 0 or 255")
     return values != background
-
-
-def _upper_border(values: NDArray[Any]) -> NDArray[Any]:
-    """The border pixels [N, ...] of the upper half; shoulders cross the lower one."""
-    half = len(values) // 2
-    return np.concatenate([values[0], values[:half, 0], values[:half, -1]])
-
-
-def _check_share(mask: Mask, what: str) -> None:
-    if mask.mean() < MIN_SHARE:
-        raise PictureError(f"{what}: no foreground found, only {100 * mask.mean():.2f} % of the picture")
-    if mask.mean() > MAX_SHARE:
-        raise PictureError(f"{what}: no background found, the foreground is {100 * mask.mean():.1f} % of the picture")
 
 
 def _check_millimetres(values: Floats) -> None:
@@ -134,111 +204,35 @@ def _check_millimetres(values: Floats) -> None:
         )
 
 
-def silhouette(pixels: NDArray[np.uint8]) -> Mask:
-    """[H, W] the head before a uniform background, holes filled.
+def _doubts_of_matte(mask: Mask, matte: Floats) -> tuple[str, ...]:
+    """What is doubtful about a matte whatever it was found by."""
+    doubts: list[str] = []
+    outline = mask & ~eroded(mask, 1)
+    grey = float(((matte > 0.1) & (matte < 0.9)).sum()) / max(1.0, float(outline.sum()))
+    if grey > GREY_ZONE_PX:
+        doubts.append(f"the grey zone is {grey:.1f} px wide on average, at most {GREY_ZONE_PX:g} is usual")
+    half = max(1, len(mask) // 2)
+    sides = {"top": mask[0], "bottom": mask[-1], "left": mask[:half, 0], "right": mask[:half, -1]}
+    touched = [name for name, side in sides.items() if side.mean() > TOUCHED]
+    if len(touched) > 2:
+        doubts.append(f"the head touches {len(touched)} borders of the picture: {', '.join(touched)}")
+    return tuple(doubts)
 
-    Raises:
-        PictureError: the border is not of one colour, or nothing stands out from it.
-    """
-    border = _upper_border(pixels).astype(np.float32)
-    background = np.median(border, axis=0)
-    noise = np.abs(border - background).max(1)
-    if (noise > UNIFORM).mean() > 0.2:
-        raise PictureError(
-            "no foreground found: the background is not of one colour and there is no depth map to tell the head from "
-            "it; put one at <split>/depth/img_<size>/<sample ID>.png"
+
+def _doubts_of_silhouette(found: Silhouette) -> tuple[str, ...]:
+    """What is doubtful about a head that was cut out by colour."""
+    doubts = [*_doubts_of_matte(found.mask, found.alpha)]
+    colour = found.background
+    if colour.max() - colour.min() > COLOURED:
+        doubts.append(f"the background is coloured, RGB {', '.join(f'{level:.0f}' for level in colour)}")
+    if found.stray > UNEVEN:
+        doubts.append(f"the background is uneven: it strays by {found.stray:.1f} levels, {UNEVEN:g} are usual")
+    rim = found.mask & ~eroded(found.mask, 1)
+    faint = float((found.contrast[rim] < FAINT).mean()) if rim.any() else 0.0
+    if faint > FAINT_SHARE:
+        doubts.append(
+            f"{100 * faint:.0f} % of the outline is faint: head and background differ by fewer than {FAINT:g} levels"
         )
-    distance = np.abs(pixels.astype(np.float32) - background).max(2)
-    mask = distance > max(3.0, float(np.percentile(noise, 80)) * 1.5)
-    closed = _closed(mask, max(1, round(pixels.shape[1] / 128)))
-    parts = _Parts(closed)
-    if not parts.count:
-        raise PictureError("no foreground found: the whole picture is of one colour")
-    out = parts.painted(np.arange(parts.count) == np.argmax(parts.area))
-    _check_share(out, "picture")
-    beside = ~_upper_border(out)
-    if beside.any() and np.percentile(noise[beside], 99) > STEADY:
-        raise PictureError(
-            "no foreground found: the background changes its colour too gradually to tell the head from it, and there "
-            "is no depth map; put one at <split>/depth/img_<size>/<sample ID>.png"
-        )
-    return _without_false_holes(out, distance)
-
-
-def _closed(mask: Mask, reach: int) -> Mask:
-    """Gaps and nicks narrower than a disc of radius ``reach`` filled in (morphological closing)."""
-    return ~_dilated(~_dilated(mask, reach), reach)
-
-
-def _dilated(mask: Mask, reach: int) -> Mask:
-    height, width = mask.shape
-    padded = np.pad(mask, reach)
-    out = np.zeros_like(mask)
-    wide: dict[int, Mask] = {}
-    for down in range(-reach, reach + 1):
-        half = round(float(np.sqrt(reach**2 - down**2)))
-        if half not in wide:
-            shifts = range(reach - half, reach + half + 1)
-            wide[half] = np.logical_or.reduce([padded[:, shift : shift + width] for shift in shifts])
-        out |= wide[half][reach + down : reach + down + height]
-    return out
-
-
-class _Parts:
-    """The 4-connected parts of a mask, told by runs: stretches of one row."""
-
-    def __init__(self, mask: Mask):
-        height, width = mask.shape
-        self._shape = mask.shape
-        edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1).ravel()
-        row_length = width + 1
-        starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-        rows = starts // row_length
-        # A run and one in the row above touch if each begins before the other ends.
-        first = np.searchsorted(ends, starts - row_length, side="right")
-        beyond = np.searchsorted(starts, ends - row_length, side="left")
-        touching = np.maximum(beyond - first, 0)
-        below = np.repeat(np.arange(len(starts)), touching)
-        step = np.arange(len(below)) - np.repeat(np.cumsum(touching) - touching, touching)
-        above = np.repeat(first, touching) + step
-        self._label = _united(len(starts), below, above)
-        self.count = int(self._label.max()) + 1 if len(starts) else 0
-        self._starts, self._ends = starts - rows, ends - rows
-        left, right = starts - rows * row_length, ends - rows * row_length
-        at_edge = (rows == 0) | (rows == height - 1) | (left == 0) | (right == width)
-        self.touches_edge: Mask = np.bincount(self._label, at_edge, self.count) > 0
-        self.area = np.bincount(self._label, right - left, self.count)
-
-    def sums(self, values: NDArray[Any]) -> NDArray[Any]:
-        """[count] the sum over each part of [H, W] values."""
-        total = np.concatenate([[0], np.cumsum(values.ravel(), dtype=np.int64)])
-        return np.bincount(self._label, total[self._ends] - total[self._starts], self.count)
-
-    def painted(self, chosen: NDArray[np.bool_]) -> Mask:
-        """[H, W] True on the chosen ones of the [count] parts."""
-        runs = chosen[self._label]
-        steps = np.zeros(self._shape[0] * self._shape[1] + 1, np.int8)
-        np.add.at(steps, self._starts[runs], 1)
-        np.add.at(steps, self._ends[runs], -1)
-        return np.cumsum(steps[:-1], dtype=np.int8).reshape(self._shape) > 0
-
-
-def _united(count: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
-    """[count] labels 0, 1, … of the connected components of a graph given by its edges, by their first members."""
-    label = np.arange(count)
-    while len(one):
-        low = np.minimum(label[one], label[other])
-        before = label.copy()
-        np.minimum.at(label, label[one], low)
-        np.minimum.at(label, label[other], low)
-        label = label[label]
-        if (label == before).all():
-            break
-    return np.unique(label, return_inverse=True)[1].reshape(-1) if count else label
-
-
-def _without_false_holes(mask: Mask, distance: Floats) -> Mask:
-    """Fills holes, such as pupils and dark strands, but not those that show nothing but the background's colour."""
-    holes = _Parts(~mask)
-    see_through = (holes.area > TRUE_HOLE * mask.size) & (holes.sums(distance <= 1) > 0.9 * holes.area)
-    return mask | holes.painted(~holes.touches_edge & ~see_through)
+    if found.lost > LOST:
+        doubts.append(f"parts beside the head were left out, {100 * found.lost:.1f} % of its area")
+    return tuple(doubts)

@@ -54,6 +54,8 @@ class Sample:
     """Relative path."""
     label: str
     depth: str | None
+    unused_depth: str | None = None
+    """Why a depth map that lies there is not used; None where there is none, or a usable one."""
 
     @property
     def stem(self) -> str:
@@ -137,6 +139,17 @@ class _Folder:
             if extension.lower() in extensions:
                 out[stem] = name if extension in extensions else out.get(stem, name)
         return out
+
+    def unusable(self, extension: str) -> dict[str, tuple[str, str]]:
+        """Stem -> path and reason of a file that lies there and has no place in by_stem."""
+        told = {
+            name: f"not a map: extension {os.path.splitext(name)[1]!r}, allowed is {extension}" for name in self.names
+        }
+        told |= dict.fromkeys(self.leaving, "a symbolic link that leads out of the dataset root")
+        told |= self.irregular
+        usable = self.by_stem((extension,)).values()
+        reasons = {name: reason for name, reason in told.items() if name not in usable}
+        return {os.path.splitext(name)[0]: (f"{self.relative}/{name}", reason) for name, reason in reasons.items()}
 
     def why_absent(self, name: str) -> str:
         """Why a wanted file is not among the usable ones."""
@@ -268,6 +281,7 @@ def _scan_split(dataset: Dataset, split: str, size: int) -> None:
     labels = _Folder(root, label_folder(split), dataset.litter)
     depth_files = _Folder(root, depth_folder(split, size), dataset.litter)
     depths = depth_files.by_stem((".png",))
+    unusable = {unicodedata.normalize("NFC", stem): why for stem, why in depth_files.unusable(".png").items()}
     label_names = labels.by_stem((".json",))
     label_by_nfc, depth_by_nfc = _composed(label_names), _composed(depths)
     used_labels: set[str] = set()
@@ -305,6 +319,10 @@ def _scan_split(dataset: Dataset, split: str, size: int) -> None:
             lost(images, name, labels.why_absent(f"{stem}.json") + labels_elsewhere, True, sample_id)
             continue
         depth = depths.get(stem) or depth_by_nfc.get(nfc)
+        unused = None if depth else unusable.get(nfc)
+        if unused:
+            path, reason = unused
+            problems.append(Problem(printable(path), f"{reason}; the head is found without it", False, sample_id))
         dataset.samples.append(
             Sample(
                 sample_id,
@@ -313,6 +331,7 @@ def _scan_split(dataset: Dataset, split: str, size: int) -> None:
                 f"{images.relative}/{name}",
                 f"{labels.relative}/{label}",
                 f"{depth_folder(split, size)}/{depth}" if depth else None,
+                printable(": ".join(unused)) if unused else None,
             )
         )
     pictured = {os.path.splitext(name)[0] for name in (*images.leaving, *images.irregular)}

@@ -1,8 +1,8 @@
 """Reads untrusted pictures safely and writes pictures that say what made them.
 
 A picture whose geometry or colours are ambiguous is refused, because its labels might then be false: EXIF
-rotation, CMYK, several frames. Alpha is laid over black, the data set's own background. A photograph that has no
-labels is turned upright and converted instead.
+rotation, CMYK, several frames. Alpha is laid over black, the data set's own background, and kept beside. A photograph
+that has no labels is turned upright and converted instead.
 """
 
 import io
@@ -58,6 +58,8 @@ class Picture:
     """The file's bytes."""
     notes: tuple[str, ...]
     """Conversions that were needed, such as "alpha over black"."""
+    alpha: NDArray[np.uint8] | None = None
+    """[H, W] the alpha channel, None where the file has none."""
     reduced: int = 1
     """Each pixel stands for so many by so many of the file's: a point p of the file lies at p / reduced."""
 
@@ -246,27 +248,32 @@ def _picture(image: Image.Image, data: bytes, notes: list[str], reduced: int = 1
         notes.append("16 bits reduced to 8")
     width, height = image.size
     pixels, rows, added = np.empty((height, width, 3), np.uint8), max(1, _STRIP // width), ""
+    alphas: list[NDArray[np.uint8]] = []
     for top in range(0, height, rows):
         strip = image if rows >= height else image.crop((0, top, width, min(top + rows, height)))
-        rgb, added = _rgb(strip)
+        rgb, added, alpha = _rgb(strip)
         pixels[top : top + rows] = rgb
-    return Picture(pixels, data, (*notes, added) if added else tuple(notes), reduced)
+        if alpha is not None:
+            alphas.append(alpha)
+    return Picture(
+        pixels, data, (*notes, added) if added else tuple(notes), np.concatenate(alphas) if alphas else None, reduced
+    )
 
 
 _STRIP = 1 << 20
 """Pixels that are converted at a time."""
 
 
-def _rgb(image: Image.Image) -> tuple[Image.Image, str]:
-    """A loaded image as 8-bit RGB, and a note of how it came to be, empty where it was so before."""
+def _rgb(image: Image.Image) -> tuple[Image.Image, str, NDArray[np.uint8] | None]:
+    """A loaded image as 8-bit RGB, a note of how it came to be, empty where it was so before, and its alpha channel."""
     if image.mode.startswith("I"):
         image = _eight_bits(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.new("RGB", image.size)
         image.paste(rgba, mask=rgba.getchannel("A"))
-        return image, "alpha over black"
-    return (image, "") if image.mode == "RGB" else (image.convert("RGB"), f"mode {image.mode} to RGB")
+        return image, "alpha over black", np.array(rgba.getchannel("A"), np.uint8)
+    return (image, "", None) if image.mode == "RGB" else (image.convert("RGB"), f"mode {image.mode} to RGB", None)
 
 
 def read_rgb(path: Path) -> Picture:

@@ -31,6 +31,8 @@ class Found:
     image: str
     label: str | None
     depth: str | None
+    unused_depth: str | None = None
+    """Why a depth map that lies there is not used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def find_samples(root: Path, samples: str, selection: str, index: int, count: in
                 f"index {index}: there is no such batch; {len(matching)} samples in batches of {count} are 0..{last}"
             )
         batch = matching[index * count : (index + 1) * count]
-        found = [Found(sample.id, sample.image, sample.label, sample.depth) for sample in batch]
+        found = [_of(sample) for sample in batch]
     return found
 
 
@@ -181,8 +183,11 @@ def _by_id(root: Path, line: str, size: int) -> Found:
     if len(matches) > 1:
         places = ", ".join(sample.image for sample in matches)
         raise ConfigError(f"sample {sample_id!r} is there {len(matches)} times: {places}; write one of these paths")
-    sample = matches[0]
-    return Found(sample.id, sample.image, sample.label, sample.depth)
+    return _of(matches[0])
+
+
+def _of(sample: layout.Sample) -> Found:
+    return Found(sample.id, sample.image, sample.label, sample.depth, sample.unused_depth)
 
 
 def _parse_path(line: str) -> tuple[str, int, str, SampleId]:
@@ -202,8 +207,15 @@ def _by_path(root: Path, line: str) -> Found:
     if not os.path.isfile(safe_join(root, line)):
         raise LayoutError(f"picture {line!r} is not in data set {root.name!r}")
     label = _beside(root, layout.label_folder(split), stem, ".json")
-    depth = _beside(root, layout.depth_folder(split, size), stem, ".png")
-    return Found(sample_id, line, label, depth)
+    depth, unused = None, None
+    try:
+        depth = _beside(root, layout.depth_folder(split, size), stem, ".png")
+        place = f"{layout.depth_folder(split, size)}/{stem}.png"
+        if depth is None and os.path.lexists(root / place):
+            unused = f"{place}: not a regular file"
+    except LayoutError as error:
+        unused = str(error)
+    return Found(sample_id, line, label, depth, unused)
 
 
 def _beside(root: Path, folder: str, stem: str, extension: str) -> str | None:

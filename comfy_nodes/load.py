@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from acusim.errors import AcuSimError, ConfigError, PictureError
 from acusim.files import safe_join, sha256
-from acusim.foreground import find_foreground, soft_edge
+from acusim.foreground import find_foreground
 from acusim.pictures import decode_rgb, read_file
 from acusim.unit import from_levels, pad_mask, pad_picture
 
@@ -189,10 +189,11 @@ def load_batch(root: Path, found: list[Found]) -> tuple[NDArray[np.float32], NDA
 def _load(root: Path, found: Found) -> tuple[NDArray[np.uint8], NDArray[np.float32], LoadedSample]:
     try:
         data = read_file(safe_join(root, found.image))
-        pixels = decode_rgb(data, found.image).pixels
+        picture = decode_rgb(data, found.image)
         depth = read_file(safe_join(root, found.depth), "depth") if found.depth else None
-        head = find_foreground(pixels, depth)
+        head = find_foreground(picture.pixels, depth, picture.alpha)
     except PictureError as error:
         raise PictureError(f"sample {found.id}: {error}") from None
-    sample = LoadedSample(found.id, found.image, found.label, found.depth, sha256(data), head.source)
-    return pixels, soft_edge(head.mask), sample
+    where = found.id, found.image, found.label, found.depth
+    sample = LoadedSample(*where, sha256(data), head.source, head.doubts, found.unused_depth)
+    return picture.pixels, head.alpha, sample

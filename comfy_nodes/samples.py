@@ -28,7 +28,11 @@ class LoadedSample:
     source_sha256: str
     """Of the picture file's bytes."""
     foreground: str
-    """How the mask was found: depth-mm16, depth-rel8 or silhouette."""
+    """How the mask was found: depth-mm16, depth-rel8, alpha or silhouette."""
+    doubts: tuple[str, ...] = ()
+    """Why the mask may be wrong."""
+    unused_depth: str | None = None
+    """Why a depth map that lies there is not used."""
 
 
 @dataclass(frozen=True, slots=True)

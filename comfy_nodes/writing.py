@@ -57,6 +57,8 @@ class Saved:
             "source": self.sample.image,
             "source_sha256": self.sample.source_sha256,
             "foreground": self.sample.foreground,
+            "doubts": list(self.sample.doubts),
+            "unused_depth": self.sample.unused_depth,
             "finite": self.finite,
             "minimum": self.minimum,
             "maximum": self.maximum,

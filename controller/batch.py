@@ -73,6 +73,10 @@ class Summary:
     """What the engine told of them, such as "geometry depth-mm16": how many."""
     servers: dict[str, int] = field(default_factory=dict)
     """Pictures made by this run, by the address of the server that made them; empty without servers."""
+    doubtful: list[tuple[str, list[str]]] = field(default_factory=list)
+    """(path, reasons) of pictures of this run whose head's mask may be wrong."""
+    unused_depths: list[tuple[str, str]] = field(default_factory=list)
+    """(path, reason) of pictures of this run whose depth map could not be used."""
     gate: dict[str, int] = field(default_factory=dict)
     """How the gate's pictures came about, and how many it set aside; empty without a gate."""
     rebuilt: dict[str, int] = field(default_factory=dict)
@@ -312,6 +316,10 @@ class _Batch:
             self._sets[made.record["prompt_set"]] += 1
             if "way" in made.record:
                 self.summary.gate[made.record["way"]] += 1
+            if doubts := made.record.get("doubts"):
+                self.summary.doubtful.append((made.key, doubts))
+            if unused := made.record.get("unused_depth"):
+                self.summary.unused_depths.append((made.key, unused))
             self._facts.update(f"{name} {value}" for name, value in made.record["facts"].items())
 
     def _tick(self) -> None:

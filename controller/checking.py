@@ -166,6 +166,7 @@ def reproduce(
         image=source,
         label=record["label"][len(folder) :],
         depth=record["depth"][len(folder) :] if "depth" in record else None,
+        unused_depth=record.get("unused_depth"),
     )
     recipe = Recipe.from_dict(record["recipe"])
     known = {name: record[name] for name in _JOB_FIELDS}

@@ -190,17 +190,28 @@ def _print_summary(settings: Any, summary: Any) -> None:
             print(f"  {address}: {count} pictures")
         for fact, count in summary.facts.items():
             print(f"  {fact}: {count}")
+    if summary.doubtful:
+        print(f"look at {len(summary.doubtful)} pictures whose mask is doubtful; which, in manifest.jsonl:")
+        _print_kinds([doubt for _, doubts in summary.doubtful for doubt in doubts])
+    if summary.unused_depths:
+        print(f"made {len(summary.unused_depths)} without their depth maps, which cannot be used; see manifest.jsonl:")
+        _print_kinds([reason.rpartition(": ")[2] for _, reason in summary.unused_depths])
     if summary.gate:
         print("gate: " + ", ".join(f"{count} {way}" for way, count in summary.gate.items()))
     if summary.aside:
-        kinds = Counter(re.sub(r"'[^']*'|\b[0-9][0-9.]*\b", "…", reason)[:100] for _, reason in summary.aside)
         print(f"set aside {len(summary.aside)}; reasons in {settings.output / 'manifest.jsonl'}:")
-        for kind, count in kinds.most_common(8):
-            print(f"  {count} x {kind}")
+        _print_kinds([reason for _, reason in summary.aside])
     if summary.contact_sheet:
         print(f"look at {summary.contact_sheet}")
     if summary.interrupted:
         print("interrupted; run the same command again to go on")
+
+
+def _print_kinds(reasons: Sequence[str]) -> None:
+    """How often each kind of reason, whatever the numbers and names in it."""
+    kinds = Counter(re.sub(r"'[^']*'|\b[0-9][0-9.]*\b", "…", reason)[:100] for reason in reasons)
+    for kind, count in kinds.most_common(8):
+        print(f"  {count} x {kind}")
 
 
 def _show_plan(options: argparse.Namespace, settings: Any, plan: Any, scenes: Any, warnings: list[str]) -> int:

@@ -153,7 +153,7 @@ def _made(
         raise EngineError(f"engine {name} gave {len(results)} answers to {len(started)} requests")
     checked: list[Result | AcuSimError] = []
     for entry, result in zip(started, results, strict=True):
-        fault = None if isinstance(result, AcuSimError) else _fault(entry, result, name)
+        fault = _named(entry, result) if isinstance(result, AcuSimError) else _fault(entry, result, name)
         checked.append(fault or result)
     return checked
 
@@ -251,8 +251,17 @@ def _start(job: Job, root: Path) -> _Started:
         positive=job.positive,
         negative=job.negative,
         seed=job.seed,
+        alpha=picture.alpha,
     )
     return _Started(job, request, picture.notes, label, label_data, depth_data)
+
+
+def _named(entry: _Started, error: AcuSimError) -> AcuSimError:
+    """An engine's error; where it speaks of the depth map, with the map's path."""
+    path = entry.job.sample.depth
+    if path and isinstance(error, PictureError) and str(error).startswith("depth"):
+        return PictureError(f"{path}: {error}")
+    return error
 
 
 def _fault(entry: _Started, result: Result, name: str) -> PictureError | None:
@@ -291,6 +300,10 @@ def _encode(entry: _Started, result: Result, engine: Engine) -> tuple[bytes, dic
     }
     if job.sample.depth and entry.depth is not None:
         line |= {"depth": job.folder + job.sample.depth, "depth_sha256": sha256(entry.depth)}
+    if job.sample.unused_depth:
+        line["unused_depth"] = job.sample.unused_depth
+    if result.doubts:
+        line["doubts"] = list(result.doubts)
     if entry.notes:
         line["source_notes"] = list(entry.notes)
     if entry.attempts:

@@ -56,6 +56,8 @@ class Request:
     """0 <= seed < 2**63; everything random in the picture comes from it."""
     recipe: Recipe | None = None
     """Instead of the engine's; may differ from that in CHANGEABLE only."""
+    alpha: NDArray[np.uint8] | None = None
+    """[H, W] the alpha channel of the sample's picture, None where it has none; ``pixels`` are laid over black."""
 
     @property
     def changes(self) -> dict[str, float]:
@@ -71,6 +73,8 @@ class Result:
     """[H, W, 3] RGB, of the request's size exactly."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What the record in the picture must also say, such as where the geometry came from. JSON values."""
+    doubts: tuple[str, ...] = ()
+    """Why the head's mask may be wrong, each with what was measured; empty where nothing speaks against it."""
     server: str = ""
     """Address of the server that made it, for the manifest; it says nothing of the pixels."""
 

@@ -70,11 +70,12 @@ def make_trials(task: Task) -> Answer:
     try:
         if pair.label is None:
             return Answer([], "no label: there are no acupoints to move")
-        original = read_rgb(safe_join(_state.original, pair.original)).pixels
+        picture = read_rgb(safe_join(_state.original, pair.original))
+        original = picture.pixels
         augmented = read_rgb(safe_join(_state.augmented, pair.augmented)).pixels
         label = read_label(safe_join(_state.original, pair.label))
         depth = read_file(safe_join(_state.original, pair.depth), "depth") if pair.depth else None
-        head = find_foreground(original, depth)
+        head = find_foreground(original, depth, picture.alpha)
         stranger = read_rgb(safe_join(_state.augmented, task.stranger)).pixels if task.stranger else None
     except AcuSimError as error:
         return Answer([], str(error)[:500])

@@ -28,7 +28,7 @@ from evaluation.store import Reader
 from evaluation.thresholds import Thresholds
 from evaluation.warps import Warp, random_warp, shifted
 
-CERTIFICATE = "certificate 1"
+CERTIFICATE = "certificate 2"
 """Part of the key of stored verdicts; raised when their meaning changes."""
 BAD_WARP_PX, BAD_WARP_RADIUS, BAD_SHIFT_PX = 8.0, 60.0, 5.0
 

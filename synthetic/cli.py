@@ -40,6 +40,14 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a CPU)")
     out.add_argument("--light", default="studio", help="studio (flat, on black) or wild")
     out.add_argument("--split", default="train", help="train or test")
+    out.add_argument(
+        "--jpeg",
+        default="",
+        metavar="PERSONS",
+        help="persons, counted from 1, whose pictures are JPEG without depth maps, as AcuSim ships them: 6 or 1,3-5 "
+        "(default: none)",
+    )
+    out.add_argument("--jpeg-quality", type=int, default=90, metavar="Q", help="of these pictures, 1..100")
     out.add_argument("--quiet", action="store_true", help="no progress bar")
     return out
 
@@ -87,7 +95,12 @@ def main(argv: list[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     frames = _views(arguments.views)
     from synthetic.generate import generate
-    from synthetic.plan import Settings
+    from synthetic.plan import Settings, parse_persons
+
+    try:
+        jpeg = parse_persons(arguments.jpeg)
+    except ConfigError as error:
+        raise ConfigError(f"--jpeg {error}") from None
 
     settings = Settings(
         out=arguments.out,
@@ -99,6 +112,8 @@ def _run(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
         light=arguments.light,
         split=arguments.split,
+        jpeg=jpeg,
+        jpeg_quality=arguments.jpeg_quality,
     )
     summary = _with_bar(partial(generate, settings), arguments.quiet)
     print(

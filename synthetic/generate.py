@@ -40,6 +40,17 @@ def encode_depth(depth_mm: Any) -> bytes:
     return out.getvalue()
 
 
+def encode_jpeg(pixels: Any, quality: int, record: dict[str, Any]) -> bytes:
+    """[S, S, 3] as a JPEG with its colours at half size (4:2:0), as most programs write one."""
+    from PIL import Image
+
+    from acusim.provenance import jpeg_comment
+
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG", quality=quality, subsampling=2, comment=jpeg_comment(record))
+    return out.getvalue()
+
+
 def run_task(settings: Settings, task: Task, stop: StopFlag, report: Callable[[int], None]) -> TaskResult:
     """Makes a task's views, looking at the stop flag before each.
 
@@ -68,13 +79,13 @@ def run_task(settings: Settings, task: Task, stop: StopFlag, report: Callable[[i
         light = studio_light() if panorama is None else wild_light(settings.seed, who.index, frame, panorama)
         view = render(head, light, frame, size=settings.size, quality=settings.quality, seed=settings.seed)
         record = provenance_record(settings, who, frame, light.describe())
-        paths = sample_paths(settings, who.sample_id(frame))
-        files = (
-            (paths.label, dump_label(make_label(head, frame))),
-            (paths.depth, encode_depth(view.depth_mm)),
-            (paths.image, encode(view.rgb, ".png", record)),
-        )
-        write_files(settings.out, files)
+        jpeg = settings.is_jpeg(task.index)
+        paths = sample_paths(settings, who.sample_id(frame), jpeg)
+        files = [(paths.label, dump_label(make_label(head, frame)))]
+        if paths.depth is not None:
+            files.append((paths.depth, encode_depth(view.depth_mm)))
+        picture = encode_jpeg(view.rgb, settings.jpeg_quality, record) if jpeg else encode(view.rgb, ".png", record)
+        write_files(settings.out, (*files, (paths.image, picture)))
         made += 1
         report(1)
     return TaskResult(made, peak_rss_mb())

@@ -34,6 +34,9 @@ class Settings:
     """Processes; 1 works in this one."""
     light: LightMode = "studio"
     split: str = "train"
+    jpeg: tuple[int, ...] = ()
+    """Persons, counted from 1, whose pictures are JPEG without depth maps, as AcuSim ships them."""
+    jpeg_quality: int = 90
 
     def __post_init__(self) -> None:
         in_range("--identities", self.identities, 1, MAX_IDENTITIES)
@@ -43,6 +46,7 @@ class Settings:
         one_of("--quality", self.quality, QUALITIES)
         one_of("--light", self.light, LIGHT_MODES)
         one_of("--split", self.split, SPLITS)
+        in_range("--jpeg-quality", self.jpeg_quality, 1, 100)
         if not self.frames:
             raise ConfigError("--views chooses no view; give kept, all, or numbers and ranges such as 1,2,5-9")
 
@@ -55,7 +59,13 @@ class Settings:
             "seed": self.seed,
             "light": self.light,
             "split": self.split,
+            "jpeg": list(self.jpeg) or None,
+            "jpeg-quality": self.jpeg_quality if self.jpeg else None,
         }
+
+    def is_jpeg(self, index: int) -> bool:
+        """Whether the person with this index, from 0, gets JPEG pictures without depth maps."""
+        return index + 1 in self.jpeg
 
 
 @dataclass(frozen=True)
@@ -69,24 +79,44 @@ class Task:
 
 @dataclass(frozen=True)
 class SamplePaths:
-    """The three files of a sample, relative to the root; the image is written last."""
+    """The files of a sample, relative to the root; the image is written last."""
 
     label: str
-    depth: str
+    depth: str | None
+    """None for a person without depth maps."""
     image: str
 
     def finished(self, root: Path) -> bool:
-        """Whether all three are there."""
-        return all((root / path).is_file() for path in (self.image, self.depth, self.label))
+        """Whether all of them are there."""
+        return all((root / path).is_file() for path in (self.image, self.depth, self.label) if path)
 
 
-def sample_paths(settings: Settings, sample: SampleId) -> SamplePaths:
+def sample_paths(settings: Settings, sample: SampleId, jpeg: bool = False) -> SamplePaths:
     """Where a sample's files belong."""
     return SamplePaths(
         label=f"{layout.label_folder(settings.split)}/{sample}.json",
-        depth=f"{layout.depth_folder(settings.split, settings.size)}/{sample}.png",
-        image=f"{layout.image_folder(settings.split, settings.size)}/{sample}.png",
+        depth=None if jpeg else f"{layout.depth_folder(settings.split, settings.size)}/{sample}.png",
+        image=f"{layout.image_folder(settings.split, settings.size)}/{sample}{'.jpg' if jpeg else '.png'}",
     )
+
+
+def parse_persons(text: str) -> tuple[int, ...]:
+    """Reads a choice of persons, counted from 1: numbers and ranges such as ``6`` or ``1,3-5``; empty for none.
+
+    Raises:
+        ConfigError: names the part that is not a person or a range.
+    """
+    chosen: set[int] = set()
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        first, dash, last = part.partition("-")
+        bounds = (first.strip(), last.strip() if dash else first.strip())
+        if not all(bound.isascii() and bound.isdigit() and len(bound) < 7 for bound in bounds):
+            raise ConfigError(f"{text!r}: {part!r} is not a person such as 6, nor a range such as 3-5")
+        low, high = (int(bound) for bound in bounds)
+        if not 1 <= low <= high <= MAX_IDENTITIES:
+            raise ConfigError(f"{text!r}: {part!r} is not within 1..{MAX_IDENTITIES}, lower one first")
+        chosen.update(range(low, high + 1))
+    return tuple(sorted(chosen))
 
 
 def prepare(settings: Settings) -> None:
@@ -126,7 +156,12 @@ def open_tasks(settings: Settings) -> tuple[list[Task], int]:
     tasks: list[Task] = []
     finished = 0
     for who in identities(settings.seed, settings.identities):
-        missing = [f for f in settings.frames if not sample_paths(settings, who.sample_id(f)).finished(settings.out)]
+        jpeg = settings.is_jpeg(who.index)
+        missing = [
+            frame
+            for frame in settings.frames
+            if not sample_paths(settings, who.sample_id(frame), jpeg).finished(settings.out)
+        ]
         finished += len(settings.frames) - len(missing)
         step = max(1, -(-len(missing) // pieces_each))
         tasks += [Task(who.index, tuple(missing[k : k + step])) for k in range(0, len(missing), step)]

@@ -153,7 +153,8 @@ def items_of_root(
 
 
 def _with_head_box(item: Item, path: Path, depth: bytes | None) -> Item:
-    mask = find_foreground(read_rgb(path).pixels, depth).mask
+    picture = read_rgb(path)
+    mask = find_foreground(picture.pixels, depth, picture.alpha).mask
     if not mask.any():
         raise PictureError("no head stands out from the background")
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))

@@ -29,6 +29,8 @@ from engines.scenes import Scene, scene_file
 BLACK_LEVEL = 8
 """A picture without any level above this is black."""
 GENERATIONS = 3
+MOST_DOUBTS = 8
+"""Of a server's about one mask."""
 
 
 def image_path(dataset: Path, request: Request) -> str:
@@ -322,4 +324,6 @@ def _picture(transport: Transport, asked: Asked, request: Request, path: str, en
         )
     if lowest == highest:
         raise PictureError(f"the server's picture is flat: every value is {lowest}")
-    return Result(np.ascontiguousarray(picture.pixels), dict(asked.facts), url)
+    doubts = entry.get("doubts")
+    told = tuple(words(doubt, 200) for doubt in doubts[:MOST_DOUBTS]) if isinstance(doubts, list) else ()
+    return Result(np.ascontiguousarray(picture.pixels), dict(asked.facts), told, url)

@@ -18,7 +18,7 @@ import numpy as np
 from acusim import unit
 from acusim.errors import AcuSimError, ConfigError, EngineError, PictureError
 from acusim.files import sha256
-from acusim.foreground import composed, find_foreground, fitted, soft_edge
+from acusim.foreground import composed, find_foreground, fitted
 from engines.embedded import weights
 from engines.embedded.worker import Workers
 from engines.engine import Check, Engine, Request, Result, Setup
@@ -52,6 +52,7 @@ class _Ready:
     alpha: unit.Floats
     """[H, W] share of the head, 0 in the padding."""
     foreground: str
+    doubts: tuple[str, ...]
 
     @property
     def shared(self) -> tuple[object, ...]:
@@ -321,7 +322,7 @@ class EmbeddedEngine(Engine):
         }
         if again:
             facts["vae"] = "decoded again in fp32"
-        return Result(np.ascontiguousarray(whole[:height, :width]), facts)
+        return Result(np.ascontiguousarray(whole[:height, :width]), facts, ready.doubts)
 
     def _scene(self, scene: Scene) -> "Named":
         """A scene picture at its natural size.
@@ -364,6 +365,6 @@ def _read(request: Request) -> _Ready:
         PictureError: there is no foreground to be found.
     """
     height, width = (unit.padded(side) for side in request.pixels.shape[:2])
-    head = find_foreground(request.pixels, request.depth_data)
+    head = find_foreground(request.pixels, request.depth_data, request.alpha)
     picture = unit.pad_picture(unit.from_levels(request.pixels), height, width)
-    return _Ready(request, picture, unit.pad_mask(soft_edge(head.mask), height, width), head.source)
+    return _Ready(request, picture, unit.pad_mask(head.alpha, height, width), head.source, head.doubts)

@@ -2,13 +2,14 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from acusim.errors import AcuSimError, PictureError
-from acusim.foreground import fitted
+from acusim.foreground import fitted, rim_from_inside
 from acusim.seeds import generator_of
 from engines.engine import Engine, Request, Result
 from engines.relight import light, tones
@@ -59,7 +60,7 @@ class RelightEngine(Engine):
 
     def _relight(self, request: Request) -> Result:
         recipe, pixels = self.recipe, request.pixels
-        surface = surface_of(pixels, request.depth_data)
+        surface = surface_of(pixels, request.depth_data, request.alpha)
         scene = self._scene(request.scene)
         random = generator_of(f"relight\n{request.seed}")  # apart from what the plan draws from the seed
         turn, mirrored = random.uniform(-0.4, 0.4), bool(random.integers(2))
@@ -80,7 +81,10 @@ class RelightEngine(Engine):
             hair = tones.hair_mask(linear, surface.depth_mm, mask, request.sample.frame)
             coloured = tones.recolour_hair(linear, hair, random, recipe.hair_shift)
         out = self._compose(pixels, linear, coloured, gain, surface, request.scene, mirrored)
-        return Result(out, {"geometry": surface.source})
+        facts: dict[str, Any] = {"geometry": surface.source}
+        if surface.found.source == "alpha":
+            facts["foreground"] = "alpha"
+        return Result(out, facts, surface.found.doubts)
 
     def _compose(
         self,
@@ -92,7 +96,9 @@ class RelightEngine(Engine):
         scene: Scene,
         mirrored: bool,
     ) -> NDArray[np.uint8]:
-        """Head with its new light over the background; edge pixels are unmixed from the old background first.
+        """Head with its new light over the background, of which nothing old comes along.
+
+        By a matte the rim has the colours beside it; where depth alone tells the mask, edge pixels are unmixed.
 
         Args:
             pixels: [H, W, 3] the sample.
@@ -103,14 +109,19 @@ class RelightEngine(Engine):
             scene: for the background.
             mirrored: the scene is laid left to right.
         """
-        mask = surface.mask
-        alpha, head, behind = _unmixed(coloured, original, mask)
+        mask, matte = surface.mask, surface.found.matte
         gain = _spread(gain, mask)
-        lit = tones.shoulder(head * gain)
+        if matte is None:
+            alpha, head, behind = _unmixed(coloured, original, mask)
+            lit, rest = tones.shoulder(head * gain), behind * (1 - alpha)
+        else:
+            alpha = matte[..., None]
+            lit = rim_from_inside(tones.shoulder(coloured * gain), matte)
+            rest = original - alpha * rim_from_inside(original, matte)
         kind = self.recipe.background
         if kind == "keep":
             untouched = (gain == 1).all(2) & (coloured == original).all(2)
-            out = tones.to_srgb(lit * alpha + behind * (1 - alpha))
+            out = tones.to_srgb(lit * alpha + rest)
             outside = ~(alpha[..., 0] > 0)
             return np.where((untouched | outside)[..., None], pixels, out)
         if kind == "black":

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim import rig
-from acusim.foreground import find_foreground
+from acusim.foreground import Foreground, find_foreground
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -43,26 +43,29 @@ class Surface:
     mask: Mask
     """[H, W] True on the head."""
     source: Source
+    found: Foreground
+    """The same head with its matte and what is doubtful about it."""
 
 
-def surface_of(pixels: NDArray[np.uint8], depth: bytes | None) -> Surface:
+def surface_of(pixels: NDArray[np.uint8], depth: bytes | None, alpha: NDArray[np.uint8] | None = None) -> Surface:
     """The surface in a picture.
 
     Args:
         pixels: [H, W, 3] RGB.
         depth: the file of a depth map of the same size, None if there is none.
+        alpha: [H, W] the picture's alpha channel, None if there is none.
 
     Raises:
         PictureError: the depth map is unreadable, of another size, or without a foreground; or there is no depth map
             and the background is not uniform enough to find the silhouette.
     """
-    found = find_foreground(pixels, depth)
+    found = find_foreground(pixels, depth, alpha)
     mask = found.mask
     if found.depth is None:
         z = _inflate(mask)
-        return Surface(z, _normals(z, mask, blur=pixels.shape[1] / 100), mask, "silhouette-inflation")
+        return Surface(z, _normals(z, mask, blur=pixels.shape[1] / 100), mask, "silhouette-inflation", found)
     z, source = (found.depth, "depth-mm16") if found.source == "depth-mm16" else _from_relative(found.depth, mask)
-    return Surface(z, normals_from_depth(z, mask), mask, source)
+    return Surface(z, normals_from_depth(z, mask), mask, source, found)
 
 
 def _from_relative(values: Floats, mask: Mask) -> tuple[Floats, Source]:

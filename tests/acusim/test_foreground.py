@@ -2,7 +2,6 @@
 
 import io
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,30 +20,6 @@ def _png(values: np.ndarray) -> bytes:
 def _disc(size: int = 64) -> np.ndarray:
     v, u = np.mgrid[:size, :size] - (size - 1) / 2
     return np.hypot(u, v) < size * 0.3
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_connected_parts_are_those_of_scipy(seed: int):
-    random = np.random.default_rng(seed)
-    mask = random.random(random.integers(1, 50, 2)) < random.uniform(0.1, 0.9)
-    values = random.integers(0, 9, mask.shape)
-    expected, count = ndimage.label(mask)
-    parts = foreground._Parts(mask)
-    assert parts.count == count
-    for part in range(count):
-        assert (parts.painted(np.arange(count) == part) == (expected == part + 1)).all()
-        assert parts.area[part] == (expected == part + 1).sum()
-        assert parts.sums(values)[part] == values[expected == part + 1].sum()
-        edge = np.concatenate([expected[0], expected[-1], expected[:, 0], expected[:, -1]])
-        assert parts.touches_edge[part] == (part + 1 in edge)
-
-
-@pytest.mark.parametrize("reach", [1, 2, 3, 4, 8])
-def test_closing_is_opencv_s(reach: int):
-    mask = np.random.default_rng(reach).random((40, 53)) < 0.3
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    expected = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, kernel) > 0
-    assert (foreground._closed(mask, reach) == expected).all()
 
 
 @pytest.mark.parametrize(
@@ -105,3 +80,53 @@ def test_a_scene_is_cut_at_both_sides_alike_never_stretched():
     large = foreground.fitted(checks, 90, 90)  # 3 x in both directions, the middle third of the width
     assert large.shape == (90, 90, 3)
     assert (large[15::30, 15::30, 0] == checks[5::10, 20:50:10, 0]).all()
+
+
+def _transparent() -> tuple[np.ndarray, np.ndarray]:
+    """A head of one colour whose rim is half transparent: RGB over black, and alpha."""
+    alpha = np.asarray(Image.fromarray(_disc(256).astype(np.uint8) * 255).resize((64, 64), Image.Resampling.BOX))
+    pixels = np.rint(alpha[..., None] / 255 * np.array([180, 140, 120])).astype(np.uint8)
+    return pixels, alpha
+
+
+def test_an_alpha_channel_is_the_matte():
+    pixels, alpha = _transparent()
+    found = foreground.find_foreground(pixels, None, alpha)
+    assert found.source == "alpha" and (found.mask == (alpha >= 128)).all() and found.doubts == ()
+    assert np.allclose(found.alpha * 255, alpha)
+    white = foreground.composed(pixels.astype(np.float32) / 255, np.ones((64, 64, 3), np.float32), found.alpha)
+    expected = alpha[..., None] / 255 * np.array([180, 140, 120]) / 255 + 1 - alpha[..., None] / 255
+    assert np.abs(white - expected).max() < 0.01, "the rim has the head's colour, not that of black behind it"
+
+
+def test_an_opaque_alpha_channel_tells_nothing():
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[_disc()] = (180, 140, 120)
+    found = foreground.find_foreground(pixels, None, np.full((64, 64), 255, np.uint8))
+    assert found.source == "silhouette" and (found.mask == _disc()).all()
+    with pytest.raises(PictureError, match="alpha channel: no foreground"):
+        foreground.find_foreground(pixels, None, np.zeros((64, 64), np.uint8))
+
+
+def test_depth_tells_the_mask_and_alpha_how_much_of_its_rim():
+    pixels, alpha = _transparent()
+    depth = _png(np.where(alpha > 0, 870, 0).astype(np.uint16))
+    found = foreground.find_foreground(pixels, depth, alpha)
+    assert found.source == "depth-mm16" and (found.mask == (alpha > 0)).all()
+    assert np.allclose(found.alpha * 255, alpha)
+    without = foreground.find_foreground(pixels, depth)
+    assert (without.alpha == foreground.soft_edge(alpha > 0)).all() and without.matte is None
+
+
+def test_the_rim_gets_the_colour_beside_it_and_nothing_else_changes():
+    alpha = np.zeros((9, 12), np.float32)
+    alpha[:, 5:] = 1
+    alpha[:, 3:5] = 0.5
+    picture = np.random.default_rng(0).random((9, 12, 3)).astype(np.float32)
+    picture[:, 6:9] = picture[:, 6:7]
+    out = foreground.rim_from_inside(picture, alpha)
+    assert (out[:, 5:] == picture[:, 5:]).all() and (out[:, :3] == picture[:, :3]).all()
+    low, high = picture[:, 6].min(0), picture[:, 6].max(0)
+    assert (out[:, 3:5] >= low - 1e-6).all() and (out[:, 3:5] <= high + 1e-6).all()
+    assert (foreground.rim_from_inside(picture, np.ones_like(alpha)) == picture).all()
+    assert (foreground.rim_from_inside(picture, np.full_like(alpha, 0.5)) == picture).all(), "no head to ask"

@@ -107,7 +107,7 @@ class Slow(Engine):
 
     def augment(self, batch: Sequence[Request]) -> list[Result | AcuSimError]:
         self.clock[0] += 7
-        made = Result(255 - batch[0].pixels, {}, "http://a:1")
+        made = Result(255 - batch[0].pixels, server="http://a:1")
         return [made if self.good else AcuSimError("not this one") for _ in batch]
 
 
