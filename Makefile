@@ -1,5 +1,6 @@
-# make demo | test | check | bench | install. Each makes .venv from the pinned requirements, or completes it: demo what
-# relight and evaluation need, the others everything. PYTHON=python3.12 makes it again with another Python.
+# make demo | test | test-processors | check | bench | install. Each makes .venv from the pinned requirements, or
+# completes it: demo what relight and evaluation need, the others everything. PYTHON=python3.12 makes it again with
+# another Python.
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +14,7 @@ DEMO_SIZE ?= 512
 # The last person's pictures are as AcuSim ships them: JPEG without depth maps.
 DEMO_JPEG ?= $(DEMO_IDENTITIES)
 
-.PHONY: demo test check format bench install core dev clean
+.PHONY: demo test test-processors check format bench install core dev clean
 
 core:
 	@$(ENVIRONMENT) core
@@ -41,6 +42,10 @@ demo: core
 # of a file share what is slow to make.
 test: dev
 	$(PY) -m pytest -q -n logical --maxprocesses 4 --dist loadfile
+
+# The numeric tests under several instruction sets of this processor, or under PROFILES="sse3 avx2".
+test-processors: dev
+	$(PY) -m tests.processors $(PROFILES) -- -n logical --maxprocesses 4 --dist loadfile
 
 check: dev
 	$(VENV)/bin/ruff check .

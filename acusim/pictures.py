@@ -139,7 +139,7 @@ def decode_rgb(data: bytes, name: str) -> Picture:
         )
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         raise PictureError(f"picture {name!r}: colour mode {image.mode} is not RGB; convert it to RGB first")
-    return _picture(image, data, [])
+    return _picture(image, data, [], with_alpha=True)
 
 
 def decode_photograph(
@@ -242,7 +242,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(levels, "L")
 
 
-def _picture(image: Image.Image, data: bytes, notes: list[str], reduced: int = 1) -> Picture:
+def _picture(image: Image.Image, data: bytes, notes: list[str], reduced: int = 1, with_alpha: bool = False) -> Picture:
     """The 8-bit RGB of a loaded image, strip by strip: a large picture is not held three times over."""
     if data[:8] == b"\x89PNG\r\n\x1a\n" and data[24] == 16:
         notes.append("16 bits reduced to 8")
@@ -251,20 +251,19 @@ def _picture(image: Image.Image, data: bytes, notes: list[str], reduced: int = 1
     alphas: list[NDArray[np.uint8]] = []
     for top in range(0, height, rows):
         strip = image if rows >= height else image.crop((0, top, width, min(top + rows, height)))
-        rgb, added, alpha = _rgb(strip)
-        pixels[top : top + rows] = rgb
-        if alpha is not None:
-            alphas.append(alpha)
-    return Picture(
-        pixels, data, (*notes, added) if added else tuple(notes), np.concatenate(alphas) if alphas else None, reduced
-    )
+        pixels[top : top + rows], added, alpha = _rgb(strip)
+        if with_alpha and alpha is not None:
+            alphas.append(np.asarray(alpha))
+    if added:
+        notes = [*notes, added]
+    return Picture(pixels, data, tuple(notes), np.concatenate(alphas) if alphas else None, reduced)
 
 
 _STRIP = 1 << 20
 """Pixels that are converted at a time."""
 
 
-def _rgb(image: Image.Image) -> tuple[Image.Image, str, NDArray[np.uint8] | None]:
+def _rgb(image: Image.Image) -> tuple[Image.Image, str, Image.Image | None]:
     """A loaded image as 8-bit RGB, a note of how it came to be, empty where it was so before, and its alpha channel."""
     if image.mode.startswith("I"):
         image = _eight_bits(image)
@@ -272,7 +271,7 @@ def _rgb(image: Image.Image) -> tuple[Image.Image, str, NDArray[np.uint8] | None
         rgba = image.convert("RGBA")
         image = Image.new("RGB", image.size)
         image.paste(rgba, mask=rgba.getchannel("A"))
-        return image, "alpha over black", np.array(rgba.getchannel("A"), np.uint8)
+        return image, "alpha over black", rgba.getchannel("A")
     return (image, "", None) if image.mode == "RGB" else (image.convert("RGB"), f"mode {image.mode} to RGB", None)
 
 

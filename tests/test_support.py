@@ -5,6 +5,8 @@ import pytest
 
 from tests.support import UNIT, rounding
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.mark.parametrize("terms", [16, 256, 4096])
 def test_sums_in_two_orders_differ_by_less_than_the_tolerance_and_not_by_far_less(terms: int):

@@ -10,6 +10,8 @@ from scipy import ndimage
 from acusim import foreground
 from acusim.errors import PictureError
 
+pytestmark = pytest.mark.numeric
+
 
 def _png(values: np.ndarray) -> bytes:
     out = io.BytesIO()

@@ -1,6 +1,7 @@
 """What a batch says while it works, and the table of --check."""
 
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -100,12 +101,15 @@ class Slow(Engine):
 
     def __init__(self, clock: list[float], good: bool):
         super().__init__(Recipe(engine="relight"))
-        self.clock, self.good, self.batch_size = clock, good, 4
+        self.clock, self.good = clock, good
+        self.taken_up = threading.Event()
+        """The batch has noted that its first picture is in hand; only then the clock goes on."""
 
     def open(self) -> None:
         self.clock[0] += 5
 
     def augment(self, batch: Sequence[Request]) -> list[Result | AcuSimError]:
+        assert self.taken_up.wait(60)
         self.clock[0] += 7
         made = Result(255 - batch[0].pixels, server="http://a:1")
         return [made if self.good else AcuSimError("not this one") for _ in batch]
@@ -117,10 +121,17 @@ def test_seconds_count_from_the_start_of_the_command(
 ):
     def make(recipe: Recipe, setup: Setup) -> Engine:
         clock[0] += 1  # reading and planning
-        return Slow(clock, good)
+        engines.append(Slow(clock, good))
+        return engines[-1]
 
+    def job_started(self: Any, job: Any) -> None:
+        noted(self, job)
+        engines[-1].taken_up.set()
+
+    engines, noted = list[Slow](), batch._Batch._job_started
+    monkeypatch.setattr(batch._Batch, "_job_started", job_started)
     monkeypatch.setattr(batch, "make_engine", make)
-    settings = Settings(make_dataset(), tmp_path / "out", Recipe(engine="relight"), workers=1)
+    settings = Settings(make_dataset(), tmp_path / "out", Recipe(engine="relight"), limit=1)
     summary = run_batch(settings, Progress(quiet=True), started=98.0)
     assert summary.seconds_to_open == 2 + 1 + 5
     assert summary.seconds_to_first == (2 + 1 + 5 + 7 if good else None)

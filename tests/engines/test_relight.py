@@ -24,6 +24,8 @@ from engines.relight.geometry import normals_from_depth, surface_of
 from engines.scenes import Scene
 from tests.support import ROOT
 
+pytestmark = pytest.mark.numeric
+
 CENTRE_MM, RADIUS_MM = 870.0, 100.0
 
 

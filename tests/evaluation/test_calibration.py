@@ -15,6 +15,8 @@ from evaluation.run import Settings, plan
 from evaluation.thresholds import Thresholds
 from tests.evaluation.conftest import draw_skin, relit
 
+pytestmark = pytest.mark.numeric
+
 
 def _trial(kind: Kind = "nothing", size: float = 0.0, strength: float = 0.0, bound: float = 3.0, **figures: float):
     """A trial with two acupoints, the second one moved by ``size``; its bound grows with the ladder."""

@@ -15,6 +15,8 @@ from evaluation.thresholds import Thresholds
 from evaluation.warps import Warp, shifted
 from tests.evaluation.conftest import draw_skin, relit
 
+pytestmark = pytest.mark.numeric
+
 Skin = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 POINTS = np.array([(x, y) for x in (80.0, 128.0, 176.0) for y in (80.0, 128.0, 176.0)])
 

@@ -5,6 +5,8 @@ import pytest
 
 from evaluation.warps import Warp, random_warp, shifted
 
+pytestmark = pytest.mark.numeric
+
 
 def _dot(side: int, x: float, y: float) -> np.ndarray:
     v, u = np.mgrid[:side, :side] + 0.5

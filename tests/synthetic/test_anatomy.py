@@ -10,6 +10,8 @@ from synthetic.identity import identities
 from synthetic.measure import held_out_residuals_mm, residual_table
 from synthetic.shape import deform
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.mark.parametrize("gender", ["M", "F"])
 def test_surface_passes_near_the_real_acupoints(gender: str) -> None:

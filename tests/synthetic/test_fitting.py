@@ -6,6 +6,8 @@ import pytest
 from synthetic.fitting import SmoothField, closest_location, pull_through, similarity
 from synthetic.grids import grid_faces, unwarp, warp
 
+pytestmark = pytest.mark.numeric
+
 
 def test_similarity_recovers_scale_rotation_and_shift() -> None:
     points = np.random.default_rng(0).normal(size=(20, 3))

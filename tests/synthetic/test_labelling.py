@@ -12,6 +12,8 @@ from synthetic.lights import studio_light
 from synthetic.measure import real_visible_shares, visibility, visible_shares
 from synthetic.render import depth_map, render
 
+pytestmark = pytest.mark.numeric
+
 FRAMES = (1, 5, 10, 19, 28, 40, 77, 112, 130)
 
 

@@ -16,6 +16,8 @@ from training.backbones import BACKBONES, create
 from training.backbones.backbone import Backbone, pooled
 from training.backbones.convnext import Block, StochasticDepth
 
+pytestmark = pytest.mark.numeric
+
 RECORDED = json.loads((ROOT / "tests/data/training/backbones.json").read_text())["models"]
 FEATURE_DIM = {"resnet18": 512, "resnet": 2048, "densenet169": 1664, "densenet201": 1920}
 FEATURE_DIM |= {"convnext_base": 1024, "convnext_large": 1536, "vgg": 4096}

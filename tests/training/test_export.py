@@ -16,6 +16,7 @@ from training.export import check_parity, export
 
 SIZE = 32
 pytestmark = [
+    pytest.mark.numeric,
     pytest.mark.filterwarnings("ignore:You are using the legacy TorchScript:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The feature will be removed:DeprecationWarning"),
 ]

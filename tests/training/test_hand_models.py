@@ -18,6 +18,8 @@ from training.hand_models.hrnet import FirstBlock, HRNet
 from training.hand_models.simple_baseline import SimpleBaseline
 from training.hand_models.weights import load_pretrained
 
+pytestmark = pytest.mark.numeric
+
 RECORDED = json.loads((ROOT / "tests/data/training/hand_models.json").read_text())
 PUBLISHED = {"hrnet_w32": "pose_hrnet", "simple_baseline": "pose_resnet"}
 POINTS = 17

@@ -8,6 +8,8 @@ from torch import nn
 from training.groups import make_groups
 from training.heads import TRUNKS, Branches
 
+pytestmark = pytest.mark.numeric
+
 
 def _plain_branch(branches: Branches, branch: int, size: int, trunk: str, features: int) -> nn.ModuleDict:
     """A branch of ordinary modules that holds one branch's weights."""

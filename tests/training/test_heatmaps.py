@@ -13,6 +13,8 @@ from tests.support import ROOT
 from tests.training.seeded_weights import seeded_maps
 from training.heatmaps import DECODINGS, decode, gaussian_heatmaps
 
+pytestmark = pytest.mark.numeric
+
 RECORDED = json.loads((ROOT / "tests/data/training/hand_models.json").read_text())["decoded"]
 
 

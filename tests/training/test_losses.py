@@ -11,6 +11,8 @@ from training.groups import make_groups
 from training.heads import Output
 from training.losses import Criterion, binary_focal_loss, decay_weight, soft_mask, soft_wing_loss
 
+pytestmark = pytest.mark.numeric
+
 
 def test_focal_loss_by_hand():
     # p = 0.5: alpha_t * 0.25 * ln 2; p = 0.9: alpha_t * 0.01 * -ln 0.9 where visible, * 0.81 * -ln 0.1 where not.

@@ -14,6 +14,8 @@ from training import metrics
 from training.figures import DEFINITIONS
 from training.metrics import Predictions, score, zero_fpr_threshold
 
+pytestmark = pytest.mark.numeric
+
 LI, ST = acupoints.meridian_slice("LI"), acupoints.meridian_slice("ST")
 
 

@@ -8,6 +8,8 @@ from torch import nn
 from engines.embedded import fast_convolution
 from engines.embedded.fast_convolution import UpsamplingConvolution, WinogradConvolution
 
+pytestmark = pytest.mark.numeric
+
 
 def _last(x: torch.Tensor) -> torch.Tensor:
     return x.to(memory_format=torch.channels_last)

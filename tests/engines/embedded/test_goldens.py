@@ -33,7 +33,7 @@ FEW = 10
 """In one picture of some 4,000 pixels."""
 OFFSETS = {"fc": "iclight_fc", "fbc": "iclight_fbc", "plain": None, "vae": None}
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.numeric]
 
 
 class Loaded:

@@ -6,6 +6,8 @@ from torch import nn
 
 from engines.embedded.group_norm import ChannelsLastGroupNorm, install
 
+pytestmark = pytest.mark.numeric
+
 
 def _norm(channels: int) -> nn.GroupNorm:
     norm = nn.GroupNorm(4, channels)

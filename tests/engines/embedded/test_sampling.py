@@ -19,6 +19,8 @@ from acusim.errors import ConfigError
 from engines.embedded import sampling
 from tests.support import ROOT, UNIT, rounding
 
+pytestmark = pytest.mark.numeric
+
 DATA = ROOT / "tests/data/embedded"
 ROWS = json.loads((DATA / "sigmas.json").read_text())["rows"]
 with np.load(DATA / "sigmas.npz") as _arrays:

@@ -10,6 +10,8 @@ from acusim import acupoints
 from acusim.errors import ConfigError
 from training.data.augmentation import Augmentation, augment, head_flip
 
+pytestmark = pytest.mark.numeric
+
 S = 96
 EVERYTHING = Augmentation(
     brightness=0.1, contrast=0.2, gamma=0.3, colour=0.1, noise=0.05, blur=1.5, rotation_deg=20, scale=0.2,

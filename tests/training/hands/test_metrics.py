@@ -17,6 +17,8 @@ from training.hands.metrics import (
     report,
 )
 
+pytestmark = pytest.mark.numeric
+
 IDS = tuple("abcdefg")
 
 
