@@ -142,12 +142,10 @@ class _Folder:
 
     def unusable(self, extension: str) -> dict[str, tuple[str, str]]:
         """Stem -> path and reason of a file that lies there and has no place in by_stem."""
-        told = {
-            name: f"not a map: extension {os.path.splitext(name)[1]!r}, allowed is {extension}" for name in self.names
-        }
+        told = dict.fromkeys(self.names, f"not a map, only {extension} is one")
         told |= dict.fromkeys(self.leaving, "a symbolic link that leads out of the dataset root")
         told |= self.irregular
-        usable = self.by_stem((extension,)).values()
+        usable = set(self.by_stem((extension,)).values())
         reasons = {name: reason for name, reason in told.items() if name not in usable}
         return {os.path.splitext(name)[0]: (f"{self.relative}/{name}", reason) for name, reason in reasons.items()}
 

@@ -41,9 +41,8 @@ RANG = 1.0
 """A picture whose background strays by so many levels more beside the head than at the border was compressed."""
 BAND = 3
 """Pixels inside the outline that may still be background: deeper down there is head."""
-HAZE = 0.2
-"""A pixel that lies nearer to the background's or to the head's colour than this share of the way has that very colour:
-what differs is ringing."""
+HAZE, FULL = 0.2, 0.95
+"""On the way from the background's colour to the head's: up to here it is ringing, from there on all head."""
 DIM = 16.0
 """Hair that differs from the background by fewer levels is as good as the background's colour in its shadows."""
 SHADOWY = 40.0
@@ -61,7 +60,7 @@ class Silhouette:
     mask: Mask
     """[H, W] True on the head."""
     alpha: Floats
-    """[H, W] 0..1 how much of each pixel is head; at least half inside the mask but for specks."""
+    """[H, W] 0..1 how much of each pixel is head; about half where the mask begins."""
     background: Floats
     """[3] RGB levels."""
     contrast: Floats
@@ -229,7 +228,7 @@ def _shares(planes: list[Floats], core: Mask, head: Mask, least: float) -> tuple
 
 def _soft(share: Floats, mask: Mask, solid: Mask, standing_out: Mask) -> Floats:
     """[H, W] the matte: 1 on what is solid, by colour at the outline and on strands, nothing farther out."""
-    ramp = np.clip((share - HAZE) / (1 - 2 * HAZE), 0, 1)
+    ramp = np.clip((share - HAZE) / (FULL - HAZE), 0, 1)
     near = dilated(mask, 1) | (dilated(mask, BAND) & standing_out)
     return np.where(solid, 1, np.where(near, ramp, 0)).astype(np.float32)
 

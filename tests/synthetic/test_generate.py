@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, JpegImagePlugin
 
 from acusim import acupoints, layout, pictures
 from acusim.errors import ConfigError
 from acusim.labels import read_label
 from synthetic import cli
 from synthetic.generate import generate
-from synthetic.plan import Settings
+from synthetic.plan import Settings, parse_persons
 
 ROOT = Path(__file__).parents[2]
 ARGUMENTS = ["--identities", "2", "--views", "1,55", "--size", "64", "--quiet"]
@@ -193,3 +194,25 @@ def test_wild_light_changes_the_picture_and_not_the_label(made: Path, tmp_path: 
     background = pictures.read_depth(root / sample.depth)[0] == 0
     assert studio[background].max() == 0 and wild[background].mean() > 15
     assert np.abs(studio - wild)[~background].mean() > 4
+
+
+def test_some_persons_are_jpeg_without_depth_as_acusim_ships_them(tmp_path: Path) -> None:
+    settings = Settings(tmp_path / "heads", identities=2, frames=(1,), size=64, jpeg=(2,), jpeg_quality=75)
+    assert generate(settings).made == 2 and generate(settings).skipped == 2
+    with_depth, without = sorted(layout.scan(tmp_path / "heads").samples, key=lambda sample: sample.depth is None)
+    assert with_depth.image.endswith(".png") and with_depth.depth is not None
+    assert without.image.endswith(".jpg") and without.depth is None
+    with Image.open(tmp_path / "heads" / without.image) as image:
+        assert JpegImagePlugin.get_sampling(image) == 2, "4:2:0"
+    assert pictures.read_provenance(tmp_path / "heads" / without.image)["generator"] == "synthetic"
+
+
+@pytest.mark.parametrize(("text", "persons"), [("", ()), ("6", (6,)), ("1,3-5, 3", (1, 3, 4, 5))])
+def test_a_choice_of_persons(text: str, persons: tuple[int, ...]) -> None:
+    assert parse_persons(text) == persons
+
+
+@pytest.mark.parametrize("text", ["0", "x", "5-3", "1-", "9" * 30])
+def test_a_wrong_choice_of_persons_names_it(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--out", str(tmp_path / "heads"), "--jpeg", text]) == 1
+    assert f"--jpeg {text!r}" in capsys.readouterr().err and not (tmp_path / "heads").exists()
