@@ -195,7 +195,7 @@ def _print_summary(settings: Any, summary: Any) -> None:
         _print_kinds([doubt for _, doubts in summary.doubtful for doubt in doubts])
     if summary.unused_depths:
         print(f"made {len(summary.unused_depths)} without their depth maps, which cannot be used; see manifest.jsonl:")
-        _print_kinds([reason.rpartition(": ")[2] for _, reason in summary.unused_depths])
+        _print_kinds([reason.partition(": ")[2] for _, reason in summary.unused_depths])
     if summary.gate:
         print("gate: " + ", ".join(f"{count} {way}" for way, count in summary.gate.items()))
     if summary.aside:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from acusim.command_line import Parser
 from acusim.errors import AcuSimError, ConfigError
@@ -24,9 +24,14 @@ if TYPE_CHECKING:
 EXIT_OK, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 130
 
 
+class _Parser(Parser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; `{self.prog} --help` lists the arguments")
+
+
 def parser() -> argparse.ArgumentParser:
     """The arguments for heads. Choices are checked by plan.Settings, which says what is allowed."""
-    out = Parser(
+    out = _Parser(
         "synthetic",
         description="Makes heads in AcuSim's layout, with true labels and depth.",
         epilog="`%(prog)s heads` is the same; `%(prog)s hands --help` explains hands.",
@@ -54,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
 
 def hands_parser() -> argparse.ArgumentParser:
     """The arguments for hands. Choices are checked by hands.plan.HandSettings."""
-    out = Parser("synthetic", "hands", description="Makes hands with seven acupoints as labelme files.")
+    out = _Parser("synthetic", "hands", description="Makes hands with seven acupoints as labelme files.")
     out.add_argument("--out", type=Path, required=True, help="folder to make or to go on with")
     out.add_argument("--count", type=int, required=True, help="how many pictures; may grow later")
     out.add_argument("--seed", type=int, default=0, help="decides everything that is left to chance")

@@ -70,13 +70,17 @@ def test_a_bad_sample_is_set_aside_and_costs_no_other(server: StandIn, root: Pat
     assert report["made"] == 7 and "damaged" in report["set_aside"][0][1]
 
 
+def _manifest(out: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+
+
 @pytest.mark.parametrize("lost", [("ledger.sqlite",), ("ledger.sqlite", "settings.json", "../manifest.jsonl")])
 def test_a_lost_ledger_is_rebuilt_without_asking_the_server_for_a_picture(
     server: StandIn, root: Path, tmp_path: Path, command: Run, tree: Callable[[Path], dict[str, str]], lost: tuple
 ):
     out = tmp_path / "out"
     command(*_line(server, root, out), check=0)
-    before, posts = tree(out), len(server.posts)
+    before, posts, manifest = tree(out), len(server.posts), _manifest(out)
     for name in lost:
         (out / ".acusim" / name).unlink()
     assert "--repair" in command(*_line(server, root, out), check=1).stderr
@@ -90,7 +94,11 @@ def test_a_lost_ledger_is_rebuilt_without_asking_the_server_for_a_picture(
         assert "workflow is " in command(*line, "--workflow", mine, check=1).stderr
     report = json.loads(command(*line, check=0).stdout)
     assert report["made"] == 0 and sum(report["rebuilt"].values()) == 8
-    assert tree(out) == before and len(server.posts) == posts
+    after = tree(out)
+    if "../manifest.jsonl" in lost:  # which server made a picture stands there alone
+        assert [line | {"server": server.url} for line in _manifest(out)] == manifest
+        assert before.pop("manifest.jsonl") != after.pop("manifest.jsonl")
+    assert after == before and len(server.posts) == posts
 
 
 def test_another_workflow_is_refused_for_the_same_output(server: StandIn, root: Path, tmp_path: Path, command: Run):

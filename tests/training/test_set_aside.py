@@ -168,7 +168,7 @@ def test_progress_is_told_to_a_file_at_once_and_then_now_and_then(monkeypatch: p
     progress("next", 0, 5)
     clock[0] = 230.0
     progress("next", 1, 5)
-    assert lines[3:] == ["next: 0 of 5", "next: 1 of 5, 2.0/min, 120 s left"]
+    assert lines[3:] == ["next: 0 of 5", "next: 1 of 5, 2.0/min, 2 min left"]
 
 
 def test_predict_tells_its_progress_to_a_file(tmp_path: Path, predict: Callable[..., int], capsys: Any):

@@ -5,6 +5,7 @@ reading. Bodies that the application reads have their limits in uploads.py.
 """
 
 import contextlib
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -137,16 +138,27 @@ class Connection(H11Protocol):
 
     def _enter(self) -> None:
         """Begins to read once there is room."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._leaving:
             return
         if self._finds_room():
             self._inside = True
             self.flow.resume_reading()
-        elif self.loop.time() - self._since > ROOM_SECONDS or len(self.connections) > 2 * self._limits.most:
+        elif self.loop.time() - self._since > ROOM_SECONDS or len(self.connections) > 4 * self._limits.most:
             self._refuse(Refusal("busy", True))
         else:
-            self.flow.pause_reading()
-            self.loop.call_later(RETRY_SECONDS, self._enter)
+            self._thin_out()
+            if not self._leaving:
+                self.flow.pause_reading()
+                self.loop.call_later(RETRY_SECONDS, self._enter)
+
+    def _thin_out(self) -> None:
+        """Where too many wait for room, refuses the first of the address that has most of them."""
+        others = (one for one in self.connections if isinstance(one, Connection))
+        waiting = [one for one in others if not (one._inside or one._leaving)]
+        if len(waiting) > self._limits.most:
+            most_common = Counter(one.address for one in waiting).most_common(1)[0][0]
+            first = min((one for one in waiting if one.address == most_common), key=lambda one: one._since)
+            first._refuse(Refusal("busy", True))
 
     def _finds_room(self) -> bool:
         others: list[Connection] = [one for one in self.connections if isinstance(one, Connection) and one._inside]
