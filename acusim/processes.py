@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
@@ -72,12 +72,20 @@ def terminating() -> Iterator[None]:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
+    with handling(interrupt, signal.SIGTERM):
+        yield
+
+
+@contextmanager
+def handling(handler: Callable[..., None], *numbers: signal.Signals) -> Iterator[None]:
+    """Answers signals by a handler of its own meanwhile; outside the main thread, where none can be set, as before."""
     try:
-        before = signal.signal(signal.SIGTERM, interrupt)
+        before = {number: signal.signal(number, handler) for number in numbers}
     except ValueError:  # not the main thread
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, old in before.items():
+            signal.signal(number, old)

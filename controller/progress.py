@@ -7,10 +7,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from acusim.pace import Pace, duration_text, rate_text
+from acusim.plain_progress import PLAIN_SECONDS
 from controller.plan import Plan
 
-PLAIN_SECONDS = 10.0
-"""Without a terminal, a line is printed this often."""
 ASIDE_SHOWN = 20
 
 

@@ -1,7 +1,6 @@
 """Everything that the commands write may be read by whom the user's umask lets, not by its owner alone."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,6 @@ from training import cli as training
 from training.data.cache import open_cache
 from training.data.memory import Memory
 from training.data.shards import Source
-
-
-@pytest.fixture
-def umask() -> Iterator[Callable[[int], int]]:
-    before = os.umask(0o022)
-    yield os.umask
-    os.umask(before)
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o027, 0o002])

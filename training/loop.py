@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from acusim.errors import ConfigError, TrainingError
+from acusim.processes import handling
 from acusim.seeds import seed_of
 from training import checkpoint
 from training.configuration import BaseConfig, TrainConfig
@@ -321,16 +322,8 @@ class Loop:
         def stop(*_: object) -> None:
             self.stopping = True
 
-        try:
-            before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        except ValueError:  # not the main thread
+        with handling(stop, signal.SIGTERM, signal.SIGINT):
             yield
-            return
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def same_task(before: dict[str, Any], now: dict[str, Any], run: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -199,13 +199,6 @@ def test_a_run_of_the_version_before_is_gone_on_with(tmp_path: Path):
     assert _files(whole) == _files(old)
     assert [path.parent.name for path in (tmp_path / "old").rglob(checkpoint.OPTIMIZER)] == ["epoch_0005"]
     assert (old / checkpoint.MODEL).stat().st_size < padded
-
-
-@pytest.fixture
-def umask() -> Iterator[Callable[[int], int]]:
-    before = os.umask(0o022)
-    yield os.umask
-    os.umask(before)
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o027, 0o002])
