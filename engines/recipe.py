@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 
 from acusim.errors import ConfigError, shown
 from acusim.files import sha256
-from acusim.settings import assignment, check_fields, choice, number, parsed, spec_of
+from acusim.settings import assignment, check_fields, choice, number, parsed_of, spec_of
 from acusim.settings_file import read_settings
 
 EngineName = Literal["comfyui", "embedded", "relight"]
@@ -167,7 +167,7 @@ class Recipe:
         for text in assignments:
             name, value = assignment(text)
             setting, dot, wiring = name.partition(".")
-            change = {wiring: value} if dot and _spec(setting).metadata.get("file") else parsed(_spec(name), value)
+            change = {wiring: value} if dot and _spec(setting).metadata.get("file") else parsed_of(_spec(name), value)
             recipe = self.from_dict({setting: change}, recipe)
         return recipe
 

@@ -17,7 +17,7 @@ ALLOWED = {
     "evaluation": {"acusim", "training"},
     "controller": {"acusim", "engines", "evaluation"},
 }
-LIGHT = {"acusim": {"numpy", "PIL"}, "controller": {"numpy", "PIL", "rich"}}
+LIGHT = {"acusim": {"numpy", "PIL", "pydantic"}, "controller": {"numpy", "PIL", "pydantic", "rich"}}
 """Third-party packages that these rooms may use at all."""
 
 

@@ -24,6 +24,7 @@ LEVELS = {
     "core": ("requirements-core.txt",),
     "all": ("requirements.txt",),
     "dev": ("requirements.txt", "requirements-dev.txt"),
+    "docs": ("requirements.txt", "requirements-docs.txt"),
 }
 SIZES = {"core": "0.3 GB", "all": "0.9 GB, or 3 GB where PyPI's torch brings CUDA's libraries"}
 """Of the downloads; README has the same figures."""

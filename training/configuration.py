@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 
 from acusim.errors import ConfigError
 from acusim.files import sha256
-from acusim.settings import assignment, check_fields, choice, number, parsed, spec_of
+from acusim.settings import assignment, check_fields, choice, number, parsed_of, spec_of
 
 TaskName = Literal["head", "hand"]
 TASKS: tuple[TaskName, ...] = get_args(TaskName)
@@ -113,7 +113,7 @@ class BaseConfig:
             if not dot or section not in sections:
                 raise ConfigError(f"--set {text!r}: write section.name=value with one of {', '.join(sections)}")
             spec = spec_of(sections[section], setting, f"setting of [{section}]")
-            changes.setdefault(section, {})[setting] = parsed(spec, value)
+            changes.setdefault(section, {})[setting] = parsed_of(spec, value)
         return self.changed(changes)
 
     def changed(self, changes: dict[str, dict[str, Any]]) -> Self:
