@@ -1,6 +1,7 @@
 """What the commands have in common."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,17 @@ from typing import NoReturn
 
 USAGE = 1
 """Exit code of wrong usage. argparse's own, 2, means here that some items could not be worked on."""
-OUR_PACKAGES = ("acusim", "synthetic", "engines", "evaluation", "training", "controller", "comfy_nodes", "benchmarks")
+OUR_PACKAGES = (
+    "acusim",
+    "synthetic",
+    "engines",
+    "reporting",
+    "evaluation",
+    "training",
+    "controller",
+    "comfy_nodes",
+    "benchmarks",
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,6 +44,24 @@ class Parser(argparse.ArgumentParser):
         """Prints how it is used and what is wrong."""
         self.print_usage(sys.stderr)
         self.exit(USAGE, f"{self.prog}: error: {message}\n")
+
+
+def add_verbosity(parser: "argparse._ActionsContainer") -> None:
+    """Adds ``-v`` and ``-q``, which every command has; ``start_logging`` reads them."""
+    parser.add_argument("-v", "--verbose", action="store_true", help="log what is done in detail, to stderr")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress and no notes; warnings and errors only")
+
+
+def start_logging(args: argparse.Namespace) -> None:
+    """Sends the project's log to stderr: warnings with ``-q``, notes by default, everything with ``-v``."""
+    level = logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    for room in OUR_PACKAGES:
+        logger = logging.getLogger(room)
+        logger.handlers[:] = [handler]
+        logger.setLevel(level)
+        logger.propagate = False
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

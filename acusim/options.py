@@ -1,7 +1,7 @@
 """Command-line options derived from settings: flag, type, choices, default and help come from the model's fields.
 
     class Demo(Settings):
-        size: int = Field(512, ge=64, le=1024, json_schema_extra={"metavar": "PX"})
+        size: int = Field(default=512, ge=64, le=1024, json_schema_extra={"metavar": "PX"})
         \"\"\"Side of the pictures in pixels.\"\"\"
 
     add_options(parser, Demo)                      # --size PX   Side of the pictures in pixels (64..1024; default: 512)

@@ -37,9 +37,9 @@ class Pace:
         self._now = 0.0
         self._over = 0
 
-    def update(self, now: float, done: int, failed: int = 0, in_work: float = 0.0) -> None:
+    def update(self, now: float, done: int, failed: int = 0, work_in_progress: float = 0.0) -> None:
         """Takes in the state at a time in seconds: items done, items given up, and parts of those in work."""
-        work = done + in_work
+        work = done + work_in_progress
         if self._first is None and work > 0:
             self._first = now, work
         # Between the end of an item's last part and the item itself, the sum dips for a moment.

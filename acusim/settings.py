@@ -3,7 +3,7 @@
     class Recipe(Settings):
         WHAT = "recipe setting"
 
-        steps: int = Field(24, ge=1, le=200)
+        steps: int = Field(default=24, ge=1, le=200)
         \"\"\"Sampler steps (paper: 20-32).\"\"\"
         sampler: Literal["dpmpp_2m", "euler"] = "dpmpp_2m"
         \"\"\"k-sampler.\"\"\"

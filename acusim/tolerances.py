@@ -2,7 +2,7 @@
 
 A file that another program wrote is read as it was surely meant, within the limits of this table, and what was changed
 or left out is noted. What lies beyond a limit is refused with its value. The readers are acusim/labels.py,
-training/hands/labelme.py, training/coco.py and acusim/text_files.py; docs/tolerances.md is this table.
+training/io/labelme.py, training/io/coco.py and acusim/text_files.py; docs/tolerances.md is this table.
 
 Only reading is tolerant: a label that is copied keeps its bytes.
 """

@@ -20,11 +20,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.embedded_speed import Watch
 from benchmarks.timing import best_of
+from engines.base import Setup
 from engines.embedded.hardware import is_out_of_memory, let_go, place, told
 from engines.embedded.models import Files, Models, Placement
 from engines.embedded.pipeline import Named, Pipeline, noise_of
 from engines.embedded.weights import ready_weights
-from engines.engine import Setup
+from engines.options import EmbeddedOptions
 from engines.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -100,7 +101,10 @@ def main() -> None:
     print(f"{options.size} x {options.size}, {options.steps} steps, guidance, wiring {recipe.wiring}")
     peak = 0.0
     for compiled in (False, True) if options.compile else (False,):
-        setup = Setup(Path(), models=options.models, device=options.device, precision=options.precision)
+        setup = Setup(
+            Path(),
+            options=EmbeddedOptions(models=options.models, device=options.device, precision=options.precision),
+        )
         placement = place(setup)
         placement = Placement(placement.device, placement.precision, compiled, options.low_memory)
         pipeline = Pipeline(Models(files, placement), recipe)

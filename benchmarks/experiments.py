@@ -29,8 +29,8 @@ from acusim.rig import parse_frames
 from acusim.statistics import Figure
 from training.data.records import HeadData, Targets, load
 from training.data.split import SplitSettings, apply
-from training.floors import COORDINATE_FLOORS, FLOORS, fit_floors
-from training.metrics import Predictions, compare, score
+from training.eval.baselines import COORDINATE_FLOORS, FLOORS, fit_floors
+from training.eval.metrics import Predictions, compare, score
 from training.runs import read_persons
 
 ROOT = Path(__file__).resolve().parents[1]

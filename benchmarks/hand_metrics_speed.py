@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from benchmarks.timing import best_of
-from training.hands.metrics import FIGURES, MIN_AREA_PX, MetricSettings, point_estimates, point_terms
+from training.eval.hand_metrics import FIGURES, MIN_AREA_PX, MetricSettings, point_estimates, point_terms
 
 Points = list[list[list[float]]]
 

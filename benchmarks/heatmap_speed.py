@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.timing import best_of
-from training.heatmaps import DECODINGS, FLOOR, RIDGE, Decoding, decode, gaussian_heatmaps
+from training.models.heatmaps import DECODINGS, FLOOR, RIDGE, Decoding, decode, gaussian_heatmaps
 
 RADIUS = 6
 Array = NDArray[Any]

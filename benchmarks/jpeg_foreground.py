@@ -33,7 +33,7 @@ from acusim.keypoint_metrics import mask_iou
 from acusim.labels import Label, read_label
 from acusim.layout import scan
 from acusim.pictures import read_depth, read_rgb
-from engines.engine import Request, Result
+from engines.base import Request, Result
 from engines.recipe import Recipe
 from engines.relight.engine import RelightEngine
 from engines.scenes import Scene, load_scenes

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from acusim.files import sha256
 from acusim.pictures import read_depth, read_rgb
 from acusim.sample_id import SampleId
-from engines.engine import Request, Result
+from engines.base import Request, Result
 from engines.recipe import Recipe
 from engines.relight.engine import RelightEngine
 from engines.scenes import load_scenes

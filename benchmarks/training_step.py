@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.config import LossConfig, load_config
-from training.groups import make_groups
 from training.hardware import Hardware
-from training.heads import Branches
-from training.losses import Criterion, binary_focal_loss, soft_mask, soft_wing_loss
-from training.model import tally
+from training.models.acusimnet import tally
+from training.models.branches import Branches
+from training.models.grouping import make_groups
+from training.models.losses import Criterion, binary_focal_loss, soft_mask, soft_wing_loss
 
 SIZES = make_groups("meridians").sizes
 
@@ -170,8 +170,8 @@ def main() -> None:
 def _whole(
     count: int, batch: int, device: torch.device, xy: Tensor, visible: Tensor, trusted: Tensor, weight: Tensor
 ) -> None:
-    from training.backbones import create
-    from training.model import Trainee
+    from training.models.acusimnet import Trainee
+    from training.models.backbones import create
 
     images = torch.rand(batch, 3, 512, 512, device=device).to(memory_format=torch.channels_last)
     trainee = Trainee(load_config()).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

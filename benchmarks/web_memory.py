@@ -32,7 +32,7 @@ MOST_MIB = {"recognise": 1024, "picture": 1536}
 LEFT_MIB = 160
 """Above the idle server once all is answered."""
 SERVER = """
-from tests.training.web.stand_in import Fake
+from tests.training.web.fake_recogniser import Fake
 from training.web.server import listening_socket, serve
 serve({"head": Fake(enough_px=1024)}, listening_socket("127.0.0.1", 0, False), "127.0.0.1")
 """

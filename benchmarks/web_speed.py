@@ -27,13 +27,13 @@ import torch
 from PIL import Image
 
 from training.config import Config, load_config
-from training.drawing import HEAD
-from training.export import export
-from training.groups import make_groups
-from training.model import AcuSimNet
-from training.predict import predictor_of
+from training.inference.drawing import HEAD
+from training.inference.export import export
+from training.inference.predict import predictor_of
+from training.models.acusimnet import AcuSimNet
+from training.models.grouping import make_groups
 from training.web.app import create_app
-from training.web.points import HEAD_POINTS
+from training.web.point_names import HEAD_POINTS
 from training.web.recogniser import ModelRecogniser, Recogniser, open_recogniser
 from training.web.server import PageServer
 

@@ -37,7 +37,8 @@ from controller.settings import (
 from controller.stock import Stock, take_stock
 from controller.stop import Stop
 from controller.traces import gone, holds_more
-from engines.engine import Check, Engine, make_engine
+from engines.base import Check, Engine
+from engines.factory import make_engine
 from engines.scenes import Scene
 
 FLUSH_SECONDS = 0.1
@@ -326,9 +327,9 @@ class _Batch:
         while self.engine.notes:
             self.progress.note(self.engine.notes.pop(0))
         aside = len(self.summary.aside) - len(self.stock.aside)
-        self.progress.advance(self.summary.made, aside, self.engine.in_work(), self.engine.doing())
+        self.progress.advance(self.summary.made, aside, self.engine.work_in_progress(), self.engine.activity())
         if self.summary.seconds_to_open is not None:
-            self.stop.draining = not self.engine.waits()
+            self.stop.draining = not self.engine.is_waiting()
             if self.stop.count and not self.stop.draining:
                 self.progress.note("stopping now: no server can be reached, so nothing in hand can be finished")
                 raise KeyboardInterrupt

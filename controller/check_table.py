@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from engines.engine import Check
+from engines.base import Check
 
 PLAIN_WIDTH = 160
 """Of a table that does not go to a terminal."""

@@ -16,7 +16,9 @@ from controller.making import Made, render
 from controller.plan import variant_folders
 from controller.settings import Settings
 from controller.traces import gone, kept_state, made_here
-from engines.engine import Device, Precision, Setup, make_engine
+from engines.base import Setup
+from engines.factory import make_engine
+from engines.options import ComfyUIOptions, Device, EmbeddedOptions, Precision, RelightOptions
 from engines.recipe import Recipe
 from engines.scenes import Scene, load_scenes
 
@@ -187,18 +189,16 @@ def reproduce(
     if found != record["source_sha256"]:
         raise ConfigError(f"{sample.image!r} in {str(dataset)!r} is not the picture this was made from; say --dataset")
     job = Job(key=key, folder=folder, sample=sample, scene=scene, **known)
-    setup = Setup(
-        dataset=dataset,
-        output=None,  # a batch may be at work there
-        servers=servers,
-        server_header_file=server_header_file,
-        workflow=workflow,
-        batch_size=1,
-        models=models,
-        device=device,
-        precision=precision,
-        low_memory=low_memory,
-    )
+    options = {
+        "relight": RelightOptions(),
+        "comfyui": ComfyUIOptions(
+            batch_size=1, server=tuple(servers), server_header_file=server_header_file, workflow=workflow
+        ),
+        "embedded": EmbeddedOptions(
+            batch_size=1, models=models, device=device, precision=precision, low_memory=low_memory
+        ),
+    }[recipe.engine]
+    setup = Setup(dataset, None, options)  # a batch may be running in OUT
     with make_engine(recipe, setup) as engine:
         [answer] = render(engine, [job], dataset.resolve(), record.get("attempts", ()))
     if isinstance(answer, Made):

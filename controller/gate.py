@@ -20,7 +20,8 @@ from acusim.labels import Label
 from acusim.sample_id import SampleId
 from acusim.seeds import derive_seed
 from acusim.settings_file import read_settings
-from engines.engine import Engine, Request, Result, make_engine
+from engines.base import Engine, Request, Result
+from engines.factory import make_engine
 from engines.recipe import DIFFUSION, Recipe
 from evaluation.thresholds import Thresholds
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from controller.gate import Gate
 from controller.job import Job
 from controller.making import Made, make
-from engines.engine import Engine
+from engines.base import Engine
 
 TICK_SECONDS = 0.2
 JOIN_SECONDS = 15.0
@@ -85,7 +85,7 @@ class Lanes:
         """Closes the engine; with ``now``, batches in hand are given up first."""
         self._halted.set()
         # Where nothing can be made, there is nothing to take back: a thread may hang on a server that does not answer.
-        seconds = STUCK_SECONDS if now and self._engine.waits() else JOIN_SECONDS
+        seconds = STUCK_SECONDS if now and self._engine.is_waiting() else JOIN_SECONDS
         if now:
             self._engine.stop()
         for thread in self._threads:

@@ -21,7 +21,7 @@ from acusim.point_mask import mask_path
 from controller.gate import Gate
 from controller.job import Job
 from controller.ledger import Done
-from engines.engine import Engine, Request, Result
+from engines.base import Engine, Request, Result
 
 FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENODEV}
 """Errors of writing that the next item would meet as well: the batch stops instead of setting items aside."""

@@ -7,7 +7,7 @@ from typing import get_args
 
 import acusim
 from acusim.command_line import Parser
-from engines.engine import Device, Precision, Transport
+from engines.options import Device, Precision, Transport
 from engines.recipe import DIFFUSION, ENGINES, EngineName
 
 SHIPPED_GATE = ""

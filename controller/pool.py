@@ -31,7 +31,7 @@ def _work(
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     let_signals_through()
-    from engines.engine import make_engine
+    from engines.factory import make_engine
 
     try:
         engine = make_engine(recipe)

@@ -50,17 +50,17 @@ class Progress:
             self._task = self._bar.add_task("augmenting", total=total, state="")
             self._bar.start()
 
-    def advance(self, made: int, aside: int, in_work: float = 0.0, doing: str = "") -> None:
+    def advance(self, made: int, aside: int, work_in_progress: float = 0.0, doing: str = "") -> None:
         """Takes in where the batch is.
 
         Args:
             made: pictures that are made.
             aside: pictures that are set aside.
-            in_work: work done on those in hand, in pictures.
+            work_in_progress: work done on those in hand, in pictures.
             doing: what the engine is at, such as "server samples: step 3 of 12"; "" if it does not say.
         """
         now = time.monotonic()
-        self._pace.update(now, made, aside, in_work)
+        self._pace.update(now, made, aside, work_in_progress)
         rate, left = self._pace.rate, self._pace.left
         state = [rate_text(rate)] if rate is not None else []
         state += [f"{duration_text(left)} left"] if left is not None else []

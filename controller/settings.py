@@ -11,7 +11,8 @@ from controller.gate import GateSettings
 from controller.ledger import DONE, LEDGER_FILE, STATE_FOLDER, Ledger
 from controller.plan import Plan
 from controller.traces import gone, holds_more, keep_state, made_here
-from engines.engine import WORKFLOW_FILE, Device, Precision, Setup, Transport
+from engines.base import WORKFLOW_FILE, Setup
+from engines.options import OPTIONS, Device, Precision, Transport
 from engines.recipe import Recipe
 from engines.scenes import Scene, scenes_digest
 
@@ -59,21 +60,12 @@ class Settings:
     @property
     def setup(self) -> Setup:
         """What the engine has to know of all this beside the recipe."""
-        return Setup(
-            dataset=self.dataset,
-            output=self.output,
-            servers=self.servers,
-            server_header_file=self.server_header_file,
-            workflow=self.workflow,
-            batch_size=self.batch_size,
-            transport=self.transport,
-            models=self.models,
-            device=self.device,
-            precision=self.precision,
-            gpus=self.gpus,
-            compile=self.compile,
-            low_memory=self.low_memory,
-        )
+        known: dict[str, Any] = {name: getattr(self, name) for name in type(self).__dataclass_fields__} | {
+            "server": self.servers
+        }
+        kind = OPTIONS[self.recipe.engine]
+        options = kind(**{name: known[name] for name in kind.model_fields if name in known})
+        return Setup(self.dataset, self.output, options)
 
     def stored(self) -> dict[str, Any]:
         """What the ledger keeps, so that --repair and --reproduce need no further arguments."""

@@ -13,7 +13,7 @@ from acusim.labels import read_label
 from acusim.pictures import read_rgb
 from evaluation.drift import KEYPOINTS, azimuth_deg
 from evaluation.run import Settings, Worst
-from training.plotting import BLUE, GREY, ORANGE, new_figure, png
+from reporting.plotting import BLUE, GREY, ORANGE, new_figure, png
 
 THUMB = 320
 """Side of the pictures of a worst pair."""

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from acusim.html_page import cards, document, escaped, figure, image, number, percent, plot, table
 from evaluation import figures
 from evaluation.drift import KEYPOINTS
 from evaluation.run import Outcome, Settings
+from reporting.html_page import cards, document, escaped, figure, image, number, percent, plot, table
 
 PROBLEMS_SHOWN = 100
 POINTS_SHOWN = 25

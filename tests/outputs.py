@@ -19,8 +19,8 @@ from acusim.pictures import encode, read_rgb
 from engines.embedded import pipeline, sampling
 from evaluation.certificate import Judge
 from tests.support import ROOT
-from tests.training.seeded_weights import seeded_pictures, seeded_state
-from training.backbones import create
+from tests.training.models.seeded_weights import seeded_pictures, seeded_state
+from training.models.backbones import create
 
 STEPS = 3
 

@@ -8,7 +8,7 @@ import pytest
 from controller import cli as controller
 from evaluation.store import Store
 from tests.support import add_sample
-from training import cli as training
+from training.cli import main as training
 from training.data.cache import open_cache
 from training.data.memory import Memory
 from training.data.shards import Source

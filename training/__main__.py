@@ -8,7 +8,7 @@ from acusim.command_line import missing_packages_explained
 def main() -> int:
     """Runs the command; returns its exit code."""
     with missing_packages_explained():
-        from training.cli import main as command
+        from training.cli.main import main as command
 
         return command()
 

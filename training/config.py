@@ -17,11 +17,11 @@ from acusim.rig import parse_frames
 from acusim.selection import parse_selection
 from acusim.settings import check_fields, choice, number
 from acusim.settings_file import read_settings
-from training.backbones import BACKBONES, BackboneName
-from training.configuration import TASKS, BaseConfig, TaskName, TrainConfig
 from training.data.augmentation import Augmentation
 from training.data.split import SplitSettings
-from training.groups import GROUPINGS, Grouping
+from training.models.backbones import BACKBONES, BackboneName
+from training.models.grouping import GROUPINGS, Grouping
+from training.settings import TASKS, BaseConfig, TaskName, TrainConfig
 
 Trunk = Literal["three", "single"]
 VisibilityLoss = Literal["focal", "rmse"]
@@ -158,14 +158,14 @@ class Config(BaseConfig):
 
 def experiments() -> tuple[str, ...]:
     """Names of the experiments that come with the project."""
-    folder = resources.files("training").joinpath("experiments")
+    folder = resources.files("training").joinpath("configs")
     names = (entry.name for entry in folder.iterdir() if not is_litter(entry.name))
     return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
 
 
 def _path_of(part: str) -> Path:
     if part in experiments():
-        return Path(str(resources.files("training").joinpath("experiments", f"{part}.toml")))
+        return Path(str(resources.files("training").joinpath("configs", f"{part}.toml")))
     path = Path(part)
     if path.suffix != ".toml":
         raise ConfigError(
@@ -178,7 +178,7 @@ def _path_of(part: str) -> Path:
 def _default_of(task: TaskName, name: str) -> BaseConfig:
     if task == "head":
         return Config(name=name)
-    from training.hands.config import HandConfig
+    from training.tasks.hand_config import HandConfig
 
     return HandConfig(name=name)
 
@@ -205,7 +205,7 @@ def load_config(text: str = DEFAULT) -> BaseConfig:
         text: such as ``acusimnet``, ``A1+B1``, ``hand_hrnet`` or ``mine.toml+C1``.
 
     Returns:
-        A Config, or a training.hands.config.HandConfig where a part says ``task = "hand"``.
+        A Config, or a training.tasks.hand_config.HandConfig where a part says ``task = "hand"``.
 
     Raises:
         ConfigError: an unknown experiment or setting, a value out of its range, or two parts that contradict.

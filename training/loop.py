@@ -21,10 +21,10 @@ from acusim.errors import ConfigError, TrainingError
 from acusim.processes import handling
 from acusim.seeds import seed_of
 from training import checkpoint
-from training.configuration import BaseConfig, TrainConfig
 from training.hardware import Hardware
 from training.history import Curves, History
 from training.precision import mixed_precision
+from training.settings import BaseConfig, TrainConfig
 
 SAVE_SECONDS = 1800.0
 """A checkpoint is saved within an epoch after so long."""

@@ -5,7 +5,7 @@ import contextlib
 import torch
 from torch import Tensor
 
-from training.configuration import Precision
+from training.settings import Precision
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

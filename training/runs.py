@@ -12,10 +12,10 @@ from training.data.split import Part, parse_persons
 if TYPE_CHECKING:
     import torch
 
-    from training.hands.config import HandConfig
-    from training.hands.model import HandNet
-    from training.hands.points import HandPoints
-    from training.model import AcuSimNet
+    from training.models.acusimnet import AcuSimNet
+    from training.models.hand import HandNet
+    from training.tasks.hand_config import HandConfig
+    from training.tasks.hand_points import HandPoints
 
 CONFIG, DATA = "config.toml", "data.json"
 MAX_BYTES = 256 << 20
@@ -113,14 +113,14 @@ def open_run(path: Path, checkpoint_name: str | None = None, device: "torch.devi
         return network.to(device).eval()
 
     if isinstance(config, Config):
-        from training.groups import make_groups
-        from training.model import AcuSimNet
+        from training.models.acusimnet import AcuSimNet
+        from training.models.grouping import make_groups
 
         network = AcuSimNet(config.model, make_groups(config.model.grouping, config.train.seed))
         return HeadRun(**common, config=config, network=loaded(network))
-    from training.hands.config import HandConfig
-    from training.hands.model import HandNet
-    from training.hands.points import parse_points
+    from training.models.hand import HandNet
+    from training.tasks.hand_config import HandConfig
+    from training.tasks.hand_points import parse_points
 
     assert isinstance(config, HandConfig)
     points = parse_points({"point": document.get("points")})

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engines.base import Request
 from engines.comfyui.errors import words
 from engines.comfyui.workflow import BOUND, Node, Workflow, is_link
-from engines.engine import Request
 from engines.recipe import Recipe
 
 ORIGINS = (

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 
 from acusim.errors import AcuSimError, ConfigError, EngineError
+from engines.base import WORKFLOW_FILE, Check, Engine, Request, Result, Setup
 from engines.comfyui.client import Client
 from engines.comfyui.errors import ServerError, words
 from engines.comfyui.fleet import Fleet, Server
@@ -14,12 +15,11 @@ from engines.comfyui.staging import Staging, known_token, out_token
 from engines.comfyui.times import Times
 from engines.comfyui.transport import Remote, Shared, Transport
 from engines.comfyui.workflow import Workflow, load_workflow
-from engines.engine import WORKFLOW_FILE, Check, Engine, Request, Result, Setup
+from engines.options import ComfyUIOptions
 from engines.recipe import Recipe
 
 DEFAULT_SERVER = "http://127.0.0.1:8188"
 DEFAULT_BATCH = 4
-MAX_BATCH = 64
 LANES = 3
 """Threads for each server: two prompts are with it while the third one's samples are read or pictures written."""
 IC_LIGHT = "LoadAndApplyICLightUnet"
@@ -43,16 +43,15 @@ class ComfyUIEngine(Engine):
         if setup is None:
             raise ConfigError("engine comfyui needs to know the data set and the servers")
         self._setup = setup
-        self._urls = tuple(dict.fromkeys(normal_url(url) for url in setup.servers or (DEFAULT_SERVER,)))
-        self._headers = read_headers(self._urls, setup.server_header_file, os.environ)
+        self.options = setup.of(ComfyUIOptions)
+        self._urls = tuple(dict.fromkeys(normal_url(url) for url in self.options.server or (DEFAULT_SERVER,)))
+        self._headers = read_headers(self._urls, self.options.server_header_file, os.environ)
         self._workflow: Workflow | None = None
         self._fleet: Fleet | None = None
         self._clients: list[Client] = []
         self._transports: list[Transport] = []
         self._staging = Staging(setup.output) if setup.output is not None else None
-        wanted = DEFAULT_BATCH if setup.batch_size is None else setup.batch_size
-        if not 1 <= wanted <= MAX_BATCH:
-            raise ConfigError(f"batch size {wanted} is outside 1..{MAX_BATCH}")
+        wanted = DEFAULT_BATCH if self.options.batch_size is None else self.options.batch_size
         self._wanted = wanted
         self.lanes = LANES * len(self._urls)
         self.servers = self._urls
@@ -70,7 +69,7 @@ class ComfyUIEngine(Engine):
             ConfigError: it cannot be read, or is none.
         """
         if self._workflow is None:
-            self._workflow = load_workflow(self._setup.workflow, self.recipe.wiring)
+            self._workflow = load_workflow(self.options.workflow, self.recipe.wiring)
         return self._workflow
 
     @property
@@ -145,7 +144,7 @@ class ComfyUIEngine(Engine):
         self._tidy(client)
         found.transport.begin()
         self._transports.append(found.transport)
-        may_change = self._setup.transport == "auto" and isinstance(found.transport, Shared)
+        may_change = self.options.transport == "auto" and isinstance(found.transport, Shared)
         facts = {"workflow": self.workflow.sha256[:12], "server": f"ComfyUI {found.version}"}
         limit = self._wanted if found.binding.batches else 1
         spare = Remote(client, client.token) if may_change else None
@@ -184,17 +183,17 @@ class ComfyUIEngine(Engine):
             answers.update(zip(positions, results, strict=True))
         return [answers[position] for position in range(len(batch))]
 
-    def in_work(self) -> float:
+    def work_in_progress(self) -> float:
         """Pictures' worth of sampler steps done on prompts in hand."""
-        return self._fleet.in_work() if self._fleet else 0.0
+        return self._fleet.work_in_progress() if self._fleet else 0.0
 
-    def doing(self) -> str:
+    def activity(self) -> str:
         """Which step the prompt that is furthest is at."""
-        return self._fleet.doing() if self._fleet else ""
+        return self._fleet.activity() if self._fleet else ""
 
-    def waits(self) -> bool:
+    def is_waiting(self) -> bool:
         """No server can be reached."""
-        return self._fleet is not None and self._fleet.waits()
+        return self._fleet is not None and self._fleet.is_waiting()
 
     def stop(self) -> None:
         """Ends running calls; each interrupts its own prompt by id."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from acusim.errors import AcuSimError, EngineError, PictureError
+from engines.base import Request, Result
 from engines.comfyui.client import Client
 from engines.comfyui.errors import (
     BadAnswer,
@@ -38,7 +39,6 @@ from engines.comfyui.pool import Pool
 from engines.comfyui.tasks import TRIES, Server, Task
 from engines.comfyui.times import Times
 from engines.comfyui.transport import Asked, Remote, image_path, received
-from engines.engine import Request, Result
 
 NAMESPACE = uuid.UUID("5d0c63d1-5c2b-5f6e-9d0b-0b1c7a6a1f52")
 MIXED_WIRING = ("does not match", "but got")
@@ -91,17 +91,17 @@ class Fleet:
         """Takes off servers what of ours may still be there; nothing runs any more."""
         self.pool.close()
 
-    def in_work(self) -> float:
+    def work_in_progress(self) -> float:
         """Work done on the prompts in hand, in pictures."""
         return sum(task.watch.fraction * len(task.positions) for task in list(self._tasks) if task.watch)
 
-    def waits(self) -> bool:
+    def is_waiting(self) -> bool:
         """Whether no server can be reached at the moment."""
         return not any(server.up and not server.bad for server in self.servers)
 
-    def doing(self) -> str:
+    def activity(self) -> str:
         """What is going on, by the prompt that is furthest: which step of the sampler, or what comes before that."""
-        if self.waits():
+        if self.is_waiting():
             return f"no server can be reached: waiting up to {self.times.patience:.0f} s for one to come back"
         watched = [(task, task.watch) for task in list(self._tasks) if task.watch]
         sampling = [(task, watch) for task, watch in watched if watch.steps]

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import acusim
 from acusim.errors import EngineError
+from engines.base import Check, Setup
 from engines.comfyui.binding import Binding
 from engines.comfyui.client import Client
 from engines.comfyui.errors import ServerError, words
@@ -22,7 +23,7 @@ from engines.comfyui.staging import Staging
 from engines.comfyui.suggestions import choice, fitting, instead
 from engines.comfyui.transport import Remote, Shared, Transport
 from engines.comfyui.workflow import Workflow
-from engines.engine import Check, Setup
+from engines.options import ComfyUIOptions
 from engines.recipe import Recipe
 
 KNOWN_VERSION = (0, 3, 64)
@@ -242,7 +243,7 @@ def _transport(
     try:
         why = (
             "--transport remote"
-            if setup.transport == "remote"
+            if setup.of(ComfyUIOptions).transport == "remote"
             else why_not_shared(client, roots, setup.dataset, setup.output)
         )
     except EngineError as error:
@@ -254,12 +255,12 @@ def _transport(
         found.transport = Shared(client, staging, (data[0].name, data[1]), (out[0].name, out[1]))
         found.add("transport", True, f"shared folders, through roots {data[0].name!r} and {out[0].name!r}")
         target = out[0]
-    elif setup.transport == "shared":
+    elif setup.of(ComfyUIOptions).transport == "shared":
         found.add("transport", False, f"shared folders do not work: {why}", fix)
         return
     else:
         found.transport = Remote(client, client.token)
-        mine = setup.transport == "auto" and setup.output is not None
+        mine = setup.of(ComfyUIOptions).transport == "auto" and setup.output is not None
         near = mine and is_near(client.url)
         found.add("transport", None if near else True, f"upload and download: {why}", f"{fix} to save the copying")
         target = next((root for root in roots if root.name == "output"), None)

@@ -19,11 +19,11 @@ from acusim.errors import AcuSimError, EngineError, LayoutError, PictureError
 from acusim.files import safe_join, sha256, write_atomic
 from acusim.layout import depth_folder
 from acusim.pictures import decode_rgb, read_file
+from engines.base import Request, Result
 from engines.comfyui.binding import Places
 from engines.comfyui.client import REFUSED_FILE, Client
 from engines.comfyui.errors import BadAnswer, words
 from engines.comfyui.staging import Staging
-from engines.engine import Request, Result
 from engines.scenes import Scene, scene_file
 
 BLACK_LEVEL = 8

@@ -20,7 +20,7 @@ from typing import Any
 from acusim import errors
 from acusim.errors import AcuSimError, EngineError
 from acusim.processes import SIGNALS, let_signals_through
-from engines.engine import Engine, Request, Result, Setup
+from engines.base import Engine, Request, Result, Setup
 from engines.recipe import Recipe
 
 STOP, CLOSE = "stop", "close"
@@ -122,7 +122,7 @@ class _Server:
             thread.start()
         told = 0.0
         while not self._closing.wait(TELL_SECONDS):
-            working, notes = engine.in_work(), _taken(engine)
+            working, notes = engine.work_in_progress(), _taken(engine)
             if notes or working != told:
                 told = working
                 self._send(Told(working, notes))
@@ -160,11 +160,11 @@ class _Server:
                         f"engine {engine.name} gave {len(answers)} answers to {len(call.requests)} requests"
                     )
                 told = [_portable(answer) if isinstance(answer, AcuSimError) else answer for answer in answers]
-                self._send(Answered(call.number, told, engine.in_work()))
+                self._send(Answered(call.number, told, engine.work_in_progress()))
             except EngineError as error:
-                self._send(Broke(call.number, EngineError(str(error)), engine.in_work()))
+                self._send(Broke(call.number, EngineError(str(error)), engine.work_in_progress()))
             except Exception as error:
-                self._send(Broke(call.number, RuntimeError(_unexpected(error)), engine.in_work()))
+                self._send(Broke(call.number, RuntimeError(_unexpected(error)), engine.work_in_progress()))
 
     def _send(self, message: Any) -> None:
         with self._sending, suppress(OSError):  # the owner is gone; the listener ends this process

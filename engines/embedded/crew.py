@@ -16,8 +16,8 @@ from typing import Any
 
 from acusim.errors import AcuSimError, ConfigError, EngineError
 from acusim.processes import SIGNALS
+from engines.base import Request, Result, Setup
 from engines.embedded.child import CLOSE, STOP, Answer, Answered, Broke, Call, Failed, Ready, Told, serve
-from engines.engine import Request, Result, Setup
 from engines.recipe import Recipe
 
 RESTARTS_ALLOWED = 3
@@ -121,7 +121,7 @@ class Crew:
                 self._note(note if everywhere else f"{child.name}: {note}")
         return opened
 
-    def in_work(self) -> float:
+    def work_in_progress(self) -> float:
         """Work done on what is in hand, in pictures, as the processes tell it."""
         return sum(child.working for child in self._children)
 

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from acusim import unit
-from acusim.errors import AcuSimError, ConfigError, EngineError, PictureError
+from acusim.errors import AcuSimError, EngineError, PictureError
 from acusim.files import sha256
 from acusim.foreground import composed, find_foreground, fitted
+from engines.base import Check, Engine, Request, Result, Setup
 from engines.embedded import weights
 from engines.embedded.worker import Workers
-from engines.engine import Check, Engine, Request, Result, Setup
+from engines.options import MAX_BATCH, EmbeddedOptions
 from engines.recipe import Recipe
 from engines.scenes import Scene, scene_pixels
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 LANES = 3
 """On a GPU one batch with the models, one being read, one being composed and written; on a CPU two with the models."""
-MAX_BATCH = 64
 GPU_BATCH, CPU_BATCH = 8, 4
 CPU_WORKERS = 2
 CPU_PIXELS = 2 * 256**2
@@ -76,9 +76,8 @@ class EmbeddedEngine(Engine):
         """
         super().__init__(recipe, setup)
         self.lanes = LANES
-        wanted = setup.batch_size if setup else None
-        if wanted is not None and not 1 <= wanted <= MAX_BATCH:
-            raise ConfigError(f"batch size {wanted} is outside 1..{MAX_BATCH}")
+        self.options = setup.of(EmbeddedOptions) if setup else EmbeddedOptions()
+        wanted = self.options.batch_size
         self.batch_size = wanted or GPU_BATCH
         self._wanted = wanted
         self._placement: Placement | None = None
@@ -103,7 +102,7 @@ class EmbeddedEngine(Engine):
         if self._placement is None:
             from engines.embedded.hardware import place
 
-            self._placement = place(self.setup or Setup(Path()))
+            self._placement = place(self.options)
         return self._placement
 
     def identity(self) -> dict[str, str]:
@@ -124,7 +123,7 @@ class EmbeddedEngine(Engine):
 
     @property
     def _models(self) -> Path | None:
-        return self.setup.models if self.setup else None
+        return self.options.models
 
     def check(self) -> list[Check]:
         """The device and each model file; nothing is loaded or fetched."""
@@ -193,7 +192,7 @@ class EmbeddedEngine(Engine):
         """Ends running calls before their next step."""
         self._stopped.set()
 
-    def in_work(self) -> float:
+    def work_in_progress(self) -> float:
         """Pictures' worth of sampler steps done in the batch at work."""
         return sum(list(self._progress.values()))
 

@@ -4,28 +4,28 @@ import torch
 
 from acusim.errors import EngineError
 from engines.embedded.models import Placement
-from engines.engine import Setup
+from engines.options import EmbeddedOptions
 
 NO_CUDA = "no CUDA GPU can be used from here"
 
 
-def place(setup: Setup) -> Placement:
+def place(options: EmbeddedOptions) -> Placement:
     """Where models run, with every "auto" decided.
 
     Raises:
         EngineError: the device is not there, or cannot compute in these numbers.
     """
     cuda = torch.cuda.is_available()
-    if setup.device == "cuda" and not cuda:
+    if options.device == "cuda" and not cuda:
         built = "" if torch.version.cuda else f", and torch {torch.__version__} is built without CUDA"
         raise EngineError(f"--device cuda: {NO_CUDA}{built}; take --device cpu, or install torch for your GPU's driver")
-    device = torch.device("cuda" if cuda and setup.device != "cpu" else "cpu")
-    precision = setup.precision
+    device = torch.device("cuda" if cuda and options.device != "cpu" else "cpu")
+    precision = options.precision
     if precision == "auto":
         precision = "fp32" if device.type == "cpu" else "bf16" if torch.cuda.is_bf16_supported(False) else "fp16"
     if precision == "fp16" and device.type == "cpu":
         raise EngineError("--precision fp16 is for GPUs; on a CPU take fp32, or bf16 where the processor has it")
-    return Placement(device, precision, setup.compile, setup.low_memory)
+    return Placement(device, precision, options.compile, options.low_memory)
 
 
 def told(placement: Placement) -> str:

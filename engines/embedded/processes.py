@@ -12,19 +12,19 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from acusim.errors import AcuSimError, ConfigError, EngineError
+from engines.base import Check, Engine, Request, Result, Setup
 from engines.embedded.child import load
 from engines.embedded.crew import Child, Crew
-from engines.engine import Check, Engine, Request, Result, Setup
+from engines.options import EmbeddedOptions
 from engines.recipe import Recipe
 
 FACTORY = "engines.embedded.engine:EmbeddedEngine"
-MOST = 64
 DEATHS_ALLOWED = 2
 """A call that so many processes died of is split; a single request is answered by an error."""
 
 
 class Processes(Engine):
-    """The embedded engine in ``setup.gpus`` processes."""
+    """The embedded engine in ``gpus`` processes."""
 
     name = "embedded"
     processes = False
@@ -44,10 +44,10 @@ class Processes(Engine):
         super().__init__(recipe, setup)
         if setup is None:
             raise ConfigError(f"engine {self.name} needs to know the data set")
-        if not 1 <= setup.gpus <= MOST:
-            raise ConfigError(f"{setup.gpus} GPUs are outside 1..{MOST}; say another number with --gpus")
         self._factory = factory if isinstance(factory, str) else f"{factory.__module__}:{factory.__qualname__}"
-        self._count, self._setup = setup.gpus, dataclasses.replace(setup, gpus=1)
+        self._options = setup.of(EmbeddedOptions)
+        self._count = self._options.gpus
+        self._setup = dataclasses.replace(setup, options=self._options.changed(gpus=1))
         self._inner = load(self._factory)(recipe, self._setup)
         self._identity: dict[str, str] | None = None
         self._crew: Crew | None = None
@@ -85,12 +85,13 @@ class Processes(Engine):
             EngineError, ConfigError: what the first one that could not says; none of them is left.
         """
         self.close()
-        setup = self._setup
-        if setup.device == "auto":  # else a process without a GPU would compute on the CPU, in other numbers
-            setup = dataclasses.replace(setup, device="cuda")
+        options = self._options.changed(gpus=1)
+        if options.device == "auto":  # else a process without a GPU would compute on the CPU, in other numbers
+            options = options.changed(device="cuda")
         known = (self._identity or {}).get("precision")
         if known == "fp32" or known == "bf16" or known == "fp16":  # what auto means must not differ between GPUs
-            setup = dataclasses.replace(setup, precision=known)
+            options = options.changed(precision=known)
+        setup = dataclasses.replace(self._setup, options=options)
         self._crew = Crew(self._places(), self._factory, self.recipe, setup, self.notes)
         # At its own end multiprocessing waits for processes, and these end only when they are told to.
         atexit.register(self.close)
@@ -104,7 +105,7 @@ class Processes(Engine):
         Raises:
             EngineError: fewer GPUs may be seen than are wanted.
         """
-        if self._setup.device == "cpu":
+        if self._options.device == "cpu":
             share = str(max(1, len(os.sched_getaffinity(0)) // self._count))
             threads = {"OMP_NUM_THREADS": share, "MKL_NUM_THREADS": share}
             return [(f"process {number}", threads) for number in range(self._count)]
@@ -147,9 +148,9 @@ class Processes(Engine):
                 answers[positions[0]] = AcuSimError(reason)
         return [answers[position] for position in range(len(batch))]
 
-    def in_work(self) -> float:
+    def work_in_progress(self) -> float:
         """As the processes tell it, several times a second."""
-        return self._crew.in_work() if self._crew else 0.0
+        return self._crew.work_in_progress() if self._crew else 0.0
 
     def stop(self) -> None:
         """Ends calls under way, those of processes that do not answer as well."""

@@ -16,11 +16,11 @@ from acusim.errors import ConfigError, EngineError, LayoutError
 from acusim.files import plain_parts, printable
 from acusim.folders import is_litter
 from acusim.tensor_files import read_header
+from engines.base import Check
 from engines.embedded import hub
 from engines.embedded.hashes import file_sha256
 from engines.embedded.kinds import Tensors, judge
 from engines.embedded.published import FOLDERS, PUBLISHED, Published, amount, published_file, usual_file
-from engines.engine import Check
 from engines.recipe import Recipe
 
 KNOWN = tuple(folder for folders in FOLDERS.values() for folder in folders)

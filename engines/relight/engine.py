@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from acusim.errors import AcuSimError, PictureError
 from acusim.foreground import fitted, rim_from_inside
 from acusim.seeds import generator_of
-from engines.engine import Engine, Request, Result
+from engines.base import Engine, Request, Result
 from engines.relight import light, tones
 from engines.relight.geometry import Surface, surface_of
 from engines.scenes import Scene, scene_pixels

@@ -15,7 +15,7 @@ from tests.support import ROOT
 PARSERS = {
     "controller": ("controller.options", "build_parser"),
     "evaluation": ("evaluation.cli", "build_parser"),
-    "training": ("training.cli", "build_parser"),
+    "training": ("training.cli.main", "build_parser"),
     "synthetic": ("synthetic.cli", "parser"),
     "synthetic hands": ("synthetic.cli", "hands_parser"),
 }

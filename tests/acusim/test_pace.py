@@ -35,9 +35,9 @@ def test_the_time_left_comes_from_steps_before_the_first_picture():
     pace = Pace(total=4)
     pace.update(40.0, 0)
     assert (pace.rate, pace.left) == (None, None), "nothing was seen yet"
-    pace.update(60.0, 0, in_work=4 * 1 / 12)
+    pace.update(60.0, 0, work_in_progress=4 * 1 / 12)
     assert pace.left is None, "one step has no duration"
-    pace.update(90.0, 0, in_work=4 * 4 / 12)
+    pace.update(90.0, 0, work_in_progress=4 * 4 / 12)
     # Three steps of four pictures in 30 s: one picture in 30 s; 4 - 4/3 are left.
     assert pace.rate == pytest.approx(1 / 30) and pace.left == pytest.approx(80)
     assert pace.completed == pytest.approx(4 / 3)
@@ -45,8 +45,8 @@ def test_the_time_left_comes_from_steps_before_the_first_picture():
 
 def test_a_batch_that_becomes_pictures_makes_no_jump():
     pace = Pace(total=8)
-    for now, done, in_work in ((0.0, 0, 1.0), (10.0, 0, 2.0), (20.0, 0, 3.0), (30.0, 0, 4.0)):
-        pace.update(now, done, 0, in_work)
+    for now, done, work_in_progress in ((0.0, 0, 1.0), (10.0, 0, 2.0), (20.0, 0, 3.0), (30.0, 0, 4.0)):
+        pace.update(now, done, 0, work_in_progress)
     rate = pace.rate
     pace.update(30.0, 0, 0, 0.0)  # the prompt has ended, its pictures are not read yet
     assert pace.rate == rate and pace.completed == 4

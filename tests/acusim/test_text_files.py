@@ -18,7 +18,7 @@ from engines.comfyui.workflow import Workflow, shipped_workflow
 from engines.recipe import Recipe
 from evaluation.thresholds import Thresholds
 from training.config import load_config
-from training.hands.points import DEFAULT_FILE, read_points
+from training.tasks.hand_points import DEFAULT_FILE, read_points
 
 ENCODINGS = {
     "plain": lambda text: text.encode(),

@@ -16,7 +16,9 @@ from acusim.pictures import read_rgb
 from controller.cli import main
 from controller.options import build_parser, flags, unused
 from controller.settings import Settings
-from engines.engine import Check, Engine, Request, Result, Setup, make_engine
+from engines.base import Check, Engine, Request, Result, Setup
+from engines.factory import make_engine
+from engines.options import EmbeddedOptions
 from engines.recipe import ENGINES, Recipe
 
 
@@ -34,9 +36,10 @@ class StandIn(Engine):
     def __init__(self, recipe: Recipe, setup: Setup):
         super().__init__(recipe, setup)
         self.setups.append(setup)
-        assert setup.models is not None
-        self.file = setup.models / "model.txt"
-        self.precision = self.computes if setup.precision == "auto" else setup.precision
+        options = setup.of(EmbeddedOptions)
+        assert options.models is not None
+        self.file = options.models / "model.txt"
+        self.precision = self.computes if options.precision == "auto" else options.precision
 
     def identity(self) -> dict[str, str]:
         if not self.file.is_file():
@@ -92,8 +95,9 @@ def test_what_is_said_reaches_the_engine(
     more = "--device cuda --precision fp16 --gpus 3 --compile --low-memory --batch-size 7"
     assert main(["--batch", *line, *more.split()]) == 0
     [setup] = setups
-    assert (setup.models, setup.device, setup.precision, setup.gpus) == (models, "cuda", "fp16", 3)
-    assert (setup.compile, setup.low_memory, setup.batch_size, setup.servers) == (True, True, 7, ())
+    options = setup.of(EmbeddedOptions)
+    assert (options.models, options.device, options.precision, options.gpus) == (models, "cuda", "fp16", 3)
+    assert (options.compile, options.low_memory, options.batch_size) == (True, True, 7)
     said = capsys.readouterr()
     digest = hashlib.sha256(b"weights").hexdigest()[:12]
     assert f"  weights {digest}: 4\n" in said.out and "  precision fp16: 4\n" in said.out
@@ -103,7 +107,7 @@ def test_what_is_said_reaches_the_engine(
 def test_defaults(line: list[str], setups: list[Setup], models: Path):
     assert main(["--batch", *line]) == 0
     [setup] = setups
-    plain = Setup(setup.dataset, setup.output, models=models)
+    plain = Setup(setup.dataset, setup.output, EmbeddedOptions(models=models))
     assert {name: getattr(setup, name) for name in Setup.__slots__} == {
         name: getattr(plain, name) for name in Setup.__slots__
     }
@@ -158,8 +162,9 @@ def test_reproduce_makes_it_as_it_was_made(
     monkeypatch.setattr(StandIn, "computes", "bf16")  # auto would mean something else here
     assert main(["--reproduce", str(image)]) == 0
     setup = setups[-1]
-    assert (setup.output, setup.batch_size, setup.gpus, setup.compile) == (None, 1, 1, False)
-    assert (setup.models, setup.device, setup.precision, setup.low_memory) == (models, "cuda", "fp32", True)
+    options = setup.of(EmbeddedOptions)
+    assert (setup.output, options.batch_size, options.gpus, options.compile) == (None, 1, 1, False)
+    assert (options.models, options.device, options.precision, options.low_memory) == (models, "cuda", "fp32", True)
     away = tmp_path / "away.png"
     shutil.copy(image, away)
     more = ["--dataset", line[1], "--models", str(models), "--device", "cpu"]

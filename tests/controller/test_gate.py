@@ -16,7 +16,7 @@ from acusim.point_mask import read_point_mask
 from acusim.seeds import derive_seed
 from controller.cli import main
 from controller.gate import GateSettings, attempts
-from engines.engine import Engine, Request, Result
+from engines.base import Engine, Request, Result
 from engines.recipe import Recipe
 from evaluation.warps import Warp, shifted
 from synthetic.generate import generate

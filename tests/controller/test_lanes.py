@@ -10,7 +10,7 @@ from acusim.errors import AcuSimError, EngineError, PictureError
 from acusim.layout import Sample, scan
 from controller.lanes import Lanes, batches
 from controller.making import Job, Made
-from engines.engine import Engine, Request, Result
+from engines.base import Engine, Request, Result
 from engines.recipe import Recipe
 from engines.scenes import Scene
 

@@ -9,7 +9,8 @@ import pytest
 from acusim.errors import ConfigError
 from controller.cli import main
 from controller.launch import Launch, forget, launched
-from engines.engine import Setup
+from engines.base import Setup
+from engines.options import EmbeddedOptions
 from engines.recipe import Recipe
 
 TORCHRUN = {
@@ -115,7 +116,7 @@ def test_the_first_one_gets_all_gpus(
     as_rank(ACCELERATE_USE_CPU="True")
     main([*line, "--device", "cuda"])
     main(line)
-    told = [(setup.gpus, setup.device) for setup in setups]
+    told = [(setup.of(EmbeddedOptions).gpus, setup.of(EmbeddedOptions).device) for setup in setups]
     assert told == [(2, "auto"), (1, "auto"), (2, "cpu"), (2, "cuda"), (1, "auto")]
 
 

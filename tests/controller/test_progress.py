@@ -15,7 +15,7 @@ from controller.batch import run_batch
 from controller.check_table import print_checks
 from controller.progress import Progress
 from controller.settings import Settings
-from engines.engine import Check, Engine, Request, Result, Setup
+from engines.base import Check, Engine, Request, Result, Setup
 from engines.recipe import Recipe
 
 LONG = "https://huggingface.co/h94/IP-Adapter/resolve/main/models/ip-adapter_sd15.safetensors"

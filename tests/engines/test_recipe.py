@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from acusim.errors import ConfigError, EngineError
-from engines.engine import Setup, make_engine
+from engines.base import Setup
+from engines.factory import make_engine
+from engines.options import EmbeddedOptions
 from engines.recipe import Recipe, unused_settings
 
 
@@ -89,7 +91,9 @@ def test_unused_settings_are_told():
 
 @pytest.mark.parametrize("gpus", [1, 2])
 def test_the_embedded_engine_runs_here_or_in_a_process_for_each_gpu(tmp_path: Path, gpus: int):
-    engine = make_engine(Recipe(engine="embedded"), Setup(tmp_path, models=tmp_path, device="cpu", gpus=gpus))
+    engine = make_engine(
+        Recipe(engine="embedded"), Setup(tmp_path, options=EmbeddedOptions(models=tmp_path, device="cpu", gpus=gpus))
+    )
     assert engine.name == "embedded" and not engine.processes
     assert type(engine).__name__ == ("EmbeddedEngine" if gpus == 1 else "Processes")
     assert engine.lanes == 3 * gpus

@@ -16,7 +16,7 @@ from acusim import rig
 from acusim.errors import PictureError
 from acusim.foreground import silhouette
 from acusim.sample_id import SampleId
-from engines.engine import Request, Result
+from engines.base import Request, Result
 from engines.recipe import Recipe
 from engines.relight import light, tones
 from engines.relight.engine import RelightEngine
@@ -333,7 +333,7 @@ import hashlib, json, sys
 from pathlib import Path
 from acusim.pictures import read_rgb
 from acusim.sample_id import SampleId
-from engines.engine import Request
+from engines.base import Request
 from engines.recipe import Recipe
 from engines.relight.engine import RelightEngine
 from engines.scenes import load_scenes

@@ -1,4 +1,4 @@
-"""Records what torchvision's models make of seeded weights and pictures, for tests/training/test_backbones.py.
+"""Records what torchvision's models make of seeded weights and pictures, for tests/training/models/test_backbones.py.
 
     PYTHON -m tests.live.record_backbones --out tests/data/training
 
@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from tests.training.seeded_weights import keys_sha256, seeded_pictures, seeded_state, summary
+from tests.training.models.seeded_weights import keys_sha256, seeded_pictures, seeded_state, summary
 
 CLASSIFIER = {"resnet": "fc", "densenet": "classifier", "convnext": "classifier.2", "vgg": "classifier.6"}
 """Family -> the 1000-class layer."""

@@ -7,7 +7,7 @@ CPU, in float32. Needs PyYAML beside the project's own requirements, which bring
 
 Written: ``hand_models.json``: the commit; by network (17 points, as published for COCO) ``parameters`` and ``keys``
 (SHA-256 of the lines "name dtype shape"), ``heatmaps`` in evaluation mode and ``training_heatmaps``; ``decoded``: the
-published decoding (with its quarter of a pixel) of the maps of tests.training.seeded_weights, in pixels.
+published decoding (with its quarter of a pixel) of the maps of tests.training.models.seeded_weights, in pixels.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from typing import Any
 import torch
 import yaml
 
-from tests.training.seeded_weights import (
+from tests.training.models.seeded_weights import (
     HAND_PICTURES,
     keys_sha256,
     seeded_maps,

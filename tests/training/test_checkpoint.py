@@ -20,12 +20,12 @@ from acusim.lock import LOCK_FILE, Lock
 from tests.support import ROOT
 from tests.training.test_loop import Line, _files, _loop
 from training import checkpoint, history
-from training.groups import make_groups
+from training.cli.training_run import alone, ensure_free
 from training.hardware import Hardware
-from training.heads import Branches, GroupedLinear
 from training.history import History
 from training.loop import Loop
-from training.training_run import alone, ensure_free
+from training.models.branches import Branches, GroupedLinear
+from training.models.grouping import make_groups
 
 STATE = {"epoch": 1, "step": 0, "best": None, "best_epoch": 0, "history": [], "identity": {}, "logs": None}
 
@@ -313,7 +313,7 @@ def test_of_two_processes_the_first_takes_the_lock_and_both_end_where_it_is_take
         "from pathlib import Path\n"
         "from acusim.errors import AcuSimError\n"
         "from training.hardware import Hardware\n"
-        "from training.training_run import alone, ensure_free\n"
+        "from training.cli.training_run import alone, ensure_free\n"
         "hardware = Hardware('cpu')\n"
         "try:\n"
         "    with alone(Path(sys.argv[1]), hardware):\n"

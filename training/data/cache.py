@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from acusim.errors import OutputError
 from acusim.files import is_part, sha256
 from acusim.lock import LOCK_FILE, open_lock_file, try_lock, wait_for_lock
-from training.data.pool import Progress, Say, spread
 from training.data.shards import (
     SUFFIX,
     Shard,
@@ -35,6 +34,7 @@ from training.data.shards import (
     read_source,
     why_not,
 )
+from training.data.threads import Progress, Say, spread
 
 _FEW = 64
 """So few pictures are decoded in this process: others would take longer to start."""

@@ -15,12 +15,13 @@ from acusim.labels import Label
 from acusim.layout import Problem
 from acusim.point_mask import mask_path
 from acusim.selection import Selection
-from training.data import points, sources
+from training.data import head_points as points
+from training.data import sources
 from training.data.cache import PictureCache, open_cache
 from training.data.memory import Memory
-from training.data.pool import Progress, Say, spread
 from training.data.shards import Source
 from training.data.sources import Record
+from training.data.threads import Progress, Say, spread
 
 _DEPTH_CHUNK = 64
 _FEW_DEPTHS = 256

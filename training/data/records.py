@@ -15,10 +15,10 @@ from acusim.errors import ConfigError
 from acusim.layout import Problem
 from acusim.selection import Selection
 from training.data.cache import PictureCache
-from training.data.pool import Progress, Say
 from training.data.reading import Reading
 from training.data.shards import MAX_SIDE
 from training.data.sources import Record
+from training.data.threads import Progress, Say
 
 if TYPE_CHECKING:
     import torch

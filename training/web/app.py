@@ -24,10 +24,10 @@ from acusim.errors import EngineError
 from acusim.files import sha256
 from acusim.folders import is_litter
 from acusim.pictures import encode
-from training.drawing import draw_points
-from training.hands.hand_type import type_json
-from training.photograph import MAX_PIXELS, Photograph
-from training.predict import DRAWN, MOST_ENLARGED
+from training.data.photographs import MAX_PIXELS, Photograph
+from training.inference.drawing import draw_points
+from training.inference.predict import DRAWN, MOST_ENLARGED
+from training.tasks.hand_type import type_json
 from training.web import schema
 from training.web.clients import Budget, Places, client_of
 from training.web.detection import Detector

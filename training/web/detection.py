@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.photograph import letterbox
+from training.data.photographs import letterbox
 from training.web.quiet import silenced
 from training.web.recogniser import Kind
 

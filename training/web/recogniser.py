@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 from acusim import acupoints
 from acusim.errors import ConfigError, EngineError, shown
 from acusim.files import sha256
-from training.drawing import HEAD, Palette
-from training.hands.points import HandPoint, HandPoints, read_points
-from training.hands.recognise import VISIBLE_FROM, hand_predictor, palette_of, prediction_of
-from training.photograph import letterbox
-from training.predict import ENOUGH, Prediction, Predictor, Squares, predictor_of
+from training.data.photographs import letterbox
+from training.inference.drawing import HEAD, Palette
+from training.inference.hand import VISIBLE_FROM, hand_predictor, palette_of, prediction_of
+from training.inference.predict import ENOUGH, Prediction, Predictor, Squares, predictor_of
 from training.runs import open_run
-from training.web.points import HEAD_POINTS, Point, hand_points
+from training.tasks.hand_points import HandPoint, HandPoints, read_points
+from training.web.point_names import HEAD_POINTS, Point, hand_points
 
 if TYPE_CHECKING:
     import torch
 
-    from training.heatmaps import Decoding
+    from training.models.heatmaps import Decoding
 
 Kind = Literal["head", "hand"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -170,7 +170,7 @@ def _hand(
 def _from_onnx(kind: Kind, path: Path, threads: int | None) -> ModelRecogniser:
     import onnxruntime
 
-    from training.export import INPUT
+    from training.inference.export import INPUT
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from training.web.points import Side
+from training.web.point_names import Side
 from training.web.recogniser import Evidence, Kind
 from training.web.refusals import REASONS
 

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from acusim.errors import PictureError
 from acusim.files import printable
-from training.photograph import MAX_PIXELS, Photograph, read_photograph
+from training.data.photographs import MAX_PIXELS, Photograph, read_photograph
 from training.web.refusals import Refusal
 
 FIELD_BYTES = 64

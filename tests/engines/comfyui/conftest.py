@@ -13,9 +13,10 @@ from acusim.errors import AcuSimError
 from acusim.files import sha256
 from acusim.layout import scan
 from acusim.pictures import decode_rgb, read_file
+from engines.base import Request, Result, Setup
 from engines.comfyui.engine import ComfyUIEngine
 from engines.comfyui.times import Times
-from engines.engine import Request, Result, Setup
+from engines.options import ComfyUIOptions
 from engines.recipe import Recipe
 from engines.scenes import SHIPPED, Scene
 from tests.engines.comfyui.standin import StandIn
@@ -87,8 +88,9 @@ def new_engine(dataset: Path, output: Path) -> Iterator[Callable[..., ComfyUIEng
         *servers: StandIn, opened: bool = True, batch: int = 4, times: Times = QUICK, recipe: Any = None, **setup: Any
     ) -> ComfyUIEngine:
         urls = tuple(server.url for server in servers)
-        arguments: dict[str, Any] = {"dataset": dataset, "output": output, "batch_size": batch, **setup}
-        engine = ComfyUIEngine(Recipe(**(recipe or {})), Setup(servers=urls, **arguments))
+        places = {"dataset": setup.pop("dataset", dataset), "output": setup.pop("output", output)}
+        options = ComfyUIOptions(**{"server": urls, "batch_size": batch, **setup})
+        engine = ComfyUIEngine(Recipe(**(recipe or {})), Setup(**places, options=options))
         engine.times = times
         made.append(engine)
         if opened:

@@ -125,19 +125,19 @@ def test_progress_comes_from_step_messages(server, new_engine, requests):
     server.gate = threading.Event()
     thread = threading.Thread(target=engine.augment, args=(requests[:4],), daemon=True)
     thread.start()
-    wait_for(lambda: engine.in_work() == 4)  # both steps of four pictures are done, the pictures not yet there
+    wait_for(lambda: engine.work_in_progress() == 4)  # both steps of four pictures are done, the pictures not yet there
     server.gate.set()
     thread.join(10)
-    assert engine.in_work() == 0
+    assert engine.work_in_progress() == 0
 
 
 def test_what_is_going_on_is_said_before_the_first_picture(server, new_engine, requests):
     engine = new_engine(server)
-    assert engine.doing() == ""
+    assert engine.activity() == ""
     server.works = False
     thread = threading.Thread(target=engine.augment, args=(requests[:4],), daemon=True)
     thread.start()
-    wait_for(lambda: engine.doing() == "server queues: the prompt waits")
+    wait_for(lambda: engine.activity() == "server queues: the prompt waits")
     held = threading.Event()
     server.before = lambda prompt: [
         server.send(prompt.client_id, "executing", {"node": "5", "prompt_id": prompt.id}),
@@ -146,13 +146,13 @@ def test_what_is_going_on_is_said_before_the_first_picture(server, new_engine, r
     ]
     server.gate = threading.Event()
     server.works = True
-    wait_for(lambda: engine.doing() == "server prepares: node 'Checkpoint'")
+    wait_for(lambda: engine.activity() == "server prepares: node 'Checkpoint'")
     held.set()
-    wait_for(lambda: engine.doing() == "server samples: step 2 of 2")  # the recorded run has two
+    wait_for(lambda: engine.activity() == "server samples: step 2 of 2")  # the recorded run has two
     server.gate.set()
     thread.join(10)
-    assert engine.doing() == "server samples: step 2 of 2", "quick prompts are not missed"
-    assert engine.in_work() == 0
+    assert engine.activity() == "server samples: step 2 of 2", "quick prompts are not missed"
+    assert engine.work_in_progress() == 0
 
 
 def test_several_servers_are_told_apart_while_they_sample(new_server, new_engine, requests):
@@ -160,7 +160,7 @@ def test_several_servers_are_told_apart_while_they_sample(new_server, new_engine
     engine = new_engine(first, second, batch=1)
     answers = in_threads(engine, [[request] for request in requests[:4]])
     assert_made([answer for [answer] in answers], requests[:4])
-    assert engine.doing() in {f"server samples: step 2 of 2 ({server.url})" for server in (first, second)}
+    assert engine.activity() in {f"server samples: step 2 of 2 ({server.url})" for server in (first, second)}
     made_at = {answer.server for [answer] in answers}
     assert made_at <= {first.url, second.url} and len(first.executed) + len(second.executed) == 4
     for server in (first, second):
@@ -169,14 +169,14 @@ def test_several_servers_are_told_apart_while_they_sample(new_server, new_engine
 
 def test_without_any_server_it_waits_and_says_so(server, new_engine, requests):
     engine = new_engine(server)
-    assert not engine.waits()
+    assert not engine.is_waiting()
     server.kill()
     thread = threading.Thread(target=in_threads, args=(engine, [requests[:1]]), daemon=True)
     thread.start()
-    wait_for(engine.waits)
-    assert engine.doing() == "no server can be reached: waiting up to 5 s for one to come back"
+    wait_for(engine.is_waiting)
+    assert engine.activity() == "no server can be reached: waiting up to 5 s for one to come back"
     server.start()
-    wait_for(lambda: not engine.waits())
+    wait_for(lambda: not engine.is_waiting())
     thread.join(10)
 
 
@@ -260,26 +260,29 @@ def plain_graph() -> str:
 
 
 def test_the_engine_needs_a_setup_and_sane_addresses(dataset, new_engine, server):
+    from engines.base import Setup
     from engines.comfyui.engine import ComfyUIEngine
-    from engines.engine import Setup
+    from engines.options import ComfyUIOptions
     from engines.recipe import Recipe
 
     with pytest.raises(ConfigError, match="data set"):
         ComfyUIEngine(Recipe())
     for address in ("ftp://x", "http://", "http://user:secret@host:1", "http://host:port", "http://h/?q=1"):
         with pytest.raises(ConfigError) as caught:
-            ComfyUIEngine(Recipe(), Setup(dataset, servers=(address,)))
+            ComfyUIEngine(Recipe(), Setup(dataset, options=ComfyUIOptions(server=(address,))))
         assert "secret" not in str(caught.value)
-    assert ComfyUIEngine(Recipe(), Setup(dataset, servers=("host:1", "http://host:1/")))._urls == ("http://host:1",)
+    assert ComfyUIEngine(
+        Recipe(), Setup(dataset, options=ComfyUIOptions(server=("host:1", "http://host:1/")))
+    )._urls == ("http://host:1",)
     with pytest.raises(ConfigError, match=r"1\.\.64"):
-        ComfyUIEngine(Recipe(), Setup(dataset, batch_size=65))
+        ComfyUIEngine(Recipe(), Setup(dataset, options=ComfyUIOptions(batch_size=65)))
 
 
 def test_closed_engines_say_so(new_engine, server, requests):
     engine = new_engine(server, opened=False)
     with pytest.raises(EngineError, match="not open"):
         engine.augment(requests[:1])
-    assert engine.in_work() == 0.0
+    assert engine.work_in_progress() == 0.0
     engine.stop()
     engine.close()
     engine.close()

@@ -7,7 +7,7 @@ import pytest
 
 from acusim.errors import AcuSimError, EngineError, PictureError
 from acusim.files import sha256
-from engines.engine import Result
+from engines.base import Result
 from tests.engines.comfyui.conftest import assert_made
 
 

@@ -183,7 +183,7 @@ def test_nonsense_and_foreign_messages_change_nothing(server, new_engine, reques
     engine = new_engine(server, times=dataclasses.replace(QUICK, poll=20))
     server.gate = threading.Event()
     thread, answers = start(engine, requests[:2])
-    wait_for(lambda: engine.in_work() == 2)
+    wait_for(lambda: engine.work_in_progress() == 2)
     asked = len(server.requests)
     ours, socket = server.posts[0].id, server.all_sockets[0]
     for text in (
@@ -202,7 +202,7 @@ def test_nonsense_and_foreign_messages_change_nothing(server, new_engine, reques
     socket.send(b"\x00" * 100, opcode=2)
     wait_for(lambda: len(server.requests) > asked)  # the last message woke the one who waits
     assert thread.is_alive(), "messages of success are no success"
-    assert engine.in_work() == 2
+    assert engine.work_in_progress() == 2
     server.gate.set()
     thread.join(10)
     assert_made(answers[0], requests[:2])

@@ -12,7 +12,8 @@ import numpy as np
 
 from acusim.errors import AcuSimError, EngineError, PictureError
 from acusim.sample_id import SampleId
-from engines.engine import Check, Engine, Request, Result, Setup
+from engines.base import Check, Engine, Request, Result, Setup
+from engines.options import EmbeddedOptions
 from engines.recipe import Recipe
 from engines.scenes import Scene
 
@@ -40,7 +41,7 @@ class Small(Engine):
     def __init__(self, recipe: Recipe, setup: Setup):
         super().__init__(recipe, setup)
         self.folder = setup.dataset
-        self.how = setup
+        self.how = setup.of(EmbeddedOptions)
         self.gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         self.ended = threading.Event()
         self.asked = 0
@@ -92,7 +93,7 @@ class Small(Engine):
         facts = {"pid": os.getpid(), "gpu": self.gpu, "device": self.how.device, "precision": self.how.precision}
         return Result(255 - request.pixels, facts | {"threads": threads, "gpus": self.how.gpus, "seed": request.seed})
 
-    def in_work(self) -> float:
+    def work_in_progress(self) -> float:
         return 0.5 * len(list(self.folder.glob(f"started-{os.getpid()}-*")))
 
     def stop(self) -> None:

@@ -26,12 +26,13 @@ from acusim.pictures import read_provenance, read_rgb
 from acusim.sample_id import SampleId
 from controller.cli import main
 from controller.ledger import DONE, LEDGER_FILE, STATE_FOLDER, Ledger
+from engines.base import Request, Result, Setup
 from engines.embedded import loading, weights
 from engines.embedded.engine import EmbeddedEngine
 from engines.embedded.models import Files, Models, Placement
 from engines.embedded.pipeline import noise_of
 from engines.embedded.worker import Workers
-from engines.engine import Request, Result, Setup
+from engines.options import EmbeddedOptions
 from engines.recipe import Recipe
 from engines.scenes import Scene
 from tests.support import ROOT, add_sample, draw_head
@@ -80,7 +81,8 @@ def pixels(answer: Result | AcuSimError) -> np.ndarray[Any, np.dtype[np.uint8]]:
 def engine(narrow_models: Path) -> Iterator[EmbeddedEngine]:
     """Open, on random weights."""
     recipe = Recipe.from_dict(QUICK, Recipe.from_toml(NAMES))
-    with EmbeddedEngine(recipe, Setup(narrow_models, models=narrow_models, device="cpu")) as engine:
+    options = EmbeddedOptions(models=narrow_models, device="cpu")
+    with EmbeddedEngine(recipe, Setup(narrow_models, options=options)) as engine:
         yield engine
 
 
@@ -287,7 +289,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
 
 
 def opened(**more: Any) -> EmbeddedEngine:
-    engine = EmbeddedEngine(Recipe.from_dict(QUICK), Setup(Path(), device="cpu", **more))
+    engine = EmbeddedEngine(Recipe.from_dict(QUICK), Setup(Path(), options=EmbeddedOptions(device="cpu", **more)))
     engine.open()
     return engine
 
@@ -375,12 +377,12 @@ def test_a_device_that_is_not_there_is_told(setup: dict[str, Any], told: str):
     if setup["device"] == "cuda" and torch.cuda.is_available():
         return
     with pytest.raises(EngineError, match=told):
-        EmbeddedEngine(Recipe.from_dict(QUICK), Setup(Path(), **setup)).identity()
+        EmbeddedEngine(Recipe.from_dict(QUICK), Setup(Path(), options=EmbeddedOptions(**setup))).identity()
 
 
 def test_bad_setups_are_refused():
-    with pytest.raises(ConfigError, match="batch size 65 is outside 1..64"):
-        EmbeddedEngine(Recipe.from_dict(QUICK), Setup(Path(), batch_size=65))
+    with pytest.raises(ConfigError, match="batch_size = 65 is outside 1..64"):
+        EmbeddedEngine(Recipe.from_dict(QUICK), Setup(Path(), options=EmbeddedOptions(batch_size=65)))
 
 
 def test_noise_is_torchs_for_each_seed():

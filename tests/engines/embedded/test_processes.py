@@ -16,9 +16,10 @@ from acusim.layout import scan
 from acusim.pictures import read_rgb
 from controller.lanes import Lanes
 from controller.making import Job
+from engines.base import Result, Setup
 from engines.embedded import crew
 from engines.embedded.processes import Processes
-from engines.engine import Result, Setup
+from engines.options import EmbeddedOptions
 from engines.scenes import Scene
 from tests.engines.embedded.small import PLAN, RECIPE, SMALL, Small, gone, marks, request, until
 
@@ -52,7 +53,7 @@ def new(tmp_path: Path) -> Iterator[Callable[..., Processes]]:
     def make(plan: dict[str, Any] | None = None, opened: bool = True, **setup: Any) -> Processes:
         if plan:
             (tmp_path / PLAN).write_text(json.dumps(plan))
-        made.append(Processes(RECIPE, Setup(tmp_path, **{"gpus": 2, **setup}), SMALL))
+        made.append(Processes(RECIPE, Setup(tmp_path, options=EmbeddedOptions(**{"gpus": 2, **setup})), SMALL))
         if opened:
             made[-1].open()
             seen.extend(pids(made[-1]))
@@ -131,7 +132,7 @@ def test_all_lanes_of_all_processes_work_at_once(new: Callable[..., Processes], 
     assert (engine.lanes, engine.batch_size) == (4, 4)
     calls = [hold(engine) for _ in range(4)]
     assert len(marks(tmp_path, "started")) == 4 and not any(call.done() for call in calls)
-    until(lambda: engine.in_work() == 2.0)
+    until(lambda: engine.work_in_progress() == 2.0)
     (tmp_path / "go").touch()
     assert sorted(marks(tmp_path, "started")) == sorted(facts(call.result()[0])["pid"] for call in calls)
 
@@ -308,7 +309,7 @@ def test_what_the_engine_is_can_be_asked_without_a_process(new: Callable[..., Pr
 
 @pytest.mark.parametrize("count", [0, 65])
 def test_a_senseless_number_of_processes_is_refused(new: Callable[..., Processes], count: int):
-    with pytest.raises(ConfigError, match=f"{count} GPUs are outside 1..64"):
+    with pytest.raises(ConfigError, match=f"gpus = {count} is outside 1..64"):
         new(opened=False, gpus=count)
 
 

@@ -43,9 +43,10 @@ def test_processes_end_with_their_owner(tmp_path: Path, at: str, monkeypatch: py
         "import threading, sys\n"
         "from pathlib import Path\n"
         "from engines.embedded.processes import Processes\n"
-        "from engines.engine import Setup\n"
+        "from engines.base import Setup\n"
+        "from engines.options import EmbeddedOptions\n"
         "from tests.engines.embedded.small import RECIPE, SMALL, request\n"
-        f"engine = Processes(RECIPE, Setup(Path({str(tmp_path)!r}), gpus=2), SMALL)\n"
+        f"engine = Processes(RECIPE, Setup(Path({str(tmp_path)!r}), options=EmbeddedOptions(gpus=2)), SMALL)\n"
         "engine.open()\n"
         "for _ in range(2):\n"
         "    threading.Thread(target=engine.augment, args=([request('hold')],)).start()\n"
@@ -62,9 +63,11 @@ def test_an_engine_that_nobody_closed_does_not_keep_its_owner(tmp_path: Path):
     code = (
         "from pathlib import Path\n"
         "from engines.embedded.processes import Processes\n"
-        "from engines.engine import Setup\n"
+        "from engines.base import Setup\n"
+        "from engines.options import EmbeddedOptions\n"
         "from tests.engines.embedded.small import RECIPE, SMALL\n"
-        f"engine = Processes(RECIPE, Setup(Path({str(tmp_path)!r}), device='cpu', gpus=2), SMALL)\n"
+        "options = EmbeddedOptions(device='cpu', gpus=2)\n"
+        f"engine = Processes(RECIPE, Setup(Path({str(tmp_path)!r}), options=options), SMALL)\n"
         "engine.open()\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=True)

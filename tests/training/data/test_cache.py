@@ -291,7 +291,7 @@ def test_the_end_of_a_shard_holds_what_the_docstring_says(tmp_path, pictures):
 def test_a_worker_does_not_outlive_a_parent_that_is_killed(tmp_path):
     code = (
         "import os, time, sys\n"
-        "from training.data.pool import spread\n"
+        "from training.data.threads import spread\n"
         "def work(n):\n    os.write(1, b'%d\\n' % os.getpid())\n    time.sleep(60)\n"
         "if __name__ == '__main__':\n    list(spread(work, [1, 2], 2))\n"
     )

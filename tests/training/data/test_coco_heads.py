@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training import cli
+from training.cli import main as cli
 from training.data.records import HeadData
 
 

@@ -18,7 +18,7 @@ from acusim.point_mask import PointMask, dump_point_mask
 from acusim.selection import parse_selection
 from tests.support import add_sample
 from tests.training.data.heads import SIZE, add, head
-from training.data.points import depth_at, read_mask
+from training.data.head_points import depth_at, read_mask
 from training.data.reading import view_bias
 from training.data.sources import person_of
 

@@ -14,8 +14,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from acusim import acupoints
-from tests.training.web.stand_in import Fake, coordinates_of, encoded, hand, noise, running
-from training.drawing import HEAD, MERIDIAN_COLOURS
+from tests.training.web.fake_recogniser import Fake, coordinates_of, encoded, hand, noise, running
+from training.inference.drawing import HEAD, MERIDIAN_COLOURS
 from training.web.app import create_app
 from training.web.recogniser import Found
 from training.web.uploads import Limits

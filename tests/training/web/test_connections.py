@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import requests
 
-from tests.training.web.stand_in import Fake, encoded, noise, running
+from tests.training.web.fake_recogniser import Fake, encoded, noise, running
 from training.web.app import create_app
 from training.web.connections import ConnectionLimits
 from training.web.uploads import Limits

@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from acusim.errors import ConfigError
-from tests.training.web.stand_in import Fake, encoded, noise
+from tests.training.web.fake_recogniser import Fake, encoded, noise
 from training.web.app import create_app
 from training.web.guard import HEADERS, checked_name
 

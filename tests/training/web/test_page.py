@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.live.browser import Page, chromium
-from tests.training.web.stand_in import Fake, coordinates_of, encoded, hand, noise, running
+from tests.training.web.fake_recogniser import Fake, coordinates_of, encoded, hand, noise, running
 from tests.training.web.test_app import Both
 from training.web.app import create_app
 

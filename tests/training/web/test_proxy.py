@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from tests.live.browser import Page, chromium
-from tests.training.web.stand_in import Fake, encoded, noise, running
+from tests.training.web.fake_recogniser import Fake, encoded, noise, running
 from training.web.app import create_app
 
 NAME = "clinic.localhost"

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from acusim import acupoints
 from acusim.errors import ConfigError, EngineError
-from tests.training.standin import Brightest, Tiny
-from tests.training.web.stand_in import HAND_CODES, encoded
-from training.drawing import HEAD
-from training.export import export
-from training.hand_models.hand_model import HandModel
-from training.predict import predict_pictures, predictor_of
-from training.web.points import HEAD_POINTS
+from tests.training.tiny_model import Brightest, Tiny
+from tests.training.web.fake_recogniser import HAND_CODES, encoded
+from training.inference.drawing import HEAD
+from training.inference.export import export
+from training.inference.predict import predict_pictures, predictor_of
+from training.models.hand_base import HandModel
+from training.web.point_names import HEAD_POINTS
 from training.web.recogniser import ModelRecogniser, open_recogniser
 
 

@@ -20,16 +20,16 @@ import requests
 
 from acusim.errors import ConfigError
 from tests.support import ROOT
-from tests.training.standin import Tiny
-from tests.training.web.stand_in import encoded, noise
+from tests.training.tiny_model import Tiny
+from tests.training.web.fake_recogniser import encoded, noise
 from tests.training.web.test_recogniser import Map, hand_file
-from training.cli import main
-from training.export import export
+from training.cli.main import main
+from training.inference.export import export
 from training.web.server import GRACE_SECONDS, listening_socket
 
 SERVER = """
 import sys, time
-from tests.training.web.stand_in import Fake
+from tests.training.web.fake_recogniser import Fake
 from training.web.server import listening_socket, serve
 class Slow(Fake):
     def recognise(self, pixels):

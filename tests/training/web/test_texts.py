@@ -10,8 +10,8 @@ from typing import get_args
 import pytest
 
 from tests.support import ROOT
-from training.drawing import HEAD
-from training.web.points import HEAD_POINTS, Side
+from training.inference.drawing import HEAD
+from training.web.point_names import HEAD_POINTS, Side
 from training.web.recogniser import THRESHOLDS, Kind
 from training.web.refusals import REASONS, Refusal, failure
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 from PIL import Image
 
-from tests.training.web.stand_in import Fake, encoded, noise, running
+from tests.training.web.fake_recogniser import Fake, encoded, noise, running
 from training.web.app import create_app
 from training.web.uploads import Limits
 

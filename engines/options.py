@@ -1,0 +1,90 @@
+"""Where and how an engine works: one settings model for each engine, told apart by ``engine``.
+
+Beside workflow, models and precision nothing here decides a pixel; what does is in engines.recipe.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from acusim.settings import Settings
+
+Transport = Literal["auto", "shared", "remote"]
+Device = Literal["auto", "cuda", "cpu"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+MAX_BATCH = 64
+
+
+class RelightOptions(Settings):
+    """Of the engine that computes the light itself."""
+
+    WHAT = "option of engine relight"
+
+    engine: Literal["relight"] = Field(default="relight", json_schema_extra={"hidden": True})
+    workers: int | None = Field(
+        default=None, ge=1, le=256, json_schema_extra={"metavar": "N", "default": "one for each core"}
+    )
+    """Worker processes of engine relight."""
+
+
+class DiffusionOptions(Settings):
+    """What both diffusion engines have."""
+
+    batch_size: int | None = Field(default=None, ge=1, le=MAX_BATCH, json_schema_extra={"metavar": "N", "default": 4})
+    """Most images made together."""
+
+
+class ComfyUIOptions(DiffusionOptions):
+    """Of the engine that drives ComfyUI servers."""
+
+    WHAT = "option of engine comfyui"
+
+    engine: Literal["comfyui"] = Field(default="comfyui", json_schema_extra={"hidden": True})
+    server: tuple[str, ...] = Field(
+        default=(), json_schema_extra={"metavar": "URL", "default": "http://127.0.0.1:8188"}
+    )
+    """A running ComfyUI; name several to share the work."""
+    server_header_file: Path | None = Field(
+        default=None, json_schema_extra={"metavar": "FILE", "default": "$ACUSIM_SERVER_HEADER"}
+    )
+    """Headers, or a token, for a login in front of the server, one a line; never stored in OUT."""
+    workflow: Path | None = Field(
+        default=None, json_schema_extra={"metavar": "F.json", "default": "workflows/api/WIRING.json"}
+    )
+    """Own workflow in ComfyUI's API format."""
+    transport: Transport = "auto"
+    """How images reach the server and return. shared: it reads the data set and writes below OUT itself; remote: upload
+    and download; auto: shared where it works."""
+
+
+class EmbeddedOptions(DiffusionOptions):
+    """Of the engine that runs diffusion in this process."""
+
+    WHAT = "option of engine embedded"
+
+    engine: Literal["embedded"] = Field(default="embedded", json_schema_extra={"hidden": True})
+    models: Path | None = Field(
+        default=None, json_schema_extra={"metavar": "DIR", "default": "the published ones, downloaded into a cache"}
+    )
+    """Model files, laid out as ComfyUI's models folder."""
+    device: Device = "auto"
+    """Where the models run; auto takes a GPU if there is one."""
+    precision: Precision = "auto"
+    """Number format of the models; decides pixels. auto: bf16 on a GPU that has it, else fp16, and fp32 on a CPU."""
+    gpus: int = Field(default=1, ge=1, le=64, json_schema_extra={"metavar": "N"})
+    """Share the batch between N GPUs, or with --device cpu between N processes."""
+    compile: bool = False
+    """Let torch compile the models: minutes at the start, faster after that."""
+    low_memory: bool = False
+    """Keep only the running model on the GPU, and decode image by image."""
+
+
+EngineOptions = Annotated[RelightOptions | ComfyUIOptions | EmbeddedOptions, Field(discriminator="engine")]
+"""Which one it is, is what ``engine`` says."""
+OPTIONS: dict[str, type[RelightOptions | ComfyUIOptions | EmbeddedOptions]] = {
+    "relight": RelightOptions,
+    "comfyui": ComfyUIOptions,
+    "embedded": EmbeddedOptions,
+}
+"""Engine -> its options."""

@@ -1,0 +1,187 @@
+"""Predictions as files: positions in the original picture, names that do not collide, faults set aside."""
+
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from acusim import acupoints
+from acusim.errors import ConfigError, OutputError
+from acusim.pictures import read_provenance
+from tests.training.tiny_model import Brightest, Output
+from training.inference.drawing import _disc
+from training.inference.predict import Outcome, predict
+
+SIZE = 64
+CONFIG = SimpleNamespace(data=SimpleNamespace(size=SIZE))
+MODEL = {"checkpoint": "ab" * 32}
+WHITE = (255, 255, 255)
+
+
+def _photo(path: Path, width: int = 90, height: int = 60, at: tuple[float, float] = (30, 40), **how: object) -> Path:
+    pixels = np.zeros((height, width, 3), np.uint8)
+    _disc(pixels, np.array(at), 6 * max(width, height) / 100, WHITE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **how)  # type: ignore[arg-type]
+    return path
+
+
+def _run(paths: list[Path], out: Path, model: torch.nn.Module | None = None, **how: object) -> Outcome:
+    return predict(model or Brightest(), CONFIG, paths, out, made_by=MODEL, **how)  # type: ignore[arg-type]
+
+
+def _document(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("width", "height", "at"), [(90, 60, (30, 40)), (60, 150, (40, 20)), (80, 80, (61, 33))])
+def test_positions_are_those_of_the_original_picture(tmp_path: Path, width: int, height: int, at: tuple[int, int]):
+    outcome = _run([_photo(tmp_path / "a.png", width, height, at)], tmp_path / "out")
+    assert outcome.exit_code == 0
+    document = _document(tmp_path / "out" / "a.points.json")
+    points = document["points"]
+    assert [point["name"] for point in points] == list(acupoints.NAMES)
+    assert {(point["x"], point["y"]) for point in points} == {(points[0]["x"], points[0]["y"])}
+    assert (points[0]["x"], points[0]["y"]) == pytest.approx(at, abs=0.3)
+    assert [point["visible"] for point in points] == [True, False] * 87
+    assert points[0]["probability"] == pytest.approx(1 / (1 + np.exp(-4)), abs=1e-6)
+    assert points[1] == {**points[1], "meridian": "LI", "code": "LI17L"}
+    assert document["picture"] == {**document["picture"], "name": "a.png", "width": width, "height": height}
+    assert document["made_by"]["checkpoint"] == MODEL["checkpoint"]
+
+
+def test_the_drawn_picture_shows_the_visible_points_and_says_what_made_it(tmp_path: Path):
+    _run([_photo(tmp_path / "a.png", 300, 200, (120, 80))], tmp_path / "out")
+    path = tmp_path / "out" / "a.points.jpg"
+    drawn = np.asarray(Image.open(path)).astype(int)
+    assert drawn.shape[1] == 1200 and drawn.shape[0] > 800
+    assert np.ptp(drawn[320, 480]) > 40, "a coloured dot over the white disc"
+    assert read_provenance(path)["made_by"]["checkpoint"] == MODEL["checkpoint"]
+
+
+def test_positions_in_a_photograph_that_is_turned_and_reduced(tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    photo = _photo(tmp_path / "a.jpg", 2400, 2080, (700, 400), exif=exif, quality=95)
+    _run([photo], tmp_path / "out")
+    document = _document(tmp_path / "out" / "a.points.json")
+    assert (document["picture"]["width"], document["picture"]["height"]) == (2400, 2080)
+    assert (document["points"][0]["x"], document["points"][0]["y"]) == pytest.approx((1700, 1680), abs=8)
+    assert Image.open(tmp_path / "out" / "a.points.jpg").width == 1200
+
+
+def test_batches_do_not_mix_pictures(tmp_path: Path):
+    places = [(20 + 7 * k, 20 + 3 * k) for k in range(7)]
+    photos = [_photo(tmp_path / f"{k}.png", at=place) for k, place in enumerate(places)]
+    _run(photos, tmp_path / "one", batch=1)
+    _run(photos, tmp_path / "three", batch=3)
+    for k, place in enumerate(places):
+        one, three = (_document(tmp_path / name / f"{k}.points.json") for name in ("one", "three"))
+        assert one == three
+        assert (one["points"][0]["x"], one["points"][0]["y"]) == pytest.approx(place, abs=0.3)
+
+
+def test_equal_stems_do_not_collide(tmp_path: Path):
+    photos = [_photo(tmp_path / name) for name in ("x/a.png", "y/a.jpg", "z/A.png", "z/a_2.png")]
+    outcome = _run([*photos, photos[0]], tmp_path / "out")
+    names = [path.name for path in outcome.written]
+    assert names == ["a.points.json", "a_2.points.json", "A_3.points.json", "a_2_2.points.json"]
+    assert len(list((tmp_path / "out").iterdir())) == 8
+
+
+def test_bad_pictures_are_set_aside(tmp_path: Path):
+    good = _photo(tmp_path / "good.png")
+    text = tmp_path / "text.png"
+    text.write_text("no picture")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    outcome = _run([text, good, tmp_path / "missing.jpg", empty], tmp_path / "out")
+    assert outcome.exit_code == 2 and [path.name for path in outcome.written] == ["good.points.json"]
+    reasons = [problem.reason for problem in outcome.problems]
+    assert len(reasons) == 3
+    assert any("not a readable PNG or JPEG" in reason for reason in reasons)
+    assert any("no such regular file" in reason for reason in reasons)
+    assert any("holds no picture" in reason for reason in reasons)
+
+
+def test_a_folder_means_its_pictures(tmp_path: Path):
+    for name in ("b.png", "a.jpg", "c.txt"):
+        _photo(tmp_path / "in" / name, format="PNG")
+    outcome = _run([tmp_path / "in"], tmp_path / "out")
+    assert [path.name for path in outcome.written] == ["a.points.json", "b.points.json"]
+
+
+def test_own_results_are_replaced_and_nothing_else(tmp_path: Path):
+    photo, out = _photo(tmp_path / "a.png"), tmp_path / "out"
+    first = _run([photo], out)
+    assert _run([photo], out, threshold=0.999).exit_code == first.exit_code == 0
+    assert not any(point["visible"] for point in _document(out / "a.points.json")["points"])
+    for name, content in (("a.points.json", b'{"mine": 1}'), ("a.points.jpg", b"mine")):
+        path = out / name
+        before = path.read_bytes()
+        path.write_bytes(content)
+        outcome = _run([photo], out)
+        assert outcome.exit_code == 2 and "was not made by" in outcome.problems[0].reason
+        assert path.read_bytes() == content
+        path.write_bytes(before)
+    (out / "a.points.json").unlink()
+    (out / "a.points.json").symlink_to(photo)
+    assert _run([photo], out).exit_code == 2
+
+
+def test_long_and_odd_names(tmp_path: Path):
+    photos = [_photo(tmp_path / name) for name in ("合" * 80 + ".png", "a\nb.png")]
+    outcome = _run(photos, tmp_path / "out")
+    assert outcome.exit_code == 0
+    assert outcome.written[1].name == "a\\nb.points.json" and all(path.is_file() for path in outcome.written)
+
+
+class _Broken(Brightest):
+    def forward(self, images: torch.Tensor) -> Output:
+        output = super().forward(images)
+        return output._replace(coordinates=output.coordinates * torch.nan)
+
+
+def test_a_model_that_gives_no_numbers(tmp_path: Path):
+    outcome = _run([_photo(tmp_path / "a.png")], tmp_path / "out", _Broken())
+    assert outcome.exit_code == 2 and "not finite" in outcome.problems[0].reason
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_wrong_settings(tmp_path: Path):
+    with pytest.raises(ConfigError, match="threshold 1.5"):
+        _run([_photo(tmp_path / "a.png")], tmp_path, threshold=1.5)
+    with pytest.raises(ConfigError, match="no pictures"):
+        _run([], tmp_path)
+    with pytest.raises(OutputError, match="cannot be made"):
+        _run([tmp_path / "a.png"], tmp_path / "a.png" / "out")
+
+
+def test_a_folder_with_everything_else_in_it(tmp_path: Path):
+    folder = tmp_path / "in"
+    _photo(folder / "a.png")
+    for name in ("._a.png", ".DS_Store", "Thumbs.db"):
+        (folder / name).write_bytes(b"x")
+    (folder / "__MACOSX").mkdir()
+    (folder / "loop.png").symlink_to("loop.png")
+    os.mkfifo(folder / "pipe.jpg")
+    outcome = _run([folder, tmp_path / "in/loop.png"], tmp_path / "out")
+    assert [path.name for path in outcome.written] == ["a.points.json"]
+    assert sorted(Path(problem.path).name for problem in outcome.problems) == ["loop.png", "pipe.jpg"]
+    assert all("no such regular file" in problem.reason for problem in outcome.problems)
+
+
+def test_a_folder_of_folders_says_what_to_give(tmp_path: Path):
+    _photo(tmp_path / "in/deeper/a.png")
+    [problem] = _run([tmp_path / "in"], tmp_path / "out").problems
+    assert "holds no picture" in problem.reason and repr(str(tmp_path / "in/deeper")) in problem.reason
+
+
+def test_a_photograph_with_a_large_profile_is_read(tmp_path: Path):
+    photo = _photo(tmp_path / "a.png", icc_profile=np.random.default_rng(0).bytes(2 << 20))
+    assert _run([photo], tmp_path / "out").exit_code == 0

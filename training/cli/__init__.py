@@ -1,0 +1,1 @@
+"""The commands: ``python -m training COMMAND``; a file for each."""

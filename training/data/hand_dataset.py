@@ -1,0 +1,327 @@
+"""Hand pictures for training: whose hand it is, who is trained on, squares of 224 with their points.
+
+Subjects are divided, never pictures; copies of one picture under two subjects make these one. Only then are training
+pictures given their augmented siblings, so no sibling crosses parts.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acusim.errors import AcuSimError, ConfigError, shown
+from acusim.files import printable, same_on_every_disk
+from acusim.layout import Problem
+from acusim.tolerances import Change, notes_of
+from training.data.hand_augmentation import VARIANTS, Augmentation, Variant, augmented
+from training.data.photographs import Transform, letterbox
+from training.data.split import PARTS, Part, cut, ranked
+from training.io.labelme import LabelledHand, LabelmeFolder, read_picture, scan_labelme
+from training.tasks.hand_points import HandPoints, read_points
+
+SIZE = 224
+SUBJECT = r"^(?P<subject>S\d{4,})_(?P<side>[LR])_(?P<face>back|palm)_\d+$"
+"""Names of the synthetic hands; other data give their own pattern."""
+SAME_PICTURE = 0.12
+"""Distance of two thumbnails without mean and of length 1 under which they are one picture. Of the 276 pairs of 24
+synthetic hands the nearest are 0.84 apart; copies saved as JPEG of quality 50 are 0.08 away at most, of quality 30
+0.10."""
+_SIDES = {"L": "left", "R": "right", "left": "left", "right": "right"}
+
+Missing = Literal["leave out", "keep"]
+
+
+@dataclass(frozen=True, slots=True)
+class HandSettings:
+    """How a folder is read and divided."""
+
+    points_file: Path | None = None
+    """Mapping file; None for the one in this package."""
+    subject: str = SUBJECT
+    """Regular expression for a picture's file name without extension. Its group ``subject`` tells the person; ``side``
+    (L, R, left, right) and ``face`` (back, palm) may be there. A name that it does not find is a subject of its own."""
+    missing: Missing = "leave out"
+    """Pictures that lack a point: left out, as in the paper, or kept with the point not visible."""
+    train: float = 0.7
+    """Share of the subjects; the three sum to 1."""
+    val: float = 0.1
+    test: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        try:
+            groups = re.compile(self.subject).groupindex
+        except (re.error, RecursionError) as error:
+            raise ConfigError(f"hands: subject = {self.subject!r} is no regular expression: {error}") from None
+        if "subject" not in groups:
+            raise ConfigError(f"hands: subject = {self.subject!r} has no group (?P<subject>...)")
+        if self.missing not in get_args(Missing):
+            raise ConfigError(f"hands: missing = {self.missing!r} is not one of {', '.join(get_args(Missing))}")
+        shares = [getattr(self, part) for part in PARTS]
+        if not all(0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
+            raise ConfigError(f"hands: train, val, test = {shares} must each be in 0..1 and sum to 1")
+
+
+@dataclass(frozen=True, slots=True)
+class HandRecord:
+    """One picture."""
+
+    image: str
+    """Relative to the root."""
+    label: str
+    subject: str
+    """Whose hand; of the pictures of one subject all are in one part."""
+    side: str | None
+    """left or right, None where nothing tells."""
+    face: str | None
+    """back or palm."""
+    size: tuple[int, int]
+    """(width, height) in pixels, upright."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HandData:
+    """The usable pictures of a folder, in the order of their paths."""
+
+    root: Path
+    points: HandPoints
+    records: tuple[HandRecord, ...]
+    xy: NDArray[np.float64]
+    """[N, P, 2] pixels of the upright picture; (0, 0) where the point is missing."""
+    visible: NDArray[np.bool_]
+    """[N, P] True where the file has the point."""
+    problems: tuple[Problem, ...]
+    """What could not be used, and why."""
+    left_out: tuple[str, ...]
+    """Pictures without all points, where settings say so."""
+    notes: tuple[str, ...] = ()
+    """What a person should know: labels not in the mapping, conversions, changes, subjects made one."""
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Subject to all names of it, its own among them; several where copies made subjects one."""
+    changes: tuple[Change, ...] = ()
+    """What was read otherwise than it stands; summed up in the notes."""
+
+    def describe(self) -> str:
+        """One line: how many of what."""
+        subjects = len({record.subject for record in self.records})
+        return (
+            f"{len(self.records)} pictures of {subjects} subjects; {len(self.left_out)} left out for missing points, "
+            f"{sum(problem.is_image for problem in self.problems)} pictures and "
+            f"{sum(not problem.is_image for problem in self.problems)} other files set aside"
+        )
+
+
+def read_hands(
+    root: Path,
+    settings: HandSettings | None = None,
+    points: HandPoints | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> HandData:
+    """Reads a folder of labelme files.
+
+    Args:
+        root: the folder.
+        settings: see HandSettings.
+        points: the mapping; None reads that of the settings.
+        progress: called with how many pictures are through, and of how many.
+
+    Raises:
+        ConfigError: the mapping is wrong.
+        LayoutError: the root is no folder that can be read.
+    """
+    settings = settings or HandSettings()
+    points = points or (read_points(settings.points_file) if settings.points_file else read_points())
+    folder = scan_labelme(root, points, progress)
+    hands = [hand for hand in folder.hands if settings.missing == "keep" or not np.isnan(hand.xy).any()]
+    kept = {hand.image for hand in hands}
+    left_out = tuple(printable(hand.image) for hand in folder.hands if hand.image not in kept)
+    named = [_who(hand, settings)[0] for hand in hands]
+    subjects, joined = _joined(named, _same_pictures(hands))
+    aliases: dict[str, set[str]] = {}
+    for subject, name in zip(subjects, named, strict=True):
+        aliases.setdefault(subject, set()).add(name)
+    records = tuple(
+        HandRecord(hand.image, hand.label, subject, *_who(hand, settings)[1:], hand.size)
+        for hand, subject in zip(hands, subjects, strict=True)
+    )
+    xy = np.array([hand.xy for hand in hands]).reshape(len(hands), len(points), 2)
+    notes = (*_notes(folder), *joined)
+    return HandData(
+        root,
+        points,
+        records,
+        np.nan_to_num(xy),
+        ~np.isnan(xy[..., 0]),
+        tuple(folder.problems),
+        left_out,
+        notes,
+        {subject: tuple(sorted(names)) for subject, names in sorted(aliases.items())},
+        tuple(folder.changes),
+    )
+
+
+def _who(hand: LabelledHand, settings: HandSettings) -> tuple[str, str | None, str | None]:
+    """Subject, side and face of a picture, by its name, else by labelme's flags ``left hand`` and ``palm``."""
+    stem = Path(hand.image).stem
+    found = re.search(settings.subject, stem)
+    named = found.groupdict() if found else {}
+    subject = named.get("subject") or hand.image
+    side, face = _SIDES.get(named.get("side") or ""), named.get("face")
+    if side is None and "left hand" in hand.flags:
+        side = "left" if hand.flags["left hand"] else "right"
+    if face is None and "palm" in hand.flags:
+        face = "palm" if hand.flags["palm"] else "back"
+    return same_on_every_disk(subject), side, face
+
+
+def _notes(folder: LabelmeFolder) -> list[str]:
+    notes = [
+        f"label {shown(label)}: {count} shapes, not in the mapping"
+        for label, count in sorted(folder.other_labels.items())
+    ]
+    conversions = Counter(note for hand in folder.hands for note in hand.notes)
+    notes += [f"{count} pictures: {note}" for note, count in sorted(conversions.items())]
+    return notes + notes_of(folder.changes)
+
+
+def thumbnail_distance(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """[N, N] distance of thumbnails [N, 32, 32] without their mean and of length 1; 2 for a flat one."""
+    flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
+    flat -= flat.mean(1, keepdims=True)
+    length = np.linalg.norm(flat, axis=1, keepdims=True)
+    even = length[:, 0] < 1e-3 * flat.shape[1] ** 0.5
+    flat /= np.maximum(length, 1e-6)
+    distance = np.sqrt(np.clip(2 - 2 * flat @ flat.T, 0, None))
+    distance[even] = distance[:, even] = 2
+    return distance
+
+
+def _same_pictures(hands: Sequence[LabelledHand], chunk: int = 2048) -> list[tuple[int, int]]:
+    """Pairs of pictures of one size that are copies."""
+    pairs: list[tuple[int, int]] = []
+    by_shape: dict[float, list[int]] = {}
+    for k, hand in enumerate(hands):
+        by_shape.setdefault(round(hand.size[0] / hand.size[1], 2), []).append(k)
+    for rows in by_shape.values():
+        for start in range(0, len(rows), chunk):
+            for other in range(start, len(rows), chunk):
+                first, second = rows[start : start + chunk], rows[other : other + chunk]
+                both = np.stack([hands[k].thumbnail for k in (*first, *second)])
+                near = thumbnail_distance(both)[: len(first), len(first) :] < SAME_PICTURE
+                pairs += [(first[i], second[j]) for i, j in np.argwhere(near) if first[i] < second[j]]
+    return pairs
+
+
+def _joined(subjects: list[str], same: Iterable[tuple[int, int]]) -> tuple[list[str], list[str]]:
+    """Subjects after those that share a picture are made one, and what to tell of it."""
+    parent = {subject: subject for subject in subjects}
+
+    def root(subject: str) -> str:
+        while parent[subject] != subject:
+            subject = parent[subject]
+        return subject
+
+    told: list[str] = []
+    for a, b in same:
+        first, second = sorted((root(subjects[a]), root(subjects[b])))
+        if first != second:
+            parent[second] = first
+            told.append(f"subjects {printable(first)} and {printable(second)} share a picture: taken as one")
+    return [root(subject) for subject in subjects], told
+
+
+def split_subjects(records: Sequence[HandRecord], settings: HandSettings) -> dict[str, Part]:
+    """The part of each subject: ranked by SHA-256 of seed and name, then cut into the parts' shares.
+
+    Raises:
+        ConfigError: fewer subjects than parts with a share above 0.
+    """
+    order = ranked({record.subject for record in records}, settings.seed)
+    try:
+        return cut(order, [getattr(settings, part) for part in PARTS])
+    except ConfigError as error:
+        raise ConfigError(f"{error}; or give the pattern that tells subjects from file names") from None
+
+
+def rows_of(records: Sequence[HandRecord], parts: Mapping[str, Part]) -> dict[Part, NDArray[np.int64]]:
+    """Of each part the numbers of its pictures, ascending."""
+    return {
+        part: np.array([k for k, record in enumerate(records) if parts.get(record.subject) == part], np.int64)
+        for part in PARTS
+    }
+
+
+@dataclass(slots=True, eq=False)
+class HandSquares:
+    """Pictures made ready for a model: M squares, of which several may come from one picture."""
+
+    pixels: NDArray[np.uint8]
+    """[M, S, S, 3] RGB."""
+    xy: NDArray[np.float32]
+    """[M, P, 2] pixels of the square; (0, 0) where the point is missing."""
+    visible: NDArray[np.bool_]
+    """[M, P]."""
+    row: NDArray[np.int64]
+    """[M] number of the picture in HandData."""
+    variant: NDArray[np.int8]
+    """[M] index in augmentation.VARIANTS; 0 is the picture itself."""
+    transforms: tuple[Transform, ...] = ()
+    """[M] from the (augmented) picture to the square, and back."""
+    problems: list[Problem] = field(default_factory=list)
+    """Pictures that could not be read any more."""
+
+    @property
+    def size(self) -> int:
+        """Side of the squares in pixels."""
+        return self.pixels.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def read(self, indices: Sequence[int] | NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        """Copies pictures into out [len(indices), S, S, 3]; see training.data.loader.Pictures."""
+        np.take(self.pixels, indices, axis=0, out=out)
+
+
+def make_squares(
+    data: HandData, rows: NDArray[np.int64], augmentation: Augmentation | None = None, size: int = SIZE
+) -> HandSquares:
+    """Reads pictures and makes squares of them: scaled to fit, the aspect kept, padded with zeros.
+
+    Args:
+        data: the folder.
+        rows: which pictures, such as those of one part.
+        augmentation: for training: each picture comes four times (original, turned, light, noise). None for others.
+        size: side of the squares.
+    """
+    variants: tuple[Variant, ...] = VARIANTS if augmentation and augmentation.siblings else VARIANTS[:1]
+    count = len(rows) * len(variants)
+    pixels = np.zeros((count, size, size, 3), np.uint8)
+    xy = np.zeros((count, len(data.points), 2), np.float32)
+    visible, source = np.zeros(xy.shape[:2], bool), np.zeros(count, np.int64)
+    kind, transforms, problems = np.zeros(count, np.int8), [], []
+    at = 0
+    for row in map(int, rows):
+        record = data.records[row]
+        try:
+            picture = read_picture(data.root, record.image).pixels
+            if picture.shape[1::-1] != record.size:
+                raise ConfigError(f"has {picture.shape[1]} x {picture.shape[0]} pixels now, it had {record.size}")
+        except AcuSimError as error:
+            problems.append(Problem(printable(record.image), str(error), True))
+            continue
+        for variant in variants:
+            changed, moved = picture, data.xy[row]
+            if augmentation:
+                changed, moved = augmented(picture, moved, data.visible[row], variant, augmentation, record.image)
+            pixels[at], transform = letterbox(changed, size)
+            xy[at] = np.where(data.visible[row][:, None], transform.to_square(moved), 0)
+            visible[at], source[at], kind[at] = data.visible[row], row, VARIANTS.index(variant)
+            transforms.append(transform)
+            at += 1
+    return HandSquares(pixels[:at], xy[:at], visible[:at], source[:at], kind[:at], tuple(transforms), problems)

@@ -1,0 +1,123 @@
+"""Squares of hands, made once: kept in a file under the hash of what they were made from, decoded by processes."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acusim.errors import LayoutError
+from acusim.files import sha256, write_atomic
+from acusim.tensor_files import read_header
+from training.data.hand_augmentation import Augmentation
+from training.data.hand_dataset import HandData, HandSquares, make_squares
+from training.data.photographs import Transform
+from training.data.threads import Progress, spread
+
+FORMAT = 1
+"""Goes up when the same pictures give other squares."""
+_CHUNK = 16
+_FEW = 64
+"""So few pictures are decoded in this process: others would take longer to start."""
+_ARRAYS = ("pixels", "xy", "visible", "row", "variant")
+_WAYS = "transforms"
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    data: HandData
+    rows: NDArray[np.int64]
+    augmentation: Augmentation | None
+    size: int
+
+
+def squares_of(
+    data: HandData,
+    digest: str,
+    rows: NDArray[np.int64],
+    augmentation: Augmentation | None,
+    size: int,
+    *,
+    cache: Path | None = None,
+    workers: int = 1,
+    progress: Progress = lambda *_: None,
+    say: Callable[[str], None] = lambda _: None,
+) -> HandSquares:
+    """Squares of some pictures: make_squares, from the cache where they are there already.
+
+    Args:
+        data: the folder.
+        digest: of its pictures and labels.
+        rows: which pictures.
+        augmentation: for training pictures.
+        size: side of the squares.
+        cache: folder that keeps them; None keeps nothing.
+        workers: processes that decode.
+        progress: told how many pictures are decoded.
+        say: told where the cache cannot be used.
+    """
+    settings = dataclasses.asdict(augmentation) if augmentation else None
+    made_from = json.dumps([FORMAT, digest, rows.tolist(), settings, size], sort_keys=True)
+    path = cache / f"hands_{size}" / f"{sha256(made_from.encode())[:32]}.safetensors" if cache else None
+    if path is not None and path.is_file():
+        try:
+            return _load(path)
+        except (LayoutError, ValueError) as error:
+            say(f"cache: {path.name} is damaged ({error}); its pictures are decoded again")
+    chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
+    tasks = [(k, _Task(data, chunk, augmentation, size)) for k, chunk in enumerate(chunks)]
+    parts: list[HandSquares | None] = [None] * len(tasks)
+    done = 0
+    for k, part in spread(_made, tasks, workers if len(rows) > _FEW else 1):
+        parts[k] = part
+        done += len(chunks[k])
+        progress("decode", done, len(rows))
+    squares = _joined([part for part in parts if part is not None] or [make_squares(data, rows, augmentation, size)])
+    if path is not None and not squares.problems:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _save(squares, path)
+        except OSError as error:
+            say(f"cache: {str(path)!r} cannot be written ({error.strerror or error}); going on without")
+    return squares
+
+
+def _made(task: tuple[int, _Task]) -> tuple[int, HandSquares]:
+    k, it = task
+    return k, make_squares(it.data, it.rows, it.augmentation, it.size)
+
+
+def _joined(parts: list[HandSquares]) -> HandSquares:
+    return HandSquares(
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS},
+        transforms=tuple(one for part in parts for one in part.transforms),
+        problems=[problem for part in parts for problem in part.problems],
+    )
+
+
+def _save(squares: HandSquares, path: Path) -> None:
+    from safetensors.numpy import save
+
+    ways = [(*one.scale, *one.offset, one.size) for one in squares.transforms]
+    arrays = {name: getattr(squares, name) for name in _ARRAYS}
+    arrays[_WAYS] = np.array(ways, np.float64).reshape(-1, 5)
+    write_atomic(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+
+
+def _load(path: Path) -> HandSquares:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if set(read_header(path)) != {*_ARRAYS, _WAYS}:
+        raise LayoutError("it holds other arrays")
+    try:
+        arrays = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise LayoutError(str(error)) from None
+    if len({len(array) for array in arrays.values()}) != 1:
+        raise LayoutError("its arrays have different lengths")
+    ways = tuple(Transform((a, b), (c, d), int(e)) for a, b, c, d, e in arrays.pop(_WAYS).tolist())
+    return HandSquares(**{name: arrays[name] for name in _ARRAYS}, transforms=ways, problems=[])

@@ -1,0 +1,1 @@
+"""Files of other programs: COCO's and labelme's."""

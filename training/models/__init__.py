@@ -1,0 +1,1 @@
+"""Networks and their losses: backbones, acuSimNet, heatmaps, hand models, published weights."""

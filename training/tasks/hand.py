@@ -1,0 +1,270 @@
+"""Acupoints of the hand as a task of the loop."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from acusim.errors import ConfigError
+from acusim.files import write_atomic
+from training.data.hand_augmentation import VARIANTS
+from training.data.hand_dataset import HandSquares
+from training.data.hand_loader import HandSet
+from training.eval.hand_metrics import FIGURES, mean_pose, point_estimates, point_terms
+from training.hardware import Hardware
+from training.loop import Batch, Step
+from training.models.hand import HandNet, HandTrainee, locate
+from training.tasks.base import PictureTask, as_input, outputs_of
+from training.tasks.hand_config import HandConfig
+from training.tasks.hand_points import HandPoints
+from training.tasks.hand_type import TRAITS, UNKNOWN, known_types, majorities
+
+_FLOORS = ("pck", "precision", "oks", "iou", "error_px")
+"""Figures of the mean pose that stand beside those of the model."""
+
+
+class HandTask(PictureTask):
+    """Trains a hand network on the training part and looks at the validation part.
+
+    Args:
+        config: all settings.
+        hands: pictures of all parts.
+        train: squares of the training part, siblings among them.
+        val: squares of the validation part.
+    """
+
+    curves = {
+        "loss": ("loss of a point", ("train_loss", "loss")),
+        "error": ("error of visible points, px", ("train_error_px", "error_px", "floor_error_px")),
+        "pck": ("PCK", ("train_pck", "pck", "floor_pck")),
+        "precision": ("precision", ("train_precision", "precision", "floor_precision")),
+        "oks": ("OKS", ("oks", "floor_oks")),
+        "iou": ("IoU", ("iou", "floor_iou")),
+    }
+
+    def __init__(self, config: HandConfig, hands: HandSet, train: HandSquares, val: HandSquares):
+        torch.manual_seed(config.train.seed)
+        self.config, self.hands, self.train, self.val = config, hands, train, val
+        self._trainee = HandTrainee(config, len(hands.data.points))
+        if config.model.weights:
+            from training.models.hand_pretrained import load_pretrained
+
+            load_pretrained(self.trainee.network.model, config.model.weights)
+        super().__init__(config.train, train, np.arange(len(train)))
+        self.identity = {
+            "config": config.identity,
+            "data": hands.digest,
+            "points": list(hands.data.points.ids),  # as JSON gives it back
+            "persons": hands.persons,
+        }
+        pose = floor_of(train, hands.data.points)
+        floors = self._figures(np.broadcast_to(pose, val.xy.shape))
+        self.floors = {f"floor_{name}": floors[name] for name in _FLOORS}
+        self._targets: tuple[Tensor, Tensor, Tensor] | None = None
+        if config.model.hand_type:
+            self._begin_types()
+
+    def _begin_types(self) -> None:
+        """Adds what is told of the hand's type: curves, and the floor of always saying what most hands are.
+
+        Raises:
+            ConfigError: no training picture has a type, or all have the same.
+        """
+        train, val = (self._types(part) for part in (self.train, self.val))
+        if not any(len(set(train[:, trait].tolist()) - {UNKNOWN}) == 2 for trait in range(len(TRAITS))):
+            told = "; ".join(f"{name}: {' or '.join(values)}" for name, values in TRAITS.items())
+            raise ConfigError(
+                "model.hand_type has nothing to learn: no two training pictures differ in a trait that is known "
+                f"({told}); tell them by data.subject's groups side and face, or by labelme's flags 'left hand' and "
+                "'palm'"
+            )
+        floor = accuracies(np.broadcast_to(majorities(train), val.shape), val)
+        self.floors |= {f"floor_{name}": value for name, value in floor.items()}
+        names = [name for trait in TRAITS for name in (f"train_{trait}", trait, f"floor_{trait}")]
+        self.curves = {**self.curves, "hand_type": ("accuracy of the hand's type", tuple(names))}
+
+    @property
+    def trainee(self) -> HandTrainee:
+        """See Task."""
+        return self._trainee
+
+    def step(self, module: nn.Module, batch: Batch, epoch: int, generator: torch.Generator, scale: float) -> Step:
+        """See Task. The loss is the mean over pictures and points, of which those not visible count with 0.
+
+        With a head for the hand's type comes its mean over pictures and traits, weighted.
+        """
+        if self._targets is None or self._targets[0].device != batch.index.device:
+            self._targets = self._targets_on(batch.index.device)
+        xy, visible, types = (values[batch.index] for values in self._targets)
+        losses, of_types, output = module(as_input(batch.images), xy, visible, types)
+        with torch.no_grad():
+            found, _ = locate(output.points, self.config.loss.decoding)
+            distance = torch.linalg.vector_norm(found - xy, dim=-1) * self.train.size
+            metrics = self.config.metric_settings()
+            loss = losses.sum()
+            sums = [
+                torch.full_like(loss, losses.numel()),
+                loss,
+                visible.sum(),
+                (distance * visible).sum(),
+                ((distance < metrics.pck * metrics.size) & visible).sum(),
+                ((distance < metrics.precision_px) & visible).sum(),
+            ]
+            if output.type_logits is not None:
+                known = types != UNKNOWN
+                right = ((output.type_logits > 0) == (types == 1)) & known
+                sums += [*known.sum(0), *right.sum(0)]
+        whole = losses.mean() + self.config.loss.hand_type * of_types.mean()
+        return Step(whole * scale, torch.stack([value.double() for value in sums]))
+
+    def _targets_on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """What training squares are to give: points, which are visible, and types."""
+        return *targets_of(self.train, device), torch.from_numpy(self._types(self.train)).to(device)
+
+    def _types(self, squares: HandSquares) -> NDArray[np.int64]:
+        return known_types([self.hands.data.records[row] for row in squares.row])
+
+    def read_logs(self, logs: Tensor) -> dict[str, float]:
+        """See Task: as the network was while it learned, with dropout, on augmented squares."""
+        points, loss, visible, distance, near, precise, *types = logs.tolist()
+        rates = (value / visible if visible else float("nan") for value in (distance, near, precise))
+        known, right = types[: len(TRAITS)], types[len(TRAITS) :]
+        return {
+            "loss": loss / points,
+            **dict(zip(("error_px", "pck", "precision"), rates, strict=True)),
+            **{name: b / a if a else float("nan") for name, a, b in zip(TRAITS, known, right, strict=False)},
+        }
+
+    def validate(self, epoch: int, hardware: Hardware) -> dict[str, float]:
+        """See Task: the validation squares without dropout."""
+        share = np.arange(len(self.val))[hardware.rank :: hardware.world]
+        total = torch.zeros((), dtype=torch.float64, device=hardware.device)
+        xy, visible = targets_of(self.val, hardware.device)
+
+        def look(output: Tensor, index: Tensor) -> None:
+            total.add_(self.trainee.criterion(output, xy[index], visible[index]).double().sum())
+
+        mine = predict(self.trainee.network, self.val, share, self.config, hardware.device, look=look)
+        found = np.zeros(self.val.xy.shape, np.float32)
+        types = np.zeros((len(found), len(TRAITS)), np.float32)
+        for rank, (of_points, of_types) in enumerate(hardware.gather((mine.xy, mine.types))):
+            found[rank :: hardware.world] = of_points
+            if of_types is not None:
+                types[rank :: hardware.world] = of_types
+        loss = hardware.sum(total).item() / self.val.visible.size
+        figures = {"loss": loss, **self._figures(found * self.val.size)}
+        if self.config.model.hand_type:
+            figures |= accuracies(types > 0.5, self._types(self.val))
+        best_by = self.config.train.best_by
+        return figures | self.floors | {"score": figures[best_by] * (1 if best_by == "pck" else -1)}
+
+    def _figures(self, predicted_px: NDArray[np.floating]) -> dict[str, float]:
+        if not np.isfinite(predicted_px).all():  # a network that diverges
+            return dict.fromkeys(FIGURES, float("nan"))
+        settings = self.config.metric_settings()
+        return point_estimates(point_terms(predicted_px, self.val.xy, self.val.visible, settings))
+
+    def names(self, index: Tensor) -> list[str]:
+        """See Task."""
+        records = self.hands.data.records
+        return [
+            f"{records[int(self.train.row[number])].image} ({VARIANTS[self.train.variant[number]]})"
+            for number in index.tolist()
+        ]
+
+
+def accuracies(said: NDArray[Any], known: NDArray[np.int64]) -> dict[str, float]:
+    """Share of pictures of which each trait is right; NaN where none is known.
+
+    Args:
+        said: [N, 2] 0 or 1.
+        known: [N, 2] as known_types has it.
+    """
+    out: dict[str, float] = {}
+    for trait, name in enumerate(TRAITS):
+        there = known[:, trait] != UNKNOWN
+        out[name] = float((said[there, trait] == known[there, trait]).mean()) if there.any() else float("nan")
+    return out
+
+
+def floor_of(train: HandSquares, points: HandPoints) -> NDArray[np.float64]:
+    """[P, 2] the mean place of each point over the training part's own pictures, in pixels of the square.
+
+    Raises:
+        ConfigError: a point is in none of them.
+    """
+    own = train.variant == 0
+    seen = train.visible[own].any(0)
+    if not seen.all():
+        never = ", ".join(name for name, there in zip(points.ids, seen, strict=True) if not there)
+        raise ConfigError(f"no training picture has {never}: it cannot be learned; add pictures or another mapping")
+    return mean_pose(train.xy[own], train.visible[own])
+
+
+def targets_of(squares: HandSquares, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Points [M, P, 2] in 0..1 of the square and whether they are visible [M, P], on a device."""
+    return torch.from_numpy(squares.xy / squares.size).to(device), torch.from_numpy(squares.visible).to(device)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HandPredictions:
+    """What a network says of N squares."""
+
+    xy: NDArray[np.float32]
+    """[N, P, 2] 0..1 of the square."""
+    confidence: NDArray[np.float32] | None
+    """[N, P] height of the heatmaps' peaks, 0..1; None for networks that give coordinates."""
+    types: NDArray[np.float32] | None = None
+    """[N, 2] probability of each trait's second value, see hand_type.TRAITS; None for networks without that head."""
+
+    def save(self, path: Path) -> None:
+        """Writes a safetensors file with ``xy`` and, where they are there, ``confidence`` and ``types``.
+
+        Raises:
+            OSError: as the file system says.
+        """
+        from safetensors.numpy import save
+
+        arrays = {"xy": self.xy, "confidence": self.confidence, "types": self.types}
+        write_atomic(path, save({name: array for name, array in arrays.items() if array is not None}))
+
+
+@torch.no_grad()
+def predict(
+    network: HandNet,
+    squares: HandSquares,
+    index: NDArray[np.int64],
+    config: HandConfig,
+    device: torch.device,
+    progress: Callable[[int], None] = lambda _: None,
+    look: Callable[[Tensor, Tensor], None] | None = None,
+) -> HandPredictions:
+    """What a network says of some squares.
+
+    Args:
+        network: in eval mode.
+        squares: the pictures.
+        index: [N] which.
+        config: for precision and decoding.
+        device: where the network is.
+        progress: called with the number of squares just done.
+        look: called with each batch's heatmaps or coordinates and the numbers of its squares.
+    """
+    xy = np.zeros((len(index), *squares.xy.shape[1:]), np.float32)
+    confidence = np.zeros(xy.shape[:2], np.float32) if network.OUTPUT == "heatmaps" else None
+    types = None if network.hand_type is None else np.zeros((len(index), len(TRAITS)), np.float32)
+    for rows, numbers, output in outputs_of(network, squares, index, config.train.precision, device, progress):
+        if look is not None:
+            look(output.points, numbers)
+        found, peak = locate(output.points, config.loss.decoding)
+        xy[rows] = found.cpu().numpy()
+        if confidence is not None and peak is not None:
+            confidence[rows] = peak.cpu().numpy()
+        if types is not None and output.type_logits is not None:
+            types[rows] = output.type_logits.float().sigmoid().cpu().numpy()
+    return HandPredictions(xy, confidence, types)

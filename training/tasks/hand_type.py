@@ -1,0 +1,93 @@
+"""Which hand a picture shows: the left or the right one, its back or its palm.
+
+A network with such a head has one logit for each trait, in the order of TRAITS; above 0 it says the second value.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from acusim.statistics import Figure, summarise
+
+if TYPE_CHECKING:
+    from training.data.hand_dataset import HandRecord
+
+TRAITS: dict[str, tuple[str, str]] = {"side": ("right", "left"), "face": ("back", "palm")}
+"""Of each trait the value at 0 and the value at 1."""
+UNKNOWN = -1
+
+
+def known_types(records: Sequence["HandRecord"]) -> NDArray[np.int64]:
+    """[N, 2] the values of TRAITS, 0 or 1, that names or flags of pictures tell; UNKNOWN where nothing does."""
+    rows = [[_index(values, getattr(record, name)) for name, values in TRAITS.items()] for record in records]
+    return np.array(rows, np.int64).reshape(len(records), len(TRAITS))
+
+
+def _index(values: tuple[str, str], value: str | None) -> int:
+    return values.index(value) if value in values else UNKNOWN
+
+
+def type_json(probability: ArrayLike) -> dict[str, Any]:
+    """What a network says of one picture, as JSON values.
+
+    Args:
+        probability: [2] of the second value of each trait, 0..1.
+
+    Returns:
+        By trait, its likelier value and how probable that is.
+    """
+    out: dict[str, Any] = {}
+    for (name, values), one in zip(TRAITS.items(), np.asarray(probability, np.float64).tolist(), strict=True):
+        out[name] = {"value": values[one > 0.5], "probability": round(max(one, 1 - one), 6)}
+    return out
+
+
+def majorities(known: NDArray[np.int64]) -> list[int]:
+    """Of each trait the value that most pictures have, of [N, 2] as known_types gives it; the first of two equals."""
+    return [int((known[:, trait] == 1).sum() > (known[:, trait] == 0).sum()) for trait in range(len(TRAITS))]
+
+
+def report(
+    probability: ArrayLike, known: NDArray[np.int64], subjects: Sequence[str], majority: Sequence[int] | None
+) -> dict[str, Any]:
+    """How often each trait is right, as JSON values, with 95 % bootstrap intervals over subjects.
+
+    Args:
+        probability: [N, 2] of each trait's second value.
+        known: [N, 2] as known_types has it.
+        subjects: [N] whose hand each picture shows.
+        majority: of each trait the value that most training pictures have: the floor; None where no one knows.
+
+    Returns:
+        For each trait that any picture has: ``pictures``, ``subjects``, ``accuracy``, ``floors`` by what is always
+        said, and ``recall`` of each value that is there. All but the counts are figures with value, low and high.
+    """
+    said, names = np.asarray(probability, np.float64) > 0.5, np.asarray(subjects)
+    out: dict[str, Any] = {}
+    for trait, (name, values) in enumerate(TRAITS.items()):
+        there = known[:, trait] != UNKNOWN
+        if not there.any():
+            continue
+        true, whose = known[there, trait], names[there]
+        right = said[there, trait] == true
+        floor = {} if majority is None else {f"always {values[majority[trait]]}": true == majority[trait]}
+        out[name] = {
+            "pictures": len(true),
+            "subjects": len(set(whose.tolist())),
+            "accuracy": _share(right, whose),
+            "floors": {told: _share(constant, whose) for told, constant in floor.items()},
+            "recall": {
+                value: _share(right[true == number], whose[true == number])
+                for number, value in enumerate(values)
+                if (true == number).any()
+            },
+        }
+    return out
+
+
+def _share(right: NDArray[np.bool_], subjects: NDArray[np.str_]) -> dict[str, float | None]:
+    figure = summarise(right, subjects).mean
+    several = len(set(subjects.tolist())) > 1  # of a single subject nothing is known about others
+    return (figure if several else Figure(figure.value, float("nan"), float("nan"))).as_json()

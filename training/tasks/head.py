@@ -1,0 +1,196 @@
+"""acuSimNet as a task of the loop: heads with 174 acupoints."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training.config import Config
+from training.data.augmentation import Augmentation, augment, head_flip
+from training.data.records import HeadData
+from training.data.split import Split
+from training.eval.baselines import ALL_OCCLUDED, PER_POINT, fit_floors
+from training.eval.metrics import Predictions, point_estimates
+from training.hardware import Hardware
+from training.loop import Batch, Step
+from training.models.acusimnet import TALLIES, AcuSimNet, Trainee
+from training.models.branches import Output
+from training.models.losses import TASKS, decay_weight
+from training.tasks.base import PictureTask, as_input, outputs_of
+
+_SHOWN = {"micro": "micro", "macro": "macro", "fpr": "fpr", "fnr": "fnr", "ece": "ece", "mean_px": "error_px",
+          "mean_mm": "error_mm", "within_5_mm": "within_5_mm", "official_soft_wing": "official_soft_wing"}  # fmt: skip
+"""Figures of a validation, under the names of metrics.csv."""
+
+
+class HeadTask(PictureTask):
+    """Trains acuSimNet on the training part and looks at the validation part.
+
+    Args:
+        config: all settings.
+        data: pictures of all parts.
+        split: which are in which part.
+    """
+
+    curves = {
+        "accuracy": ("visibility accuracy", ("train_micro", "micro", "macro", "floor_all_occluded", "floor_majority")),
+        "loss": ("loss per picture", ("train_loss", "loss")),
+        "error": ("error of visible points, px", ("train_error_px", "error_px", "floor_error_px")),
+        "uncertainty": ("log sigma", ("log_sigma_visibility", "log_sigma_coordinate", "log_sigma_class")),
+    }
+
+    def __init__(self, config: Config, data: HeadData, split: Split):
+        torch.manual_seed(config.train.seed)
+        self.config, self.data = config, data
+        self._trainee = Trainee(config)
+        if config.model.weights:
+            from training.models.pretrained import load_weights
+
+            load_weights(self.trainee.network.backbone, config.model.weights)
+        self.train, self.val = split.indices["train"], split.indices["val"]
+        super().__init__(config.train, data.cache, self.train)
+        self.identity = {
+            "config": config.identity,
+            "data": data.digest,
+            "persons": split.persons,
+        }
+        self.flip = torch.from_numpy(head_flip())
+        floors = fit_floors(data.targets.take(self.train)).predict(data.targets.frame[self.val])
+        self.floors = {
+            "floor_all_occluded": self._score(floors[ALL_OCCLUDED])["micro"],
+            "floor_majority": self._score(floors[PER_POINT])["micro"],
+            "floor_error_px": self._score(floors[PER_POINT])["error_px"],
+        }
+        self._targets: Any = None
+
+    @property
+    def trainee(self) -> Trainee:
+        """See Task."""
+        return self._trainee
+
+    def step(self, module: nn.Module, batch: Batch, epoch: int, generator: torch.Generator, scale: float) -> Step:
+        """See Task."""
+        targets = self._on(batch.index.device).take(batch.index)
+        images, xy, visible, trusted = as_input(batch.images), targets.xy, targets.visible, targets.trusted
+        if self.config.augment != Augmentation():
+            changed = augment(images, xy, visible, generator, self.config.augment, self.flip)
+            images, xy, visible = changed.images, changed.xy, changed.visible
+            trusted = torch.gather(trusted, 1, changed.source)
+        weight = self._occluded_weight(epoch, images.device)
+        data_scale = 1.0 if self.config.loss.reduction == "sum" else scale
+        losses, tallies = module(images, xy, visible, trusted, weight, data_scale, scale)
+        pictures = torch.full((1,), float(len(images)), device=images.device)
+        return Step(losses.total, torch.cat([pictures, losses.parts.sum(0), tallies]))
+
+    def _occluded_weight(self, epoch: int, device: torch.device) -> Tensor:
+        """Equation 3; a tensor, so that compiled code does not change with the epoch."""
+        loss = self.config.loss
+        weight = decay_weight(epoch, loss.decay_start, loss.decay_end, loss.decay_floor) if loss.decay else 1.0
+        return torch.tensor(weight, device=device)
+
+    def read_logs(self, logs: Tensor) -> dict[str, float]:
+        """See Task: losses per picture before they are weighed, and figures at threshold 0.5."""
+        pictures, *rest = logs.tolist()
+        parts = {f"loss_{name}": value / pictures for name, value in zip(TASKS, rest, strict=False)}
+        counts: dict[str, float] = dict(zip(map(str, TALLIES), rest[len(TASKS) :], strict=True))
+        return parts | _rates(counts, self.config.data.size)
+
+    def validate(self, epoch: int, hardware: Hardware) -> dict[str, float]:
+        """See Task: the validation pictures, whole, without dropout."""
+        share = self.val[hardware.rank :: hardware.world]
+        total = torch.zeros((), dtype=torch.float64, device=hardware.device)
+        weight = self._occluded_weight(epoch, hardware.device)
+
+        def look(output: Output, index: Tensor) -> None:
+            targets = self._on(hardware.device).take(index)
+            losses = self.trainee.criterion(output, targets.xy, targets.visible, targets.trusted, weight, 1.0, 0.0)
+            # A mean over the batch is undone; what is added up is divided by the number of all pictures at the end.
+            total.add_(losses.total * (len(index) if self.config.loss.reduction == "mean" else 1))
+
+        network = self.trainee.network
+        parts = hardware.gather(predict(network, self.data, share, self.config, hardware.device, look=look))
+        probability = np.zeros((len(self.val), *parts[0].probability.shape[1:]), np.float32)
+        xy = np.zeros((*probability.shape, 2), np.float32)
+        for rank, part in enumerate(parts):
+            probability[rank :: hardware.world], xy[rank :: hardware.world] = part.probability, part.xy
+        sigmas = self.trainee.criterion.log_sigma
+        constant = 0.0 if sigmas is None else sigmas.detach().sum().item()
+        loss = hardware.sum(total).item() / len(self.val) + constant
+        figures = self._score(Predictions(probability, xy)) | {"loss": loss}
+        best_by = self.config.train.best_by
+        rising = figures[best_by] if best_by in ("micro", "macro") else -figures[best_by]
+        return figures | self.floors | self._uncertainty() | {"score": rising}
+
+    def _score(self, predictions: Predictions) -> dict[str, float]:
+        found = point_estimates(predictions, self.data.targets.take(self.val), self.config.data.size)
+        return {name: found[key] for key, name in _SHOWN.items()}
+
+    def _uncertainty(self) -> dict[str, float]:
+        """log sigma of each task, mean and of each branch."""
+        weights = self.trainee.criterion.log_sigma
+        if weights is None:
+            return {}
+        values = weights.detach().cpu().numpy()
+        out = {f"log_sigma_{name}": float(values[:, column].mean()) for column, name in enumerate(TASKS)}
+        for column, name in enumerate(TASKS):
+            out |= {f"log_sigma_{name}_{branch}": float(value) for branch, value in enumerate(values[:, column])}
+        return out
+
+    def _on(self, device: torch.device) -> Any:
+        """All targets on the device, put there once."""
+        if self._targets is None:
+            self._targets = self.data.targets.to_torch(device)
+        return self._targets
+
+    def names(self, index: Tensor) -> list[str]:
+        """See Task."""
+        return [self.data.records[number].image for number in index.tolist()]
+
+
+@torch.no_grad()
+def predict(
+    network: AcuSimNet,
+    data: HeadData,
+    index: NDArray[np.int64],
+    config: Config,
+    device: torch.device,
+    progress: Callable[[int], None] = lambda _: None,
+    look: Callable[[Output, Tensor], None] | None = None,
+) -> Predictions:
+    """What a network says of some of the pictures.
+
+    Args:
+        network: in eval mode.
+        data: the pictures.
+        index: [N] which.
+        config: for its precision.
+        device: where the network is.
+        progress: called with the number of pictures just done.
+        look: called with each batch's output, class logits with it, and the numbers of its pictures.
+    """
+    probability = np.zeros((len(index), 174), np.float32)
+    xy = np.zeros((len(index), 174, 2), np.float32)
+    looks = outputs_of(network, data.cache, index, config.train.precision, device, progress, classify=look is not None)
+    for rows, numbers, output in looks:
+        if look is not None:
+            look(output, numbers)
+        probability[rows] = torch.sigmoid(output.visibility_logits.float()).cpu().numpy()
+        xy[rows] = output.coordinates.float().cpu().numpy()
+    return Predictions(probability, xy)
+
+
+def _rates(counts: dict[str, float], size: int) -> dict[str, float]:
+    """Figures at threshold 0.5 from what tally counted."""
+    points, visible = counts["points"], counts["visible"]
+    hits, alarms = counts["true_positives"], counts["false_positives"]
+    occluded = points - visible
+    nothing = float("nan")
+    return {
+        "micro": (hits + occluded - alarms) / points,
+        "fpr": alarms / occluded if occluded else nothing,
+        "fnr": 1 - hits / visible if visible else nothing,
+        "error_px": size * counts["error"] / visible if visible else nothing,
+    }
