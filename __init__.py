@@ -1,4 +1,4 @@
-"""Lets a clone of this repository lie in ComfyUI's ``custom_nodes`` as it is: hands on what ``comfy_nodes`` offers."""
+"""Makes a clone of this repository a node pack in ComfyUI's ``custom_nodes``: re-exports ``comfy_nodes``."""
 
 if __package__:  # empty where a test runner loads this file by itself
     from .comfy_nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS

@@ -1,7 +1,7 @@
-"""Which hair codes mean a bald head, told from the labels.
+"""Which hair codes mean a bald head, inferred from the labels.
 
-On a bald head the acupoints of the scalp are seen, and so listed, in the views that face them; hair hides them.
-The code that means bald is not public, so the evidence is counted, decided by majority and printed.
+On a bald head the acupoints of the scalp are visible, and so listed, in the views that face them; hair hides them.
+The code that means bald is not public, so visible points are counted, the majority decides, and the counts are printed.
 """
 
 from collections import defaultdict
@@ -17,29 +17,25 @@ from acusim.files import safe_join
 from acusim.labels import read_label
 from acusim.layout import Sample
 
-FACING = -0.6
+_FACING = -0.6
 """A scalp point counts in a view where the cosine between camera forward and its normal is below this."""
-MIN_SEEN = 0.5
-"""Share of listed among facing scalp points from which a head counts as bald."""
-MIN_POINTS = 4
+_MIN_SEEN = 0.5
+"""Share of facing scalp points that must be listed for a head to count as bald."""
+_MIN_POINTS = 4
 """Facing scalp points a hair code needs before anything is decided."""
-LABELS_PER_CODE = 48
+_LABELS_PER_CODE = 48
 """Labels read for each hair code, spread over its models."""
-
-
-_GIVEN = "as --bald-codes says"
-_GIVEN_UNUSED = "as --bald-codes says, but no sample has it"
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the labels say of one hair code."""
+    """What the labels show about one hair code."""
 
     code: str
     samples: int
     """Samples of this code."""
     models: int
-    """Models whose labels were looked at."""
+    """Models whose labels were read."""
     facing: int
     """Scalp points that faced the camera in the labels read."""
     listed: int
@@ -51,13 +47,13 @@ class Evidence:
         return f"{self.code}: {'bald' if self.bald else 'haired'} ({self.reason}; {self.samples} samples)"
 
 
-def scalp_points_facing(frame: int) -> list[int]:
-    """Indices of the scalp acupoints that look at the camera of a frame."""
+def _scalp_points_facing(frame: int) -> list[int]:
+    """Indices of the scalp acupoints that face the camera of a frame."""
     camera = rig.camera(frame)
     scalp = np.array(acupoints.SCALP)
     toward = acupoints.positions_mm()[scalp] - camera.center_mm
     toward /= np.linalg.norm(toward, axis=1, keepdims=True)
-    return scalp[(toward * acupoints.normals()[scalp]).sum(1) < FACING].tolist()
+    return scalp[(toward * acupoints.normals()[scalp]).sum(1) < _FACING].tolist()
 
 
 def parse_bald_codes(text: str) -> frozenset[str] | None:
@@ -77,22 +73,28 @@ def parse_bald_codes(text: str) -> frozenset[str] | None:
     return codes
 
 
-def given(samples: Iterable[Sample], codes: frozenset[str]) -> list[Evidence]:
+def given_evidence(samples: Iterable[Sample], codes: frozenset[str]) -> list[Evidence]:
     """The user's own list, in the form of evidence."""
     counts: dict[str, int] = defaultdict(int)
     for sample in samples:
         counts[sample.id.hair] += 1
     return [
         Evidence(
-            code, counts[code], 0, 0, 0, code in codes, _GIVEN if counts[code] else f"{_GIVEN}, but no sample has it"
+            code,
+            counts[code],
+            0,
+            0,
+            0,
+            code in codes,
+            "set by --bald-codes" + ("" if counts[code] else "; no sample has it"),
         )
         for code in sorted(counts.keys() | codes)
     ]
 
 
-def gather(root: Path, samples: Iterable[Sample]) -> list[Evidence]:
-    """Reads some labels of each hair code and decides; damaged labels are left to the batch to report."""
-    facing = {frame: scalp_points_facing(frame) for frame in rig.FRAMES}
+def gather_evidence(root: Path, samples: Iterable[Sample]) -> list[Evidence]:
+    """Reads some labels of each hair code and decides; damaged labels are reported by the batch itself."""
+    facing = {frame: _scalp_points_facing(frame) for frame in rig.FRAMES}
     by_code: dict[str, dict[str, list[Sample]]] = defaultdict(lambda: defaultdict(list))
     counts: dict[str, int] = defaultdict(int)
     for sample in samples:
@@ -107,10 +109,10 @@ def _judge(
     # The views of each model that face most scalp points first, then round robin over the models.
     for views in by_model.values():
         views.sort(key=lambda sample: (-len(facing[sample.id.frame]), sample.image))
-    per_model = max(1, LABELS_PER_CODE // len(by_model))
+    per_model = max(1, _LABELS_PER_CODE // len(by_model))
     faced = seen = 0
     models: dict[str, tuple[int, int]] = {}
-    for name in sorted(by_model)[:LABELS_PER_CODE]:
+    for name in sorted(by_model)[:_LABELS_PER_CODE]:
         model_faced = model_seen = 0
         for sample in by_model[name][:per_model]:
             points = facing[sample.id.frame]
@@ -125,11 +127,11 @@ def _judge(
         if model_faced:
             models[name] = (model_faced, model_seen)
             faced, seen = faced + model_faced, seen + model_seen
-    if faced < MIN_POINTS:
-        reason = f"no evidence: only {faced} scalp points face the cameras of its labels; taken for haired"
+    if faced < _MIN_POINTS:
+        reason = f"no evidence: only {faced} scalp points face the cameras of its labels; assumed haired"
         return Evidence(code, count, len(models), faced, seen, False, reason)
-    bald_models = sum(seen_here >= MIN_SEEN * faced_here for faced_here, seen_here in models.values())
+    bald_models = sum(seen_here >= _MIN_SEEN * faced_here for faced_here, seen_here in models.values())
     reason = f"{seen} of {faced} facing scalp points are seen, bald models: {bald_models} of {len(models)}"
     if 0 < bald_models < len(models):
         reason += ", mixed: check with --bald-codes"
-    return Evidence(code, count, len(models), faced, seen, seen >= MIN_SEEN * faced, reason)
+    return Evidence(code, count, len(models), faced, seen, seen >= _MIN_SEEN * faced, reason)

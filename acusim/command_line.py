@@ -1,4 +1,4 @@
-"""What the commands have in common."""
+"""Parser, logging and messages shared by all commands."""
 
 import argparse
 import logging
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 USAGE = 1
-"""Exit code of wrong usage. argparse's own, 2, means here that some items could not be worked on."""
+"""Exit code of wrong usage. argparse's own, 2, means here that some items were skipped."""
 OUR_PACKAGES = (
     "acusim",
     "synthetic",
@@ -20,12 +20,13 @@ OUR_PACKAGES = (
     "training",
     "controller",
     "comfy_nodes",
+    "experiments",
     "benchmarks",
 )
 
 
 class Parser(argparse.ArgumentParser):
-    """Ends with USAGE where the arguments are wrong; its help shows every default and keeps the epilog's lines.
+    """Exits with USAGE where the arguments are wrong; its help shows every default and keeps the epilog's lines.
 
     Args:
         module: the package that the command runs, such as "training"; the command's own name is derived from it.
@@ -41,15 +42,15 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**settings)  # type: ignore[arg-type]
 
     def error(self, message: str) -> NoReturn:
-        """Prints how it is used and what is wrong."""
+        """Prints the usage and what is wrong, and exits."""
         self.print_usage(sys.stderr)
         self.exit(USAGE, f"{self.prog}: error: {message}\n")
 
 
 def add_verbosity(parser: "argparse._ActionsContainer") -> None:
     """Adds ``-v`` and ``-q``, which every command has; ``start_logging`` reads them."""
-    parser.add_argument("-v", "--verbose", action="store_true", help="log what is done in detail, to stderr")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress and no notes; warnings and errors only")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log every step to stderr")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress and notes, only warnings and errors")
 
 
 def start_logging(args: argparse.Namespace) -> None:
@@ -65,7 +66,7 @@ def start_logging(args: argparse.Namespace) -> None:
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Adds each option's default to its help, so that it is written once, where the option is defined."""
+    """Adds each option's default to its help."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""
@@ -74,7 +75,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 def program(module: str) -> str:
-    """What the user typed to run a package's command: its console script, its file, or ``python -m`` and its name."""
+    """How the user started a package's command: its console script, its file, or ``python -m`` and its name."""
     called = Path(sys.argv[0])
     if called.stem.startswith("acusim-"):
         return called.stem
@@ -83,9 +84,9 @@ def program(module: str) -> str:
 
 @contextmanager
 def missing_packages_explained() -> Iterator[None]:
-    """Turns the lack of a third-party package into a message that says how to install it, and exit code USAGE.
+    """Turns a missing third-party package into a message on how to install it, and exit code USAGE.
 
-    The imports of a command belong inside, as well as its run: heavy packages are imported where they are needed.
+    Both the imports and the run of a command belong inside: heavy packages are imported where they are needed.
     """
     try:
         yield
@@ -95,15 +96,15 @@ def missing_packages_explained() -> Iterator[None]:
             raise
         print(f"error: {_advice(package)}", file=sys.stderr)
         raise SystemExit(USAGE) from None
-    except KeyboardInterrupt:  # while packages are imported; a running command answers it itself
+    except KeyboardInterrupt:  # during imports; a running command handles it itself
         raise SystemExit(130) from None
 
 
 def _advice(package: str) -> str:
-    lack = f"the package {package!r} is not installed for {sys.executable}"
+    missing = f"the package {package!r} is not installed for {sys.executable}"
     if find_spec("numpy") is None:
-        return f"{lack}; run `make demo` first, which installs what the project needs, and then use .venv/bin/python"
+        return f"{missing}; run `make demo` first, which installs the required packages, then use .venv/bin/python"
     return (
-        f"{lack}; training, diffusion in this process and the web page need more than the demo: run `make install` in "
-        "a clone and use .venv/bin/python, or `pip install 'acusim-augment[all]'` where the project is installed by pip"
+        f"{missing}; training, the embedded engine and the web page need more than the demo: run `make install` in a "
+        "clone and use .venv/bin/python, or `pip install 'acusim-augment[all]'` where the project was installed by pip"
     )

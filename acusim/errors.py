@@ -3,16 +3,16 @@
     AcuSimError
     ├── ConfigError      an argument, recipe or prompt file is wrong          (exit code 1)
     ├── SampleIdError    a file name is not a sample ID
-    ├── LabelError       a label file is not in AcuSim's schema
+    ├── LabelError       a label file is not in AcuSim's format
     ├── LayoutError      a dataset root, or a path below it, is not usable
-    ├── PictureError     a picture or depth map cannot be read safely
-    ├── ProvenanceError  a picture does not say (or not truly) what made it
-    ├── OutputError      the output folder cannot be written any more: stop, do not skip
-    ├── EngineError      an engine is not available or broke down             (exit code 3)
-    └── TrainingError    training cannot go on from here                      (exit code 3)
+    ├── PictureError     an image or depth map cannot be read safely
+    ├── ProvenanceError  an image carries no valid record of how it was created
+    ├── OutputError      the output folder cannot be written: stop, do not skip
+    ├── EngineError      an engine is not available or failed                 (exit code 3)
+    └── TrainingError    training cannot continue                             (exit code 3)
 
-A message names the value, what is allowed, and what to do next. ``SampleIdError``, ``LabelError``,
-``LayoutError`` and ``PictureError`` speak of one item: a batch sets that item aside and goes on.
+A message names the value, what is allowed, and what to do next. ``SampleIdError``, ``LabelError``, ``LayoutError`` and
+``PictureError`` concern one item: a batch skips that item and continues.
 """
 
 SHOWN = 80
@@ -40,7 +40,7 @@ class SampleIdError(AcuSimError):
 
 
 class LabelError(AcuSimError):
-    """A label file is unreadable or breaks the official schema."""
+    """A label file is unreadable or not in the official format."""
 
 
 class LayoutError(AcuSimError):
@@ -48,11 +48,11 @@ class LayoutError(AcuSimError):
 
 
 class PictureError(AcuSimError):
-    """A picture or depth map is unreadable, unsafe or of a kind whose geometry is ambiguous."""
+    """An image or depth map is unreadable, unsafe or of a kind whose geometry is ambiguous."""
 
 
 class ProvenanceError(AcuSimError):
-    """A picture carries no record, or an unreadable one, of what made it."""
+    """An image carries no record, or an unreadable one, of how it was created."""
 
 
 class OutputError(AcuSimError):
@@ -60,8 +60,8 @@ class OutputError(AcuSimError):
 
 
 class EngineError(AcuSimError):
-    """An engine is not available here or broke down as a whole."""
+    """An engine is not available here or failed as a whole."""
 
 
 class TrainingError(AcuSimError):
-    """Training cannot go on from here: a loss that is no number, no memory left. Its checkpoints are whole."""
+    """Training cannot continue: the loss is not a number, or no memory is left. Its checkpoints are intact."""

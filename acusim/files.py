@@ -1,4 +1,4 @@
-"""Paths that stay inside their root, and files that are there whole or not at all."""
+"""Paths that stay inside their root, and files that are written completely or not at all."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ PART_PREFIX, PART_SUFFIX = ".acusim-", ".part"
 
 
 def safe_join(root: Path, relative: str) -> Path:
-    """Joins a relative path to a root and makes sure that it cannot lead out.
+    """Joins a relative path to a root and checks that it cannot lead out.
 
     Args:
         root: an existing folder; may itself be reached through a link.
@@ -34,7 +34,7 @@ def safe_join(root: Path, relative: str) -> Path:
 
 
 def plain_parts(relative: str) -> tuple[str, ...]:
-    """The folders and the name that make up a relative path with forward slashes, which leads nowhere upwards.
+    """The folders and the name of a relative path with forward slashes that never leads upwards.
 
     Raises:
         LayoutError: the path is empty or absolute, or has a ``..``, a backslash or a zero character.
@@ -46,24 +46,24 @@ def plain_parts(relative: str) -> tuple[str, ...]:
 
 
 def is_inside(real_root: str, path: str | Path) -> bool:
-    """Whether a path, links followed, lies in a root that is already free of links."""
+    """Whether a path, links followed, is in a root that is already free of links."""
     real = os.path.realpath(path)
     return real == real_root or real.startswith(real_root.rstrip(os.sep) + os.sep)
 
 
 def write_atomic(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Writes a file, whole or in pieces, aside in the same folder, and renames it into place.
+    """Writes a file, at once or in pieces, to a temporary file in the same folder, and renames it into place.
 
     Raises:
-        OSError: as the file system says; nothing half-written is left under the target's name.
+        OSError: from the file system; nothing half-written is left under the target's name.
     """
-    aside = path.with_name(f"{PART_PREFIX}{secrets.token_hex(6)}{PART_SUFFIX}")
+    temporary = path.with_name(f"{PART_PREFIX}{secrets.token_hex(6)}{PART_SUFFIX}")
     try:
-        with open(aside, "xb") as stream:
+        with open(temporary, "xb") as stream:
             stream.writelines([data] if isinstance(data, bytes) else data)
-        os.replace(aside, path)
+        os.replace(temporary, path)
     except BaseException:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -78,23 +78,23 @@ def sha256(data: bytes) -> str:
 
 
 def printable(name: str) -> str:
-    """A file name that can be printed and stored: control characters and bytes that are no UTF-8 as escapes."""
+    """A file name that can be printed and stored: control characters and bytes that are not UTF-8 as escapes."""
     return "".join(_escaped(c) if unicodedata.category(c) in _UNPRINTED else c for c in name)
 
 
 def _escaped(character: str) -> str:
     code = ord(character)
-    # Python holds a byte that is no UTF-8 as U+DC00 + byte.
+    # Python holds a byte that is not UTF-8 as U+DC00 + byte.
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else character.encode("unicode_escape").decode()
 
 
-def same_on_every_disk(name: str) -> str:
-    """What a name becomes on a file system that ignores case and Unicode composition (macOS, Windows)."""
+def portable_name(name: str) -> str:
+    """A name as file systems compare it that ignore case and Unicode composition (macOS, Windows)."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def folds_names(folder: Path) -> bool:
-    """Whether the file system of a writable folder takes two names for one that differ in case only."""
+def ignores_case(folder: Path) -> bool:
+    """Whether the file system of a writable folder treats names that differ only in case as one."""
     probe = folder / f"{PART_PREFIX}{secrets.token_hex(6)}a{PART_SUFFIX}"
     probe.touch()
     try:

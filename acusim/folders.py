@@ -1,7 +1,7 @@
-"""What lies in a folder, whatever it is: one rule for what takes no part, and no entry that ends a walk.
+"""Lists folders: one rule for which entries are ignored, and no entry that ends a walk.
 
-Every walk of the project lists its folders here. Hidden names and the litter of operating systems, file managers and
-network drives are left out; links are followed once, by kind; what cannot be looked at is an entry with its fault.
+Every walk of the project lists its folders here. Hidden names and the junk files of operating systems, file managers
+and network drives are ignored; links are followed once; an entry that cannot be inspected carries the reason.
 """
 
 import errno
@@ -18,7 +18,7 @@ from acusim.files import PART_PREFIX, printable
 
 Kind = Literal["file", "folder", "other"]
 
-_LITTER = frozenset(
+_JUNK = frozenset(
     {
         # macOS, also as old file servers write it
         "__macosx",
@@ -48,21 +48,21 @@ _LITTER = frozenset(
         "zbthumbnail.info",
     }
 )
-"""Names as they compare, without regard to case: the systems that write them do not regard it."""
+"""In lower case: the systems that write these names ignore case."""
 _PREFIXES = (".", "~$")
 """Hidden files of Unix, among them ``._*`` and ``.DS_Store`` of macOS, ``.directory``, ``.git``, ``.~lock.*``; and the
 lock files of Microsoft Office."""
 _SUFFIXES = (":zone.identifier", ":encryptable", "@synoeastream", "@synoresource")
-"""Streams beside a file that became files of their own on the way from Windows or a network drive."""
+"""Alternate streams of a file that became files on the way from Windows or a network drive."""
 _STATE = ".acusim"
-"""The project's own folder in an output; like a file that is being written, it is nobody's litter."""
+"""The project's own folder in an output; like a file that is being written, it is not reported as junk."""
 _FEW = 3
 
 
-def is_litter(name: str) -> bool:
-    """Whether an entry of this name takes no part in any walk; ask it of names below a root, never of the root."""
+def is_junk(name: str) -> bool:
+    """Whether walks ignore an entry of this name; meant for names below a root, never for the root itself."""
     name = unicodedata.normalize("NFC", name).casefold()
-    return name in _LITTER or name.startswith(_PREFIXES) or name.endswith(_SUFFIXES)
+    return name in _JUNK or name.startswith(_PREFIXES) or name.endswith(_SUFFIXES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,38 +71,38 @@ class Entry:
 
     name: str
     path: str
-    """The folder as it was given, and the name."""
+    """The folder as given, and the name."""
     kind: Kind
     """What it is, or what it links to."""
     is_link: bool
     fault: str = ""
-    """Of ``other``: what it is, or why that cannot be known."""
+    """Of ``other``: what it is, or why that cannot be determined."""
 
 
-def list_folder(folder: str | Path, litter: list[str] | None = None) -> list[Entry]:
-    """The entries of a folder by name, without litter.
+def list_folder(folder: str | Path, junk: list[str] | None = None) -> list[Entry]:
+    """The entries of a folder by name, without junk files.
 
     Args:
         folder: to list.
-        litter: gets the names that are left out, but for files of this project.
+        junk: receives the ignored names, except those of this project's own files.
 
     Raises:
-        LayoutError: the folder cannot be listed; says why. No single entry raises.
+        LayoutError: the folder cannot be listed, with the reason. No single entry raises.
     """
     found: list[Entry] = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if not is_litter(entry.name):
-                    found.append(_looked_at(entry))
-                elif litter is not None and not entry.name.startswith((PART_PREFIX, _STATE)):
-                    litter.append(entry.name)
+                if not is_junk(entry.name):
+                    found.append(_inspected(entry))
+                elif junk is not None and not entry.name.startswith((PART_PREFIX, _STATE)):
+                    junk.append(entry.name)
     except OSError as error:
-        raise LayoutError(f"folder {printable(str(folder))!r} cannot be read: {why(error)}") from None
+        raise LayoutError(f"folder {printable(str(folder))!r} cannot be read: {os_error_reason(error)}") from None
     return sorted(found, key=lambda entry: entry.name)
 
 
-def _looked_at(entry: "os.DirEntry[str]") -> Entry:
+def _inspected(entry: "os.DirEntry[str]") -> Entry:
     is_link = False
     try:
         is_link = entry.is_symlink()
@@ -112,9 +112,9 @@ def _looked_at(entry: "os.DirEntry[str]") -> Entry:
             return Entry(entry.name, entry.path, "folder", is_link)
         fault = _special(entry.stat().st_mode)
     except FileNotFoundError:
-        fault = "a link that leads nowhere" if is_link else "gone meanwhile"
+        fault = "a link that leads nowhere" if is_link else "removed in the meantime"
     except OSError as error:
-        fault = why(error)
+        fault = os_error_reason(error)
     return Entry(entry.name, entry.path, "other", is_link, fault)
 
 
@@ -126,27 +126,27 @@ def _special(mode: int) -> str:
     return "a device" if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else "neither a file nor a folder"
 
 
-def why(error: OSError) -> str:
-    """What an error of the file system means, for a message."""
+def os_error_reason(error: OSError) -> str:
+    """The cause of a file system error, for a message."""
     if error.errno == errno.ELOOP:
         return "a link that leads back to itself"
     return error.strerror or str(error)
 
 
-def fault_of_folder(folder: str | Path) -> str:
-    """Why something that should be a folder cannot be listed, "" if it can or is not there at all."""
+def folder_error(folder: str | Path) -> str:
+    """Why something that should be a folder cannot be listed, "" if it can or does not exist."""
     try:
         with os.scandir(folder):
             return ""
     except FileNotFoundError:
         return "a link that leads nowhere" if os.path.islink(folder) else ""
     except OSError as error:
-        return why(error)
+        return os_error_reason(error)
 
 
-def leaves_out(litter: Sequence[str]) -> str:
-    """One line on what list_folder left out."""
-    names = sorted(set(litter))
+def junk_note(junk: Sequence[str]) -> str:
+    """One line on the files that list_folder ignored."""
+    names = sorted(set(junk))
     few = ", ".join(printable(name) for name in names[:_FEW])
     more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
-    return f"hidden files and files of operating systems are left out: {len(litter)} ({few}{more})"
+    return f"hidden files and files of operating systems are ignored: {len(junk)} ({few}{more})"

@@ -1,8 +1,7 @@
-"""The head in front of its background: which pixels are head, how much of each, and how another background is laid
-behind it.
+"""The head in front of its background: which pixels are head, how much of each, and composition over another one.
 
-By the picture's own alpha channel or by depth where there is one, else by a uniform background's colour. Nothing is
-guessed: where none of them tells, the picture is refused; where the answer is doubtful, it says why.
+Found by the image's own alpha channel or depth map where there is one, else by a uniform background's colour. Nothing
+is guessed: without any of them the image is refused, and a doubtful result carries the reasons.
 """
 
 from dataclasses import dataclass
@@ -19,25 +18,25 @@ from acusim.silhouette import MAX_SHARE, Silhouette, check_share, cut_out, upper
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
-LENGTHS_MM = (100.0, 10_000.0)
-"""16-bit depth outside this is not millimetres, or marks its background by something other than 0."""
-RIM = 1.0
-"""Standard deviation of the soft edge in pixels of a picture 512 wide."""
-REACH = 8
-"""So many pixels from solid head the rim's colour is still told by it."""
-GREY_ZONE_PX = 2.5
+_LENGTHS_MM = (100.0, 10_000.0)
+"""16-bit depth outside this range is not in millimetres, or its background is not 0."""
+_RIM = 1.0
+"""Standard deviation of the soft edge, pixels of an image 512 wide."""
+_REACH = 8
+"""Pixels from solid head within which the rim takes its colour."""
+_GREY_ZONE_PX = 2.5
 """A matte whose grey zone is wider than this, on average along the outline, is doubtful."""
-TOUCHED = 0.05
-"""A side of the picture counts as touched if the head covers more of it than this; of left and right the upper half, as
+_TOUCHED = 0.05
+"""A side of the image counts as touched if the head covers a larger share of it; of left and right the upper half, as
 shoulders cross the lower one."""
-COLOURED = 24.0
+_COLOURED = 24.0
 """Levels between the channels of a background that is not grey."""
-FAINT, FAINT_SHARE = 12.0, 0.1
-"""Head and background that differ by fewer levels cannot be told apart surely; so much of the outline may be faint."""
+_FAINT, _FAINT_SHARE = 12.0, 0.1
+"""Head and background that differ by fewer levels are hard to separate; the share of the outline that may be faint."""
 UNEVEN = 4.0
-"""Levels by which a background may stray from its colour."""
-LOST = 0.02
-"""Of the head's area: larger parts beside it should be looked at."""
+"""Levels by which a background may deviate from its colour."""
+_LOST = 0.02
+"""Share of the head's area: larger disconnected areas should be inspected."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,9 +50,9 @@ class Foreground:
     depth: Floats | None = None
     """[H, W] the depth map's own values, None where there is none."""
     matte: Floats | None = None
-    """[H, W] 0..1 how much of each pixel is head, as the picture shows it; None where depth alone tells the mask."""
+    """[H, W] 0..1 how much of each pixel is head, as the image shows it; None where the mask comes from depth alone."""
     doubts: tuple[str, ...] = ()
-    """What should be looked at before the mask is believed, with what was measured."""
+    """Reasons to inspect the mask before it is used, with the measured values."""
 
     @property
     def alpha(self) -> Floats:
@@ -64,18 +63,18 @@ class Foreground:
 def find_foreground(
     pixels: NDArray[np.uint8], depth: bytes | None, alpha: NDArray[np.uint8] | None = None
 ) -> Foreground:
-    """The head in a picture, with its matte: the one way in which it is found, for every engine and node.
+    """The head in an image, with its matte; every engine and node finds it here.
 
     Args:
-        pixels: [H, W, 3] RGB; what was transparent is black.
+        pixels: [H, W, 3] RGB; transparent pixels are black.
         depth: the file of a depth map of the same size, None if there is none.
-        alpha: [H, W] 0..255 of a picture that has an alpha channel: it is the matte, if it shows a background.
+        alpha: [H, W] 0..255 the image's alpha channel; it is the matte if it shows a background.
 
     Raises:
         PictureError: the depth map is unreadable, of another size, or without a foreground; or there is no depth map
             and the background is not uniform enough to find the silhouette.
     """
-    # An alpha channel without a background, as in many a picture that is opaque everywhere, tells nothing.
+    # An alpha channel that is opaque everywhere contains no information.
     opaque = alpha is None or (alpha >= 128).mean() > MAX_SHARE
     matte = None if alpha is None or opaque else alpha.astype(np.float32) / 255
     if depth is None and matte is None:
@@ -101,7 +100,7 @@ def find_foreground(
 
 
 def silhouette(pixels: NDArray[np.uint8]) -> Mask:
-    """[H, W] the head before a uniform background, holes filled.
+    """[H, W] the head in front of a uniform background, holes filled.
 
     Raises:
         PictureError: the border is not of one colour, or nothing stands out from it.
@@ -112,10 +111,9 @@ def silhouette(pixels: NDArray[np.uint8]) -> Mask:
 def soft_edge(mask: Mask) -> Floats:
     """[H, W] how much of each pixel is head: 0 outside the mask, 1 well inside, rising over the rim within it.
 
-    For a mask that was not found in the picture's colours. It never reaches beyond the mask, so that nothing of the old
-    background comes along.
+    For a mask that was not derived from colours. It never extends beyond it, so that no old background is included.
     """
-    sigma = max(0.5, RIM * mask.shape[1] / 512)
+    sigma = max(0.5, _RIM * mask.shape[1] / 512)
     grey = Image.fromarray(mask.astype(np.uint8) * 255)
     blurred = np.asarray(grey.filter(ImageFilter.GaussianBlur(sigma)), np.float32) / 255
     return np.where(mask, np.clip(2 * blurred - 1, 0, 1), 0).astype(np.float32)
@@ -136,11 +134,11 @@ def composed(picture: Floats, background: Floats, alpha: Floats) -> Floats:
 
 
 def rim_from_inside(picture: Floats, alpha: Floats) -> Floats:
-    """[H, W, 3] a picture whose rim has the colours of the head beside it.
+    """[H, W, 3] an image whose rim has the colours of the head beside it.
 
     Where a pixel is partly head its colour is mixed with the background that was behind it, and compression smears that
     one pixel farther. So pixels that are partly head get the mean colour of their neighbours farther inside, and the
-    outermost ones that are all head are not asked. What lies farther than REACH pixels from solid head keeps its
+    outermost ones that are all head are not used. What is farther than _REACH pixels from solid head keeps its
     colour.
 
     Args:
@@ -153,14 +151,14 @@ def rim_from_inside(picture: Floats, alpha: Floats) -> Floats:
     known = np.pad(eroded(solid, 1), 1)
     if not wanted.any() or not known.any():
         return picture
-    # Rows of a padded picture: a pixel's eight neighbours lie at fixed distances.
+    # In a padded image the eight neighbours of a pixel are at fixed offsets.
     row = width + 2
     steps = np.array([-row - 1, -row, -row + 1, -1, 1, row - 1, row, row + 1])
     weights = np.array([1, 2, 1, 2, 2, 1, 2, 1], np.float32)
-    band = np.pad(alpha > 0, 1) & ~known & largest(wanted, 2 * REACH + 1)
+    band = np.pad(alpha > 0, 1) & ~known & largest(wanted, 2 * _REACH + 1)
     colours = np.pad(picture, ((1, 1), (1, 1), (0, 0))).reshape(-1, picture.shape[2])
     known, left = known.ravel(), np.flatnonzero(band)
-    for _ in range(REACH):
+    for _ in range(_REACH):
         weight = known[left[:, None] + steps] * weights
         total = weight.sum(1)
         reached = total > 0
@@ -170,13 +168,13 @@ def rim_from_inside(picture: Floats, alpha: Floats) -> Floats:
         colours[at] = np.einsum("nk,nkc->nc", weight, colours[at[:, None] + steps])
         known[at] = True
         left = left[~reached]
-    told = (known & wanted.ravel()).reshape(height + 2, row)[1:-1, 1:-1]
+    filled = (known & wanted.ravel()).reshape(height + 2, row)[1:-1, 1:-1]
     spread = colours.reshape(height + 2, row, -1)[1:-1, 1:-1]
-    return np.where(told[..., None], spread, picture)
+    return np.where(filled[..., None], spread, picture)
 
 
 def fitted(scene: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """[height, width, 3] a scene picture scaled to cover, centred, and cut; never stretched."""
+    """[height, width, 3] a scene scaled to cover, centred and cropped; never stretched."""
     scale = max(height / scene.shape[0], width / scene.shape[1])
     size = (max(width, round(scene.shape[1] * scale)), max(height, round(scene.shape[0] * scale)))
     large = np.asarray(Image.fromarray(scene).resize(size, Image.Resampling.LANCZOS))
@@ -196,7 +194,7 @@ def _of_depth(values: Floats, kind: DepthKind) -> Mask:
 
 
 def _check_millimetres(values: Floats) -> None:
-    low, high = LENGTHS_MM
+    low, high = _LENGTHS_MM
     if values.size and not (low <= values.min() and values.max() <= high):
         raise PictureError(
             f"depth map: {values.min():.0f}..{values.max():.0f} mm; allowed are {low:.0f}..{high:.0f}, "
@@ -205,34 +203,34 @@ def _check_millimetres(values: Floats) -> None:
 
 
 def _doubts_of_matte(mask: Mask, matte: Floats) -> tuple[str, ...]:
-    """What is doubtful about a matte whatever it was found by."""
+    """Doubts about any matte, whatever its source."""
     doubts: list[str] = []
     outline = mask & ~eroded(mask, 1)
     grey = float(((matte > 0.1) & (matte < 0.9)).sum()) / max(1.0, float(outline.sum()))
-    if grey > GREY_ZONE_PX:
-        doubts.append(f"the grey zone is {grey:.1f} px wide on average, at most {GREY_ZONE_PX:g} is usual")
+    if grey > _GREY_ZONE_PX:
+        doubts.append(f"the grey zone is {grey:.1f} px wide on average, at most {_GREY_ZONE_PX:g} is usual")
     half = max(1, len(mask) // 2)
     sides = {"top": mask[0], "bottom": mask[-1], "left": mask[:half, 0], "right": mask[:half, -1]}
-    touched = [name for name, side in sides.items() if side.mean() > TOUCHED]
+    touched = [name for name, side in sides.items() if side.mean() > _TOUCHED]
     if len(touched) > 2:
         doubts.append(f"the head touches {len(touched)} borders of the picture: {', '.join(touched)}")
     return tuple(doubts)
 
 
 def _doubts_of_silhouette(found: Silhouette) -> tuple[str, ...]:
-    """What is doubtful about a head that was cut out by colour."""
+    """Doubts about a head that was cut out by colour."""
     doubts = [*_doubts_of_matte(found.mask, found.alpha)]
     colour = found.background
-    if colour.max() - colour.min() > COLOURED:
+    if colour.max() - colour.min() > _COLOURED:
         doubts.append(f"the background is coloured, RGB {', '.join(f'{level:.0f}' for level in colour)}")
     if found.stray > UNEVEN:
         doubts.append(f"the background is uneven: it strays by {found.stray:.1f} levels, {UNEVEN:g} are usual")
     rim = found.mask & ~eroded(found.mask, 1)
-    faint = float((found.contrast[rim] < FAINT).mean()) if rim.any() else 0.0
-    if faint > FAINT_SHARE:
+    faint = float((found.contrast[rim] < _FAINT).mean()) if rim.any() else 0.0
+    if faint > _FAINT_SHARE:
         doubts.append(
-            f"{100 * faint:.0f} % of the outline is faint: head and background differ by fewer than {FAINT:g} levels"
+            f"{100 * faint:.0f} % of the outline is faint: head and background differ by fewer than {_FAINT:g} levels"
         )
-    if found.lost > LOST:
+    if found.lost > _LOST:
         doubts.append(f"parts beside the head were left out, {100 * found.lost:.1f} % of its area")
     return tuple(doubts)

@@ -1,7 +1,7 @@
 """Keypoint metrics: one definition for everybody.
 
 Coordinates are [..., N, 2] in pixels, ``visible`` is a boolean [..., N] of the ground truth: only visible points
-count. A figure over no point at all is NaN, never 0.
+count. A metric over no point at all is NaN, never 0.
 """
 
 import numpy as np
@@ -19,50 +19,10 @@ def _points(predicted: ArrayLike, true: ArrayLike, visible: ArrayLike) -> tuple[
     return p, t, v
 
 
-def _ratio(part: Floats | NDArray[np.bool_], visible: NDArray[np.bool_]) -> float:
-    return float(part[visible].mean()) if visible.any() else float("nan")
-
-
 def pixel_error(predicted: ArrayLike, true: ArrayLike, visible: ArrayLike) -> Floats:
     """Euclidean distance per point, [..., N], NaN where the point is not visible."""
     p, t, v = _points(predicted, true, visible)
     return np.where(v, np.linalg.norm(p - t, axis=-1), np.nan)
-
-
-def mean_pixel_error(predicted: ArrayLike, true: ArrayLike, visible: ArrayLike) -> float:
-    """Mean of pixel_error over the visible points."""
-    p, t, v = _points(predicted, true, visible)
-    return _ratio(np.linalg.norm(p - t, axis=-1), v)
-
-
-def pck(predicted: ArrayLike, true: ArrayLike, visible: ArrayLike, threshold_px: ArrayLike) -> float:
-    """Percentage of correct keypoints as a fraction: visible points with error <= threshold.
-
-    Args:
-        predicted: [..., N, 2] pixels.
-        true: [..., N, 2] pixels.
-        visible: [..., N] bool.
-        threshold_px: a number, or [...] one per picture (such as alpha times the head's size).
-    """
-    p, t, v = _points(predicted, true, visible)
-    limit = np.asarray(threshold_px, np.float64)
-    return _ratio(np.linalg.norm(p - t, axis=-1) <= limit[..., None], v)
-
-
-def nme(predicted: ArrayLike, true: ArrayLike, visible: ArrayLike, normaliser_px: ArrayLike) -> float:
-    """Normalised mean error: mean error over visible points, divided by a length per picture.
-
-    Args:
-        predicted: [..., N, 2] pixels.
-        true: [..., N, 2] pixels.
-        visible: [..., N] bool.
-        normaliser_px: a number > 0, or [...] one per picture (interocular distance, head size).
-    """
-    p, t, v = _points(predicted, true, visible)
-    length = np.asarray(normaliser_px, np.float64)
-    if not (length > 0).all():
-        raise ValueError(f"normaliser {length} must be above 0")
-    return _ratio(np.linalg.norm(p - t, axis=-1) / length[..., None], v)
 
 
 def oks(
@@ -80,7 +40,7 @@ def oks(
         sigma: a number, or [N] the spread of each keypoint.
 
     Returns:
-        [...] one figure per picture (a float for a single one), NaN where nothing is visible.
+        [...] one value per image (a float for a single one), NaN where nothing is visible.
     """
     p, t, v = _points(predicted, true, visible)
     variance = (2 * np.asarray(sigma, np.float64)) ** 2

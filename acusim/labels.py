@@ -1,15 +1,16 @@
-"""Label files: JSON in AcuSim's official schema to arrays and back.
+"""Label files: AcuSim's official JSON format to arrays and back.
 
 ``{"label": [{"name": "LI17_天鼎_left", "coordinate": {"x": …, "y": …, "n": …, "h": …}}, …]}`` with x right and y
-down in 0..1 of the picture, n the cosine between camera forward and surface normal (negative faces the camera)
+down in 0..1 of the image, n the cosine between camera forward and surface normal (negative faces the camera)
 and h in metres. A point that is not listed is occluded. In the released files h is the true depth only in
 frames 1, 19, 55, 91 and 127.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,32 +20,26 @@ from acusim.errors import LabelError, shown
 from acusim.text_files import json_of, looks_like
 from acusim.tolerances import OUTSIDE
 
-OCCLUDED = (0.0, 0.0, 0.5)
-"""What the public loaders fill in for a point that is not listed: x, y and visibility-side value."""
+_T = TypeVar("_T")
+
 XY_RANGE = (-OUTSIDE, 1 + OUTSIDE)
-"""Allowed x and y, kept as they stand; see acusim.tolerances."""
+"""Allowed x and y, kept unchanged; see acusim.tolerances."""
 MAX_BYTES = 4 << 20
-"""A label file is some 10 kB; one above this is refused unread."""
+"""A label file has some 10 kB; a larger one than this is refused unread."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Label:
-    """The labels of one picture, in the order of ``acupoints.NAMES``."""
+    """The labels of one image, in the order of ``acupoints.NAMES``."""
 
     xy: NDArray[np.float64]
-    """[174, 2] 0..1 of the picture, NaN where not listed."""
+    """[174, 2] 0..1 of the image, NaN where not listed."""
     n: NDArray[np.float64]
     """[174] cosine(camera forward, surface normal), NaN where not listed."""
     h_m: NDArray[np.float64]
     """[174] the file's depth in metres, NaN where not listed."""
     listed: NDArray[np.bool_]
     """[174] True where the file lists the point, that is: where it is visible."""
-
-    def with_sentinel(self) -> NDArray[np.float64]:
-        """[174, 3] (x, y, visibility 1) of listed points and the loaders' OCCLUDED for the rest."""
-        out = np.tile(np.array(OCCLUDED), (acupoints.COUNT, 1))
-        out[self.listed] = np.c_[self.xy[self.listed], np.ones(int(self.listed.sum()))]
-        return out
 
 
 def empty_label() -> Label:
@@ -66,7 +61,7 @@ def parse_label(data: bytes) -> Label:
     """Reads the content of a label file.
 
     Raises:
-        LabelError: not JSON, not the schema, an unknown or repeated name, a number out of range or NaN.
+        LabelError: not JSON, not this format, an unknown or repeated name, a number out of range or NaN.
     """
     try:
         document = json_of(data)
@@ -107,17 +102,26 @@ def parse_label_file(path: Path) -> tuple[Label, bytes]:
     Raises:
         LabelError: as read_label.
     """
+    return read_checked(path, "label", parse_label)
+
+
+def read_checked(path: Path, what: str, parse: Callable[[bytes], _T]) -> tuple[_T, bytes]:
+    """The parsed content of a small file, and its bytes; ``what`` is its name in messages.
+
+    Raises:
+        LabelError: the file cannot be read or is too large, or as ``parse``; with the file's name in front.
+    """
     try:
         if not path.is_file():
             raise LabelError("not a regular file")
         if path.stat().st_size > MAX_BYTES:
-            raise LabelError(f"larger than {MAX_BYTES >> 20} MiB: not a label file")
+            raise LabelError(f"larger than {MAX_BYTES >> 20} MiB: not a {what} file")
         data = path.read_bytes()
-        return parse_label(data), data
+        return parse(data), data
     except OSError as error:
-        raise LabelError(f"label {path.name!r}: {error.strerror or error}") from None
+        raise LabelError(f"{what} {path.name!r}: {error.strerror or error}") from None
     except LabelError as error:
-        raise LabelError(f"label {path.name!r}: {error}") from None
+        raise LabelError(f"{what} {path.name!r}: {error}") from None
 
 
 def dump_label(label: Label) -> bytes:

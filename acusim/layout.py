@@ -1,4 +1,4 @@
-"""A dataset root on disk: which samples it holds, and what is wrong with it.
+"""A dataset root on disk: which samples it holds, and which files cannot be used.
 
     root/map.txt
     root/<split>/image/img_<size>/<stem>.png|jpg      split: train, test, temp, …; size: 64 … 1024
@@ -10,14 +10,14 @@ Image and label are paired by stem, never by position. Every path is relative to
 
 import os
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from acusim.dataset import Dataset, Problem, Sample
 from acusim.dataset_root import SIZE_FOLDER, check_root, explain, first_with
 from acusim.errors import LayoutError, SampleIdError
 from acusim.files import is_inside, printable
-from acusim.folders import fault_of_folder, leaves_out, list_folder
+from acusim.folders import folder_error, list_folder
 from acusim.pictures import EXTENSIONS
 from acusim.sample_id import SampleId
 
@@ -25,99 +25,46 @@ MAP_FILE = "map.txt"
 UNPRINTABLE = "the name holds control characters or is not valid UTF-8; rename it"
 DEFAULT_SIZE = 512
 _FEW = 3
+_LEAVES = "a symbolic link that leads out of the dataset root"
 
 
 def image_folder(split: str, size: int) -> str:
-    """Where pictures of one size lie."""
+    """The folder of the images of one size."""
     return f"{split}/image/img_{size}"
 
 
 def label_folder(split: str) -> str:
-    """Where the labels of a split lie."""
+    """The folder of a split's labels."""
     return f"{split}/label/label"
 
 
 def depth_folder(split: str, size: int) -> str:
-    """Where this project keeps depth maps; the public sources name no place for them."""
+    """The folder of depth maps, a convention of this project; the public sources name none."""
     return f"{split}/depth/img_{size}"
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One picture with its label."""
-
-    id: SampleId
-    split: str
-    size: int
-    """Nominal side in pixels, from the folder's name."""
-    image: str
-    """Relative path."""
-    label: str
-    depth: str | None
-    unused_depth: str | None = None
-    """Why a depth map that lies there is not used; None where there is none, or a usable one."""
-
-    @property
-    def stem(self) -> str:
-        """File name without its extension, as on disk."""
-        return os.path.splitext(os.path.basename(self.image))[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A file that takes no part, and why."""
-
-    path: str
-    """Relative path; control characters and bytes that are no UTF-8 are written as escapes."""
-    reason: str
-    is_image: bool
-    """True if a picture is lost by it: a batch counts it as set aside."""
-    id: SampleId | None = None
-    """The picture's sample ID, where its name is one."""
-
-
-@dataclass(slots=True)
-class Dataset:
-    """What scan() found, in a fixed order."""
-
-    root: Path
-    samples: list[Sample] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    sizes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """Picture sizes that each split offers."""
-    nested: list[str] = field(default_factory=list)
-    """What lies a folder too deep, such as pictures in img_512/img_512, and what to do."""
-    litter: list[str] = field(default_factory=list)
-    """Names of hidden files and files of operating systems, which take no part."""
-
-    @property
-    def notes(self) -> list[str]:
-        """What a user should know of the root as a whole."""
-        return [leaves_out(self.litter)] if self.litter else []
-
-
 class _Folder:
-    """The regular files of one folder, with the ones that lead out of the root told apart."""
+    """The regular files of one folder, apart from those that lead out of the root."""
 
-    def __init__(self, root: str, relative: str, litter: list[str]):
+    def __init__(self, root: str, relative: str, junk: list[str]):
         self.relative = relative
         self.names: list[str] = []
         self.leaving: list[str] = []
         self.irregular: dict[str, str] = {}
-        """What should be a file, and what it is instead."""
+        """Entries that should be files: name -> what they are instead."""
         self.folders: list[str] = []
-        self.fault = ""
-        """Why the folder cannot be listed; empty also where it is not there."""
+        self.error = ""
+        """Why the folder cannot be listed; empty also where it does not exist."""
         path = os.path.join(root, relative)
         if not os.path.isdir(path):
-            self.fault = fault_of_folder(path)
+            self.error = folder_error(path)
             return
         if not is_inside(root, path):
             raise LayoutError(f"folder {relative!r} is a symbolic link that leads out of the dataset root {root!r}")
         try:
-            entries = list_folder(path, litter)
+            entries = list_folder(path, junk)
         except LayoutError:
-            self.fault = fault_of_folder(path)
+            self.error = folder_error(path)
             return
         for entry in entries:
             wanted = os.path.splitext(entry.name)[1].lower() in (*EXTENSIONS, ".json")
@@ -141,44 +88,55 @@ class _Folder:
         return out
 
     def unusable(self, extension: str) -> dict[str, tuple[str, str]]:
-        """Stem -> path and reason of a file that lies there and has no place in by_stem."""
-        told = dict.fromkeys(self.names, f"not a map, only {extension} is one")
-        told |= dict.fromkeys(self.leaving, "a symbolic link that leads out of the dataset root")
-        told |= self.irregular
+        """Stem -> path and reason of each entry that is not in by_stem."""
+        reasons = dict.fromkeys(self.names, f"not a map, only {extension} is one")
+        reasons |= dict.fromkeys(self.leaving, _LEAVES)
+        reasons |= self.irregular
         usable = set(self.by_stem((extension,)).values())
-        reasons = {name: reason for name, reason in told.items() if name not in usable}
-        return {os.path.splitext(name)[0]: (f"{self.relative}/{name}", reason) for name, reason in reasons.items()}
+        return {
+            os.path.splitext(name)[0]: (f"{self.relative}/{name}", reason)
+            for name, reason in reasons.items()
+            if name not in usable
+        }
+
+    def problem(self, name: str, reason: str, is_image: bool, sample_id: SampleId | None = None) -> Problem:
+        return Problem(printable(f"{self.relative}/{name}"), reason, is_image, sample_id)
 
     def why_absent(self, name: str) -> str:
         """Why a wanted file is not among the usable ones."""
         path = f"{self.relative}/{name}"
         if name in self.leaving:
-            return f"{path} is a symbolic link that leads out of the dataset root"
+            return f"{path} is {_LEAVES}"
         if name in self.irregular:
             return f"{path} is {self.irregular[name]}"
-        return f"no label {path}: that folder cannot be read: {self.fault}" if self.fault else f"no label {path}"
+        return f"no label {path}: that folder cannot be read: {self.error}" if self.error else f"no label {path}"
 
 
-def _composed(names: dict[str, str]) -> dict[str, str]:
-    """The same mapping under NFC keys, for files that came through a system which decomposes names."""
-    return {unicodedata.normalize("NFC", stem): name for stem, name in names.items()}
+def _nfc(stem: str) -> str:
+    return unicodedata.normalize("NFC", stem)
 
 
-def scan(root: Path, size: int | None = None) -> Dataset:
+def _lookup(names: dict[str, str]) -> Callable[[str], str | None]:
+    """From a stem to a file's name, also where one of them came through a system that decomposes names."""
+    composed = {_nfc(stem): name for stem, name in names.items()}
+    return lambda stem: names.get(stem) or composed.get(_nfc(stem))
+
+
+def scan(root: str | Path, size: int | None = None) -> Dataset:
     """Lists a dataset: samples that can be used and problems, each with its reason.
 
     Args:
         root: the dataset root.
-        size: the picture size to use; None takes 512 where a split has it, else its largest.
+        size: the image size in pixels to use; None takes 512 where a split has it, else its largest.
 
     Raises:
-        LayoutError: there is no such root, nothing in it looks like AcuSim, or no split has this size.
+        LayoutError: the root is not a folder or holds nothing that looks like AcuSim, or no split has this size.
     """
     real = check_root(root)
     dataset = Dataset(Path(real))
-    for entry in list_folder(real, dataset.litter):
+    for entry in list_folder(real, dataset.junk):
         if entry.kind == "other":
-            dataset.problems.append(Problem(printable(entry.name), f"{entry.fault}; it is left out", False))
+            dataset.problems.append(Problem(printable(entry.name), f"{entry.fault}; it is ignored", False))
         elif entry.kind == "folder" and printable(entry.name) != entry.name:
             dataset.problems.append(Problem(printable(entry.name), UNPRINTABLE, False))
         elif entry.kind == "folder":
@@ -194,7 +152,7 @@ def scan(root: Path, size: int | None = None) -> Dataset:
         elif size in sizes:
             _scan_split(dataset, split, size)
     if not dataset.samples and dataset.nested:
-        raise LayoutError(f"{str(root)!r} holds no picture in its place: {'; '.join(dataset.nested[:_FEW])}")
+        raise LayoutError(f"{str(root)!r} holds no image in its place: {'; '.join(dataset.nested[:_FEW])}")
     if size is not None and not any(size in sizes for sizes in dataset.sizes.values()):
         offered = ", ".join(f"{split}: {', '.join(map(str, sizes))}" for split, sizes in dataset.sizes.items())
         raise LayoutError(f"no split of {str(root)!r} has pictures of size {size}; there are {offered}")
@@ -202,13 +160,13 @@ def scan(root: Path, size: int | None = None) -> Dataset:
 
 
 def _sizes(dataset: Dataset, split: str) -> tuple[int, ...]:
-    """The picture sizes of a split, none where a folder is no split; what should be one and is not is a problem."""
+    """The image sizes of a split, none where the folder is not a split; reports entries that should be size folders."""
     relative = f"{split}/image"
     path = os.path.join(dataset.root, relative)
-    fault = fault_of_folder(path)
-    if fault:
-        dataset.problems.append(Problem(relative, f"not a folder that can be read: {fault}", True))
-    if fault or not os.path.isdir(path):
+    error = folder_error(path)
+    if error:
+        dataset.problems.append(Problem(relative, f"not a folder that can be read: {error}", True))
+    if error or not os.path.isdir(path):
         return ()
     if not is_inside(str(dataset.root), path):
         raise LayoutError(
@@ -216,7 +174,7 @@ def _sizes(dataset: Dataset, split: str) -> tuple[int, ...]:
         )
     sizes: list[int] = []
     strays = 0
-    for entry in list_folder(path, dataset.litter):
+    for entry in list_folder(path, dataset.junk):
         match = SIZE_FOLDER.fullmatch(entry.name)
         place = printable(f"{relative}/{entry.name}")
         if entry.kind == "folder" and match:
@@ -224,47 +182,45 @@ def _sizes(dataset: Dataset, split: str) -> tuple[int, ...]:
         elif entry.kind == "file":
             strays += os.path.splitext(entry.name)[1].lower() in EXTENSIONS
         else:
-            reason = entry.fault or "not read: folders of pictures are called img_<side in pixels>"
+            reason = entry.fault or "not read: image folders are called img_<side in pixels>"
             dataset.problems.append(Problem(place, reason, match is not None))
     if strays and sizes:
-        told = f"{strays} pictures in this folder are not read; move them into {relative}/img_<side in pixels>"
-        dataset.problems.append(Problem(relative, told, True))
+        reason = f"{strays} images in this folder are not read; move them into {relative}/img_<side in pixels>"
+        dataset.problems.append(Problem(relative, reason, True))
     return tuple(sorted(sizes))
 
 
 def _unreadable(folder: _Folder, is_image: bool) -> Iterator[Problem]:
-    if folder.fault:
-        yield Problem(folder.relative, f"not a folder that can be read: {folder.fault}", is_image)
+    if folder.error:
+        yield Problem(folder.relative, f"not a folder that can be read: {folder.error}", is_image)
 
 
 def _unusable(folder: _Folder, is_image: bool) -> Iterator[Problem]:
-    """What lies in a folder, or in its place, and is no file that may be read."""
+    """Entries of a folder that are not files that may be read."""
     yield from _unreadable(folder, is_image)
     for name in sorted(folder.leaving):
-        reason = "a symbolic link that leads out of the dataset root"
-        yield Problem(printable(f"{folder.relative}/{name}"), reason, is_image)
+        yield folder.problem(name, _LEAVES, is_image)
     for name, reason in sorted(folder.irregular.items()):
-        looks_so = os.path.splitext(name)[1].lower() in EXTENSIONS
-        yield Problem(printable(f"{folder.relative}/{name}"), reason, is_image and looks_so)
+        yield folder.problem(name, reason, is_image and os.path.splitext(name)[1].lower() in EXTENSIONS)
 
 
-def _nested(dataset: Dataset, images: _Folder) -> None:
-    """Tells of folders among the pictures: theirs are not read."""
+def _report_nested(dataset: Dataset, images: _Folder) -> None:
+    """Reports folders among the images: they are not read."""
     for name in images.folders:
         relative = f"{images.relative}/{name}"
         found = first_with(os.path.join(dataset.root, relative), EXTENSIONS)
         if found is None:
-            dataset.problems.append(Problem(printable(relative), "a folder without pictures; it is not read", False))
+            dataset.problems.append(Problem(printable(relative), "a folder without images; it is not read", False))
             continue
         place = Path(os.path.relpath(found[0], dataset.root)).as_posix()
-        told = f"{len(found[1])} pictures lie a folder too deep; move them up into {images.relative}"
-        dataset.problems.append(Problem(printable(place), told, True))
-        dataset.nested.append(printable(f"{place}: {told}"))
+        reason = f"{len(found[1])} images are a folder too deep; move them up into {images.relative}"
+        dataset.problems.append(Problem(printable(place), reason, True))
+        dataset.nested.append(printable(f"{place}: {reason}"))
 
 
-def _astray(root: str, split: str, labels: _Folder) -> str:
-    """Where the labels of a split lie if none is in its place."""
-    if any(name.lower().endswith(".json") for name in labels.names) or labels.fault:
+def _misplaced_labels(root: str, split: str, labels: _Folder) -> str:
+    """Where the labels of a split are if none is in its place."""
+    if any(name.lower().endswith(".json") for name in labels.names) or labels.error:
         return ""
     found = first_with(os.path.join(root, split, "label"), (".json",))
     if found is None:
@@ -274,53 +230,39 @@ def _astray(root: str, split: str, labels: _Folder) -> str:
 
 
 def _scan_split(dataset: Dataset, split: str, size: int) -> None:
-    root = str(dataset.root)
-    images = _Folder(root, image_folder(split, size), dataset.litter)
-    labels = _Folder(root, label_folder(split), dataset.litter)
-    depth_files = _Folder(root, depth_folder(split, size), dataset.litter)
-    depths = depth_files.by_stem((".png",))
-    unusable = {unicodedata.normalize("NFC", stem): why for stem, why in depth_files.unusable(".png").items()}
-    label_names = labels.by_stem((".json",))
-    label_by_nfc, depth_by_nfc = _composed(label_names), _composed(depths)
-    used_labels: set[str] = set()
+    root, junk = str(dataset.root), dataset.junk
+    images = _Folder(root, image_folder(split, size), junk)
+    labels = _Folder(root, label_folder(split), junk)
+    depths = _Folder(root, depth_folder(split, size), junk)
+    dataset.problems += [*_unusable(images, True), *_unusable(labels, False), *_unreadable(depths, False)]
+    _report_nested(dataset, images)
+    label_of, depth_of = _lookup(labels.by_stem((".json",))), _lookup(depths.by_stem((".png",)))
+    unusable_depths = {_nfc(stem): reason for stem, reason in depths.unusable(".png").items()}
+    labels_elsewhere = _misplaced_labels(root, split, labels)
+    used_labels: set[str | None] = set()
     seen: dict[str, str] = {}
-    problems = dataset.problems
-
-    def lost(folder: _Folder, name: str, reason: str, is_image: bool, sample_id: SampleId | None = None) -> None:
-        problems.append(Problem(printable(f"{folder.relative}/{name}"), reason, is_image, sample_id))
-
-    problems += [*_unusable(images, True), *_unusable(labels, False), *_unreadable(depth_files, False)]
-    _nested(dataset, images)
-    labels_elsewhere = _astray(root, split, labels)
     for name in images.names:
         stem, extension = os.path.splitext(name)
         if extension.lower() not in EXTENSIONS:
-            lost(images, name, f"not a picture: extension {extension!r}, allowed are {', '.join(EXTENSIONS)}", False)
+            reason = f"not an image: extension {extension!r}, allowed are {', '.join(EXTENSIONS)}"
+            dataset.problems.append(images.problem(name, reason, False))
             continue
-        nfc = unicodedata.normalize("NFC", stem)
-        label = label_names.get(stem) or label_by_nfc.get(nfc)
-        if label:
-            used_labels.add(label)
-        if printable(name) != name:
-            lost(images, name, UNPRINTABLE, True)
-            continue
-        if stem in seen:
-            lost(images, name, f"a second picture of {stem!r} beside {seen[stem]!r}; keep one", True)
-            continue
-        seen[stem] = name
+        sample_id, label = None, label_of(stem)
+        used_labels.add(label)
         try:
-            sample_id = SampleId.parse(nfc)
-        except SampleIdError as error:
-            lost(images, name, str(error), True)
+            sample_id = _sample_id(name, seen)
+            if label is None:
+                raise LayoutError(labels.why_absent(f"{stem}.json") + labels_elsewhere)
+        except (LayoutError, SampleIdError) as error:
+            dataset.problems.append(images.problem(name, str(error), True, sample_id))
             continue
-        if label is None:
-            lost(images, name, labels.why_absent(f"{stem}.json") + labels_elsewhere, True, sample_id)
-            continue
-        depth = depths.get(stem) or depth_by_nfc.get(nfc)
-        unused = None if depth else unusable.get(nfc)
+        depth = depth_of(stem)
+        unused = None if depth else unusable_depths.get(_nfc(stem))
         if unused:
             path, reason = unused
-            problems.append(Problem(printable(path), f"{reason}; the head is found without it", False, sample_id))
+            dataset.problems.append(
+                Problem(printable(path), f"{reason}; the head is found without it", False, sample_id)
+            )
         dataset.samples.append(
             Sample(
                 sample_id,
@@ -328,13 +270,31 @@ def _scan_split(dataset: Dataset, split: str, size: int) -> None:
                 size,
                 f"{images.relative}/{name}",
                 f"{labels.relative}/{label}",
-                f"{depth_folder(split, size)}/{depth}" if depth else None,
+                f"{depths.relative}/{depth}" if depth else None,
                 printable(": ".join(unused)) if unused else None,
+                dataset.root,
             )
         )
-    pictured = {os.path.splitext(name)[0] for name in (*images.leaving, *images.irregular)}
+    _report_unused_labels(dataset, images, labels, used_labels)
+
+
+def _sample_id(name: str, seen: dict[str, str]) -> SampleId:
+    """The sample ID in an image's file name, which is entered into ``seen`` under its stem."""
+    if printable(name) != name:
+        raise LayoutError(UNPRINTABLE)
+    stem = os.path.splitext(name)[0]
+    if stem in seen:
+        raise LayoutError(f"a second image of {stem!r} beside {seen[stem]!r}; keep one")
+    seen[stem] = name
+    return SampleId.parse(_nfc(stem))
+
+
+def _report_unused_labels(dataset: Dataset, images: _Folder, labels: _Folder, used: set[str | None]) -> None:
+    stems_with_image = {os.path.splitext(name)[0] for name in (*images.leaving, *images.irregular)}
+    chosen = labels.by_stem((".json",))
     for name in labels.names:
         stem, extension = os.path.splitext(name)
-        if extension.lower() == ".json" and name not in used_labels and stem not in pictured:
-            twin = label_names[stem] if label_names[stem] != name else None
-            lost(labels, name, f"not used: {twin!r} is" if twin else "an orphan: no picture of this stem", False)
+        if extension.lower() == ".json" and name not in used and stem not in stems_with_image:
+            twin = chosen[stem] if chosen[stem] != name else None
+            reason = f"not used: {twin!r} is" if twin else "an orphan: no image of this stem"
+            dataset.problems.append(labels.problem(name, reason, False))

@@ -1,56 +1,27 @@
-"""One program at a time on one folder: an advisory lock that the system drops when its owner dies.
+"""One program at a time in one folder: an advisory lock that the system drops when its owner dies.
 
-The lock belongs to the open file, not to what is written in it: whatever kills the owner frees it, and a process that
-gets the owner's number later does not hold it. The text only says who the owner is.
+The lock belongs to the open file, not to its content: whatever kills the owner releases it, and a later process with
+the same number does not hold it. The content only names the owner. Every lock of the project is one of these.
 """
 
-import errno
-import fcntl
 import os
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from filelock import lock_descriptor
+
 from acusim.errors import ConfigError, OutputError
 
 LOCK_FILE = "lock"
-TRIES = 25
-PAUSE_SECONDS = 0.02
-"""Between two tries: somebody may just be looking whether the lock is held."""
-_HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
+_TRIES, _PAUSE_SECONDS = 25, 0.02
+"""Before a lock counts as held: another program may just be checking it."""
 _OWNER_BYTES = 4096
-
-
-def open_lock_file(path: Path) -> int:
-    """Opens the file of a lock, made if it is missing; it does not pass to child processes.
-
-    Raises:
-        OSError: it cannot be made, or is a link.
-    """
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-
-
-def try_lock(handle: int, kind: int = fcntl.LOCK_EX) -> bool:
-    """Takes a lock if nobody holds it; returns whether it did.
-
-    Raises:
-        OSError: the file system has no locks.
-    """
-    try:
-        fcntl.flock(handle, kind | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _HELD:
-            return False
-        raise
-    return True
-
-
-def wait_for_lock(handle: int) -> None:
-    """Takes a lock as soon as nobody holds it."""
-    fcntl.flock(handle, fcntl.LOCK_EX)
+_UNKNOWN = "unknown"
 
 
 class Lock:
@@ -60,17 +31,23 @@ class Lock:
         path: the lock's file, in a folder that exists.
         who: what its owner is called in messages, such as "controller".
         place: what is locked, for messages.
+        on_wait: called once with a description of the owner where the lock is held; the lock then waits until it is
+            released. None refuses instead.
+
+    Raises:
+        ConfigError: another program holds the lock and ``on_wait`` is None; names its owner.
+        OutputError: the file cannot be created or is a link, or the file system has no locks or no space.
     """
 
-    def __init__(self, path: Path, who: str, place: Path):
-        self._path, self._who, self._place = path, who, place
-        self._file: int | None = None
+    def __init__(self, path: Path, who: str, place: Path, on_wait: Callable[[str], None] | None = None):
+        self._path, self._who, self._place, self._on_wait = path, who, place, on_wait
+        self._handle: int | None = None
 
     def __enter__(self) -> Self:
         try:
-            handle = open_lock_file(self._path)
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise ConfigError(f"lock {str(self._path)!r} cannot be made: {error.strerror}") from None
+            raise OutputError(f"lock {str(self._path)!r} cannot be created: {error.strerror}") from None
         try:
             self._take(handle)
             started = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -83,42 +60,54 @@ class Lock:
                     f"lock {str(self._path)!r} cannot be used: {error.strerror}; put it on a local disk with free space"
                 ) from None
             raise
-        self._file = handle
+        self._handle = handle
         return self
 
     def _take(self, handle: int) -> None:
-        for _ in range(TRIES):
-            if try_lock(handle):
+        if self._on_wait is not None:
+            if not lock_descriptor(handle, blocking=False):
+                self._on_wait(_owner(handle))
+                lock_descriptor(handle)
+            return
+        for _ in range(_TRIES):
+            if lock_descriptor(handle, blocking=False):
                 return
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(_PAUSE_SECONDS)
         raise ConfigError(
-            f"another {self._who} is at work on {str(self._place)!r}: {_text(handle)}; wait for it, or stop it"
+            f"another {self._who} is working on {str(self._place)!r}: {_owner(handle)}; wait for it, or stop it"
         )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # The file stays: removing it would let a third program lock a file that nobody else sees.
-        if self._file is not None:
+        if self._handle is not None:
             with suppress(OSError):
-                os.ftruncate(self._file, 0)
-            os.close(self._file)
-            self._file = None
+                os.ftruncate(self._handle, 0)
+            os.close(self._handle)
+            self._handle = None
 
 
 def lock_owner(path: Path) -> str | None:
-    """Who holds a lock, None if nobody does."""
+    """Who holds a lock, such as ``process 71 on host, since …``; None if nobody does, or there are no locks here."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        return None if try_lock(handle, fcntl.LOCK_SH) else _text(handle)
-    except OSError:  # no locks on this file system
+        # Held without an owner's name: by another program that is checking it, or by an owner about to write its name.
+        for _ in range(_TRIES):
+            if lock_descriptor(handle, blocking=False):
+                return None
+            if (owner := _owner(handle)) != _UNKNOWN:
+                return owner
+            time.sleep(_PAUSE_SECONDS)
+        return _UNKNOWN
+    except OSError:
         return None
     finally:
         os.close(handle)
 
 
-def _text(handle: int) -> str:
-    return os.pread(handle, _OWNER_BYTES, 0).decode("utf-8", "replace").strip() or "unknown"
+def _owner(handle: int) -> str:
+    return os.pread(handle, _OWNER_BYTES, 0).decode("utf-8", "replace").strip() or _UNKNOWN

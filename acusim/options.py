@@ -7,24 +7,28 @@
     add_options(parser, Demo)                      # --size PX   Side of the pictures in pixels (64..1024; default: 512)
     demo = Demo(**given_options(args, Demo))
 
-A flag is the field's name with dashes. ``json_schema_extra`` may hold ``flag`` (another flag), ``metavar``, ``help``
-(where the command line needs other words than the description), ``default`` (what to show as the default where it is
-decided later) and ``hidden`` (no option).
+A flag is the field's name with dashes; a bool that is true by default gets ``--no-…`` as well; a tuple's option may be
+given several times. ``json_schema_extra`` may hold ``flag`` (another flag), ``metavar``, ``help`` (where the command
+line needs other words than the description), ``default`` (what to show as the default where it is decided later) and
+``hidden`` (no option). ``markdown_table`` shows the same facts in the docs.
 """
 
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from acusim.settings import bounds_of, choices_of, extra_of, inner_type
+from acusim.settings import choices_of, element_type, extra_of, inner_type, range_text
 
 
 def add_options(
-    parser: "argparse._ActionsContainer", model: type[BaseModel], names: Iterable[str] | None = None
+    parser: "argparse._ActionsContainer",
+    model: type[BaseModel],
+    names: Iterable[str] | None = None,
+    required: bool = True,
 ) -> None:
     """Adds an option for each field of a model.
 
@@ -32,16 +36,13 @@ def add_options(
         parser: a parser or one of its groups.
         model: the settings; fields that are settings themselves have no option.
         names: the fields to add, in this order; None adds all.
+        required: whether the command line must name a field that has no default.
     """
     for name in names if names is not None else model.model_fields:
         field = model.model_fields[name]
-        if (
-            extra_of(field, "hidden")
-            or isinstance(inner_type(field), type)
-            and issubclass(inner_type(field), BaseModel)
-        ):
-            continue
-        parser.add_argument(flag_of(model, name), dest=name, default=None, help=help_of(field), **_kind_of(field))
+        if _is_listed(field):
+            settings: dict[str, Any] = _kind_of(field) | ({} if required else {"required": False})
+            parser.add_argument(flag_of(model, name), dest=name, default=None, help=help_of(field), **settings)
 
 
 def given_options(args: argparse.Namespace, model: type[BaseModel]) -> dict[str, Any]:
@@ -60,29 +61,64 @@ def flag_of(model: type[BaseModel], name: str) -> str:
 def help_of(field: FieldInfo) -> str:
     """A field's description with its range and default, for ``--help``."""
     text = str(extra_of(field, "help") or field.description or "").rstrip(".")
-    text = (text[:1].lower() + text[1:] if text[1:2].islower() else text).replace("%", "%%")
-    low, high = bounds_of(field)
-    facts = [f"{low:g}..{high:g}"] if low is not None and high is not None else []
-    shown = extra_of(field, "default")
-    if shown is None and field.default not in (None, False, "", ()) and not field.is_required():
-        shown = field.default
-    if shown is not None:
-        facts.append(f"default: {shown}")
+    text = (text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text).replace("%", "%%")
+    facts = [range_text(field)] if range_text(field) else []
+    if (default := _default_text(field)) and not field.is_required() and field.default is not False:
+        facts.append(f"default: {default}")
     return f"{text} ({'; '.join(facts)})" if facts else text
 
 
+def markdown_table(model: type[BaseModel]) -> str:
+    """The settings of a model as a Markdown table for the docs: setting, default, allowed values, description.
+
+    Fields that are settings themselves, and hidden ones, have no row.
+    """
+    rows = [("setting", "default", "allowed", "description"), ("---",) * 4]
+    for name, field in model.model_fields.items():
+        if _is_listed(field):
+            default = _default_text(field) or "none"
+            if default != "none" and extra_of(field, "default") is None and not field.is_required():
+                default = f"`{default}`"
+            text = " ".join((field.description or "").split())
+            rows.append((f"`{name}`", default, _allowed_text(field), text))
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows)
+
+
+def _is_listed(field: FieldInfo) -> bool:
+    kind = inner_type(field)
+    return not (extra_of(field, "hidden") or isinstance(kind, type) and issubclass(kind, BaseModel))
+
+
+def _default_text(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    if (shown := extra_of(field, "default")) is not None:
+        return str(shown)
+    default = field.get_default(call_default_factory=True)
+    if isinstance(default, tuple):
+        return ", ".join(map(str, default))
+    return "" if default is None else str(default)
+
+
+_TYPE_NAMES = {int: "integer", float: "number", bool: "true or false", str: "text", Path: "path"}
+
+
+def _allowed_text(field: FieldInfo) -> str:
+    kind = inner_type(field)
+    entry = element_type(kind)
+    choices = ", ".join(f"`{choice}`" for choice in choices_of(field))
+    text = choices or range_text(field) or _TYPE_NAMES.get(entry, str(entry))
+    return f"list of {text}" if get_origin(kind) is tuple else text
+
+
 def _kind_of(field: FieldInfo) -> dict[str, Any]:
-    """What argparse has to know to read a field."""
+    """How argparse reads a field."""
     kind, metavar = inner_type(field), extra_of(field, "metavar")
     required = {"required": True} if field.is_required() else {}
     if kind is bool:
-        return {"action": "store_true"}
+        return {"action": argparse.BooleanOptionalAction if field.default is True else "store_true"}
+    several = {"action": "append"} if get_origin(kind) is tuple else {}
     if choices := choices_of(field):
-        return {"choices": choices, **required}
-    if get_origin(kind) is tuple:
-        return {"action": "append", "type": _reader(get_args(kind)[0]), "metavar": metavar, **required}
-    return {"type": _reader(kind), "metavar": metavar, **required}
-
-
-def _reader(kind: Any) -> Any:
-    return kind if kind in (int, float, Path) else str
+        return {"choices": choices, "type": type(choices[0]), **several, **required}
+    entry = element_type(kind)
+    return {"type": entry if entry in (int, float, Path) else str, "metavar": metavar, **several, **required}

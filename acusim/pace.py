@@ -1,8 +1,8 @@
-"""How fast and how long, in words; and how long still, from work that is done in parts."""
+"""Rates and durations as text, and the remaining time of work that advances in fractions of items."""
 
 
 def rate_text(per_second: float) -> str:
-    """A rate in the unit in which it is a number that one can read: a second, a minute, an hour."""
+    """A rate in the unit that gives a readable number: per second, minute or hour."""
     if per_second >= 0.1:
         return f"{per_second:.1f}/s" if per_second >= 1 else f"{per_second:.2f}/s"
     if 60 * per_second >= 0.1:
@@ -11,7 +11,7 @@ def rate_text(per_second: float) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """A duration to two places at most, such as ``95 s``, ``12 min``, ``3 h 20 min`` or ``2 d 5 h``."""
+    """A duration in at most two units, such as ``95 s``, ``12 min``, ``3 h 20 min`` or ``2 d 5 h``."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -24,10 +24,10 @@ def duration_text(seconds: float) -> str:
 
 
 class Pace:
-    """Rate and time left of a run whose items become ready in parts, such as pictures in sampler steps.
+    """Rate and remaining time of a run whose items advance in fractions, such as images in sampler steps.
 
-    The clock starts at the first part that is seen, so that what comes before it (loading models) is not taken for
-    slow work. What items that failed had done does not count, but the estimate never goes back for it.
+    The clock starts at the first progress, so that loading models is not taken for slow work. The fractions of failed
+    items do not count, but the estimate never goes back because of them.
     """
 
     def __init__(self, total: int):
@@ -35,19 +35,19 @@ class Pace:
         self._first: tuple[float, float] | None = None
         self._work = 0.0
         self._now = 0.0
-        self._over = 0
+        self._failed = 0
 
     def update(self, now: float, done: int, failed: int = 0, work_in_progress: float = 0.0) -> None:
-        """Takes in the state at a time in seconds: items done, items given up, and parts of those in work."""
+        """Records the state at a time in seconds: items done, items failed, and the fractions of those in progress."""
         work = done + work_in_progress
         if self._first is None and work > 0:
             self._first = now, work
-        # Between the end of an item's last part and the item itself, the sum dips for a moment.
-        self._work, self._now, self._over = max(self._work, work), now, failed
+        # Between an item's last fraction and the item itself, the sum dips for a moment.
+        self._work, self._now, self._failed = max(self._work, work), now, failed
 
     @property
     def rate(self) -> float | None:
-        """Items a second; None as long as it cannot be told."""
+        """Items per second; None as long as it is unknown."""
         if self._first is None:
             return None
         since, before = self._first
@@ -57,11 +57,11 @@ class Pace:
 
     @property
     def completed(self) -> float:
-        """Items that are done or given up, with the parts of those in work."""
-        return min(self._work + self._over, self._total)
+        """Items that are done or failed, with the fractions of those in progress."""
+        return min(self._work + self._failed, self._total)
 
     @property
     def left(self) -> float | None:
-        """Seconds until all is done; None as long as it cannot be told."""
+        """Seconds until everything is done; None as long as it is unknown."""
         rate = self.rate
         return (self._total - self.completed) / rate if rate else None

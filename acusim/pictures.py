@@ -1,8 +1,8 @@
-"""Reads untrusted pictures safely and writes pictures that say what made them.
+"""Reads untrusted images safely and writes images that carry a record of how they were created.
 
-A picture whose geometry or colours are ambiguous is refused, because its labels might then be false: EXIF
-rotation, CMYK, several frames. Alpha is laid over black, the data set's own background, and kept beside. A photograph
-that has no labels is turned upright and converted instead.
+An image whose geometry or colours are ambiguous is refused, because its labels might then be false: EXIF rotation,
+CMYK, several frames. Alpha is composed over black, the dataset's own background, and kept separately. Photographs
+without labels are read by ``acusim.photo_decoding``.
 """
 
 import io
@@ -22,27 +22,19 @@ from acusim.errors import PictureError, ProvenanceError
 from acusim.png_metadata import without_metadata
 
 MAX_PIXELS = 16 << 20
-"""16 megapixels (4096²), some 3 GB at work: AcuSim's largest picture has 1."""
+"""16 megapixels (4096²), some 3 GB while an engine works on it: AcuSim's largest image has 1."""
 MAX_BYTES = 256 << 20
 EXTENSIONS = (".png", ".jpg", ".jpeg")
 FORMATS = ("PNG", "JPEG")
-"""By Pillow's names; what a JPEG file of a phone is, MPO, comes with JPEG."""
+"""Pillow's names; JPEG includes MPO, the JPEG files of some phones."""
 ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What undoes each EXIF orientation."""
+"""EXIF's tag."""
+SEVERAL_FRAMES = "holds several frames; save one frame as PNG or JPEG"
 JPEG_QUALITY = 95
-_BAND = 512
-PNG_COMPRESSION = 2
-PNG_STRATEGY = zlib.Z_RLE
+_PNG_COMPRESSION, _PNG_STRATEGY = 2, zlib.Z_RLE
 """Of zlib. On photographs run lengths take half the time of the default strategy at the same size or less."""
+_BAND_ROWS, _STRIP_PIXELS = 512, 1 << 20
+"""What is converted at a time."""
 
 DepthKind = Literal["mm16", "rel8"]
 """mm16: 16-bit millimetres along the camera axis, 0 = background. rel8: 8-bit relative values."""
@@ -50,7 +42,7 @@ DepthKind = Literal["mm16", "rel8"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """A decoded picture and where it came from."""
+    """A decoded image and where it came from."""
 
     pixels: NDArray[np.uint8]
     """[H, W, 3] RGB."""
@@ -61,11 +53,11 @@ class Picture:
     alpha: NDArray[np.uint8] | None = None
     """[H, W] the alpha channel, None where the file has none."""
     reduced: int = 1
-    """Each pixel stands for so many by so many of the file's: a point p of the file lies at p / reduced."""
+    """Each pixel stands for so many by so many of the file's: a point p of the file is at p / reduced."""
 
 
 def read_file(path: Path, what: str = "picture") -> bytes:
-    """The bytes of a picture file; ``what`` it is called in messages.
+    """The bytes of an image file; ``what`` is its name in messages.
 
     Raises:
         PictureError: missing, not a regular file, empty, or too large.
@@ -81,7 +73,7 @@ def read_file(path: Path, what: str = "picture") -> bytes:
         raise PictureError(f"{what} {path.name!r}: {error.strerror or error}") from None
 
 
-def _open(
+def open_image(
     data: bytes,
     name: str,
     what: str = "picture",
@@ -89,7 +81,19 @@ def _open(
     formats: tuple[str, ...] = FORMATS,
     max_drafted: int = 0,
 ) -> Image.Image:
-    """An image whose header is read and whose size is allowed: a JPEG that can be drafted may be of max_drafted."""
+    """An image whose header has been read and whose size is allowed.
+
+    Args:
+        data: the file's bytes, untrusted.
+        name: of the file, for messages.
+        what: what it is called in messages.
+        max_pixels: the largest image allowed.
+        formats: allowed formats by Pillow's names.
+        max_drafted: the largest JPEG allowed where it can be decoded at a fraction of its size.
+
+    Raises:
+        PictureError: unreadable, of another format, or too large.
+    """
     wanted = " or ".join([", ".join(formats[:-1]), formats[-1]] if len(formats) > 1 else formats)
     try:
         with warnings.catch_warnings():
@@ -111,7 +115,12 @@ def _open(
     return image
 
 
-def _load(image: Image.Image, name: str, what: str = "picture") -> None:
+def load_image(image: Image.Image, name: str, what: str = "picture") -> None:
+    """Decodes an opened image in place.
+
+    Raises:
+        PictureError: it is damaged.
+    """
     try:
         image.load()
     except Exception as error:  # Pillow raises many types on damaged data
@@ -119,17 +128,17 @@ def _load(image: Image.Image, name: str, what: str = "picture") -> None:
 
 
 def decode_rgb(data: bytes, name: str) -> Picture:
-    """Decodes the bytes of an 8-bit RGB picture, or of one that turns into one without ambiguity.
+    """Decodes the bytes of an 8-bit RGB image, or of one that converts to it without ambiguity.
 
     Raises:
         PictureError: damaged, too large, rotated by EXIF, CMYK, or with several frames.
     """
-    image = _open(data, name)
+    image = open_image(data, name)
     if image.format not in ("PNG", "JPEG") or getattr(image, "n_frames", 1) > 1:
-        raise PictureError(f"picture {name!r}: {_SEVERAL}")
-    _load(image, name)
+        raise PictureError(f"picture {name!r}: {SEVERAL_FRAMES}")
+    load_image(image, name)
     try:
-        orientation = _orientation(image)
+        orientation = image.getexif().get(ORIENTATION, 1)
     except Exception as error:  # a damaged EXIF block
         raise PictureError(f"picture {name!r}: damaged EXIF data ({error})") from None
     if orientation not in (0, 1):
@@ -139,115 +148,27 @@ def decode_rgb(data: bytes, name: str) -> Picture:
         )
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         raise PictureError(f"picture {name!r}: colour mode {image.mode} is not RGB; convert it to RGB first")
-    return _picture(image, data, [], with_alpha=True)
+    return to_picture(image, data, [], with_alpha=True)
 
 
-def decode_photograph(
-    data: bytes,
-    name: str,
-    max_pixels: int,
-    enough: int | None = None,
-    *,
-    formats: tuple[str, ...] = FORMATS,
-    most: int | None = None,
-    max_drafted: int = 0,
-    what: str = "picture",
-) -> Picture:
-    """Decodes the bytes of a photograph without labels, whatever a camera made of it, upright by its EXIF tag.
-
-    Args:
-        data: the file's bytes.
-        name: of the file, for messages.
-        max_pixels: the largest picture that is read.
-        enough: where both sides keep at least so many pixels, a JPEG is read at 1/2, 1/4 or 1/8 of its size, which
-            takes less memory and time; only where the size divides its sides, so that points map exactly.
-        formats: what it may be, by Pillow's names.
-        most: a picture of more pixels is scaled down to about so many, for pictures without points.
-        max_drafted: the largest JPEG that is read, where it is decoded at a fraction of its size.
-        what: it is called in messages.
-
-    Raises:
-        PictureError: damaged, too large, or with several frames; of a phone's MPO file the first is taken.
-    """
-    image = _open(data, name, what, max_pixels, formats, max_drafted)
-    notes: list[str] = []
-    several = getattr(image, "n_frames", 1) > 1
-    if image.format == "MPO" or (image.format == "HEIF" and several):
-        notes.append(f"the first picture of an {image.format} file")
-    elif several:
-        raise PictureError(f"{what} {name!r}: {_SEVERAL}")
-    elif image.format not in FORMATS:
-        notes.append(f"decoded from {image.format}")
-    reduced = _reduce(image, enough) if enough else 1
-    size = _fitting(image.size, most) if most else image.size
-    if most and size != image.size:
-        notes.append(f"scaled from {image.width} x {image.height} to {size[0]} x {size[1]}")
-        image.draft(None, size)
-    _load(image, name, what)
-    try:
-        turn = _UPRIGHT.get(_orientation(image))
-    except Exception as error:  # a damaged EXIF block
-        turn = None
-        notes.append(f"damaged EXIF data ignored ({str(error)[:60]})")
-    if most:
-        image = _scaled(image, size)
-    if turn is not None:
-        image = image.transpose(turn)
-        notes.append("turned upright by its EXIF orientation")
-    return _picture(image, data, notes, reduced)
-
-
-_SEVERAL = "holds several frames; save one frame as PNG or JPEG"
-
-
-def _orientation(image: Image.Image) -> Any:
-    return image.getexif().get(ORIENTATION, 1)
-
-
-def _reduce(image: Image.Image, enough: int) -> int:
-    """Lets a JPEG be decoded at the largest of 1/8, 1/4, 1/2 that leaves enough and divides its sides; the divisor."""
-    width, height = image.size
-    for divisor in (8, 4, 2):
-        if min(width, height) >= divisor * enough and not (width % divisor or height % divisor):
-            image.draft(None, (width // divisor, height // divisor))
-            return width // image.width
-    return 1
-
-
-def _fitting(size: tuple[int, int], most: int) -> tuple[int, int]:
-    """A size of the same shape with at most so many pixels."""
-    factor = min(1.0, (most / (size[0] * size[1])) ** 0.5)
-    return max(1, int(size[0] * factor)), max(1, int(size[1] * factor))
-
-
-def _scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    if image.size == size:
-        return image
-    if "transparency" in image.info or image.mode == "PA":
-        image = image.convert("RGBA")
-    elif image.mode.startswith("I"):
-        image = _eight_bits(image)
-    elif image.mode not in ("RGB", "RGBA", "L", "LA", "CMYK", "YCbCr"):
-        image = image.convert("RGB")
-    return image.resize(size, Image.Resampling.LANCZOS)
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey as 8-bit, in bands, because the sums need four bytes a pixel."""
+def to_eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey as 8-bit, in bands, because the sums need four bytes per pixel."""
     grey = np.asarray(image)
     levels = np.empty(grey.shape, np.uint8)
-    for top in range(0, len(grey), _BAND):
-        band = grey[top : top + _BAND].astype(np.uint32)
-        levels[top : top + _BAND] = ((band + 128) // 257).clip(0, 255)
+    for top in range(0, len(grey), _BAND_ROWS):
+        band = grey[top : top + _BAND_ROWS].astype(np.uint32)
+        levels[top : top + _BAND_ROWS] = ((band + 128) // 257).clip(0, 255)
     return Image.fromarray(levels, "L")
 
 
-def _picture(image: Image.Image, data: bytes, notes: list[str], reduced: int = 1, with_alpha: bool = False) -> Picture:
-    """The 8-bit RGB of a loaded image, strip by strip: a large picture is not held three times over."""
+def to_picture(
+    image: Image.Image, data: bytes, notes: list[str], reduced: int = 1, with_alpha: bool = False
+) -> Picture:
+    """The 8-bit RGB of a loaded image, converted strip by strip so that a large one is not held three times over."""
     if data[:8] == b"\x89PNG\r\n\x1a\n" and data[24] == 16:
         notes.append("16 bits reduced to 8")
     width, height = image.size
-    pixels, rows, added = np.empty((height, width, 3), np.uint8), max(1, _STRIP // width), ""
+    pixels, rows, added = np.empty((height, width, 3), np.uint8), max(1, _STRIP_PIXELS // width), ""
     alphas: list[NDArray[np.uint8]] = []
     for top in range(0, height, rows):
         strip = image if rows >= height else image.crop((0, top, width, min(top + rows, height)))
@@ -259,14 +180,10 @@ def _picture(image: Image.Image, data: bytes, notes: list[str], reduced: int = 1
     return Picture(pixels, data, tuple(notes), np.concatenate(alphas) if alphas else None, reduced)
 
 
-_STRIP = 1 << 20
-"""Pixels that are converted at a time."""
-
-
 def _rgb(image: Image.Image) -> tuple[Image.Image, str, Image.Image | None]:
-    """A loaded image as 8-bit RGB, a note of how it came to be, empty where it was so before, and its alpha channel."""
+    """A loaded image as 8-bit RGB, a note on the conversion (empty if there was none), and its alpha channel."""
     if image.mode.startswith("I"):
-        image = _eight_bits(image)
+        image = to_eight_bits(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.new("RGB", image.size)
@@ -276,7 +193,7 @@ def _rgb(image: Image.Image) -> tuple[Image.Image, str, Image.Image | None]:
 
 
 def read_rgb(path: Path) -> Picture:
-    """Reads a picture file.
+    """Reads an image file.
 
     Raises:
         PictureError: as read_file and decode_rgb.
@@ -285,16 +202,16 @@ def read_rgb(path: Path) -> Picture:
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels by the file's header; the rest is not decoded.
+    """Width and height in pixels from the file's header; the rest is not decoded.
 
     Raises:
-        PictureError: as read_file, or it is no PNG or JPEG.
+        PictureError: as read_file, or it is not a PNG or JPEG.
     """
-    return _open(read_file(path), path.name).size
+    return open_image(read_file(path), path.name).size
 
 
 def read_depth(path: Path) -> tuple[NDArray[np.float32], DepthKind]:
-    """Reads a depth map file: decode_depth on its bytes."""
+    """Reads a depth map file; returns and raises as decode_depth."""
     return decode_depth(read_file(path, "depth"), path.name)
 
 
@@ -305,10 +222,10 @@ def decode_depth(data: bytes, name: str) -> tuple[NDArray[np.float32], DepthKind
         [H, W] float32 values as stored (millimetres for mm16, 0..255 for rel8) and which of the two it is.
 
     Raises:
-        PictureError: damaged, in colour, or nothing but one value.
+        PictureError: damaged, in colour, or of a single value.
     """
-    image = _open(data, name, "depth")
-    _load(image, name, "depth")
+    image = open_image(data, name, "depth")
+    load_image(image, name, "depth")
     values = np.asarray(image)
     if values.ndim == 3:
         if values.dtype != np.uint8 or (values[..., :1] != values[..., :3]).any():
@@ -327,13 +244,13 @@ def encode(
     record: dict[str, Any] | None = None,
     texts: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Encodes a picture: the same pixels and record always give the same bytes.
+    """Encodes an image: the same pixels and record always give the same bytes.
 
     Args:
         pixels: [H, W, 3] RGB.
         extension: .png, or .jpg / .jpeg for quality 95 without chroma subsampling.
-        record: what made it, for the metadata.
-        texts: further text chunks of a PNG by their keyword; a JPEG has no place for them.
+        record: how it was created, for the metadata.
+        texts: further text chunks of a PNG by keyword; a JPEG cannot hold them.
 
     Raises:
         PictureError: the extension is neither.
@@ -342,7 +259,7 @@ def encode(
     image = Image.fromarray(pixels, "RGB")
     if extension.lower() == ".png":
         info = provenance.png_info(record, texts) if record is not None or texts else None
-        image.save(out, "PNG", compress_level=PNG_COMPRESSION, compress_type=PNG_STRATEGY, pnginfo=info)
+        image.save(out, "PNG", compress_level=_PNG_COMPRESSION, compress_type=_PNG_STRATEGY, pnginfo=info)
     elif extension.lower() in EXTENSIONS:
         comment = provenance.jpeg_comment(record) if record is not None else None
         image.save(out, "JPEG", quality=JPEG_QUALITY, subsampling=0, comment=comment)
@@ -352,7 +269,7 @@ def encode(
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
-    """The record of what made a picture.
+    """The record of how an image was created.
 
     Raises:
         PictureError: the file cannot be read.
@@ -362,26 +279,26 @@ def read_provenance(path: Path) -> dict[str, Any]:
 
 
 def decode_provenance(data: bytes, name: str) -> dict[str, Any]:
-    """The record in the bytes of a picture.
+    """The record in the bytes of an image.
 
     Raises:
-        PictureError: they are no picture.
+        PictureError: they are not an image.
         ProvenanceError: it holds no record, or a damaged one.
     """
-    record = provenance.from_image(_open(data, name))
+    record = provenance.from_image(open_image(data, name))
     if record is None:
-        raise ProvenanceError(f"picture {name!r} does not say what made it: it was not made by this project")
+        raise ProvenanceError(f"picture {name!r} carries no record of how it was created: it is not from this project")
     return record
 
 
 def check_whole(data: bytes, name: str) -> None:
-    """Makes sure that a picture is not damaged, as far as its format shows it: PNG has checksums, JPEG has none.
+    """Checks that an image is intact, as far as its format shows it: PNG has checksums, JPEG has none.
 
     Raises:
-        PictureError: it is.
+        PictureError: it is damaged.
     """
     try:
-        _open(data, name).verify()
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's own of wrong checksums are SyntaxErrors
+        open_image(data, name).verify()
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for wrong checksums
         raise PictureError(f"picture {name!r}: damaged ({error or type(error).__name__})") from None
     decode_rgb(data, name)

@@ -1,26 +1,26 @@
-"""PNG files without what no pixel depends on: Pillow refuses a whole picture for one large profile or text.
+"""PNG files without metadata that no pixel depends on: Pillow refuses a whole image for one large profile or text.
 
 Pillow unpacks colour profiles and texts as it opens a file, each up to 1 MiB, all up to 64 MiB. Those limits hold for a
-whole process and guard its memory, so they stay; the chunks are taken out before Pillow sees the file.
+whole process and guard its memory, so they stay; the chunks are removed before Pillow sees the file.
 """
 
 from acusim import provenance
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _OURS = provenance.KEY.encode() + b"\0"
 
 
 def without_metadata(data: bytes) -> bytes:
-    """The same picture without colour profile and without texts, but for this project's own record.
+    """The same image without colour profile and texts, except for this project's own record.
 
-    Orientation (eXIf), transparency and frames stay. What is no PNG, or is cut off, comes back as it is.
+    Orientation (eXIf), transparency and frames stay. Data that are not a PNG, or are cut off, are returned unchanged.
     """
-    if not data.startswith(SIGNATURE):
+    if not data.startswith(_SIGNATURE):
         return data
     view = memoryview(data)
-    kept: list[bytes | memoryview] = [SIGNATURE]
-    start, position = len(SIGNATURE), len(SIGNATURE)  # of the run of chunks that stay; of the chunk looked at
+    kept: list[bytes | memoryview] = [_SIGNATURE]
+    start, position = len(_SIGNATURE), len(_SIGNATURE)  # of the run of kept chunks; of the current chunk
     while position + 12 <= len(data):
         length = int.from_bytes(view[position : position + 4])
         end = position + 12 + length

@@ -1,4 +1,4 @@
-"""Point masks: which labels of an augmented picture are certainly still true; a file beside each label.
+"""Point masks: which labels of an augmented image are certainly still valid; a file beside each label.
 
     <split>/label/mask/<stem>.json        beside <split>/label/label/<stem>.json
 
@@ -7,9 +7,9 @@
      "points": [{"name": "LI17_天鼎_left", "displacement_px": [0.1, -0.2], "excluded_px": 2.0,
                  "excluded_mm": 1.2, "trusted": true}, …]}
 
-One entry for each acupoint that the label lists. ``displacement_px`` is the likeliest displacement, ``excluded_px`` the
-bound that it cannot exceed, null where the picture cannot tell; pixels are those of the picture. A trainer leaves out
-the coordinate loss of points that are not trusted; their visibility is as the label says.
+One entry for each acupoint that the label lists. ``displacement_px`` is the most likely displacement, ``excluded_px``
+the bound that it cannot exceed, null where the image does not determine it; pixels are those of the image. A trainer
+omits the coordinate loss of points that are not trusted; their visibility is that of the label.
 """
 
 import json
@@ -22,42 +22,42 @@ from numpy.typing import NDArray
 
 from acusim import acupoints
 from acusim.errors import LabelError, shown
+from acusim.labels import read_checked
 from acusim.text_files import json_of
 
-FORMAT = 1
-MAX_BYTES = 4 << 20
+_FORMAT = 1
 
 
 def mask_path(image: str) -> str:
-    """Where the point mask of a picture lies, both relative to the data set's root."""
+    """The path of an image's point mask, both relative to the dataset root."""
     split, stem = image.split("/")[0], PurePosixPath(image).stem
     return f"{split}/label/mask/{stem}.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PointMask:
-    """What is known of the labels of one augmented picture, in the order of ``acupoints.NAMES``."""
+    """What is known about the labels of one augmented image, in the order of ``acupoints.NAMES``."""
 
     image: str
-    """The picture, relative to its dataset root."""
+    """The image, relative to its dataset root."""
     image_sha256: str
-    """Of the picture's file: a mask speaks of these bytes only."""
+    """Of the image file: a mask applies to these bytes only."""
     accept: bool
-    """Whether the picture as a whole passed."""
+    """Whether the image as a whole passed."""
     reason: str
-    """Why it did not."""
+    """Why it did not; empty if it passed."""
     tolerance_mm: float
     """A point is trusted if no displacement beyond this is possible."""
     listed: NDArray[np.bool_]
     """[174] the points that the label lists."""
     displacement_px: NDArray[np.float64]
-    """[174, 2] likeliest displacement, NaN where unknown."""
+    """[174, 2] most likely displacement, NaN where unknown."""
     excluded_px: NDArray[np.float64]
     """[174] bound on the displacement; inf where there is none, NaN where not listed."""
     excluded_mm: NDArray[np.float64]
     """[174] the same in millimetres."""
     trusted: NDArray[np.bool_]
-    """[174] the label is certainly still true."""
+    """[174] the label is certainly still valid."""
 
 
 def dump_point_mask(mask: PointMask) -> bytes:
@@ -73,7 +73,7 @@ def dump_point_mask(mask: PointMask) -> bytes:
         for index in np.flatnonzero(mask.listed)
     ]
     document = {
-        "format": FORMAT,
+        "format": _FORMAT,
         "image": mask.image,
         "image_sha256": mask.image_sha256,
         "accept": mask.accept,
@@ -98,8 +98,8 @@ def parse_point_mask(data: bytes) -> PointMask:
         document = json_of(data)
     except ValueError as error:
         raise LabelError(f"not a JSON file: {error}") from None
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise LabelError(f"not a point mask of format {FORMAT}; run `python -m evaluation certify` again")
+    if not isinstance(document, dict) or document.get("format") != _FORMAT:
+        raise LabelError(f"not a point mask of format {_FORMAT}; run `python -m evaluation certify` again")
     count = acupoints.COUNT
     listed, trusted = np.zeros(count, bool), np.zeros(count, bool)
     displacement, pixels, millimetres = np.full((count, 2), np.nan), np.full(count, np.nan), np.full(count, np.nan)
@@ -146,13 +146,4 @@ def read_point_mask(path: Path) -> PointMask:
     Raises:
         LabelError: as parse_point_mask, with the file's name in front, or the file cannot be read.
     """
-    try:
-        if not path.is_file():
-            raise LabelError("not a regular file")
-        if path.stat().st_size > MAX_BYTES:
-            raise LabelError(f"larger than {MAX_BYTES >> 20} MiB: not a point mask")
-        return parse_point_mask(path.read_bytes())
-    except OSError as error:
-        raise LabelError(f"point mask {path.name!r}: {error.strerror or error}") from None
-    except LabelError as error:
-        raise LabelError(f"point mask {path.name!r}: {error}") from None
+    return read_checked(path, "point mask", parse_point_mask)[0]

@@ -1,4 +1,4 @@
-"""What processes that share the cores have in common."""
+"""Threads and signals of processes that share the cores."""
 
 import os
 import signal
@@ -9,13 +9,13 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""What ends a program from outside."""
+"""Signals that end a program from outside."""
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Processes started meanwhile have one thread each: they are the parallelism.
+    """Within this context new processes have one thread each, because the processes are the parallelism.
 
     Libraries read these variables when a process starts.
     """
@@ -33,21 +33,21 @@ def one_thread_each() -> Iterator[None]:
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """SIGNALS wait until this is over, lest one comes while a process is half started.
+    """Delays SIGNALS until the context ends, so that none arrives while a process is half started.
 
-    Processes started meanwhile inherit that, so that a Ctrl-C, which goes to every process of a terminal, does not end
-    them before they have said what it means there; then they call ``let_signals_through``.
+    Processes started meanwhile inherit the block, so that a Ctrl-C, which reaches every process of a terminal, does not
+    end them before they have set their own handlers; then they call ``let_signals_through``.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    # Started along with the first process, it would let them through again.
+    # Started with the first process instead, it would unblock them again.
     resource_tracker.ensure_running()
-    came: list[int] = []
+    pending: list[int] = []
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        # The mask is this thread's. Another thread may take a signal all the same, and Python calls the handler here.
-        before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in SIGNALS}
+        # The mask belongs to this thread. Another thread may still receive a signal, and Python calls the handler here.
+        before = {number: signal.signal(number, lambda number, _: pending.append(number)) for number in SIGNALS}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -55,19 +55,19 @@ def signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number in came:
+        for number in pending:
             signal.raise_signal(number)
 
 
 def let_signals_through() -> None:
-    """In a process that was started while SIGNALS were held."""
+    """Unblocks SIGNALS in a process that was started while they were held."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 @contextmanager
 def terminating() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does: half-written files are removed, and what is known is written first."""
+    """Makes SIGTERM end a command as Ctrl-C does: results so far are written, half-written files are removed."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -78,7 +78,7 @@ def terminating() -> Iterator[None]:
 
 @contextmanager
 def handling(handler: Callable[..., None], *numbers: signal.Signals) -> Iterator[None]:
-    """Answers signals by a handler of its own meanwhile; outside the main thread, where none can be set, as before."""
+    """Handles signals with ``handler`` within this context; has no effect outside the main thread."""
     try:
         before = {number: signal.signal(number, handler) for number in numbers}
     except ValueError:  # not the main thread

@@ -1,4 +1,4 @@
-"""Prompt sets: data in TOML, chosen by what a sample ID says and by whether the head is bald."""
+"""Prompt sets: defined in TOML, chosen by the sample ID and by whether the head is bald."""
 
 import json
 import string
@@ -12,13 +12,13 @@ from acusim.files import sha256
 from acusim.sample_id import SampleId
 from acusim.text_files import toml_of
 
-PLACEHOLDERS = ("size", "eyes", "hair")
+_PLACEHOLDERS = ("size", "eyes", "hair")
 _CONDITIONS: dict[str, type] = {"gender": str, "bald": bool, "size": str, "hair": str, "eye": str}
 
 
 @dataclass(frozen=True, slots=True)
 class PromptSet:
-    """One positive / negative pair and the samples it is for."""
+    """One positive / negative pair and the samples it applies to."""
 
     name: str
     positive: tuple[str, ...]
@@ -33,7 +33,7 @@ class PromptSet:
 
 @dataclass(frozen=True, slots=True)
 class PromptSets:
-    """All sets, in the order they are tried, and the words behind the placeholders."""
+    """All sets in the order in which they are tried, and the words that replace placeholders."""
 
     sets: tuple[PromptSet, ...]
     words: dict[str, dict[str, str]]
@@ -50,7 +50,7 @@ class PromptSets:
         raise ConfigError(f"no prompt set matches {sample_id} (bald: {bald}); add one without conditions")
 
     def texts(self, prompt_set: PromptSet, sample_id: SampleId, seed: int) -> tuple[str, str]:
-        """Positive and negative text of one picture: placeholders filled, phrasing drawn by the seed."""
+        """Positive and negative text of one image: placeholders replaced, phrasing chosen by the seed."""
         codes = {"size": sample_id.size, "eyes": sample_id.eye or "", "hair": sample_id.hair}
         filled = {name: self.words.get(name, {}).get(code, "") for name, code in codes.items()}
         positive = prompt_set.positive[seed % len(prompt_set.positive)]
@@ -58,7 +58,7 @@ class PromptSets:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over everything that decides a text."""
+        """SHA-256 over everything that determines a text."""
         content = [self.words, [[s.name, s.positive, s.negative, s.conditions] for s in self.sets]]
         return sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode())
 
@@ -69,10 +69,10 @@ def _fill(text: str, words: dict[str, str]) -> str:
 
 
 def load_prompt_sets(path: Path | None = None) -> PromptSets:
-    """The shipped sets, with those of a user's file, if any, tried first.
+    """The shipped sets, preceded by those of a user's file, if any.
 
     Raises:
-        ConfigError: the file is unreadable or breaks the format; names the set and the fault.
+        ConfigError: the file is unreadable or not in the format; names the set and the mistake.
     """
     data = resources.files("acusim").joinpath("prompts/default.toml").read_bytes()
     shipped = _parse(data, "prompts/default.toml")
@@ -83,13 +83,13 @@ def load_prompt_sets(path: Path | None = None) -> PromptSets:
     except OSError as error:
         raise ConfigError(f"prompt file {str(path)!r} cannot be read: {error.strerror or error}") from None
     names = {prompt_set.name for prompt_set in own.sets}
-    words = {kind: {**shipped.words.get(kind, {}), **own.words.get(kind, {})} for kind in PLACEHOLDERS}
+    words = {kind: {**shipped.words.get(kind, {}), **own.words.get(kind, {})} for kind in _PLACEHOLDERS}
     return PromptSets((*own.sets, *(s for s in shipped.sets if s.name not in names)), words)
 
 
 def _parse(data: bytes, source: str) -> PromptSets:
-    def wrong(fault: str) -> ConfigError:
-        return ConfigError(f"prompt file {source!r}: {fault}")
+    def wrong(reason: str) -> ConfigError:
+        return ConfigError(f"prompt file {source!r}: {reason}")
 
     try:
         document = toml_of(data)
@@ -100,19 +100,19 @@ def _parse(data: bytes, source: str) -> PromptSets:
             raise wrong(f"{key!r} is not one of words, set")
     words = document.get("words", {})
     if not isinstance(words, dict) or not all(isinstance(table, dict) for table in words.values()):
-        raise wrong("words is not made of tables such as [words.size]")
+        raise wrong("words does not consist of tables such as [words.size]")
     for kind, table in words.items():
-        if kind not in PLACEHOLDERS:
-            raise wrong(f"words.{kind} is not one of {', '.join(PLACEHOLDERS)}")
+        if kind not in _PLACEHOLDERS:
+            raise wrong(f"words.{kind} is not one of {', '.join(_PLACEHOLDERS)}")
         if not all(isinstance(word, str) for word in table.values()):
-            raise wrong(f"words.{kind} holds something that is not text")
+            raise wrong(f"words.{kind} holds a value that is not a text")
     sets = document.get("set", [])
     if not isinstance(sets, list):
         raise wrong("write each set as [[set]], with two brackets")
     parsed = tuple(_parse_set(entry, wrong) for entry in sets)
     if len({prompt_set.name for prompt_set in parsed}) < len(parsed):
         raise wrong("two sets have the same name")
-    return PromptSets(parsed, {kind: words.get(kind, {}) for kind in PLACEHOLDERS})
+    return PromptSets(parsed, {kind: words.get(kind, {}) for kind in _PLACEHOLDERS})
 
 
 def _parse_set(entry: Any, wrong: Any) -> PromptSet:
@@ -146,6 +146,6 @@ def _check_placeholders(text: str, name: str, wrong: Any) -> None:
     except ValueError as error:
         raise wrong(f"set {name!r}: {error} in {text!r}") from None
     for _, placeholder, form, conversion in fields:
-        if placeholder is not None and (placeholder not in PLACEHOLDERS or form or conversion):
-            allowed = ", ".join(f"{{{p}}}" for p in PLACEHOLDERS)
+        if placeholder is not None and (placeholder not in _PLACEHOLDERS or form or conversion):
+            allowed = ", ".join(f"{{{p}}}" for p in _PLACEHOLDERS)
             raise wrong(f"set {name!r}: {{{placeholder}}} is not one of {allowed}")

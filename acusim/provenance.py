@@ -1,4 +1,4 @@
-"""What made a picture: a JSON object inside the picture's own metadata.
+"""How an image was created: a JSON object in the image's own metadata.
 
 PNG carries it in an iTXt chunk named ``acusim``, JPEG in a comment that starts with ``acusim:``. It holds no
 time stamps and no absolute paths, so that the same run gives the same bytes anywhere.
@@ -17,15 +17,11 @@ MAX_BYTES = 60_000
 """A JPEG comment holds at most 65,533 bytes."""
 
 
-def to_text(record: dict[str, Any]) -> str:
-    """The canonical JSON text of a record.
-
-    Raises:
-        ProvenanceError: the record is too long for a picture's metadata.
-    """
+def _to_text(record: dict[str, Any]) -> str:
+    """The canonical JSON text of a record."""
     text = json.dumps(record, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
     if len(text.encode()) > MAX_BYTES:
-        raise ProvenanceError(f"a record of {len(text.encode())} bytes is over the limit of {MAX_BYTES}")
+        raise ProvenanceError(f"a record of {len(text.encode())} bytes exceeds the limit of {MAX_BYTES}")
     return text
 
 
@@ -33,7 +29,7 @@ def png_info(record: dict[str, Any] | None, texts: Mapping[str, str] | None = No
     """The metadata chunks for a PNG: the record, and texts of other programs by their keyword."""
     info = PngImagePlugin.PngInfo()
     if record is not None:
-        info.add_itxt(KEY, to_text(record))
+        info.add_itxt(KEY, _to_text(record))
     for keyword, text in (texts or {}).items():
         info.add_text(keyword, text)
     return info
@@ -41,11 +37,11 @@ def png_info(record: dict[str, Any] | None, texts: Mapping[str, str] | None = No
 
 def jpeg_comment(record: dict[str, Any]) -> bytes:
     """The comment for a JPEG."""
-    return f"{KEY}:{to_text(record)}".encode()
+    return f"{KEY}:{_to_text(record)}".encode()
 
 
 def from_image(image: Image.Image) -> dict[str, Any] | None:
-    """The record in an opened picture, None where there is none.
+    """The record in an opened image, None where there is none.
 
     Raises:
         ProvenanceError: there is one, but it is not a JSON object.
@@ -57,7 +53,7 @@ def from_image(image: Image.Image) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        record = json.loads(text)  # whoever uses a record checks its fields: it is untrusted
+        record = json.loads(text)  # untrusted: whoever uses a record checks its fields
     except (ValueError, TypeError, RecursionError) as error:
         raise ProvenanceError(f"the record in the picture is damaged: {error}") from None
     if not isinstance(record, dict):

@@ -1,4 +1,4 @@
-"""Masks [H, W] as regions: grown, shrunk, closed, taken apart, and means over them. NumPy alone: the nodes need it."""
+"""Morphology, connected components and local means of masks [H, W], with NumPy and Pillow alone: the nodes need it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,17 +12,17 @@ Floats = NDArray[np.float32]
 
 CELL = 4
 """Side of the cells on which local means are taken, pixels."""
-ENOUGH = 2.0
-"""Pixels of the mask in a cell for its mean to be taken as it is; with fewer, that of the surroundings has a say."""
+_ENOUGH = 2.0
+"""Pixels of the mask that a cell needs for its own mean; with fewer, the surroundings' mean is blended in."""
 
 
 def closed(mask: Mask, reach: int) -> Mask:
-    """Gaps and nicks narrower than a disc of radius ``reach`` filled in (morphological closing)."""
+    """Gaps narrower than a disc of radius ``reach`` filled (morphological closing)."""
     return eroded(dilated(mask, reach), reach)
 
 
 def eroded(mask: Mask, reach: int) -> Mask:
-    """What stays of a mask if a disc of radius ``reach`` is taken from its edge; the picture's edge takes nothing."""
+    """A mask shrunk by a disc of radius ``reach``; the image's edge does not shrink it."""
     return ~dilated(~mask, reach)
 
 
@@ -42,11 +42,11 @@ def dilated(mask: Mask, reach: int) -> Mask:
 
 def _any_of(values: NDArray[Any], count: int) -> NDArray[Any]:
     """[H, W - count + 1] the largest of ``count`` neighbours in each row, by doubling."""
-    done = 1
-    while done < count:
-        step = min(done, count - done)
+    width = 1
+    while width < count:
+        step = min(width, count - width)
         values = np.maximum(values[:, :-step], values[:, step:])
-        done += step
+        width += step
     return values
 
 
@@ -64,8 +64,8 @@ def summed(values: Floats, side: int) -> Floats:
     return np.add.reduce([rows[:, step : step + width] for step in range(side)])
 
 
-class Parts:
-    """The 4-connected parts of a mask, told by runs: stretches of one row."""
+class Components:
+    """The 4-connected components of a mask, found from runs: stretches of one row."""
 
     def __init__(self, mask: Mask):
         height, width = mask.shape
@@ -74,7 +74,7 @@ class Parts:
         row_length = width + 1
         starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
         rows = starts // row_length
-        # A run and one in the row above touch if each begins before the other ends.
+        # A run and one in the row above touch if each starts before the other ends.
         first = np.searchsorted(ends, starts - row_length, side="right")
         beyond = np.searchsorted(starts, ends - row_length, side="left")
         touching = np.maximum(beyond - first, 0)
@@ -90,12 +90,12 @@ class Parts:
         self.area = np.bincount(self._label, right - left, self.count)
 
     def sums(self, values: NDArray[Any]) -> NDArray[Any]:
-        """[count] the sum over each part of [H, W] values."""
+        """[count] the sum of [H, W] values over each component."""
         total = np.concatenate([[0], np.cumsum(values.ravel(), dtype=np.int64)])
         return np.bincount(self._label, total[self._ends] - total[self._starts], self.count)
 
     def painted(self, chosen: NDArray[np.bool_]) -> Mask:
-        """[H, W] True on the chosen ones of the [count] parts."""
+        """[H, W] True on the chosen ones of the [count] components."""
         runs = chosen[self._label]
         steps = np.zeros(self._shape[0] * self._shape[1] + 1, np.int8)
         np.add.at(steps, self._starts[runs], 1)
@@ -131,7 +131,7 @@ def local_means(planes: Sequence[Floats], over: Mask) -> list[Floats]:
     for level in reversed(levels):
         height, width = level[0].shape
         count, *sums = (_smoothed(plane) for plane in level)
-        trust = np.minimum(count / np.float32(16 * ENOUGH), 1)
+        trust = np.minimum(count / np.float32(16 * _ENOUGH), 1)
         means = [
             trust * part / np.maximum(count, 1e-6) + (1 - trust) * _doubled(coarse)[:height, :width]
             for part, coarse in zip(sums, means, strict=True)
@@ -140,7 +140,7 @@ def local_means(planes: Sequence[Floats], over: Mask) -> list[Floats]:
 
 
 def enlarged(cells: Floats, height: int, width: int) -> Floats:
-    """[height, width] of values on cells of CELL pixels, in between linear."""
+    """[height, width] from values on cells of CELL pixels, interpolated linearly."""
     size = cells.shape[1] * CELL, cells.shape[0] * CELL
     full = Image.fromarray(np.ascontiguousarray(cells, np.float32)).resize(size, Image.Resampling.BILINEAR)
     return np.asarray(full, np.float32)[:height, :width]

@@ -1,4 +1,4 @@
-"""What a command results in: values for JSON, lines of CSV, files that are there whole or not at all."""
+"""Results of a command: values for JSON, lines of CSV, files that are written completely or not at all."""
 
 import csv
 import dataclasses
@@ -13,21 +13,21 @@ from acusim.errors import OutputError
 from acusim.files import write_atomic
 
 
-def plain(value: Any, decimals: int | None = 5) -> Any:
+def json_values(value: Any, decimals: int | None = 5) -> Any:
     """Dataclasses and NumPy numbers as JSON values; NaN and infinities become None.
 
     Args:
         value: anything made of dataclasses, dictionaries, sequences, arrays, numbers and texts.
-        decimals: numbers are rounded to so many; None leaves them as they are.
+        decimals: digits after the point that are kept; None keeps all.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
-        return {str(key): plain(entry, decimals) for key, entry in value.items()}
+        return {str(key): json_values(entry, decimals) for key, entry in value.items()}
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [plain(entry, decimals) for entry in value]
+        return [json_values(entry, decimals) for entry in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):
@@ -38,7 +38,7 @@ def plain(value: Any, decimals: int | None = 5) -> Any:
 
 
 def csv_line(values: Iterable[Any]) -> bytes:
-    """One line of a CSV file; a cell that starts like a formula is made a text, lest a spreadsheet runs it."""
+    """One line of a CSV file; a cell that starts like a formula is turned into text, so that no spreadsheet runs it."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerow(
         f"'{value}" if isinstance(value, str) and value[:1] in ("=", "@", "\t") else value for value in values
@@ -46,8 +46,8 @@ def csv_line(values: Iterable[Any]) -> bytes:
     return out.getvalue().encode()
 
 
-def put(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Writes one file of the output folder, aside and renamed; makes the folder.
+def write_result(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Writes a file of the output folder, atomically; creates the folder.
 
     Raises:
         OutputError: it cannot be written.

@@ -1,8 +1,8 @@
-"""The 144 cameras of AcuSim and the way from millimetres to pixels.
+"""The 144 cameras of AcuSim and the projection from millimetres to pixels.
 
-World frame: millimetres, +x the subject's left, -y where the face looks, +z up, origin at the rig's pivot.
-Camera frame (OpenCV): x right, y down, z forward. Pixel coordinates count from the picture's left and top
-edge: pixel i covers [i, i+1), so the centre of the picture is W/2.
+World frame: millimetres, +x the subject's left, -y the direction of the face, +z up, origin at the rig's pivot.
+Camera frame (OpenCV): x right, y down, z forward. Pixel coordinates start at the image's left and top
+edge: pixel i covers [i, i+1), so the centre of the image is W/2.
 
 The numbers were measured from the authors' 144-view table: orbit radius 870.077 mm, 100 mm lens on a 36 mm
 sensor; they reproduce it within 0.015 px RMS at 2048.
@@ -20,11 +20,11 @@ FRAMES = range(1, 145)
 RING_ELEVATIONS_DEG = (0.0, 30.0, 60.0, -30.0)
 """Elevation of the four rings of 36 cameras: frames 1-36, 37-72, 73-108, 109-144."""
 DROPPED_FRAMES = frozenset((*range(12, 30), *range(46, 108), *range(119, 138)))
-"""Frames the public loader leaves out of training."""
+"""Frames that the public loader excludes from training."""
 KEPT_FRAMES = tuple(frame for frame in FRAMES if frame not in DROPPED_FRAMES)
 """The 45 frames training keeps. They are not left/right balanced."""
 FOCAL = 100.0 / 36.0
-"""Focal length as a multiple of the picture's width."""
+"""Focal length as a multiple of the image's width."""
 ORBIT_RADIUS_MM = 870.077133
 CAMERA_DROP_MM = -3.837239
 """The camera's height over the pivot, in its own frame."""
@@ -32,7 +32,7 @@ CAMERA_DROP_MM = -3.837239
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """One of the 144 cameras; a world point X lands at ``R @ X + t_mm`` in the camera's frame."""
+    """One of the 144 cameras; a world point X is at ``R @ X + t_mm`` in the camera's frame."""
 
     frame: int
     ring: int
@@ -81,12 +81,12 @@ def camera(frame: int) -> Camera:
 
 
 def project(points_mm: ArrayLike, frame: int, width_px: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Projects world points into the square picture of one camera.
+    """Projects world points into the square image of one camera.
 
     Args:
         points_mm: [N, 3] world points in millimetres.
         frame: camera 1..144.
-        width_px: side of the picture in pixels; 1.0 gives the 0..1 coordinates of the labels.
+        width_px: side of the image in pixels; 1.0 gives the 0..1 coordinates of the labels.
 
     Returns:
         xy [N, 2] in pixels from the left and top edge, and depth [N], the z of the camera frame in mm.

@@ -1,7 +1,7 @@
-"""Sample IDs: the grammar of AcuSim's file names, here and nowhere else.
+"""Sample IDs: the grammar of AcuSim's file names.
 
 ``gender_name_size_hair[_eye]_frame``, for example ``F_Brisen_F_HA_C_0141`` or ``M_Asher_N_HD_0001``.
-Older stems carry no eye state. Which hair code means *bald* is not public, so it is not decided here.
+Older stems have no eye state. Which hair code means *bald* is not public, so it is not decided here.
 """
 
 import re
@@ -24,7 +24,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f/\\]")
 
 @dataclass(frozen=True, order=True, slots=True)
 class SampleId:
-    """One picture of one model: ``str(SampleId.parse(stem)) == stem``."""
+    """One image of one model: ``str(SampleId.parse(stem)) == stem``."""
 
     gender: str
     """F or M."""
@@ -35,7 +35,7 @@ class SampleId:
     hair: str
     """Hairstyle code."""
     eye: str | None
-    """O open, C closed, None where the stem does not say."""
+    """O open, C closed, None where the stem has no eye state."""
     frame: int
     """Camera 1..144."""
 
@@ -54,7 +54,7 @@ class SampleId:
             raise SampleIdError(f"sample ID {stem!r}: gender {gender!r} is not one of {', '.join(GENDERS)}")
         if not _FRAME.fullmatch(frame) or not 1 <= int(frame) <= FRAME_COUNT:
             raise SampleIdError(f"sample ID {stem!r}: frame {frame!r} is not one of 0001..{FRAME_COUNT:04d}")
-        # A hair code may look like an eye state; the body size before it tells the two readings apart.
+        # A hair code may look like an eye state; the body size before it distinguishes the two readings.
         reads_as_eye = len(tokens) >= 6 and tokens[-2] in EYES
         has_eye = reads_as_eye and (tokens[-4] in SIZES or tokens[-3] not in SIZES)
         eye = tokens[-2] if has_eye else None
@@ -65,7 +65,7 @@ class SampleId:
                 f"sample ID {stem!r}: body size {size!r} is not one of {allowed}; the grammar is {_GRAMMAR}"
             )
         if not _HAIR.fullmatch(hair):
-            raise SampleIdError(f"sample ID {stem!r}: hair code {hair!r} is not made of letters and digits")
+            raise SampleIdError(f"sample ID {stem!r}: hair code {hair!r} does not consist of letters and digits")
         name = "_".join(name_parts)
         if not name.strip("_ ") or _CONTROL.search(name):
             raise SampleIdError(f"sample ID {stem!r}: the model's name {name!r} is empty or not printable")

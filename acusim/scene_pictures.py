@@ -1,4 +1,4 @@
-"""Photographs that serve as scenes: read as cameras and phones write them, upright, and no larger than of use.
+"""Photographs that serve as scenes: read as cameras and phones write them, upright, and no larger than useful.
 
 A scene sets light and background and has no labels, so it may be turned, converted and scaled. Engines and nodes read
 scenes here, so that they see the same pixels.
@@ -9,11 +9,12 @@ import importlib
 from PIL import features
 
 from acusim.errors import PictureError
-from acusim.pictures import EXTENSIONS, Picture, decode_photograph
+from acusim.photo_decoding import decode_photograph
+from acusim.pictures import EXTENSIONS, Picture
 
 SCENE_EXTENSIONS = (*EXTENSIONS, ".jfif", ".jpe", ".mpo", ".webp", ".heic", ".heif", ".hif", ".avif")
 KEPT_PIXELS = 4 << 20
-"""A larger scene is scaled down to about so many pixels: four times those of the largest picture of the data set."""
+"""A larger scene is scaled down to about so many pixels: four times those of the dataset's largest image."""
 MAX_PIXELS = 64 << 20
 """64 megapixels. While they are decoded and scaled down they take up to 650 MB, as WebP 1 GB."""
 MAX_JPEG_PIXELS = 170 << 20
@@ -23,17 +24,17 @@ _AVIF_BRANDS = {b"avif", b"avis"}
 
 
 def decode_scene(data: bytes, name: str) -> Picture:
-    """Decodes a scene's file: PNG, JPEG, MPO (its first picture), WebP; HEIC and AVIF where there is a decoder.
+    """Decodes a scene's file: PNG, JPEG, MPO (its first image), WebP; HEIC and AVIF where there is a decoder.
 
     Args:
         data: the file's bytes, untrusted.
         name: of the file, for messages.
 
     Returns:
-        At most about KEPT_PIXELS, upright. Notes tell what was converted: a picture without any is the file's own.
+        At most about KEPT_PIXELS, upright. Notes list conversions: without notes the pixels are the file's own.
 
     Raises:
-        PictureError: damaged, animated, too large, or of another kind; says what to do.
+        PictureError: damaged, animated, too large, or of another kind; the message says what to do.
     """
     formats = ("PNG", "JPEG", "WEBP")
     if data[4:8] == b"ftyp":
@@ -44,11 +45,7 @@ def decode_scene(data: bytes, name: str) -> Picture:
 
 
 def _container(data: bytes, name: str) -> str:
-    """Pillow's name for the kind of a file in the container of HEIF.
-
-    Raises:
-        PictureError: there is no decoder for it.
-    """
+    """Pillow's name for the kind of a file in the container of HEIF."""
     length = min(int.from_bytes(data[:4]), 256)
     brands = {data[8:12], *(data[at : at + 4] for at in range(16, length, 4))}
     if brands & _AVIF_BRANDS:

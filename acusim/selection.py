@@ -1,4 +1,4 @@
-"""``--select``: which samples of a dataset take part."""
+"""``--select``: which samples of a dataset are used."""
 
 import unicodedata
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from acusim.errors import ConfigError
 from acusim.rig import parse_frames
 from acusim.sample_id import EYES, GENDERS, SIZES, SampleId
 
-KEYS = ("gender", "name", "size", "hair", "eye", "frame", "split")
-NO_EYE_STATE = "-"
-_ALLOWED = {"gender": tuple(GENDERS), "size": tuple(SIZES), "eye": (*EYES, NO_EYE_STATE)}
+_KEYS = ("gender", "name", "size", "hair", "eye", "frame", "split")
+_NO_EYE_STATE = "-"
+_ALLOWED = {"gender": tuple(GENDERS), "size": tuple(SIZES), "eye": (*EYES, _NO_EYE_STATE)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,11 @@ class Selection:
     frames: frozenset[int] | None
 
     def __call__(self, sample_id: SampleId, split: str) -> bool:
-        """Whether a sample takes part."""
+        """Whether a sample is selected."""
         if self.frames is not None and sample_id.frame not in self.frames:
             return False
         for key, allowed in self.values.items():
-            value = split if key == "split" else getattr(sample_id, key) or NO_EYE_STATE
+            value = split if key == "split" else getattr(sample_id, key) or _NO_EYE_STATE
             if value not in allowed:
                 return False
         return True
@@ -46,8 +46,8 @@ def parse_selection(text: str | None) -> Selection:
         name, equals, value = part.partition("=")
         if equals:
             key = name.strip()
-            if key not in KEYS:
-                raise ConfigError(f"--select: {key!r} is not one of {', '.join(KEYS)}")
+            if key not in _KEYS:
+                raise ConfigError(f"--select: {key!r} is not one of {', '.join(_KEYS)}")
             if key in lists:
                 raise ConfigError(f"--select names {key} twice; write {key}=A,B")
             lists[key] = []

@@ -13,10 +13,10 @@ from the model; ``acusim.options`` derives command-line options from it. Everyth
 names the setting, its value, and what is allowed.
 """
 
-import dataclasses
 import difflib
 import json
-from dataclasses import field
+import math
+import re
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin
@@ -31,6 +31,8 @@ from acusim.settings_file import read_settings
 class Settings(BaseModel):
     """Base of all settings: frozen, strict (no text becomes a number), without unknown names.
 
+    As TOML and JSON know neither tuples nor paths, a list is taken for a tuple and a text for a path.
+
     Raises:
         ConfigError: an unknown name, or a value of another type, not allowed, or out of its range.
     """
@@ -41,12 +43,11 @@ class Settings(BaseModel):
     """What one of these settings is called in messages."""
 
     def __init__(self, **values: Any):
-        for name in values:
-            field_of(type(self), name)
+        model = type(self)
         try:
-            super().__init__(**values)
+            super().__init__(**{name: _python_value(field_of(model, name), value) for name, value in values.items()})
         except ValidationError as error:
-            raise ConfigError(_explained(error, type(self))) from None
+            raise ConfigError(_explained(error, model)) from None
 
     def as_dict(self) -> dict[str, Any]:
         """All settings by name, nested ones as dictionaries; Python values."""
@@ -61,7 +62,7 @@ class Settings(BaseModel):
         return type(self)(**{**dict(self), **changes})
 
     def to_toml(self) -> str:
-        """All settings as TOML, which from_toml reads back to equal ones; settings that are None are left out."""
+        """All settings as TOML, which from_toml reads back to equal ones; settings that are None are omitted."""
         return toml_lines(self.as_dict())
 
     @classmethod
@@ -74,16 +75,42 @@ class Settings(BaseModel):
         return cls() if path is None else read_settings(path, cls.WHAT, lambda values: cls(**values))
 
 
-def toml_lines(values: dict[str, Any]) -> str:
-    """A dictionary as TOML: plain values first, dictionaries as tables; None is left out."""
-    # JSON's strings, integers, floats, booleans and arrays are all valid TOML.
+def _python_value(field: FieldInfo, value: Any) -> Any:
+    """A value from TOML or JSON in its field's own type."""
+    kind = inner_type(field)
+    if isinstance(value, list) and get_origin(kind) is tuple:
+        return tuple(Path(entry) if element_type(kind) is Path else entry for entry in value)
+    return Path(value) if kind is Path and isinstance(value, str) else value
+
+
+def toml_lines(values: dict[str, Any], table: str = "") -> str:
+    """A dictionary as TOML: plain values first, dictionaries as tables; None is omitted.
+
+    Args:
+        values: texts, numbers, paths, sequences of these, and dictionaries.
+        table: the name of the table that holds the values, such as ``engine.server``.
+    """
     plain = "".join(
-        f"{name} = {json.dumps(value, ensure_ascii=False)}\n"
+        f"{_toml_key(name)} = {_toml_value(value)}\n"
         for name, value in values.items()
         if value is not None and not isinstance(value, dict)
     )
-    tables = {name: value for name, value in values.items() if isinstance(value, dict)}
-    return plain + "".join(f"\n[{name}]\n{toml_lines(value)}" for name, value in tables.items())
+    tables = {f"{table}{_toml_key(name)}": value for name, value in values.items() if isinstance(value, dict)}
+    return plain + "".join(f"\n[{name}]\n{toml_lines(value, f'{name}.')}" for name, value in tables.items())
+
+
+def _toml_key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml_value(name)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    # JSON's strings, integers, floats and booleans are valid TOML, but for one control character.
+    text = json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")
 
 
 def field_of(model: type[BaseModel], name: str) -> FieldInfo:
@@ -102,13 +129,13 @@ def field_of(model: type[BaseModel], name: str) -> FieldInfo:
 
 
 def extra_of(field: FieldInfo, name: str) -> Any:
-    """What ``Field(json_schema_extra={name: …})`` says of a field, None if it says nothing."""
+    """The value of ``Field(json_schema_extra={name: …})``, None if there is none."""
     extra = field.json_schema_extra
     return extra.get(name) if isinstance(extra, dict) else None
 
 
 def bounds_of(field: FieldInfo) -> tuple[float | None, float | None]:
-    """The least and the largest allowed number; None where there is no limit."""
+    """The smallest and the largest allowed number; None where there is no limit."""
     low = high = None
     for rule in field.metadata:
         low = getattr(rule, "ge", low)
@@ -116,9 +143,21 @@ def bounds_of(field: FieldInfo) -> tuple[float | None, float | None]:
     return low, high
 
 
+def range_text(field: FieldInfo) -> str:
+    """The allowed numbers of a field, such as ``1..64`` or ``at least 1``; empty where there is no limit."""
+    low, high = (None if bound is None else _number_text(bound) for bound in bounds_of(field))
+    if low is not None and high is not None:
+        return f"{low}..{high}"
+    return f"at least {low}" if low is not None else f"at most {high}" if high is not None else ""
+
+
+def _number_text(value: float) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def choices_of(field: FieldInfo) -> tuple[Any, ...]:
-    """The allowed values of a Literal field, empty for any other."""
-    kind = inner_type(field)
+    """The allowed values of a Literal field, or of the entries of a tuple of Literals; empty for any other."""
+    kind = element_type(inner_type(field))
     return get_args(kind) if get_origin(kind) is Literal else ()
 
 
@@ -129,6 +168,11 @@ def inner_type(field: FieldInfo) -> Any:
         some = [part for part in get_args(kind) if part is not NoneType]
         return some[0] if len(some) == 1 else kind
     return kind
+
+
+def element_type(kind: Any) -> Any:
+    """The type of a tuple's entries; any other type as it is."""
+    return get_args(kind)[0] if get_origin(kind) is tuple else kind
 
 
 def assignment(text: str, option: str = "--set") -> tuple[str, str]:
@@ -144,12 +188,20 @@ def assignment(text: str, option: str = "--set") -> tuple[str, str]:
 
 
 def parsed(model: type[BaseModel], name: str, value: str, option: str = "--set") -> Any:
-    """A text as a value of a field's type; the model checks whether it is allowed.
+    """A text as a value of a field's type, a tuple's entries separated by commas; the model checks whether it is valid.
 
     Raises:
         ConfigError: there is no such field, or the text is not of its type.
     """
-    kind = inner_type(field_of(model, name))
+    field = field_of(model, name)
+    kind = inner_type(field)
+    if get_origin(kind) is tuple:
+        return tuple(_parsed_entry(field, name, part.strip(), option) for part in value.split(",") if part.strip())
+    return _parsed_entry(field, name, value, option)
+
+
+def _parsed_entry(field: FieldInfo, name: str, value: str, option: str) -> Any:
+    kind = element_type(inner_type(field))
     if kind is bool:
         words = {"true": True, "false": False}
         if value not in words:
@@ -160,7 +212,9 @@ def parsed(model: type[BaseModel], name: str, value: str, option: str = "--set")
             return kind(value)
         except ValueError:
             raise ConfigError(f"{option} {name}={value}: not a value of type {kind.__name__}") from None
-    return Path(value) if kind is Path else value
+    if kind is Path:
+        return Path(value)
+    return next((choice for choice in choices_of(field) if str(choice) == value), value)
 
 
 def _explained(error: ValidationError, model: type[BaseModel]) -> str:
@@ -169,98 +223,16 @@ def _explained(error: ValidationError, model: type[BaseModel]) -> str:
     name = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "missing":
         return f"{name} is missing"
+    given = f"{name} = {shown(fault['input'])}"
     field = model.model_fields.get(str(fault["loc"][0])) if fault["loc"] else None
-    said = f"{name} = {shown(fault['input'])}"
     if field is None:
-        return f"{said}: {fault['msg']}"
+        return f"{given}: {fault['msg']}"
     if fault["type"] == "literal_error":
-        return f"{said} is not one of {', '.join(str(choice) for choice in choices_of(field))}"
+        return f"{given} is not one of {', '.join(str(choice) for choice in choices_of(field))}"
     if fault["type"] in ("greater_than_equal", "less_than_equal", "finite_number"):
-        low, high = bounds_of(field)
-        return (
-            f"{said} is outside {low:g}..{high:g}"
-            if low is not None and high is not None
-            else _one_sided(said, low, high)
-        )
-    if fault["type"].endswith("_type") or fault["type"].endswith("_parsing"):
-        kind = inner_type(field)
-        return f"{said} is not of type {getattr(kind, '__name__', kind)}"
-    return f"{said}: {fault['msg']}"
-
-
-def _one_sided(said: str, low: float | None, high: float | None) -> str:
-    return f"{said} is below {low:g}" if low is not None else f"{said} is above {high:g}"
-
-
-# Fields of dataclasses: to be removed when nothing uses them.
-def number(default: float, low: float, high: float, **more: Any) -> Any:
-    """A field that holds a number of the default's type in low..high; ``more`` is kept as metadata."""
-    return field(default=default, metadata={"low": low, "high": high, **more})
-
-
-def choice(default: str, *allowed: str, **more: Any) -> Any:
-    """A field that holds one of some words."""
-    return field(default=default, metadata={"allowed": allowed, **more})
-
-
-def check_fields(settings: Any) -> None:
-    """Checks every field of a dataclass and turns integers into floats where a float belongs; for __post_init__.
-
-    Raises:
-        ConfigError: a value of another type, not allowed, or out of its range.
-    """
-    for spec in dataclasses.fields(settings):
-        object.__setattr__(settings, spec.name, checked(spec, getattr(settings, spec.name)))
-
-
-def checked(spec: "dataclasses.Field[Any]", value: Any) -> Any:
-    """The value in its field's own type.
-
-    Raises:
-        ConfigError: as check_fields.
-    """
-    if spec.default is dataclasses.MISSING:
-        return value
-    kind = type(spec.default)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value) if abs(value) < 1e300 else float("inf")
-    if type(value) is not kind:
-        raise ConfigError(f"{spec.name} = {shown(value)} is not of type {kind.__name__}")
-    rules = spec.metadata
-    if "allowed" in rules and value not in rules["allowed"]:
-        raise ConfigError(f"{spec.name} = {shown(value)} is not one of {', '.join(rules['allowed'])}")
-    if "low" in rules and not rules["low"] <= value <= rules["high"]:
-        raise ConfigError(f"{spec.name} = {shown(value)} is outside {rules['low']}..{rules['high']}")
-    return value
-
-
-def spec_of(kind: type, name: str, what: str) -> "dataclasses.Field[Any]":
-    """The field of a name; ``what`` a setting of this kind is called in messages.
-
-    Raises:
-        ConfigError: there is no such field; the nearest spelling is offered.
-    """
-    specs = {spec.name: spec for spec in dataclasses.fields(kind)}
-    if name not in specs:
-        near = difflib.get_close_matches(str(name)[:64], specs, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"{shown(name)} is not a {what}; there are {', '.join(specs)}{hint}")
-    return specs[name]
-
-
-def parsed_of(spec: "dataclasses.Field[Any]", value: str, option: str = "--set") -> Any:
-    """A text as a value of its field's type.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    kind = type(spec.default)
-    if kind is bool:
-        words = {"true": True, "false": False}
-        if value not in words:
-            raise ConfigError(f"{option} {spec.name}={value}: write true or false")
-        return words[value]
-    try:
-        return kind(value)
-    except ValueError:
-        raise ConfigError(f"{option} {spec.name}={value}: not a value of type {kind.__name__}") from None
+        allowed = range_text(field) or "a finite number"
+        return f"{given} is outside {allowed}" if ".." in allowed else f"{given} is not {allowed}"
+    if fault["type"].endswith(("_type", "_parsing", "is_instance_of")):
+        kind = inner_type(field) if len(fault["loc"]) == 1 else element_type(inner_type(field))
+        return f"{given} is not of type {getattr(kind, '__name__', kind)}"
+    return f"{given}: {fault['msg']}"

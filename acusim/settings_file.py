@@ -1,4 +1,4 @@
-"""Settings from TOML files: one way to read them and to say what is wrong with them."""
+"""Reads settings from TOML files, with one form of error for all of them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,19 +7,19 @@ from typing import Any, TypeVar
 from acusim.errors import ConfigError
 from acusim.text_files import toml_of
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
-def read_settings(path: Path, what: str, make: Callable[[dict[str, Any]], T]) -> T:
-    """What ``make`` makes of a TOML file.
+def read_settings(path: Path, what: str, make: Callable[[dict[str, Any]], _T]) -> _T:
+    """The result of ``make`` for the content of a TOML file.
 
     Args:
         path: the file.
-        what: it is called in messages, such as "recipe".
-        make: from the file's content; raises ConfigError.
+        what: its name in messages, such as "recipe".
+        make: called with the file's content; raises ConfigError.
 
     Raises:
-        ConfigError: unreadable, not TOML, or not what ``make`` takes; names the file.
+        ConfigError: unreadable, not TOML, or refused by ``make``; names the file.
     """
     try:
         settings = toml_of(path.read_bytes())

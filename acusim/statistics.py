@@ -1,7 +1,7 @@
-"""Figures with bootstrap intervals.
+"""Statistics with bootstrap intervals.
 
-Pictures of one person are alike, so persons are drawn, not pictures, wherever there are several: the interval then
-speaks of other persons, which is what a reader wants to know (cluster bootstrap; Cameron, Gelbach & Miller 2008).
+Images of one person are alike, so persons are resampled, not images, wherever there are several: the interval then
+applies to other persons, which is what a reader wants to know (cluster bootstrap; Cameron, Gelbach & Miller 2008).
 """
 
 from collections.abc import Callable, Sequence
@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-DRAWS = 1000
-SEED = 20250101
-LEVEL = 0.95
+_DRAWS = 1000
+_SEED = 20250101
+_LEVEL = 0.95
 FIGURES = ("mean", "median", "p95", "max")
 _QUANTILES = (0.5, 0.95)
-_BUNCHES = 2048
-_ENDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+_BINS = 2048
+_ENDS = ((1 - _LEVEL) / 2, (1 + _LEVEL) / 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure with its interval; NaN where there is nothing to count."""
+    """One statistic with its interval; NaN where there is nothing to count."""
 
     value: float
     low: float
@@ -57,12 +57,14 @@ class Summary:
         }
 
 
-def summarise(values: ArrayLike, groups: Sequence[str] | NDArray[Any], draws: int = DRAWS, seed: int = SEED) -> Summary:
+def summarise(
+    values: ArrayLike, groups: Sequence[str] | NDArray[Any], draws: int = _DRAWS, seed: int = _SEED
+) -> Summary:
     """Mean, median, 95th percentile and maximum with 95 % bootstrap intervals.
 
     Args:
-        values: [N] numbers; NaN are left out.
-        groups: [N] the person each comes from. Persons are drawn if there are several, else single values.
+        values: [N] numbers; NaN are ignored.
+        groups: [N] the person each comes from. Persons are resampled if there are several, else single values.
         draws: resamples.
         seed: the same values give the same intervals.
 
@@ -91,11 +93,11 @@ def summarise(values: ArrayLike, groups: Sequence[str] | NDArray[Any], draws: in
 
 
 def _resampled(data: NDArray[np.float64], member: NDArray[np.intp], draws: int, seed: int) -> dict[str, Any]:
-    """Figures of each resample: how often a group was drawn is the weight of its values."""
+    """Statistics of each resample: how often a group was drawn is the weight of its values."""
     random = np.random.Generator(np.random.PCG64(seed))
     count = int(member.max()) + 1
     out: dict[str, list[NDArray[np.float64]]] = {name: [] for name in FIGURES}
-    # In pieces of some 16 MB, however many values there are.
+    # In blocks of some 16 MB, however many values there are.
     piece = max(1, 2_000_000 // len(data))
     for start in range(0, draws, piece):
         rows = min(piece, draws - start)
@@ -106,7 +108,7 @@ def _resampled(data: NDArray[np.float64], member: NDArray[np.intp], draws: int, 
 
 
 def _figures(data: NDArray[np.float64], weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Figures of ascending values [N] under each row of weights [D, N] (whole numbers: how often each occurs).
+    """Statistics of ascending values [N] under each row of weights [D, N] (whole numbers: how often each occurs).
 
     Quantiles are interpolated as NumPy's default does, between the values at ranks (n - 1) q.
     """
@@ -137,12 +139,12 @@ def difference_of_quantiles(
     second: ArrayLike,
     second_groups: Sequence[str],
     quantile: float = 0.5,
-    draws: int = DRAWS,
-    seed: int = SEED,
+    draws: int = _DRAWS,
+    seed: int = _SEED,
 ) -> Figure:
-    """A quantile of some values less that of others, with its bootstrap interval; NaN if one side is empty.
+    """A quantile of some values minus that of others, with its bootstrap interval; NaN if one side is empty.
 
-    A person who is in both sides is drawn for both, so what is particular to persons cancels out.
+    A person who is on both sides is drawn for both, so differences between persons cancel out.
     """
     sides = []
     for values, groups in ((first, first_groups), (second, second_groups)):
@@ -182,7 +184,7 @@ def _quantile_of_drawn(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Figures:
-    """Many figures of one kind at once: arrays of one shape, NaN where there is nothing to count."""
+    """Many statistics of one kind: arrays of one shape, NaN where there is nothing to count."""
 
     value: NDArray[np.float64]
     low: NDArray[np.float64]
@@ -193,8 +195,8 @@ class Figures:
         return Figure(float(self.value[index]), float(self.low[index]), float(self.high[index]))
 
 
-Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""From sums over persons [..., *S] to figures [..., *F]."""
+_Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""From sums over persons [..., *S] to statistics [..., *F]."""
 
 
 def cluster_sums(values: ArrayLike, groups: Sequence[str] | NDArray[Any]) -> NDArray[np.float64]:
@@ -211,11 +213,11 @@ def cluster_sums(values: ArrayLike, groups: Sequence[str] | NDArray[Any]) -> NDA
     return np.add.reduceat(data[order], starts, axis=0, dtype=np.float64)
 
 
-def bootstrap_of_sums(sums: ArrayLike, function: Function, draws: int = DRAWS, seed: int = SEED) -> Figures:
-    """Figures that depend on sums over persons alone, such as rates, with 95 % intervals from drawing persons.
+def bootstrap_of_sums(sums: ArrayLike, function: _Function, draws: int = _DRAWS, seed: int = _SEED) -> Figures:
+    """Statistics that depend only on sums over persons, such as rates, with 95 % intervals from resampling persons.
 
-    Persons are drawn as wholes, so that only their sums are needed, however many values they stand for. A single
-    person tells nothing of others: a figure to which fewer than two have something to say has no interval.
+    Only each person's sums are needed, however many values they stand for. A single person says nothing about others:
+    a statistic to which fewer than two persons contribute has no interval.
 
     Args:
         sums: [P, *S] one block for each person.
@@ -227,23 +229,23 @@ def bootstrap_of_sums(sums: ArrayLike, function: Function, draws: int = DRAWS, s
     with np.errstate(invalid="ignore", divide="ignore"):
         value = np.asarray(function(blocks.sum(0)), np.float64)
         samples = function(_drawn_sums(blocks, draws, seed))
-        speaking = (~np.isnan(function(blocks))).sum(0)
+        contributing = (~np.isnan(function(blocks))).sum(0)
     low, high = np.full(value.shape, np.nan), np.full(value.shape, np.nan)
     known = ~np.isnan(samples)
-    full = (speaking > 1) & known.all(0)
+    full = (contributing > 1) & known.all(0)
     low[full], high[full] = np.quantile(samples[:, full], _ENDS, axis=0)
-    for index in np.argwhere((speaking > 1) & ~full):  # those that some resamples know nothing of
+    for index in np.argwhere((contributing > 1) & ~full):  # some resamples have no value
         column = (slice(None), *index)
         low[tuple(index)], high[tuple(index)] = np.quantile(samples[column][known[column]], _ENDS)
     return Figures(value, low, high)
 
 
 def difference_of_sums(
-    first: ArrayLike, second: ArrayLike, function: Function, draws: int = DRAWS, seed: int = SEED
+    first: ArrayLike, second: ArrayLike, function: _Function, draws: int = _DRAWS, seed: int = _SEED
 ) -> Figures:
-    """Figures of the first less those of the second, of the same persons: a paired bootstrap.
+    """Statistics of the first minus those of the second, of the same persons: a paired bootstrap.
 
-    A person is drawn for both sides, so what is particular to persons cancels out.
+    A person is drawn for both sides, so differences between persons cancel out.
 
     Args:
         first: [P, *S] as in bootstrap_of_sums.
@@ -271,16 +273,16 @@ def quantiles_by_groups(
     values: ArrayLike,
     groups: Sequence[str] | NDArray[Any],
     quantiles: Sequence[float],
-    draws: int = DRAWS,
-    seed: int = SEED,
+    draws: int = _DRAWS,
+    seed: int = _SEED,
 ) -> list[Figure]:
-    """Quantiles of very many values with 95 % intervals from drawing groups.
+    """Quantiles of very many values with 95 % intervals from resampling groups.
 
-    The values are exact. For the intervals, neighbouring values are taken together, 2048 bunches of equal size: their
-    ends are true to 0.05 % of the values, and the time does not depend on how many there are.
+    The quantiles are exact. For the intervals, neighbouring values are merged into 2048 bins of equal count: their ends
+    are accurate to 0.05 % of the values, and the time does not depend on their number.
 
     Args:
-        values: [N] numbers; NaN are left out.
+        values: [N] numbers; NaN are ignored.
         groups: [N] the person each comes from.
         quantiles: from 0 to 1.
         draws: resamples.
@@ -295,10 +297,10 @@ def quantiles_by_groups(
     if not len(data):
         return [Figure(float("nan"), float("nan"), float("nan")) for _ in quantiles]
     kinds, member = np.unique(names, return_inverse=True)
-    bunch = np.arange(len(data)) * min(_BUNCHES, len(data)) // len(data)
-    sizes = np.bincount(bunch)
+    bin_of = np.arange(len(data)) * min(_BINS, len(data)) // len(data)
+    sizes = np.bincount(bin_of)
     middles = np.add.reduceat(data, np.r_[0, np.cumsum(sizes)[:-1]]) / sizes
-    counts = np.bincount(member * len(sizes) + bunch, minlength=len(kinds) * len(sizes)).reshape(len(kinds), -1)
+    counts = np.bincount(member * len(sizes) + bin_of, minlength=len(kinds) * len(sizes)).reshape(len(kinds), -1)
     whole = np.quantile(data, quantiles)
 
     def of_counts(weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -306,7 +308,7 @@ def quantiles_by_groups(
         return np.stack([_quantile(middles, total, q) for q in quantiles], axis=-1).reshape(*weights.shape[:-1], -1)
 
     rough = bootstrap_of_sums(counts, of_counts, draws, seed)
-    # What taking values together moves in the quantile itself, it moves in the interval.
+    # The binning shifts the interval as much as the quantile itself.
     exact = Figures(whole, rough.low + whole - rough.value, rough.high + whole - rough.value)
     return [exact[k] for k in range(len(quantiles))]
 

@@ -1,4 +1,4 @@
-"""The header of a safetensors file: names, types and shapes, and whether the file is whole. No tensor is loaded.
+"""The header of a safetensors file: names, types and shapes, and whether the file is complete. No tensor is loaded.
 
 Layout (https://github.com/huggingface/safetensors): length of the header as 8 bytes, little endian; the header as JSON;
 the tensors' bytes one after the other, without gaps.
@@ -14,8 +14,8 @@ from typing import Any, TypeGuard
 from acusim.errors import LayoutError, shown
 
 MAX_HEADER_BYTES = 64 << 20
-"""Headers of large models have about one; more would only fill the memory."""
-BITS = {
+"""Headers of large models have about 1 MiB; this bounds the memory."""
+_BITS = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
     **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
     **dict.fromkeys(("U32", "I32", "F32"), 32),
@@ -29,7 +29,7 @@ _PICKLE = "a pickled PyTorch file (.ckpt, .pt, .bin) under another name; loading
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """What a header tells of one tensor."""
+    """One tensor's entry in the header."""
 
     dtype: str
     """As safetensors names it, such as F16."""
@@ -40,7 +40,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
     """All tensors of a safetensors file, by name, in the order of the file's header.
 
     Raises:
-        LayoutError: the file is something else, damaged or not whole; says what it is.
+        LayoutError: the file is of another kind, damaged or incomplete; the message says which.
     """
     try:
         with open(path, "rb") as stream:
@@ -58,7 +58,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
     try:
         header = json.loads(text, object_pairs_hook=_once)
         if not isinstance(header, dict):
-            raise ValueError("it is no JSON object")
+            raise ValueError("it is not a JSON object")
         _check_notes(header.pop("__metadata__", None))
         spans: list[tuple[int, int]] = []
         tensors = {name: _tensor(name, entry, spans) for name, entry in header.items()}
@@ -66,40 +66,40 @@ def read_header(path: Path) -> dict[str, Tensor]:
     except (ValueError, RecursionError) as error:  # JSON and UTF-8 errors are ValueErrors
         raise LayoutError(f"{path.name!r} is damaged: its header cannot be read: {error}") from None
     if 8 + length + end != size:
-        cut = "cut off, as an unfinished download is" if 8 + length + end > size else "more than belong to it"
-        raise LayoutError(f"{path.name!r} is damaged: {size} of {8 + length + end} bytes are there ({cut})")
+        cut = "cut off, as an unfinished download is" if 8 + length + end > size else "too many"
+        raise LayoutError(f"{path.name!r} is damaged: {size} of {8 + length + end} bytes ({cut})")
     return tensors
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; ValueError where a name is not text or is there twice, which readers understand differently."""
+    """A JSON object; ValueError where a name is not valid text or occurs twice, which readers interpret differently."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"{shown(name)} is there twice")
+            raise ValueError(f"{shown(name)} occurs twice")
         found[name] = value
-    "".join(found).encode()  # half a surrogate pair is no text
+    "".join(found).encode()  # half a surrogate pair is not valid
     return found
 
 
 def _check_notes(notes: Any) -> None:
-    """ValueError where the file's notes are not as the library that loads the tensors wants them."""
+    """ValueError where the file's notes are not what the library that loads the tensors requires."""
     texts = isinstance(notes, dict) and all(isinstance(value, str) for value in notes.values())
     if notes is not None and not texts:
         raise ValueError(f"__metadata__ is {shown(notes)}, not texts by name")
 
 
 def _tensor(name: str, entry: Any, spans: list[tuple[int, int]]) -> Tensor:
-    """One entry of the header; adds where its bytes lie, counted from the end of the header, to ``spans``."""
+    """One entry of the header; adds the range of its bytes, counted from the end of the header, to ``spans``."""
     if not isinstance(entry, dict):
-        raise ValueError(f"tensor {shown(name)} is no JSON object")
+        raise ValueError(f"tensor {shown(name)} is not a JSON object")
     dtype, shape, place = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
-    if not isinstance(dtype, str) or dtype not in BITS:
-        raise ValueError(f"tensor {shown(name)} is of type {shown(dtype)}; known are {', '.join(BITS)}")
+    if not isinstance(dtype, str) or dtype not in _BITS:
+        raise ValueError(f"tensor {shown(name)} is of type {shown(dtype)}; known are {', '.join(_BITS)}")
     if not _are_sizes(shape) or not _are_sizes(place) or len(place) != 2:
         raise ValueError(f"tensor {shown(name)} has shape {shown(shape)} and place {shown(place)}")
-    if 8 * (place[1] - place[0]) != BITS[dtype] * math.prod(shape):
-        raise ValueError(f"tensor {shown(name)} of shape {shown(shape)} lies at {shown(place)}")
+    if 8 * (place[1] - place[0]) != _BITS[dtype] * math.prod(shape):
+        raise ValueError(f"tensor {shown(name)} of shape {shown(shape)} has the place {shown(place)}")
     spans.append((place[0], place[1]))
     return Tensor(dtype, tuple(shape))
 
@@ -120,21 +120,23 @@ def _end(spans: list[tuple[int, int]]) -> int:
 
 
 def _what_else(start: bytes, length: int, size: int) -> str:
-    """What a file is that does not begin as safetensors files do."""
-    begin = start.lstrip(b"\xef\xbb\xbf \t\r\n")
+    """What a file is that does not start as safetensors files do."""
+    first = start.lstrip(b"\xef\xbb\xbf \t\r\n")
     if size < 10:
-        return "is no safetensors file: it is empty" if size == 0 else f"is no safetensors file: it has {size} bytes"
+        return (
+            "is not a safetensors file: it is empty" if size == 0 else f"is not a safetensors file: it has {size} bytes"
+        )
     if start.startswith(b"PK\x03\x04") or (start[0] == 0x80 and 2 <= start[1] <= 5):
-        return f"is no safetensors file but {_PICKLE}"
+        return f"is not a safetensors file but {_PICKLE}"
     if start.startswith(b"version https://git-lfs"):
-        return "is no safetensors file but a Git LFS pointer: fetch the file itself (git lfs pull, or a download)"
-    if begin.lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        return "is no safetensors file but a web page, as a refused download leaves it: download it again"
+        return "is not a safetensors file but a Git LFS pointer: fetch the file itself (git lfs pull, or a download)"
+    if first.lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return "is not a safetensors file but a web page, as a refused download leaves it: download it again"
     if start.startswith(b"GGUF"):
-        return "is no safetensors file but a GGUF file, which is not read here"
+        return "is not a safetensors file but a GGUF file, which is not read here"
     if not start.strip(b"\x00"):
-        return "is damaged: it begins with nothing but zeros, as an unfinished download does"
-    text = begin.decode("utf-8", "replace").split("\n")[0][:60]
+        return "is damaged: it starts with zeros only, as an unfinished download does"
+    text = first.decode("utf-8", "replace").split("\n")[0][:60]
     if text and text.isprintable() and "\ufffd" not in text:
-        return f"is no safetensors file but text that begins {shown(text)}: download it again"
+        return f"is not a safetensors file but text that starts with {shown(text)}: download it again"
     return f"is damaged: its header claims {length} of {size} bytes; at most {MAX_HEADER_BYTES} are read"

@@ -1,6 +1,6 @@
-"""Text, JSON and TOML from a user's programs: in which encoding, and what is wrong with what cannot be read.
+"""Reads text, JSON and TOML of other programs: their encoding, and clear errors where they cannot be read.
 
-What is accepted beyond plain UTF-8 is said in acusim.tolerances. A text in another encoding is refused, not guessed.
+acusim.tolerances lists what is accepted beyond plain UTF-8. A text in another encoding is refused, not guessed.
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 from acusim.errors import shown
 
-_SAID = 120
+_MAX_MESSAGE = 120
 _KINDS = {
     "shapes": "a labelme file",
     "annotations": "a COCO data set",
@@ -24,9 +24,9 @@ def text_of(data: bytes) -> str:
     """The text of a file in UTF-8, UTF-16 or UTF-32, with or without a byte-order mark.
 
     Raises:
-        ValueError: it is in another encoding, or damaged; says where, and which encoding it may be.
+        ValueError: another encoding, or damaged; the message says where, and which encoding it may be.
     """
-    encoding = json.detect_encoding(data)  # by the mark, else by where zeros stand
+    encoding = json.detect_encoding(data)  # by the mark, else by the positions of zero bytes
     try:
         return data.decode(encoding).lstrip("\ufeff")
     except UnicodeDecodeError as error:
@@ -37,16 +37,16 @@ def text_of(data: bytes) -> str:
 
 def _not_utf8(data: bytes, at: int) -> str:
     if b"\0" in data:
-        return f"the byte 0x{data[at]:02x} at place {at} is no text: this is a file of another kind"
+        return f"the byte 0x{data[at]:02x} at place {at} is not text: this is a file of another kind"
     line = data.count(b"\n", 0, at) + 1
     return (
-        f"line {line} holds the byte 0x{data[at]:02x}, which is no UTF-8; the file may be in {_looks_like(data)}: "
+        f"line {line} holds the byte 0x{data[at]:02x}, which is not UTF-8; the file may be in {_looks_like(data)}: "
         "save it as UTF-8"
     )
 
 
 def _looks_like(data: bytes) -> str:
-    """The likeliest of the encodings that say nothing of themselves."""
+    """The most likely of the encodings that have no mark."""
     # Chinese characters are mostly pairs of such bytes; accented letters mostly stand alone.
     runs = [len(run) % 2 for run in _HIGH.findall(data)]
     if 2 * sum(runs) < len(runs):
@@ -63,23 +63,23 @@ def json_of(data: bytes) -> Any:
     """The document in a JSON file.
 
     Raises:
-        ValueError: not JSON, or a key stands twice in one object with different values.
+        ValueError: not JSON, or a key occurs twice in one object with different values.
     """
     text = text_of(data)
     try:
         return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
-        raise ValueError(str(error)[:_SAID] if text.strip() else "the file is empty") from None
+        raise ValueError(str(error)[:_MAX_MESSAGE] if text.strip() else "the file is empty") from None
     except RecursionError:
         raise ValueError("objects or lists are nested too deeply") from None
     except _RepeatedKey as error:
         raise ValueError(str(error)) from None
-    except ValueError:  # Python's limit of digits, told in Python's terms
+    except ValueError:  # Python's limit of digits, whose own message names a Python function
         raise ValueError("a number has thousands of digits") from None
 
 
 def looks_like(document: Any) -> str:
-    """The end of a message on a document of the wrong kind: which kind it may be; empty where nothing tells."""
+    """The end of a message on a document of the wrong kind: which kind it may be; empty if unknown."""
     found = [kind for key, kind in _KINDS.items() if isinstance(document, dict) and isinstance(document.get(key), list)]
     return f"; it looks like {found[0]}" if found else ""
 
@@ -93,7 +93,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(out) != len(pairs):
         for key, value in pairs:
             if out[key] != value:
-                raise _RepeatedKey(f"the key {shown(key)} stands twice in one object, with different values")
+                raise _RepeatedKey(f"the key {shown(key)} occurs twice in one object, with different values")
     return out
 
 
@@ -110,5 +110,5 @@ def toml_of(data: bytes) -> dict[str, Any]:
         raise ValueError("arrays or tables are nested too deeply") from None
     except tomllib.TOMLDecodeError:
         raise
-    except ValueError:  # Python's limit of digits, told in Python's terms
+    except ValueError:  # Python's limit of digits, whose own message names a Python function
         raise ValueError("a number or a date is out of range") from None

@@ -16,9 +16,11 @@ from pathlib import Path
 
 import cv2
 
-from controller.batch import Settings, run_batch
-from controller.checking import open_ledger
+from controller.batch import run_batch
 from controller.progress import Progress
+from controller.settings import BatchSettings
+from controller.stored import open_ledger
+from engines.options import RelightOptions
 from engines.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,10 +31,10 @@ def bare_loop(root: Path, out: Path) -> float:
     cv2.setNumThreads(1)
     out.mkdir()
     images = sorted((root / "train/image/img_512").iterdir())
-    begun = time.perf_counter()
+    start = time.perf_counter()
     for path in images:
         cv2.imwrite(str(out / path.name), (cv2.imread(str(path)) * 0.8).astype("uint8"))
-    return len(images) / (time.perf_counter() - begun)
+    return len(images) / (time.perf_counter() - start)
 
 
 def main() -> None:
@@ -43,24 +45,30 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root, out = Path(folder) / "dataset", Path(folder) / "out"
-        made = [sys.executable, "-m", "synthetic", "--out", str(root), "--identities", str(-(-options.pictures // 45))]
-        subprocess.run([*made, "--quiet"], check=True, cwd=ROOT)
-        recipe = Recipe(engine="relight")
-        settings = Settings(root, out, recipe, limit=options.pictures, workers=options.workers)
-        begun = time.perf_counter()
+        persons = str(-(-options.pictures // 45))
+        command = [sys.executable, "-m", "synthetic", "--out", str(root), "--identities", persons]
+        subprocess.run([*command, "--quiet"], check=True, cwd=ROOT)
+        settings = BatchSettings(
+            dataset=root,
+            output=out,
+            recipe=Recipe(engine="relight"),
+            limit=options.pictures,
+            engine_options=RelightOptions(workers=options.workers),
+        )
+        start = time.perf_counter()
         summary = run_batch(settings, Progress(quiet=True))
-        wall = time.perf_counter() - begun
+        wall = time.perf_counter() - start
         with open_ledger(out) as ledger:
             busy = ledger.seconds_of_work()
-        start = summary.seconds_to_open or 0.0
+        opening = summary.seconds_to_open or 0.0
         peer = bare_loop(root, Path(folder) / "bare")
-    rate = summary.made / (wall - start)
+    rate = summary.created / (wall - opening)
     ideal = busy / options.workers
-    overhead = (wall - start - ideal) / (wall - start)
-    print(f"relight batch, 512², {summary.made} pictures, {options.workers} workers")
-    print(f"  whole command           {summary.made / wall:6.1f} images/s ({wall:.1f} s)")
-    print(f"  once workers are ready  {rate:6.1f} images/s (they need {start:.1f} s)")
-    print(f"  one picture             {1000 * busy / summary.made:6.1f} ms of a worker, reading to writing")
+    overhead = (wall - opening - ideal) / (wall - opening)
+    print(f"relight batch, 512², {summary.created} pictures, {options.workers} workers")
+    print(f"  whole command           {summary.created / wall:6.1f} images/s ({wall:.1f} s)")
+    print(f"  once workers are ready  {rate:6.1f} images/s (they need {opening:.1f} s)")
+    print(f"  one picture             {1000 * busy / summary.created:6.1f} ms of a worker, reading to writing")
     print(f"  bookkeeping             {100 * overhead:6.1f} % of the time")
     print(f"  bare OpenCV loop        {peer:6.1f} images/s on one core; ratio {rate / peer:.2f}")
 

@@ -3,14 +3,14 @@
     python -m benchmarks.comfyui_speed [--server URL] [--sizes 128,256,512] [--samples 24] [--steps 4] [--scenes 1]
 
 Peer: one picture a prompt, LoadImage -> the same models, settings and plain KSampler -> SaveImage, in the order of the
-data set, each waited for before the next is sent. Both make the same samples with the same texts and scenes, as the
+data set, each waited for before the next is sent. Both create the same samples with the same texts and scenes, as the
 controller's plan draws them; one phrasing for each prompt set. With few samples, one scene lets batches fill as a large
 data set does; more scenes show what grouping by scene saves. Ours is timed as a user would: the whole command, start of
 Python, preflight and manifest included.
 
 Idle is the share of time, from the server's first start to its last end, in which no prompt ran, by the time stamps in
 its history. ComfyUI itself pauses between prompts (it collects garbage); how long, is measured by posting the same
-prompts all at once. What the controller adds to that is its own.
+prompts all at once. The rest is the controller's.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import tempfile
 import time
 import uuid
 from collections import defaultdict
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -40,43 +41,28 @@ ROOT = Path(__file__).resolve().parents[1]
 FULL_QUEUE = 6
 PAUSE_SIDE = 128
 """The server's own pause does not depend on the size of pictures; it is measured where they are quick."""
-PROMPTS = """
-[[set]]
-name = "female"
-gender = "F"
-bald = false
-positive = "photograph of a woman"
-negative = "cartoon"
-[[set]]
-name = "male"
-gender = "M"
-bald = false
-positive = "photograph of a man"
-negative = "cartoon"
-[[set]]
-name = "bald_female"
-gender = "F"
-bald = true
-positive = "photograph of a bald woman"
-negative = "hair"
-[[set]]
-name = "bald_male"
-gender = "M"
-bald = true
-positive = "photograph of a bald man"
-negative = "hair"
-"""
+SETS = (
+    ("female", "F", "false", "woman", "cartoon"),
+    ("male", "M", "false", "man", "cartoon"),
+    ("bald_female", "F", "true", "bald woman", "hair"),
+    ("bald_male", "M", "true", "bald man", "hair"),
+)
+PROMPTS = "".join(
+    f'[[set]]\nname = "{name}"\ngender = "{gender}"\nbald = {hairless}\n'
+    f'positive = "photograph of a {person}"\nnegative = "{negative}"\n'
+    for name, gender, hairless, person, negative in SETS
+)
 
 
 class Naive:
-    """One picture a prompt, each waited for."""
+    """One image a prompt, each waited for."""
 
     def __init__(self, server: str, recipe: Recipe):
         self.server, self.recipe = server, recipe
         self.session = requests.Session()
 
     def upload(self, path: Path, name: str) -> str:
-        """Puts a picture into the server's input folder; returns its name there."""
+        """Uploads an image to the server's input folder; returns its name there."""
         files = {"image": (name, path.read_bytes())}
         answer = self.session.post(f"{self.server}/upload/image", files=files, data={"overwrite": "true"}, timeout=60)
         return answer.json()["name"]
@@ -122,7 +108,7 @@ class Naive:
         )
         return {key: {"class_type": kind, "inputs": inputs} for key, (kind, inputs) in nodes.items()}
 
-    def make(self, graph: dict[str, Any]) -> None:
+    def run(self, graph: dict[str, Any]) -> None:
         """Queues a graph and waits for it."""
         prompt_id = str(uuid.uuid4())
         answer = self.session.post(f"{self.server}/prompt", json={"prompt": graph, "prompt_id": prompt_id}, timeout=60)
@@ -135,113 +121,156 @@ class Naive:
             time.sleep(0.01)
 
 
+def history(server: str) -> dict[str, Any]:
+    """Prompt id -> entry of the server's history."""
+    return requests.get(f"{server}/history", timeout=60).json()
+
+
 def spans(server: str, known: set[str]) -> list[tuple[float, float]]:
     """(start, end) in seconds of the prompts that were not known before, in their order."""
     found: list[tuple[float, float]] = []
-    for prompt_id, entry in requests.get(f"{server}/history", timeout=60).json().items():
+    for prompt_id, entry in history(server).items():
         if prompt_id not in known:
             times = {kind: data["timestamp"] / 1000 for kind, data in entry["status"]["messages"]}
             found.append((times["execution_start"], times["execution_success"]))
     return sorted(found)
 
 
-def measure(options: argparse.Namespace, size: int, folder: Path, recipe: Recipe) -> None:
-    """Prints the figures of one size."""
-    heads, out = folder / f"heads{size}", folder / f"out{size}"
-    per_head = -(-options.samples // 4)
+def busy(ran: list[tuple[float, float]]) -> float:
+    """Seconds in which a prompt ran."""
+    return sum(end - start for start, end in ran)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What both drivers create."""
+
+    heads: Path
+    prompts: Path
+    scenes: Path
+    graphs: list[dict[str, Any]]
+    """Of the naive driver, one for each sample."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One driver's run, in seconds."""
+
+    wall: float
+    ran: list[tuple[float, float]]
+    """Start and end of each prompt."""
+    cpu: float = 0.0
+
+
+def create_workload(options: argparse.Namespace, size: int, folder: Path, naive: Naive) -> Workload:
+    """Draws synthetic heads; texts and scenes as the controller's plan draws them."""
+    heads, scene_folder, prompts = folder / f"heads{size}", folder / "scenes", folder / "prompts.toml"
     line = [sys.executable, "-m", "synthetic", "--out", str(heads), "--identities", "4", "--size", str(size), "--quiet"]
-    views = ",".join(str(frame) for frame in range(1, 1 + per_head))
+    views = ",".join(str(frame) for frame in range(1, 1 + -(-options.samples // 4)))
     subprocess.run([*line, "--views", views], cwd=ROOT, check=True)
-    place = folder / "scenes"
-    place.mkdir(exist_ok=True)
+    scene_folder.mkdir(exist_ok=True)
     for path in sorted(SHIPPED.glob("*.jpg"))[: options.scenes]:
-        (place / path.name).write_bytes(path.read_bytes())
-    scenes, _ = load_scenes(place)
-    prompts = folder / "prompts.toml"
+        (scene_folder / path.name).write_bytes(path.read_bytes())
+    scenes, _ = load_scenes(scene_folder)
     prompts.write_text(PROMPTS)
 
-    naive, sets = Naive(options.server, recipe), load_prompt_sets(prompts)
-    samples = scan(heads).samples
-    bald_codes = {entry.code for entry in bald.gather(heads, samples) if entry.bald}
+    sets, samples = load_prompt_sets(prompts), scan(heads).samples
+    bald_codes = {entry.code for entry in bald.gather_evidence(heads, samples) if entry.bald}
     scene_names = {scene: naive.upload(scene.path, f"bench_{scene.name}") for scene in scenes}
     images = [naive.upload(heads / s.image, f"bench_{size}_{number}.png") for number, s in enumerate(samples)]
+    naive.run(naive.graph(images[0], scene_names[scenes[0]], "warm", "up", 99))  # loads the models
     graphs: list[dict[str, Any]] = []
     for sample, image in zip(samples, images, strict=True):
         chosen = sets.choose(sample.id, sample.id.hair in bald_codes)
         seed = derive_seed(0, sample.id, variant=0, attempt=0)
         scene = scene_names[pick_scene(scenes, seed)]
         graphs.append(naive.graph(image, scene, *sets.texts(chosen, sample.id, seed), seed))
-    naive.make(naive.graph(images[0], scene_names[scenes[0]], "warm", "up", 99))  # loads the models
+    return Workload(heads, prompts, scene_folder, graphs)
 
-    known = set(requests.get(f"{options.server}/history", timeout=60).json())
-    begun = time.perf_counter()
+
+def time_naive(naive: Naive, graphs: list[dict[str, Any]]) -> Timing:
+    """Runs one graph after another."""
+    known, started = set(history(naive.server)), time.perf_counter()
     for graph in graphs:
-        naive.make(graph)
-    naive_wall = time.perf_counter() - begun
-    naive_busy = sum(end - start for start, end in spans(options.server, known))
+        naive.run(graph)
+    return Timing(time.perf_counter() - started, spans(naive.server, known))
 
-    known = set(requests.get(f"{options.server}/history", timeout=60).json())
+
+def time_controller(options: argparse.Namespace, work: Workload, folder: Path, known: set[str]) -> Timing:
+    """Runs the whole command."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, str(ROOT / "controller/controller.py"), "--batch", "--json", "--server", options.server]
-    command += ["--dataset", str(heads), "--output", str(out), "--prompts", str(prompts), "--scenes", str(place)]
+    command += ["--dataset", str(work.heads), "--output", str(folder / f"out_{work.heads.name}")]
+    command += ["--prompts", str(work.prompts), "--scenes", str(work.scenes)]
     command += ["--recipe", str(folder / "recipe.toml"), "--batch-size", str(options.batch_size)]
     command += ["--transport", options.transport]
-    begun = time.perf_counter()
+    started = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    wall = time.perf_counter() - begun
+    wall = time.perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert report["made"] == len(samples), report
-    ran = spans(options.server, known)
-    at_work, span = sum(end - start for start, end in ran), ran[-1][1] - ran[0][0]
+    assert report["created"] == len(work.graphs), report
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    count, largest, size_of_it = len(samples), *largest_prompt(options.server, known)
-    own_pause = pause_with_a_full_queue(options.server, largest, size_of_it) if size <= PAUSE_SIDE else None
-    pause = (span - at_work) / max(len(ran) - 1, 1)
-    how = f"{count} samples, {recipe.steps} steps, {len(scenes)} scenes, batches of up to {options.batch_size}"
-    print(f"\n{size} x {size}, {how}")
+    return Timing(wall, spans(options.server, known), cpu)
+
+
+def measure(options: argparse.Namespace, size: int, folder: Path, recipe: Recipe) -> None:
+    """Prints the figures of one size."""
+    naive = Naive(options.server, recipe)
+    work = create_workload(options, size, folder, naive)
+    count = len(work.graphs)
+    peer = time_naive(naive, work.graphs)
+    known = set(history(options.server))
+    ours = time_controller(options, work, folder, known)
+    largest, pictures = largest_prompt(options.server, known)
+    own_pause = pause_with_a_full_queue(options.server, largest, pictures) if size <= PAUSE_SIDE else None
+
+    span = ours.ran[-1][1] - ours.ran[0][0]
+    pause = (span - busy(ours.ran)) / max(len(ours.ran) - 1, 1)
     print(
-        f"  naive driver   {count / naive_wall:6.2f} images/s, {1000 * naive_wall / count:6.0f} ms an image,"
-        f" server at work {1000 * naive_busy / count:.0f}; {count} prompts"
+        f"\n{size} x {size}, {count} samples, {recipe.steps} steps, {options.scenes} scenes, "
+        f"batches of up to {options.batch_size}"
     )
-    print(
-        f"  controller     {count / wall:6.2f} images/s, {1000 * wall / count:6.0f} ms an image,"
-        f" server at work {1000 * at_work / count:.0f}; {len(ran)} prompts"
-    )
-    print(
-        f"  ratio          {naive_wall / wall:6.2f} x for the whole command, {naive_busy / at_work:.2f} x server time"
-    )
+    for name, run in (("naive driver", peer), ("controller", ours)):
+        print(
+            f"  {name:14} {count / run.wall:6.2f} images/s, {1000 * run.wall / count:6.0f} ms an image,"
+            f" server busy {1000 * busy(run.ran) / count:.0f}; {len(run.ran)} prompts"
+        )
+    server_ratio = busy(peer.ran) / busy(ours.ran)
+    print(f"  ratio          {peer.wall / ours.wall:6.2f} x for the whole command, {server_ratio:.2f} x server time")
     own = f", {1000 * own_pause:.0f} with all of them posted at once" if own_pause is not None else ""
-    print(
-        f"  server idle    {100 * (1 - at_work / span):6.2f} % of the time; {1000 * pause:.0f} ms between prompts{own}"
-    )
+    idle = 1 - busy(ours.ran) / span
+    print(f"  server idle    {100 * idle:6.2f} % of the time; {1000 * pause:.0f} ms between prompts{own}")
     if own_pause is not None:
-        print(f"  overhead       {1000 * max(0.0, pause - own_pause) * len(ran) / count:6.1f} ms an image while it ran")
-    print(f"  start and end  {1000 * (wall - span):6.0f} ms in all: Python, preflight, plan; manifest, contact sheet")
-    print(f"  controller CPU {1000 * cpu / count:6.1f} ms an image, start of Python and imports included")
-    where_the_time_goes(options.server, graphs[0], 1, "naive prompt")
-    where_the_time_goes(options.server, largest, size_of_it, f"our prompt of {size_of_it}")
+        overhead = max(0.0, pause - own_pause) * len(ours.ran) / count
+        print(f"  overhead       {1000 * overhead:6.1f} ms an image while it ran")
+    print(
+        f"  start and end  {1000 * (ours.wall - span):6.0f} ms in all: Python, preflight, plan; manifest, contact sheet"
+    )
+    print(f"  controller CPU {1000 * ours.cpu / count:6.1f} ms an image, start of Python and imports included")
+    print_node_times(options.server, work.graphs[0], 1, "naive prompt")
+    print_node_times(options.server, largest, pictures, f"our prompt of {pictures}")
 
 
 def largest_prompt(server: str, known: set[str]) -> tuple[dict[str, Any], int]:
-    """The graph of the controller's largest batch, and how many pictures it makes."""
+    """The graph of the controller's largest batch, and how many images it creates."""
     found: list[tuple[int, dict[str, Any]]] = []
-    for prompt_id, entry in requests.get(f"{server}/history", timeout=60).json().items():
+    for prompt_id, entry in history(server).items():
         graph = entry["prompt"][2]
         for node in graph.values() if prompt_id not in known else ():
             if node["class_type"] == "AcuSimLoadSamples":
                 found.append((len(node["inputs"]["samples"].split()), graph))
     pictures, graph = max(found, key=lambda entry: entry[0])
     for node in graph.values():
-        if node["class_type"] == "AcuSimLoadScene":  # the controller took its own copy away
+        if node["class_type"] == "AcuSimLoadScene":  # the controller removed its own copy
             node["inputs"] |= {"root": "shipped scenes", "file": "window_room.jpg"}
     return graph, pictures
 
 
 def pause_with_a_full_queue(server: str, graph: dict[str, Any], pictures: int) -> float:
-    """Seconds between prompts where the next one is always there."""
-    known = set(requests.get(f"{server}/history", timeout=60).json())
+    """Seconds between prompts where the next one is always queued."""
+    known = set(history(server))
     for number in range(FULL_QUEUE):
         body = {"prompt": reseeded(graph, 100 * number, pictures)}
         requests.post(f"{server}/prompt", json=body, timeout=60).raise_for_status()
@@ -251,7 +280,7 @@ def pause_with_a_full_queue(server: str, graph: dict[str, Any], pictures: int) -
 
 
 def seconds_by_node(server: str, graph: dict[str, Any]) -> dict[str, float]:
-    """Runs a graph and tells how long each class of node took, by the server's own messages."""
+    """Class of node -> seconds, by the server's messages while it runs a graph."""
     client = uuid.uuid4().hex
     socket = websocket.create_connection(f"{server.replace('http', 'ws', 1)}/ws?clientId={client}", timeout=600)
     spent: dict[str, float] = defaultdict(float)
@@ -286,13 +315,13 @@ def reseeded(graph: dict[str, Any], seed: int, pictures: int) -> dict[str, Any]:
     return again
 
 
-def where_the_time_goes(server: str, graph: dict[str, Any], pictures: int, name: str) -> None:
+def print_node_times(server: str, graph: dict[str, Any], pictures: int, name: str) -> None:
     """Prints milliseconds a picture by class of node, once models and scene are in the server's cache."""
     seconds_by_node(server, reseeded(graph, 1000, pictures))
     spent = seconds_by_node(server, reseeded(graph, 2000, pictures))
-    parts = sorted(spent.items(), key=lambda part: -part[1])
-    told = ", ".join(f"{kind} {seconds / pictures * 1000:.0f}" for kind, seconds in parts if seconds > 0.002)
-    print(f"  {name}: {told} ms an image")
+    kinds = sorted(spent.items(), key=lambda entry: -entry[1])
+    times = ", ".join(f"{kind} {seconds / pictures * 1000:.0f}" for kind, seconds in kinds if seconds > 0.002)
+    print(f"  {name}: {times} ms an image")
 
 
 def main() -> None:
@@ -305,7 +334,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--scenes", type=int, default=1, help="how many of the shipped scenes (1..8)")
     parser.add_argument("--transport", default="auto")
-    parser.add_argument("--recipe", type=Path, default=ROOT / "benchmarks/random_weights.toml", help="model files")
+    parser.add_argument("--recipe", type=Path, default=ROOT / "tools/random_weights.toml", help="model files")
     parser.add_argument("--folder", type=Path, help="where to work: below a root of the server for shared folders")
     options = parser.parse_args()
     recipe = Recipe.from_dict({"steps": options.steps}, Recipe.from_toml(options.recipe))

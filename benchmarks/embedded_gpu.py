@@ -1,13 +1,13 @@
-"""Engine embedded's models on one device: pictures a second by batch size, peak memory, share of the device's peak.
+"""Engine embedded's models on one device: images a second by batch size, peak memory, share of the device's peak.
 
-    python -m benchmarks.random_weights --full --out MODELS
+    python -m tools.random_weights --full --out MODELS
     python -m benchmarks.embedded_gpu --models MODELS [--batches 1,2,4,8,16] [--compile] [--size 512] [--steps 20]
 
 Peer: a bare matrix product of 8192 x 8192 in the same precision, measured in the same run, whose FLOP/s stand for what
-the device can do. FLOPs of a picture are counted by torch while one is made. Each figure is the best of --repeat runs
-after one that warms up; encoding, sampling with guidance and decoding are in it, files are not. ``--compile`` measures
-the eager models first, then the compiled ones. Without a GPU it runs on the CPU (take small sizes); memory is then what
-the process holds at most, models included.
+the device can do. FLOPs of an image are counted by torch. Each figure is the best of --repeat runs after a warm-up; it
+includes encoding, sampling with guidance and decoding, but no files. ``--compile`` measures the eager models first,
+then the compiled ones. Without a GPU it runs on the CPU (use small sizes); memory is then the peak of the process,
+models included.
 """
 
 import argparse
@@ -20,11 +20,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.embedded_speed import Watch
 from benchmarks.timing import best_of
-from engines.base import Setup
-from engines.embedded.hardware import is_out_of_memory, let_go, place, told
+from engines.embedded.hardware import describe, is_out_of_memory, place, release_memory
 from engines.embedded.models import Files, Models, Placement
-from engines.embedded.pipeline import Named, Pipeline, noise_of
-from engines.embedded.weights import ready_weights
+from engines.embedded.pipeline import NamedImage, Pipeline, noise_of
+from engines.embedded.weight_files import ready_weights
 from engines.options import EmbeddedOptions
 from engines.recipe import Recipe
 
@@ -47,7 +46,7 @@ def matrix_flops(placement: Placement, repeat: int) -> float:
 def measure(pipeline: Pipeline, options: argparse.Namespace, peak: float, name: str) -> None:
     """One line for each batch size."""
     device = pipeline.models.placement.device
-    scene = Named("scene", torch.rand(1, 3, 768, 1024, device=device))
+    scene = NamedImage("scene", torch.rand(1, 3, 768, 1024, device=device))
     for size in options.batches:
         pictures = torch.rand(size, 3, options.size, options.size, device=device)
         noise = noise_of(range(size), options.size, options.size).to(device)
@@ -59,15 +58,15 @@ def measure(pipeline: Pipeline, options: argparse.Namespace, peak: float, name: 
             torch.cuda.reset_peak_memory_stats()
         try:
             with Watch(psutil.Process()) as watch:
-                begun = time.perf_counter()
+                started = time.perf_counter()
                 make()
                 _wait()
-                first = time.perf_counter() - begun
+                first = time.perf_counter() - started
                 seconds = best_of(options.repeat, make, _wait)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            let_go()
+            release_memory()
             print(f"  {name:9} batch {size:3}: does not fit into memory")
             return
         memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else watch.anonymous
@@ -83,7 +82,7 @@ def main() -> None:
     """Prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, required=True, help="folder of models")
-    parser.add_argument("--recipe", type=Path, default=ROOT / "benchmarks/random_weights.toml", help="model files")
+    parser.add_argument("--recipe", type=Path, default=ROOT / "tools/random_weights.toml", help="model files")
     parser.add_argument(
         "--batches", type=lambda text: [int(part) for part in text.split(",")], default=[1, 2, 4, 8, 16]
     )
@@ -101,25 +100,21 @@ def main() -> None:
     print(f"{options.size} x {options.size}, {options.steps} steps, guidance, wiring {recipe.wiring}")
     peak = 0.0
     for compiled in (False, True) if options.compile else (False,):
-        setup = Setup(
-            Path(),
-            options=EmbeddedOptions(models=options.models, device=options.device, precision=options.precision),
-        )
-        placement = place(setup)
+        placement = place(EmbeddedOptions(device=options.device, precision=options.precision))
         placement = Placement(placement.device, placement.precision, compiled, options.low_memory)
         pipeline = Pipeline(Models(files, placement), recipe)
         if not compiled:
             peak = matrix_flops(placement, options.repeat)
-            print(f"{told(placement)}; matrix product {peak / 1e12:.2f} TFLOP/s")
+            print(f"{describe(placement)}; matrix product {peak / 1e12:.2f} TFLOP/s")
             picture = torch.rand(1, 3, options.size, options.size, device=placement.device)
             noise = noise_of([0], options.size, options.size).to(placement.device)
             # The plain convolutions' FLOPs: fewer multiplications are part of what is measured.
             plain = Pipeline(Models(files, placement, plain=True), recipe)
             with FlopCounterMode(display=False) as counter:
-                plain.decode(plain.latents(picture, noise, "portrait", "cartoon", Named("scene", picture)))
+                plain.decode(plain.latents(picture, noise, "portrait", "cartoon", NamedImage("scene", picture)))
             options.flops = counter.get_total_flops()
             del plain
-            print(f"{options.flops / 1e12:.2f} TFLOP a picture")
+            print(f"{options.flops / 1e12:.2f} TFLOP an image")
         measure(pipeline, options, peak, "compiled" if compiled else "eager")
 
 

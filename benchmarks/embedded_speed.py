@@ -2,12 +2,12 @@
 
     python -m benchmarks.embedded_speed --models DIR [--server URL] [--sizes 128,256] [--samples 24] [--steps 4]
 
-DIR is the server's models folder; the files are those of --recipe (made by benchmarks.random_weights). For each size
-both engines make the same pictures, in turn, as often as --repeat says, and the best of each counts. Before each run
-the server makes other pictures, so that its models are loaded, but neither this scene nor these texts are kept by it;
-engine embedded loads its models in every run, so the rate is that from the opened engine on, and how long opening took
-is told beside it. Memory is the most that was held while the batch ran: by the server's process, and by the controller
-with engine embedded; the server's is known only where it runs on this machine.
+DIR is the server's models folder; the files are those of --recipe (written by tools.random_weights). For each size
+both engines relight the same images in turn, --repeat times, and the best run of each counts. Before each run the
+server relights other images, so that its models are loaded, but neither this scene nor these texts are cached; engine
+embedded loads its models in every run, so the rate excludes opening the engine, whose time is printed beside it. Memory
+is the peak during the batch: of the server's process, and of the controller with engine embedded; the server's is known
+only where it runs on this machine.
 """
 
 import argparse
@@ -35,27 +35,27 @@ TICK = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class BatchRun:
     """One batch."""
 
     rate: float
-    """Pictures a second, from the opened engine on."""
+    """Images a second, without opening the engine."""
     loading: float
     """Seconds until the engine was open."""
     anonymous: float
-    """GiB, at most."""
+    """Peak, GiB."""
     resident: float
-    """GiB, at most, with pages of files."""
+    """Peak with pages of files, GiB."""
 
 
 class Watch:
-    """The most memory that a process and its children held."""
+    """Peak memory of a process and its children."""
 
     def __init__(self, process: psutil.Process | None):
         self._process = process
         self.anonymous = self.resident = 0.0
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> "Watch":
         self._thread.start()
@@ -65,20 +65,20 @@ class Watch:
         self._ended.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         while self._process is not None and not self._ended.wait(TICK):
             try:
                 members = [self._process, *self._process.children(recursive=True)]
-                held = [member.memory_info() for member in members]
+                infos = [member.memory_info() for member in members]
             except psutil.Error:
                 continue
-            resident = sum(each.rss for each in held)
+            resident = sum(each.rss for each in infos)
             self.resident = max(self.resident, resident / 2**30)
-            self.anonymous = max(self.anonymous, (resident - sum(each.shared for each in held)) / 2**30)
+            self.anonymous = max(self.anonymous, (resident - sum(each.shared for each in infos)) / 2**30)
 
 
 def server_process(url: str) -> psutil.Process | None:
-    """The process that listens at a loopback address, None if it is not ours to see."""
+    """The process that listens at a loopback address, None if it is not visible here."""
     port = urlsplit(url).port
     for connection in psutil.net_connections("tcp"):
         address: Any = connection.laddr
@@ -87,8 +87,8 @@ def server_process(url: str) -> psutil.Process | None:
     return None
 
 
-def run(engine: str, folder: Path, more: list[str], watched: psutil.Process | None) -> Ran:
-    """One whole batch by the command."""
+def run(engine: str, folder: Path, more: list[str], watched: psutil.Process | None) -> BatchRun:
+    """Runs one batch by the command line."""
     line = [sys.executable, "-m", "controller", "--batch", "--json", "--quiet", "--engine", engine]
     for option in ("dataset", "recipe.toml", "prompts.toml", "scenes"):
         line += [f"--{option.partition('.')[0]}", str(folder / option)]
@@ -99,11 +99,11 @@ def run(engine: str, folder: Path, more: list[str], watched: psutil.Process | No
     if report["exit_code"]:
         raise SystemExit(f"engine {engine} failed: {report}")
     seconds = report["seconds"] - report["seconds_to_open"]
-    return Ran(report["made"] / seconds, report["seconds_to_open"], watch.anonymous, watch.resident)
+    return BatchRun(report["created"] / seconds, report["seconds_to_open"], watch.anonymous, watch.resident)
 
 
-def apart(one: Path, other: Path) -> tuple[int, float]:
-    """Largest difference in levels, and the share of pixels that differ, over all pictures of two data sets."""
+def differences(one: Path, other: Path) -> tuple[int, float]:
+    """Largest difference in levels, and the share of pixels that differ, over all images of two data sets."""
     largest, different, pixels = 0, 0, 0
     for sample in scan(one).samples:
         pair = [read_rgb(root / sample.image).pixels.astype(int) for root in (one, other)]
@@ -113,8 +113,8 @@ def apart(one: Path, other: Path) -> tuple[int, float]:
     return largest, different / pixels
 
 
-def prepared(folder: Path, recipe: Recipe, dataset: Path, warm: bool = False) -> Path:
-    """A folder with what a run reads; to warm a server up, with another scene and other texts."""
+def prepare_run(folder: Path, recipe: Recipe, dataset: Path, warm: bool = False) -> Path:
+    """A folder with the inputs of a run; for a warm-up with another scene and other texts."""
     folder.mkdir()
     (folder / "dataset").symlink_to(dataset)
     (folder / "recipe.toml").write_text(recipe.to_toml())
@@ -126,7 +126,7 @@ def prepared(folder: Path, recipe: Recipe, dataset: Path, warm: bool = False) ->
 
 
 def measure(options: argparse.Namespace, size: int, recipe: Recipe, folder: Path) -> None:
-    """One size: both engines in turn, and what they made."""
+    """Prints the figures of one size."""
     dataset = folder / "dataset"
     line = [sys.executable, "-m", "synthetic", "--out", str(dataset), "--size", str(size)]
     line += ["--identities", str(-(-options.samples // 12)), "--views", "1,4,7,10,13,16,19,22,25,28,31,34"]
@@ -138,13 +138,15 @@ def measure(options: argparse.Namespace, size: int, recipe: Recipe, folder: Path
     if options.precision != "auto":
         local += ["--precision", options.precision]
     watched = server_process(options.server)
-    ran: list[tuple[Ran, Ran]] = []
+    runs: list[tuple[BatchRun, BatchRun]] = []
     for number in range(options.repeat):
-        warm = prepared(folder / f"warm{number}", recipe, dataset, warm=True)
+        warm = prepare_run(folder / f"warm{number}", recipe, dataset, warm=True)
         run("comfyui", warm, [*server, "--limit", str(options.batch_size)], None)
-        place = prepared(folder / f"{number}", recipe, dataset)
-        ran.append((run("comfyui", place, [*server, *limit], watched), run("embedded", place, [*local, *limit], None)))
-    theirs, ours = (max(of_one, key=lambda each: each.rate) for of_one in zip(*ran, strict=True))
+        inputs = prepare_run(folder / f"{number}", recipe, dataset)
+        runs.append(
+            (run("comfyui", inputs, [*server, *limit], watched), run("embedded", inputs, [*local, *limit], None))
+        )
+    theirs, ours = (max(of_one, key=lambda each: each.rate) for of_one in zip(*runs, strict=True))
     print(f"\n{size} x {size}, {options.samples} samples, {options.steps} steps, batches of {options.batch_size}")
     for name, best in (("comfyui", theirs), ("embedded", ours)):
         print(
@@ -153,8 +155,8 @@ def measure(options: argparse.Namespace, size: int, recipe: Recipe, folder: Path
         )
     memory = f", {ours.anonymous / theirs.anonymous:.2f} x the memory" if theirs.anonymous else ""
     print(f"  ratio     {ours.rate / theirs.rate:6.2f} x the images/s{memory}")
-    largest, share = apart(folder / "0/comfyui", folder / "0/embedded")
-    print(f"  pictures  at most {largest} levels apart, in {100 * share:.3f} % of the pixels", flush=True)
+    largest, share = differences(folder / "0/comfyui", folder / "0/embedded")
+    print(f"  images    at most {largest} levels apart, in {100 * share:.3f} % of the pixels", flush=True)
 
 
 def main() -> None:
@@ -169,12 +171,12 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=2, help="runs of each engine, in turn")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", help="of engine embedded")
-    parser.add_argument("--recipe", type=Path, default=ROOT / "benchmarks/random_weights.toml", help="model files")
+    parser.add_argument("--recipe", type=Path, default=ROOT / "tools/random_weights.toml", help="model files")
     options = parser.parse_args()
     recipe = Recipe.from_dict({"steps": options.steps}, Recipe.from_toml(options.recipe))
     for size in options.sizes.split(","):
-        with tempfile.TemporaryDirectory() as place:
-            measure(options, int(size), recipe, Path(place))
+        with tempfile.TemporaryDirectory() as folder:
+            measure(options, int(size), recipe, Path(folder))
 
 
 if __name__ == "__main__":

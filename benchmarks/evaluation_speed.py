@@ -3,7 +3,7 @@
     python -m benchmarks.evaluation_speed [--pairs 600] [--workers 2]
     python -m benchmarks.evaluation_speed --pairs 9900      # the paper's data set: some minutes, 2 GB of disk
 
-Peer, in the same run: as many processes that read each JPEG with OpenCV and ask MediaPipe, nothing else. Both include
+Peer, in the same run: as many processes that read each JPEG with OpenCV and run MediaPipe, nothing else. Both include
 the start of their processes. The pictures are a few heads, original and relit, each file with a comment of its own so
 that no two are equal. The certificate is timed on one core, without decoding; beside it stands the relight engine.
 """
@@ -31,7 +31,9 @@ from engines.recipe import Recipe
 from engines.relight.engine import RelightEngine
 from evaluation.certificate import Judge
 from evaluation.landmarks import Detector, silence_native_log
-from evaluation.run import Settings, plan, run
+from evaluation.reference import make_reference
+from evaluation.run import plan, run
+from evaluation.settings import ReportSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 VIEWS = "1-10,30-45,109-118,138-144"
@@ -79,14 +81,14 @@ def bare_detector(paths: list[Path]) -> None:
 def time_bare(paths: list[Path], workers: int) -> float:
     """Seconds of the peer over all pictures."""
     context = multiprocessing.get_context("spawn")
-    begun = time.perf_counter()
+    started = time.perf_counter()
     processes = [context.Process(target=bare_detector, args=(paths[k::workers],)) for k in range(workers)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
     assert all(process.exitcode == 0 for process in processes)
-    return time.perf_counter() - begun
+    return time.perf_counter() - started
 
 
 def watched(work: Callable[[], object]) -> tuple[float, list[float]]:
@@ -105,10 +107,10 @@ def watched(work: Callable[[], object]) -> tuple[float, list[float]]:
 
     thread = threading.Thread(target=watch)
     thread.start()
-    begun = time.perf_counter()
+    started = time.perf_counter()
     try:
         work()
-        return time.perf_counter() - begun, memory
+        return time.perf_counter() - started, memory
     finally:
         done.set()
         thread.join()
@@ -117,7 +119,15 @@ def watched(work: Callable[[], object]) -> tuple[float, list[float]]:
 def drift_speed(heads: tuple[Path, Path], folder: Path, pairs: int, workers: int) -> None:
     """The protocol beside the bare detector."""
     original, augmented = multiply(heads, folder, pairs)
-    settings = Settings(original, augmented, folder / "out", workers, certificate=False, null_sample=0)
+    settings = ReportSettings(
+        original=original,
+        augmented=augmented,
+        out=folder / "out",
+        workers=workers,
+        certificate=False,
+        null=0,
+        baselines=0,
+    )
     ours, memory = watched(lambda: run(settings, plan(settings), lambda done, total: None))
     again, _ = watched(lambda: run(settings, plan(settings), lambda done, total: None))
     paths = [path for root in (original, augmented) for path in sorted((root / "train/image/img_512").iterdir())]
@@ -152,7 +162,7 @@ def certificate_speed(heads: tuple[Path, Path], pictures: int, rounds: int) -> N
                 label.listed,
             )
         )
-    references = [judge.reference(o, d, xy, seen) for o, _, d, xy, seen in known]
+    references = [make_reference(o, d, xy, seen) for o, _, d, xy, seen in known]
     whole = best_ms(lambda: [judge.judge(o, a, d, xy, seen) for o, a, d, xy, seen in known], len(known), rounds)
     compare = best_ms(
         lambda: [judge.compare(r, k[1]) for r, k in zip(references, known, strict=True)], len(known), rounds
@@ -173,7 +183,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=600, help="pairs for the drift protocol (default 600)")
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--pictures", type=int, default=45, help="pictures for the certificate (default 45)")
-    parser.add_argument("--rounds", type=int, default=5, help="the best of so many rounds counts (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds; the best one counts (default 5)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         heads = make_heads(Path(folder), 4, VIEWS)

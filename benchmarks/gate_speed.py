@@ -20,9 +20,10 @@ from acusim.labels import read_label
 from acusim.layout import scan
 from acusim.pictures import read_file, read_rgb
 from controller.batch import run_batch
-from controller.gate import GateSettings
+from controller.gate_settings import GateSettings
 from controller.progress import Progress
-from controller.settings import Settings
+from controller.settings import BatchSettings
+from engines.options import RelightOptions
 from engines.recipe import Recipe
 from evaluation.certificate import Judge
 from evaluation.reference import sample_reference
@@ -31,12 +32,12 @@ ROOT = Path(__file__).resolve().parents[1]
 JUDGED = 24
 
 
-def rate(settings: Settings) -> float:
+def rate(settings: BatchSettings) -> float:
     """Pictures a second of one batch."""
-    begun = time.perf_counter()
+    start = time.perf_counter()
     summary = run_batch(settings, Progress(quiet=True))
-    assert summary.made == summary.planned and summary.fatal is None, summary
-    return summary.made / (time.perf_counter() - begun - (summary.seconds_to_open or 0.0))
+    assert summary.created == summary.planned and summary.fatal is None, summary
+    return summary.created / (time.perf_counter() - start - (summary.seconds_to_open or 0.0))
 
 
 def certificate_ms(dataset: Path, augmented: Path) -> float:
@@ -45,12 +46,12 @@ def certificate_ms(dataset: Path, augmented: Path) -> float:
     judge, seconds = Judge(), 0.0
     samples = scan(dataset).samples[:: max(1, len(scan(dataset).samples) // JUDGED)]
     for sample in samples:
-        pixels, made = (read_rgb(root / sample.image).pixels for root in (dataset, augmented))
+        pixels, relit = (read_rgb(root / sample.image).pixels for root in (dataset, augmented))
         label, depth = read_label(dataset / sample.label), read_file(dataset / (sample.depth or ""), "depth")
-        begun = time.perf_counter()
+        start = time.perf_counter()
         reference, _ = sample_reference(pixels, depth, label, sample.id.frame)
-        judge.compare(reference, made)
-        seconds += time.perf_counter() - begun
+        judge.compare(reference, relit)
+        seconds += time.perf_counter() - start
     return 1000 * seconds / len(samples)
 
 
@@ -68,13 +69,13 @@ def main() -> None:
         best = {"without": 0.0, "with": 0.0}
         for number in range(options.repeat):
             for name, gate in (("without", None), ("with", GateSettings())):
-                settings = Settings(
-                    dataset,
-                    Path(folder) / f"{name}{number}",
-                    Recipe(engine="relight"),
+                settings = BatchSettings(
+                    dataset=dataset,
+                    output=Path(folder) / f"{name}{number}",
+                    recipe=Recipe(engine="relight"),
                     limit=options.pictures,
-                    workers=options.workers,
                     gate=gate,
+                    engine_options=RelightOptions(workers=options.workers),
                 )
                 best[name] = max(best[name], rate(settings))
         full = certificate_ms(dataset, Path(folder) / "with0")

@@ -21,14 +21,14 @@ def loop(predicted: Points, true: Points, visible: list[list[bool]], settings: M
     """Every figure over all visible points, OKS over pictures."""
     sums, oks = dict.fromkeys(FIGURES, 0.0), []
     count, box = 0, settings.box_px
-    for said, there, seen in zip(predicted, true, visible, strict=True):
+    for guess, there, seen in zip(predicted, true, visible, strict=True):
         xs = [point[0] for point, is_seen in zip(there, seen, strict=True) if is_seen]
         ys = [point[1] for point, is_seen in zip(there, seen, strict=True) if is_seen]
         if not xs:
             continue
         area = max((max(xs) - min(xs)) * (max(ys) - min(ys)), MIN_AREA_PX)
         of_picture = 0.0
-        for (px, py), (tx, ty), is_seen in zip(said, there, seen, strict=True):
+        for (px, py), (tx, ty), is_seen in zip(guess, there, seen, strict=True):
             if not is_seen:
                 continue
             dx, dy = px - tx, py - ty

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.timing import best_of
-from training.models.heatmaps import DECODINGS, FLOOR, RIDGE, Decoding, decode, gaussian_heatmaps
+from training.models.heatmaps import LEAST_SHARE, RIDGE, decode, gaussian_heatmaps
+from training.models.names import DECODINGS, Decoding
 
 RADIUS = 6
 Array = NDArray[Any]
@@ -51,9 +52,9 @@ def _gaussian(one: Array, column: int, row: int) -> Array:
     height, width = one.shape
     rows = np.arange(max(row - RADIUS, 0), min(row + RADIUS + 1, height))
     columns = np.arange(max(column - RADIUS, 0), min(column + RADIUS + 1, width))
-    share = np.maximum(one[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] / one[row, column], FLOOR).astype(
-        float
-    )
+    share = np.maximum(
+        one[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] / one[row, column], LEAST_SHARE
+    ).astype(float)
     y, x = np.meshgrid((rows - row) / RADIUS, (columns - column) / RADIUS, indexing="ij")
     terms = np.stack((np.ones_like(x), x, y, x * x, x * y, y * y), -1).reshape(-1, 6)
     weight = np.square(share).reshape(-1, 1)

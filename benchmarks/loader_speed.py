@@ -4,7 +4,8 @@
 
 Peers: Pillow through acusim.pictures.read_rgb, which refuses what is ambiguous; and OpenCV's imdecode with its colours
 put in order. Each fills the same batches as the loader does. Figures are CPU time, of all threads, in the best of the
-rounds; files lie in the page cache. The first epoch of a process also checks every picture's CRC-32; it is told apart.
+rounds; files are in the page cache. The first epoch of a process also checks every picture's CRC-32; it is reported
+separately.
 """
 
 import argparse
@@ -32,7 +33,7 @@ def cached(data: HeadData, batch_size: int) -> Callable[[], object]:
     """An epoch of the loader."""
 
     def epoch() -> None:
-        for _ in batches(data.cache, np.arange(len(data)), Order(0, batch_size, drop_last=False), 0, threads=1):
+        for _ in batches(data.cache, np.arange(len(data)), Order(0, batch_size), 0, threads=1):
             pass
 
     return epoch
@@ -59,9 +60,9 @@ def with_opencv(path: Path) -> NDArray[np.uint8]:
 
 def rate(epoch: Callable[[], object], pictures: int) -> float:
     """Pictures a second of CPU time."""
-    begun = time.process_time()
+    started = time.process_time()
     epoch()
-    return pictures / (time.process_time() - begun)
+    return pictures / (time.process_time() - started)
 
 
 def main() -> None:

@@ -41,21 +41,21 @@ def timed(arguments: list[str]) -> tuple[float, float]:
     """Wall seconds and peak MB of a controller command."""
     command = [sys.executable, str(ROOT / "controller/controller.py"), "--engine", "relight", "--quiet", "--json"]
     line = [*command, *arguments]
-    begun = time.perf_counter()
+    start = time.perf_counter()
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if os.waitstatus_to_exitcode(status) not in (0, 2):
         raise SystemExit(f"{line} failed")
-    return time.perf_counter() - begun, usage.ru_maxrss / 1024
+    return time.perf_counter() - start, usage.ru_maxrss / 1024
 
 
 def walk(root: Path) -> float:
     """Seconds of os.walk with a stat of each file."""
-    begun = time.perf_counter()
+    start = time.perf_counter()
     for folder, _, names in os.walk(root):
         for name in names:
             os.stat(os.path.join(folder, name))
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def finish(root: Path, out: Path) -> None:
@@ -83,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=63_936)
     options = parser.parse_args()
-    # The folder lies beside the project: a RAM disk may not have room for 400,000 links.
+    # The folder is beside the project: a RAM disk may not have room for 400,000 links.
     with tempfile.TemporaryDirectory(dir=ROOT) as folder:
         template, root, out = (Path(folder) / name for name in ("template", "dataset", "out"))
         subprocess.run(

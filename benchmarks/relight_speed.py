@@ -75,9 +75,9 @@ def best_ms(work: Callable[[], object], pictures: int, rounds: int) -> float:
     work()
     times: list[float] = []
     for _ in range(rounds):
-        begun = time.process_time()
+        start = time.process_time()
         work()
-        times.append(time.process_time() - begun)
+        times.append(time.process_time() - start)
     return 1000 * min(times) / pictures
 
 

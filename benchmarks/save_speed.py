@@ -5,7 +5,7 @@
 Needs ComfyUI's Python (torch). Both nodes are called as ComfyUI calls them, with the same tensor of eight pictures (the
 shipped scenes with fine noise, as photographs and decoded latents have it), the same graph for the metadata, and a
 preview; ours writes with labels off, since SaveImage has none. Once into a new folder, once into one that holds many
-files already. Figures are wall time for each picture, the median of the rounds; rounds alternate.
+files already. Figures are wall time per picture, the median of the rounds; rounds alternate.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def pictures() -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def batch(root: Path, count: int) -> Samples:
-    """Samples that were never loaded."""
+    """Samples without files."""
     names = [f"F_Ann_N_HA_O_{frame:04d}" for frame in range(1, count + 1)]
     samples = tuple(
         LoadedSample(SampleId.parse(name), f"train/image/img_{SIDE}/{name}.png", None, None, "0" * 64, "silhouette")
@@ -51,17 +51,17 @@ def batch(root: Path, count: int) -> Samples:
 
 
 def fill(folder: Path, files: int) -> None:
-    """Puts files beside those that are written, named as SaveImage names them."""
+    """Creates empty files with names such as SaveImage gives."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(1, files + 1):
         (folder / f"speed_{number:05}_.png").touch()
 
 
 def seconds_each(call: Callable[[], object], count: int) -> float:
-    """Wall time of one call, for each picture."""
-    begun = time.perf_counter()
+    """Wall time of one call, per picture."""
+    started = time.perf_counter()
     call()
-    return (time.perf_counter() - begun) / count
+    return (time.perf_counter() - started) / count
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--comfyui", type=Path, required=True, metavar="PATH", help="a checkout of ComfyUI")
     parser.add_argument("--files", type=int, default=20_000, help="files in the full folder (default 20000)")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds, of which the median counts (default 7)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds; the median is printed (default 7)")
     options = parser.parse_args()
 
     sys.path.insert(0, str(options.comfyui.resolve()))
@@ -105,7 +105,7 @@ def main() -> None:
                 for pattern in (f"{name}/*.png", f"ours_{name}/train/image/*/F_*.png")
             ]
             print(
-                f"{files:6} files there: SaveImage {theirs:6.1f} ({sizes[0] // options.rounds // count} KiB), "
+                f"{files:6} files present: SaveImage {theirs:6.1f} ({sizes[0] // options.rounds // count} KiB), "
                 f"Save Samples {mine:6.1f} ({sizes[1] // count} KiB): {theirs / mine:.1f} x faster"
             )
 

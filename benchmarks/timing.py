@@ -15,8 +15,8 @@ def best_of(count: int, call: Callable[[], object], wait: Callable[[], None] = l
     seconds: list[float] = []
     for _ in range(count):
         wait()
-        begun = time.perf_counter()
+        started = time.perf_counter()
         call()
         wait()
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - started)
     return min(seconds)

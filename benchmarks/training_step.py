@@ -2,7 +2,7 @@
 
     python -m benchmarks.training_step [--batch 16] [--features 1920] [--rounds 30] [--device cpu] [--whole 0]
 
-Ours: nine branches as batched products, losses and tallies on whole batches, nothing waits for the device. Peer, in
+Ours: losses and tallies on whole batches, nothing waits for the device. Peer, in
 the same run and process, the same mathematics in the manner of the public code (ZoeApokalypse/acuSimNet): a module for
 each meridian, losses in a Python loop, accuracies of each meridian by ``.item()`` after every batch. Both include the
 backward pass. The bare matrix products of a step are timed as well: no fp32 step is faster. ``--whole N`` also times N
@@ -18,12 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.config import LossConfig, load_config
+from training.config import load_config
 from training.hardware import Hardware
 from training.models.acusimnet import tally
 from training.models.branches import Branches
 from training.models.grouping import make_groups
 from training.models.losses import Criterion, binary_focal_loss, soft_mask, soft_wing_loss
+from training.tasks.head_config import LossConfig
 
 SIZES = make_groups("meridians").sizes
 
@@ -90,12 +91,12 @@ def seconds(step: Callable[[], object], device: torch.device, rounds: int) -> fl
     """Median time of a step."""
     times = []
     for number in range(rounds + 3):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         step()
         if device.type == "cuda":
             torch.cuda.synchronize()
         if number >= 3:
-            times.append(time.perf_counter() - begun)
+            times.append(time.perf_counter() - started)
     return statistics.median(times)
 
 

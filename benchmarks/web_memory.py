@@ -1,11 +1,11 @@
-"""The memory that the web page's server takes for the largest pictures, and whether it gives it back.
+"""The memory that the web page's server takes for the largest pictures, and whether it releases it.
 
     python -m benchmarks.web_memory [--uploads 3] [--kind rgba16]
 
 A server of its own gets so many pictures of 64 megapixels at once, as PNG with 16 bits and alpha or as another kind
 that takes much memory, once for their points and once to be drawn on. Printed is the memory of its process (Linux):
-idle, at its largest, and one second after the last answer. Its model is a stand-in, so that all but the idle figure is
-the server's own doing. The bounds are those of docs/web.md; the exit code says whether they hold.
+idle, at its largest, and one second after the last answer. Its model is a fake, so that all but the idle figure is due
+to the server. The bounds are those of docs/guide/web.md; the exit code is 1 where one is exceeded.
 """
 
 import argparse

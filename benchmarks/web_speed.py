@@ -4,8 +4,8 @@
 
 A photograph of 12 megapixels as a JPEG goes by HTTP over loopback to the server, which reads, decodes and letterboxes
 it and asks the model, once as PyTorch and once as the ONNX file of export. Peer, in the same run: the same network on a
-square that is ready for it. Weights are random; they do not matter to the time. Then as many different photographs as
---uploads says are sent at once: each answer must be that of its own photograph, asked for alone.
+square that is ready for it. Weights are random; they do not matter to the time. Then --uploads different photographs
+are sent at once: each answer must be the one that its own photograph gets alone.
 """
 
 import argparse
@@ -26,15 +26,15 @@ import requests
 import torch
 from PIL import Image
 
-from training.config import Config, load_config
-from training.inference.drawing import HEAD
+from training.config import load_config
 from training.inference.export import export
-from training.inference.predict import predictor_of
+from training.inference.loading import load_model
+from training.inference.model import Model, head_model
+from training.inference.predictors import head_predictor
 from training.models.acusimnet import AcuSimNet
 from training.models.grouping import make_groups
+from training.tasks.head_config import HeadConfig
 from training.web.app import create_app
-from training.web.point_names import HEAD_POINTS
-from training.web.recogniser import ModelRecogniser, Recogniser, open_recogniser
 from training.web.server import PageServer
 
 WIDTH, HEIGHT = 4000, 3000
@@ -42,7 +42,7 @@ AIM_SECONDS = 1.5
 
 
 def photograph(seed: int) -> bytes:
-    """A JPEG as a camera makes it: soft shapes, and the noise of a sensor."""
+    """A JPEG like a camera's: soft shapes, and the noise of a sensor."""
     random = np.random.default_rng(seed)
     soft = Image.fromarray(random.integers(0, 256, (30, 40, 3), np.uint8)).resize((WIDTH, HEIGHT))
     pixels = np.asarray(soft).astype(np.int16) + random.integers(-6, 7, (HEIGHT, WIDTH, 1), np.int16)
@@ -52,7 +52,7 @@ def photograph(seed: int) -> bytes:
 
 
 @contextmanager
-def serving(recogniser: Recogniser) -> Iterator[str]:
+def serving(recogniser: Model) -> Iterator[str]:
     """A server in a thread; gives the address that answers."""
     server = PageServer(create_app({"head": recogniser}), port=0)
     thread = threading.Thread(target=server.run)
@@ -76,13 +76,13 @@ def timed(works: Sequence[Callable[[], Any]], rounds: int) -> list[list[float]]:
     out: list[list[float]] = [[] for _ in works]
     for _ in range(rounds + 1):
         for times, work in zip(out, works, strict=True):
-            begun = time.perf_counter()
+            started = time.perf_counter()
             work()
-            times.append(time.perf_counter() - begun)
+            times.append(time.perf_counter() - started)
     return [times[1:] for times in out]
 
 
-def told(times: list[float]) -> str:
+def spread(times: list[float]) -> str:
     """Median and range."""
     return f"median {statistics.median(times):.2f} s ({min(times):.2f} to {max(times):.2f})"
 
@@ -98,17 +98,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     config = load_config("acusimnet").with_settings([f"model.backbone={options.backbone}", f"data.size={options.size}"])
-    assert isinstance(config, Config)
+    assert isinstance(config, HeadConfig)
     network = AcuSimNet(config.model, make_groups(config.model.grouping, config.train.seed)).eval()
-    predictor = predictor_of(network, "cpu")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         export(network, path, options.size, config={}, checkpoint_sha256="")
-        onnx = open_recogniser("head", path, threads=options.threads)
-    models = {
-        "torch": ModelRecogniser("head", HEAD_POINTS, HEAD, "visibility", options.size, predictor, {}),
-        "onnx": onnx,
-    }
+        onnx = load_model(path, threads=options.threads)
+    models = {"torch": head_model(head_predictor(network, "cpu"), options.size, {}), "onnx": onnx}
     first = photograph(0)
     square = np.zeros((1, options.size, options.size, 3), np.uint8)
     print(f"{options.backbone}, {options.size}², {options.threads} threads, a JPEG of {len(first) / 1e6:.1f} MB")
@@ -118,7 +114,9 @@ def main() -> None:
             works = (lambda one=recogniser: one.predictor(square)), (lambda to=address: ask(to, first))
             bare, whole = timed(works, options.rounds)
             ratio = statistics.median(whole) / statistics.median(bare)
-            print(f"{name}: bare model {told(bare)}; whole answer {told(whole)}: {ratio:.2f} x, aim {AIM_SECONDS} s")
+            print(
+                f"{name}: bare model {spread(bare)}; whole answer {spread(whole)}: {ratio:.2f} x, aim {AIM_SECONDS} s"
+            )
             failed |= _load(name, address, options.uploads)
     sys.exit(failed)
 
@@ -128,9 +126,9 @@ def _load(name: str, address: str, uploads: int) -> bool:
     photographs = [photograph(seed) for seed in range(uploads)]
     alone = [ask(address, data)["points"] for data in photographs]
     with ThreadPoolExecutor(uploads) as pool:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         together = list(pool.map(lambda data: ask(address, data)["points"], photographs))
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - started
     wrong = sum(one != other for one, other in zip(alone, together, strict=True))
     print(f"{name}: {uploads} at once in {seconds:.1f} s, {seconds / uploads:.2f} s each, {wrong} mixed up, no error")
     return wrong > 0

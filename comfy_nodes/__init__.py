@@ -1,4 +1,4 @@
-"""AcuSim's nodes for ComfyUI: a thin face over ``acusim``, inside ComfyUI's process.
+"""AcuSim's nodes for ComfyUI: a thin layer over ``acusim``, inside ComfyUI's process.
 
 Works as a link or copy of this folder in ``custom_nodes``, and from a clone of the whole repository there. ComfyUI
 names a pack's module by its path, so only relative imports work until ``acusim`` has been located.

@@ -1,15 +1,16 @@
-"""AcuSim Background: lays the new head before the old background, black, or a scene."""
+"""AcuSim Background: composes the new head over the old background, black, or a scene."""
 
 from typing import Any, ClassVar
 
 import numpy as np
 
 from acusim.errors import ConfigError, PictureError
+from acusim.float_images import from_levels, to_levels
 from acusim.foreground import composed, fitted
-from acusim.unit import from_levels, to_levels
 
 from . import tensors
 from .samples import Floats
+from .widgets import choice, link
 
 KEEP, BLACK, SCENE = KINDS = ("keep", "black", "scene")
 
@@ -19,66 +20,60 @@ class AcuSimBackground:
 
     CATEGORY = "AcuSim"
     DESCRIPTION = (
-        "Puts a background behind the relit heads: the samples' own one, pixel for pixel (keep), black, or the scene. "
-        "The head's outline is that of the sample, so labels stay true there."
+        "Puts a background behind the relit heads: the samples' own, pixel for pixel (keep), black, or the scene. The "
+        "head's outline is that of the sample, so its labels stay valid."
     )
     FUNCTION = "compose"
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("images",)
-    OUTPUT_TOOLTIPS: ClassVar[tuple[str, ...]] = ("The heads before their background.",)
+    OUTPUT_TOOLTIPS: ClassVar[tuple[str, ...]] = ("The heads in front of their background.",)
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         """The widgets."""
         return {
             "required": {
-                "images": ("IMAGE", {"tooltip": "The relit pictures, as decoded."}),
-                "originals": ("IMAGE", {"tooltip": "The samples' own pictures: images of AcuSim Load Samples."}),
-                "mask": ("MASK", {"tooltip": "The heads: mask of AcuSim Load Samples."}),
-                "background": (
-                    list(KINDS),
-                    {
-                        "default": KEEP,
-                        "tooltip": "keep: the sample's own background; black: none; scene: the picture at the input "
-                        "scene.",
-                    },
+                "images": link("IMAGE", "The relit images, as decoded."),
+                "originals": link("IMAGE", "The samples' own images: images of AcuSim Load Samples."),
+                "mask": link("MASK", "The heads: mask of AcuSim Load Samples."),
+                "background": choice(
+                    "keep: the sample's own background; black: none; scene: the image at the input scene.",
+                    KINDS,
+                    default=KEEP,
                 ),
             },
             "optional": {
-                "scene": (
-                    "IMAGE",
-                    {"tooltip": "From AcuSim Load Scene, of any size; needed where background is scene."},
-                ),
+                "scene": link("IMAGE", "From AcuSim Load Scene, of any size; required if background is scene."),
             },
         }
 
     def compose(self, images: Any, originals: Any, mask: Any, background: str, scene: Any = None) -> tuple[Any]:
-        """[B, H, W, 3] the pictures with their background.
+        """[B, H, W, 3] the images with their background.
 
         Raises:
-            ConfigError: the kind is unknown, or a scene is needed and missing.
-            PictureError: the inputs do not fit one another.
+            ConfigError: the kind is unknown, or a required scene is missing.
+            PictureError: the inputs differ in batch, size or channels.
         """
-        pictures = tensors.to_numpy(images, "images", 4)
-        old = tensors.to_numpy(originals, "originals", 4)
+        new, old = tensors.to_numpy(images, "images", 4), tensors.to_numpy(originals, "originals", 4)
         alpha = tensors.to_numpy(mask, "mask", 3)
         behind = None if scene is None else tensors.to_numpy(scene, "scene", 4)
-        return (tensors.to_tensor(compose(pictures, old, alpha, background, behind)),)
+        return (tensors.to_tensor(compose(new, old, alpha, background, behind)),)
 
 
 def compose(images: Floats, originals: Floats, mask: Floats, background: str, scene: Floats | None) -> Floats:
-    """[B, H, W, 3] heads before their background.
+    """[B, H, W, 3] heads in front of their background.
 
     Args:
         images: [B, H, W, 3] in 0..1.
         originals: of the same shape.
         mask: [B, H, W] in 0..1, 1 on the head.
         background: keep, black or scene.
-        scene: [1 or B, h, w, 3], None if there is none; one of another size is scaled to cover, centred and cut.
+        scene: [1 or B, h, w, 3], None if there is none; one of another size is scaled to cover, centred and
+            cropped.
 
     Raises:
-        ConfigError: the kind is unknown, or a scene is needed and missing.
-        PictureError: the shapes do not fit one another.
+        ConfigError: the kind is unknown, or a required scene is missing.
+        PictureError: the shapes do not match.
     """
     if background not in KINDS:
         raise ConfigError(f"background {background!r} is not one of {', '.join(KINDS)}")
@@ -86,8 +81,8 @@ def compose(images: Floats, originals: Floats, mask: Floats, background: str, sc
         raise ConfigError("background is scene, but no scene is connected; connect AcuSim Load Scene or choose keep")
     if originals.shape != images.shape or mask.shape != images.shape[:3] or images.shape[3] != 3:
         raise PictureError(
-            f"images {list(images.shape)}, originals {list(originals.shape)} and mask {list(mask.shape)} do not fit: "
-            "all three must be of one batch, size and three channels; nothing in between may scale or crop"
+            f"images {list(images.shape)}, originals {list(originals.shape)} and mask {list(mask.shape)} do not "
+            "match: all three need the same batch and size, images three channels; nothing may scale or crop in between"
         )
     behind = originals if background == KEEP else np.zeros_like(images[:1])
     if background == SCENE and scene is not None:
@@ -101,5 +96,5 @@ def compose(images: Floats, originals: Floats, mask: Floats, background: str, sc
 
 
 def _covering(scene: Floats, images: Floats) -> Floats:
-    """[H, W, 3] a scene picture at the size of the images."""
+    """[H, W, 3] a scene at the size of the images."""
     return from_levels(fitted(to_levels(scene), *images.shape[1:3]))

@@ -1,4 +1,4 @@
-"""AcuSim Load Samples: a batch of a data set's pictures with their foreground masks."""
+"""AcuSim Load Samples: a batch of a dataset's images with their foreground masks."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -10,18 +10,19 @@ from numpy.typing import NDArray
 
 from acusim.errors import AcuSimError, ConfigError, PictureError
 from acusim.files import safe_join, sha256
+from acusim.float_images import from_levels, pad_mask, pad_picture
 from acusim.foreground import find_foreground
 from acusim.pictures import decode_rgb, read_file
-from acusim.unit import from_levels, pad_mask, pad_picture
 
 from . import roots, samples, tensors
 from .finding import MAX_COUNT, Found, check_lines, find_samples, selected
 from .samples import LoadedSample, Samples
+from .widgets import choice, integer, text
 
 MAX_BATCH_PIXELS = MAX_COUNT << 20
-"""64 pictures of 1024²: 800 MB as tensors."""
-MAX_SIZE = 8192
-THREADS = 4
+"""64 images of 1024²: 800 MB as tensors."""
+_MAX_SIZE = 8192
+_THREADS = 4
 
 
 class AcuSimLoadSamples:
@@ -29,18 +30,18 @@ class AcuSimLoadSamples:
 
     CATEGORY = "AcuSim"
     DESCRIPTION = (
-        "Loads a batch of pictures of an AcuSim data set with their foreground masks, by sample IDs, by picture paths, "
-        "or by a selection. Pictures are never cropped or scaled; sides that are no multiple of 16 are padded, and "
-        "AcuSim Save Samples takes the padding off again."
+        "Loads a batch of images of an AcuSim dataset with their foreground masks, by sample IDs, image paths or a "
+        "selection. Images are never cropped or scaled; sides that are not multiples of 16 are padded, and AcuSim Save "
+        "Samples removes the padding."
     )
     FUNCTION = "load"
     RETURN_TYPES = ("IMAGE", "MASK", samples.TYPE, "INT")
     RETURN_NAMES = ("images", "mask", "samples", "count")
     OUTPUT_TOOLTIPS: ClassVar[tuple[str, ...]] = (
-        "The pictures, padded on the right and below to multiples of 16 by repeating their edge.",
+        "The images, padded on the right and below to multiples of 16 by repeating their edge.",
         "The heads: 1 inside, 0 in the background and the padding, soft at the rim. From the depth map where there is "
         "one, else from the uniform background.",
-        "Which samples these are: for the other AcuSim nodes.",
+        "The samples' IDs and paths, for the other AcuSim nodes.",
         "How many samples were loaded.",
     )
 
@@ -49,66 +50,33 @@ class AcuSimLoadSamples:
         """The widgets."""
         return {
             "required": {
-                "root": (
-                    roots.names(),
-                    {"tooltip": "The folder of the server that holds the data set; the operator adds more."},
+                "root": choice("Folder of the server with the dataset; the operator adds more.", roots.names()),
+                "folder": text("The dataset's folder below root; empty: root itself."),
+                "samples": text(
+                    "One sample ID (F_Ann_N_HA_O_0001) or image path below the dataset "
+                    "(train/image/img_512/F_Ann_N_HA_O_0001.png) per line. If not empty, selection, index and count "
+                    "are ignored.",
+                    multiline=True,
                 ),
-                "folder": ("STRING", {"default": "", "tooltip": "The data set's folder below root; empty: root."}),
-                "samples": (
-                    "STRING",
-                    {
-                        "default": "",
-                        "multiline": True,
-                        "tooltip": "One sample ID (F_Ann_N_HA_O_0001) or picture path below the data set "
-                        "(train/image/img_512/F_Ann_N_HA_O_0001.png) per line. If it is not empty, selection, index "
-                        "and count do not matter.",
-                    },
+                "selection": text(
+                    "Conditions that samples must meet, such as gender=F,hair=HA,HC,frame=1-36. Keys: gender, name, "
+                    "size, hair, eye, frame, split. Empty: all samples."
                 ),
-                "selection": (
-                    "STRING",
-                    {
-                        "default": "",
-                        "tooltip": "Conditions that samples must meet, such as gender=F,hair=HA,HC,frame=1-36. Keys: "
-                        "gender, name, size, hair, eye, frame, split. Empty: all samples.",
-                    },
-                ),
-                "index": (
-                    "INT",
-                    {
-                        "default": 0,
-                        "min": 0,
-                        "max": 10_000_000,
-                        "step": 1,
-                        "tooltip": "Which batch of the selected samples: 0 is the first, 1 the next one.",
-                    },
-                ),
-                "count": (
-                    "INT",
-                    {
-                        "default": 4,
-                        "min": 1,
-                        "max": MAX_COUNT,
-                        "step": 1,
-                        "tooltip": "Samples in a batch; the last batch may hold fewer.",
-                    },
-                ),
-                "size": (
-                    "INT",
-                    {
-                        "default": 0,
-                        "min": 0,
-                        "max": MAX_SIZE,
-                        "step": 1,
-                        "tooltip": "Picture size as in the folder's name: 512 takes img_512. 0: 512 where there is "
-                        "one, else the largest. Does not matter for picture paths.",
-                    },
+                "index": integer("Which batch of the selected samples; 0 is the first.", 0, 0, 10_000_000),
+                "count": integer("Samples in a batch; the last batch may be smaller.", 4, 1, MAX_COUNT),
+                "size": integer(
+                    "Image size as in the folder's name: 512 reads img_512. 0: 512 where available, else the largest. "
+                    "Ignored for image paths.",
+                    0,
+                    0,
+                    _MAX_SIZE,
                 ),
             }
         }
 
     @classmethod
     def VALIDATE_INPUTS(cls, root: Any = None, folder: Any = None, samples: Any = None, selection: Any = None) -> Any:
-        """Refuses bad roots, paths, sample lines and selections when a graph is queued; linked inputs are None."""
+        """Refuses invalid roots, paths, sample lines and selections when a graph is queued; linked inputs are None."""
         if (reason := roots.refusal(root, folder)) is not None:
             return reason
         try:
@@ -142,7 +110,7 @@ class AcuSimLoadSamples:
         Raises:
             AcuSimError: names what is wrong and what is allowed.
         """
-        pictures, mask, batch = load_batch(*_found(**inputs))
+        pictures, mask, batch = _load_batch(*_found(**inputs))
         return tensors.to_tensor(pictures), tensors.to_tensor(mask), batch, len(batch.samples)
 
 
@@ -153,29 +121,24 @@ def _found(
     return dataset, find_samples(dataset, samples, selection, index, count, size)
 
 
-def load_batch(root: Path, found: list[Found]) -> tuple[NDArray[np.float32], NDArray[np.float32], Samples]:
+def _load_batch(root: Path, found: list[Found]) -> tuple[NDArray[np.float32], NDArray[np.float32], Samples]:
     """Reads samples.
 
     Returns:
-        Pictures [B, H, W, 3] in 0..1, their masks [B, H, W] in 0..1, and what they are.
-
-    Raises:
-        PictureError: one is unreadable or has no foreground, or their sizes differ; names the sample.
-        ConfigError: together they are too large.
+        Images [B, H, W, 3] in 0..1, their masks [B, H, W] in 0..1, and their samples.
     """
-    with ThreadPoolExecutor(min(THREADS, len(found))) as pool:
+    with ThreadPoolExecutor(min(_THREADS, len(found))) as pool:
         loaded = list(pool.map(lambda entry: _load(root, entry), found))
     height, width = loaded[0][0].shape[:2]
     for entry, (pixels, _, _) in zip(found, loaded, strict=True):
         if pixels.shape[:2] != (height, width):
             raise PictureError(
-                f"pictures of one batch must be of equal size: {found[0].image} is {width} x {height}, {entry.image} "
-                f"is {pixels.shape[1]} x {pixels.shape[0]}; load them one by one or select one size"
+                f"images of one batch must have the same size: {found[0].image} is {width} x {height}, {entry.image} "
+                f"is {pixels.shape[1]} x {pixels.shape[0]}; load them separately or select one size"
             )
     if len(found) * height * width > MAX_BATCH_PIXELS:
         raise ConfigError(
-            f"{len(found)} pictures of {width} x {height} are more than {MAX_BATCH_PIXELS >> 20} megapixels; lower "
-            "count"
+            f"{len(found)} images of {width} x {height} are more than {MAX_BATCH_PIXELS >> 20} megapixels; reduce count"
         )
     batch = Samples(root, tuple(sample for _, _, sample in loaded), height, width)
     shape = len(found), batch.padded_height, batch.padded_width

@@ -10,7 +10,7 @@ NEEDS = "0.2.0"
 """The version of acusim that these nodes were written for."""
 
 _WHAT_TO_DO = (
-    "AcuSim nodes: the Python package 'acusim' was not found. It lies beside the folder comfy_nodes in AcuSim's "
+    "AcuSim nodes: the Python package 'acusim' was not found. It is next to the folder comfy_nodes in AcuSim's "
     "repository. Do one of these, then restart ComfyUI: link comfy_nodes into custom_nodes instead of copying it "
     "(ln -s REPOSITORY/comfy_nodes custom_nodes/), or put the whole repository into custom_nodes, or install it into "
     "ComfyUI's Python (pip install --no-deps REPOSITORY)."
@@ -18,10 +18,10 @@ _WHAT_TO_DO = (
 
 
 def locate_acusim() -> None:
-    """Registers the acusim beside this folder's real path, else leaves it to an installed one.
+    """Registers the acusim package next to this folder's real path, else uses an installed one.
 
     Raises:
-        ImportError: there is none, or the one that is loaded is of another version; says what to do.
+        ImportError: there is none, or the loaded one has another version; the message says what to do.
     """
     sibling = Path(__file__).resolve().parents[1] / "acusim" / "__init__.py"
     if "acusim" not in sys.modules:
@@ -33,7 +33,7 @@ def locate_acusim() -> None:
     version, place = getattr(acusim, "__version__", "unknown"), Path(acusim.__file__ or "?").resolve()
     if version != NEEDS:
         raise ImportError(
-            f"AcuSim nodes: they need acusim {NEEDS}, but acusim {version} is loaded from {place.parent}. Two copies "
+            f"AcuSim nodes: acusim {NEEDS} is required, but acusim {version} is loaded from {place.parent}. Two copies "
             "would be mixed: remove or update one of them, then restart ComfyUI."
         )
     if sibling.is_file() and place != sibling:

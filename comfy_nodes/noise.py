@@ -10,8 +10,8 @@ from acusim.seeds import derive_seed
 
 from . import samples
 from .samples import Samples
+from .widgets import MAX_SEED, fixed_integer, link, text
 
-MAX_SEED = 2**64 - 1
 _NUMBER = re.compile(r"[0-9]{1,20}")
 
 
@@ -20,8 +20,8 @@ class AcuSimNoise:
 
     CATEGORY = "AcuSim"
     DESCRIPTION = (
-        "Noise for SamplerCustomAdvanced that depends on each sample's own seed, never on the batch it is in: a "
-        "picture can be made again alone. The seed follows from base seed, sample ID, variant and attempt, as in the "
+        "Noise for SamplerCustomAdvanced that depends on each sample's own seed, never on its batch, so that an image "
+        "can be regenerated alone. The seed is derived from base seed, sample ID, variant and attempt, as in the "
         "controller."
     )
     FUNCTION = "make"
@@ -32,31 +32,22 @@ class AcuSimNoise:
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         """The widgets."""
-
-        def number(tooltip: str, maximum: int) -> tuple[str, dict[str, Any]]:
-            how = {"default": 0, "min": 0, "max": maximum, "step": 1, "control_after_generate": False}
-            return "INT", {**how, "tooltip": tooltip}
-
         return {
             "required": {
-                "samples": (samples.TYPE, {"tooltip": samples.TOOLTIP}),
-                "seed": number("Base seed of the whole run.", MAX_SEED),
-                "variant": number("Which picture of the same sample: 0 is the first.", 9999),
-                "attempt": number("Which try at this picture: 0 is the first.", 9999),
-                "seeds": (
-                    "STRING",
-                    {
-                        "default": "",
-                        "tooltip": "One seed per sample, separated by commas or spaces, used as they are instead of "
-                        "seed, variant and attempt. Empty: derived from those.",
-                    },
+                "samples": link(samples.TYPE, samples.TOOLTIP),
+                "seed": fixed_integer("Base seed of the whole run."),
+                "variant": fixed_integer("Which image of the same sample; 0 is the first.", 9999),
+                "attempt": fixed_integer("Which attempt at this image; 0 is the first.", 9999),
+                "seeds": text(
+                    "One seed per sample, separated by commas or spaces, used directly instead of seed, variant and "
+                    "attempt. Empty: derived from those."
                 ),
             }
         }
 
     @classmethod
     def VALIDATE_INPUTS(cls, seeds: Any = None) -> Any:
-        """Refuses what is no list of seeds when a graph is queued; a linked input is None."""
+        """Refuses an invalid list of seeds when a graph is queued; a linked input is None."""
         try:
             parse_seeds(seeds or "")
         except ConfigError as error:
@@ -67,7 +58,7 @@ class AcuSimNoise:
         """The noise.
 
         Raises:
-            ConfigError: seeds holds no numbers in 0..2**64-1, or not one per sample.
+            ConfigError: seeds are not numbers in 0..2**64-1, or not one per sample.
         """
         given = parse_seeds(seeds)
         if given and len(given) != len(samples.samples):
@@ -81,7 +72,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """Reads numbers separated by commas, spaces or lines.
 
     Raises:
-        ConfigError: one is no whole number in 0..2**64-1; names it.
+        ConfigError: one is not a whole number in 0..2**64-1; names it.
     """
     out: list[int] = []
     for part in text.replace(",", " ").split():
@@ -93,14 +84,14 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class SampleNoise:
-    """What SamplerCustomAdvanced asks for noise."""
+    """The noise object that SamplerCustomAdvanced calls."""
 
     seeds: tuple[int, ...]
     """One for each sample."""
 
     @property
     def seed(self) -> int:
-        """What a sampler that draws noise of its own starts from."""
+        """The seed of samplers that draw noise of their own."""
         return self.seeds[0]
 
     def generate_noise(self, input_latent: dict[str, Any]) -> Any:
@@ -117,7 +108,7 @@ class SampleNoise:
         if len(shape) != 4 or shape[0] != len(self.seeds):
             raise ConfigError(
                 f"the latent is of shape {list(shape)}, but there is noise for {len(self.seeds)} samples: [B, C, h, w] "
-                "with one element per sample is needed"
+                "with one element per sample is required"
             )
         parts = []
         for seed in self.seeds:

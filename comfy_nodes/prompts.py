@@ -10,8 +10,7 @@ from acusim.prompt_sets import PromptSets, load_prompt_sets
 from . import roots, samples
 from .finding import scanned
 from .samples import Samples
-
-MAX_SEED = 2**64 - 1
+from .widgets import choice, fixed_integer, link, text
 
 
 class AcuSimPromptSet:
@@ -19,15 +18,15 @@ class AcuSimPromptSet:
 
     CATEGORY = "AcuSim"
     DESCRIPTION = (
-        "Chooses the prompt set of the batch by gender and by whether the head is bald, and gives its texts. All "
-        "samples must need the same texts: a mixed batch is refused."
+        "Chooses the prompt set of the batch by gender and baldness and returns its texts. All samples must need the "
+        "same texts: a mixed batch is refused."
     )
     FUNCTION = "choose"
     RETURN_TYPES = ("STRING", "STRING", "STRING")
     RETURN_NAMES = ("positive", "negative", "name")
     OUTPUT_TOOLTIPS: ClassVar[tuple[str, ...]] = (
-        "What the pictures shall show: for the text of a CLIP Text Encode.",
-        "What they shall not show: for the text of another CLIP Text Encode.",
+        "What the images should show: for the text of a CLIP Text Encode.",
+        "What they should not show: for the text of another CLIP Text Encode.",
         "The prompt set's name: female, male, bald_female, bald_male, or one of your own.",
     )
 
@@ -36,57 +35,39 @@ class AcuSimPromptSet:
         """The widgets."""
         return {
             "required": {
-                "samples": (samples.TYPE, {"tooltip": samples.TOOLTIP}),
-                "root": (
-                    roots.names(),
-                    {"tooltip": "The folder of the server that holds your own prompt file; else it does not matter."},
+                "samples": link(samples.TYPE, samples.TOOLTIP),
+                "root": choice("Folder of the server that contains your own prompt file, if any.", roots.names()),
+                "file": text(
+                    "Your own TOML file below root, in the format of acusim/prompts/default.toml; its sets are tried "
+                    "first. Empty: the four shipped sets."
                 ),
-                "file": (
-                    "STRING",
-                    {
-                        "default": "",
-                        "tooltip": "A TOML file of your own below root, in the format of acusim/prompts/default.toml; "
-                        "its sets are tried first. Empty: the four shipped sets.",
-                    },
+                "bald_codes": text(
+                    "Hair codes that mean a bald head, such as HB,HF; none: no code; auto: inferred from the dataset's "
+                    "labels.",
+                    default="auto",
                 ),
-                "bald_codes": (
-                    "STRING",
-                    {
-                        "default": "auto",
-                        "tooltip": "Hair codes that mean a bald head, such as HB,HF; none for none; auto tells by the "
-                        "data set's labels.",
-                    },
-                ),
-                "seed": (
-                    "INT",
-                    {
-                        "default": 0,
-                        "min": 0,
-                        "max": MAX_SEED,
-                        "step": 1,
-                        "control_after_generate": False,
-                        "tooltip": "Draws the phrasing where a set has several: phrasing number seed modulo their "
-                        "number, the same for the whole batch.",
-                    },
+                "seed": fixed_integer(
+                    "Selects the phrasing where a set has several: number seed modulo their count, the same for the "
+                    "whole batch."
                 ),
             }
         }
 
     @classmethod
     def VALIDATE_INPUTS(cls, root: Any = None, file: Any = None, bald_codes: Any = None) -> Any:
-        """Refuses bad roots, paths and hair codes when a graph is queued; linked inputs are None."""
+        """Refuses invalid roots, paths and hair codes when a graph is queued; linked inputs are None."""
         if (reason := roots.refusal(root, file)) is not None:
             return reason
         try:
             if bald_codes is not None:
-                given_codes(bald_codes)
+                _given_codes(bald_codes)
         except AcuSimError as error:
             return str(error)
         return True
 
     @classmethod
     def IS_CHANGED(cls, **inputs: Any) -> Any:
-        """What decides the texts besides the widgets: the prompt sets' content."""
+        """A digest of what determines the texts besides the widgets: the prompt sets' content."""
         try:
             return _prompts(inputs["root"], inputs["file"]).digest
         except (AcuSimError, OSError, TypeError):
@@ -96,9 +77,9 @@ class AcuSimPromptSet:
         """Positive text, negative text and the set's name.
 
         Raises:
-            ConfigError: the prompt file is wrong, the samples need different texts, or nothing tells who is bald.
+            ConfigError: the prompt file is invalid, the samples need different texts, or baldness is unknown.
         """
-        return texts_for(samples, _prompts(root, file), bald_among(samples, bald_codes), seed)
+        return _texts_for(samples, _prompts(root, file), _bald_among(samples, bald_codes), seed)
 
 
 def _prompts(root: str, file: str) -> PromptSets:
@@ -111,57 +92,42 @@ def _prompts(root: str, file: str) -> PromptSets:
     return load_prompt_sets(path)
 
 
-def given_codes(bald_codes: str) -> frozenset[str] | None:
-    """The bald_codes widget: None for auto.
-
-    Raises:
-        ConfigError: one is no hair code.
-    """
+def _given_codes(bald_codes: str) -> frozenset[str] | None:
+    """The bald_codes widget: None for auto."""
     try:
         return bald.parse_bald_codes(bald_codes)
     except ConfigError as error:
         raise ConfigError(str(error).replace("--bald-codes", "bald_codes")) from None
 
 
-def bald_among(samples: Samples, bald_codes: str) -> frozenset[str]:
-    """The hair codes of a batch that mean bald: as the user says, or told by the whole data set's labels.
-
-    Raises:
-        ConfigError: a code is not valid, or it is to be told by labels and there are none.
-    """
-    given = given_codes(bald_codes)
+def _bald_among(samples: Samples, bald_codes: str) -> frozenset[str]:
+    """The hair codes of a batch that mean bald: set by the user, or inferred from the whole dataset's labels."""
+    given = _given_codes(bald_codes)
     if given is not None:
         return given
     codes = {sample.id.hair for sample in samples.samples}
     known = [sample for sample in scanned(samples.root, samples.size).dataset.samples if sample.id.hair in codes]
     if unseen := codes - {sample.id.hair for sample in known}:
         raise ConfigError(
-            f"bald_codes is auto, but the data set has no label of hair code {', '.join(sorted(unseen))} to tell by; "
-            "write the codes that mean bald, or none"
+            f"bald_codes is auto, but the dataset has no label of hair code {', '.join(sorted(unseen))} to infer "
+            "it from; write the codes that mean bald, or none"
         )
-    return frozenset(entry.code for entry in bald.gather(samples.root, known) if entry.bald)
+    return frozenset(entry.code for entry in bald.gather_evidence(samples.root, known) if entry.bald)
 
 
-def texts_for(samples: Samples, prompts: PromptSets, bald_codes: frozenset[str], seed: int) -> tuple[str, str, str]:
-    """The texts that all samples of a batch share, and their set's name.
-
-    Raises:
-        ConfigError: no set matches a sample, or two samples need different texts; names both.
-    """
-    answers: list[tuple[str, str, str]] = []
+def _texts_for(samples: Samples, prompts: PromptSets, bald_codes: frozenset[str], seed: int) -> tuple[str, str, str]:
+    """The texts that all samples of a batch share, and their set's name."""
+    texts: list[tuple[str, str, str]] = []
     for sample in samples.samples:
         chosen = prompts.choose(sample.id, sample.id.hair in bald_codes)
-        answers.append((*prompts.texts(chosen, sample.id, seed), chosen.name))
-        if answers[-1] != answers[0]:
+        texts.append((*prompts.texts(chosen, sample.id, seed), chosen.name))
+        if texts[-1] != texts[0]:
             first, second = samples.samples[0].id, sample.id
-            same_set = answers[-1][2] == answers[0][2]
-            how = (
-                f"different texts of prompt set {chosen.name!r}"
-                if same_set
-                else f"prompt sets {answers[0][2]!r} and {chosen.name!r}"
-            )
+            same_set = texts[-1][2] == texts[0][2]
+            names = f"prompt sets {texts[0][2]!r} and {chosen.name!r}"
+            needed = f"different texts of prompt set {chosen.name!r}" if same_set else names
             raise ConfigError(
-                f"mixed batch: {first} and {second} need {how}; load samples that share their texts, for example with "
-                "a selection such as gender=F,hair=HA,size=N,eye=O"
+                f"mixed batch: {first} and {second} need {needed}; load samples with the same texts, for "
+                "example by the selection gender=F,hair=HA,size=N,eye=O"
             )
-    return answers[0]
+    return texts[0]

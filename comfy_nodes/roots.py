@@ -1,8 +1,8 @@
 """The folders that nodes may read and write, and paths that stay inside them.
 
-Whoever can queue a graph can fill in a node's widgets, so a path is always a root's name and a plain relative path.
-Roots are ComfyUI's input (read) and output (read and write), and what the operator names in ``ACUSIM_ROOTS``:
-``name=/path`` or ``/path``, separated as in PATH; ``name@ro=/path`` may be read only.
+Anyone who can queue a graph can fill in a node's widgets, so a path is always a root's name and a plain relative path.
+Roots are ComfyUI's input (read) and output (read and write), and the folders that the operator lists in
+``ACUSIM_ROOTS``: ``name=/path`` or ``/path``, separated as in PATH; ``name@ro=/path`` is read-only.
 """
 
 import importlib
@@ -13,7 +13,7 @@ from pathlib import Path
 from acusim.errors import AcuSimError, LayoutError, shown
 from acusim.files import printable, safe_join
 
-VARIABLE = "ACUSIM_ROOTS"
+_VARIABLE = "ACUSIM_ROOTS"
 SHIPPED_SCENES = "shipped scenes"
 _READ_ONLY = "@ro"
 _OURS = ("input", "output", SHIPPED_SCENES)
@@ -30,10 +30,10 @@ class Root:
 
 
 def all_roots(scenes: bool = False) -> tuple[dict[str, Root], tuple[str, ...]]:
-    """The roots by name, and what is wrong with entries of ACUSIM_ROOTS that are left out.
+    """The roots by name, and messages about entries of ACUSIM_ROOTS that are ignored.
 
     Args:
-        scenes: with the scene pictures that this project ships, where they are.
+        scenes: include the scenes that this project ships, where they exist.
     """
     folder_paths = importlib.import_module("folder_paths")
     found = [
@@ -45,19 +45,19 @@ def all_roots(scenes: bool = False) -> tuple[dict[str, Root], tuple[str, ...]]:
         found.insert(0, Root(SHIPPED_SCENES, shipped, False))
     roots = {root.name: root for root in found}
     problems: list[str] = []
-    for entry in filter(None, (part.strip() for part in os.environ.get(VARIABLE, "").split(os.pathsep))):
-        root, fault = _parse(entry)
+    for entry in filter(None, (part.strip() for part in os.environ.get(_VARIABLE, "").split(os.pathsep))):
+        root, error = _parse(entry)
         if root is not None and root.name in (*_OURS, *roots):
-            root, fault = None, f"the name {root.name!r} is taken"
+            root, error = None, f"the name {root.name!r} is taken"
         if root is None:
-            problems.append(f"{VARIABLE}: entry {entry!r} is left out: {fault}")
+            problems.append(f"{_VARIABLE}: entry {entry!r} is ignored: {error}")
         else:
             roots[root.name] = root
     return roots, tuple(problems)
 
 
 def names(write: bool = False, scenes: bool = False) -> list[str]:
-    """Names of the roots that may be read, or written, for a combo widget."""
+    """Names of the roots that may be read, or written, for a choice widget."""
     return [root.name for root in all_roots(scenes)[0].values() if root.writable or not write]
 
 
@@ -65,21 +65,21 @@ def find_root(name: str, write: bool = False, scenes: bool = False) -> Root:
     """The root of a name.
 
     Raises:
-        LayoutError: there is none, it may not be written, or its folder is missing; says which roots there are.
+        LayoutError: there is none, it may not be written, or its folder is missing; lists the roots.
     """
     roots, problems = all_roots(scenes)
     root = roots.get(name)
     if root is None:
-        told = "; " + "; ".join(problems) if problems else ""
-        raise LayoutError(f"root {shown(name)} is not allowed; {_allowed(roots, write)}{told}")
+        ignored = "".join(f"; {problem}" for problem in problems)
+        raise LayoutError(f"root {shown(name)} is not allowed; {_allowed(roots, write)}{ignored}")
     if write and not root.writable:
-        raise LayoutError(f"root {name!r} may only be read; {_allowed(roots, write)}")
+        raise LayoutError(f"root {name!r} is read-only; {_allowed(roots, write)}")
     if name == "output":
         root.path.mkdir(parents=True, exist_ok=True)
     if not os.path.isdir(root.path):
         raise LayoutError(
-            f"root {name!r}: {str(root.path)!r} is not a folder on the machine that runs ComfyUI; make it, or correct "
-            f"{VARIABLE} and restart ComfyUI"
+            f"root {name!r}: {str(root.path)!r} is not a folder on the machine that runs ComfyUI; create it, or "
+            f"correct {_VARIABLE} and restart ComfyUI"
         )
     return root
 
@@ -94,7 +94,7 @@ def inside(root: Root, relative: str) -> Path:
         return root.path
     try:
         if printable(relative) != relative:
-            raise LayoutError(f"path {relative!r} holds control characters or is not valid Unicode")
+            raise LayoutError(f"path {relative!r} contains control characters or is not valid Unicode")
         return safe_join(root.path, relative)
     except LayoutError as error:
         raise LayoutError(
@@ -104,9 +104,9 @@ def inside(root: Root, relative: str) -> Path:
 
 
 def refusal(name: str | None, relative: str | None, write: bool = False, scenes: bool = False) -> str | None:
-    """Why a root and a path cannot be taken, None if they can; for VALIDATE_INPUTS, where a linked value is None.
+    """Why a root and a path are not allowed, None if they are; for VALIDATE_INPUTS, where a linked value is None.
 
-    Whether a folder or file exists is not asked: an earlier prompt in the queue may make it.
+    Whether a folder or file exists is not checked: an earlier prompt in the queue may create it.
     """
     try:
         if name is not None:
@@ -122,7 +122,7 @@ def _allowed(roots: dict[str, Root], write: bool) -> str:
     usable = ", ".join(repr(root.name) for root in roots.values() if root.writable or not write)
     return (
         f"allowed {'for writing ' if write else ''}are {usable}; the operator of this server adds one by starting "
-        f"ComfyUI with {VARIABLE}=name=/path"
+        f"ComfyUI with {_VARIABLE}=name=/path"
     )
 
 

@@ -1,6 +1,6 @@
-"""What the controller asks a server that a graph cannot tell: roots, hashes of files, and the kind of a model.
+"""Routes for facts that the controller needs and a graph cannot report: roots, hashes of files, and kinds of models.
 
-Read-only GET requests. They answer JSON, or {"error": text} with a 4xx status.
+Read-only GET requests; the response is JSON, or {"error": text} with a 4xx status.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from acusim.tensor_files import read_header
 from . import roots
 
 MAX_FILE_BYTES = 64 << 20
-KINDS = ("checkpoints", "diffusion_models", "unet", "ipadapter", "clip_vision")
-TELLING_KEYS = (
+_KINDS = ("checkpoints", "diffusion_models", "unet", "ipadapter", "clip_vision")
+_KEY_TENSORS = (
     "model.diffusion_model.input_blocks.0.0.weight",
     "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight",
     "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight",
@@ -40,7 +40,7 @@ TELLING_KEYS = (
     "vision_model.encoder.layers.47.layer_norm1.weight",
     "visual_projection.weight",
 )
-"""Tensors whose presence and shape tell SD1.5 from others, fc from fbc, and which encoder an IP-Adapter wants."""
+"""Tensors whose presence and shape distinguish SD1.5, fc and fbc, and the encoder that an IP-Adapter needs."""
 
 
 class _NotFound(LayoutError):
@@ -55,7 +55,7 @@ def register() -> None:
     for problem in roots.all_roots()[1]:
         logging.warning("AcuSim nodes: %s", problem)
     if any(getattr(route, "path", "") == "/acusim/info" for route in server.routes):
-        logging.warning("AcuSim nodes are there twice in custom_nodes; remove one of them")
+        logging.warning("AcuSim nodes are installed twice in custom_nodes; remove one of them")
         return
     server.routes.get("/acusim/info")(_handler(info, ()))
     server.routes.get("/acusim/file")(_handler(file_facts, ("root", "path")))
@@ -79,7 +79,7 @@ def file_facts(root: str, path: str) -> dict[str, Any]:
             raise _NotFound(f"file {path!r} is not in root {root!r}")
         size = place.stat().st_size
         if size > MAX_FILE_BYTES:
-            raise LayoutError(f"file {path!r} is of {size} bytes; allowed are {MAX_FILE_BYTES}")
+            raise LayoutError(f"file {path!r} has {size} bytes; allowed are {MAX_FILE_BYTES}")
         data = place.read_bytes()
     except OSError as error:
         raise LayoutError(f"file {path!r} cannot be read: {error.strerror or error}") from None
@@ -87,13 +87,13 @@ def file_facts(root: str, path: str) -> dict[str, Any]:
 
 
 def model_facts(folder: str, name: str) -> dict[str, Any]:
-    """Shapes of the telling tensors in a model file that ComfyUI lists.
+    """Shapes of the key tensors in a model file that ComfyUI lists.
 
     Raises:
-        LayoutError: no such folder or model, or it is no safetensors file.
+        LayoutError: no such folder or model, or it is not a safetensors file.
     """
-    if folder not in KINDS:
-        raise LayoutError(f"folder {shown(folder)} is not one of {', '.join(KINDS)}")
+    if folder not in _KINDS:
+        raise LayoutError(f"folder {shown(folder)} is not one of {', '.join(_KINDS)}")
     folder_paths = importlib.import_module("folder_paths")
     try:
         listed = folder_paths.get_filename_list(folder)
@@ -103,20 +103,16 @@ def model_facts(folder: str, name: str) -> dict[str, Any]:
         raise _NotFound(f"model {shown(name)} is not in folder {folder!r}; it holds {shown(listed)}")
     path = folder_paths.get_full_path(folder, name)
     if path is None or not os.path.isfile(path):
-        raise _NotFound(f"model {shown(name)} is gone from folder {folder!r}")
-    return {"tensors": safetensors_shapes(Path(path))}
+        raise _NotFound(f"model {shown(name)} was removed from folder {folder!r}")
+    return {"tensors": _safetensors_shapes(Path(path))}
 
 
-def safetensors_shapes(path: Path) -> dict[str, list[int]]:
-    """The shapes of the telling tensors, from the file's header alone; no tensor is loaded.
-
-    Raises:
-        LayoutError: it is another kind of file, or damaged.
-    """
+def _safetensors_shapes(path: Path) -> dict[str, list[int]]:
+    """The shapes of the key tensors, from the file's header; no tensor is loaded."""
     if path.suffix.lower() not in (".safetensors", ".sft"):
-        raise LayoutError(f"model {path.name!r} is no safetensors file; other kinds can run code and are not opened")
+        raise LayoutError(f"model {path.name!r} is not a safetensors file; other kinds can run code and are not opened")
     tensors = read_header(path)
-    return {key: list(tensors[key].shape) for key in TELLING_KEYS if key in tensors}
+    return {key: list(tensors[key].shape) for key in _KEY_TENSORS if key in tensors}
 
 
 def _state(root: roots.Root) -> dict[str, Any]:
@@ -132,7 +128,7 @@ def _state(root: roots.Root) -> dict[str, Any]:
 
 
 def _handler(answer: Callable[..., dict[str, Any]], parameters: tuple[str, ...]) -> Callable[[Any], Any]:
-    """An aiohttp handler that answers off the event loop."""
+    """An aiohttp handler that responds outside the event loop."""
 
     async def handle(request: Any) -> Any:
         web = importlib.import_module("aiohttp.web")

@@ -1,4 +1,4 @@
-"""AcuSim Save Samples: the batch as files of a data set, with labels, records and hashes."""
+"""AcuSim Save Samples: writes the batch as files of a dataset, with labels, records and hashes."""
 
 import importlib
 import io
@@ -20,20 +20,21 @@ from acusim.provenance import KEY
 
 from . import roots, samples, tensors
 from .samples import Samples
+from .widgets import choice, link, switch, text
 from .writing import FORMATS, Saved, save_batch
 
-MAX_RECORD_BYTES = 50_000
-MAX_PREVIEWS = 16
-PREVIEW_SIDE = 384
+_MAX_RECORD_BYTES = 50_000
+_MAX_PREVIEWS = 16
+_PREVIEW_SIDE = 384
 
 
 class AcuSimSaveSamples:
-    """Writes pictures where a data set has them."""
+    """Writes images to their places in a dataset."""
 
     CATEGORY = "AcuSim"
     DESCRIPTION = (
-        "Writes the pictures as a data set: each at its sample's own path below the folder, at its true size, rounded "
-        "to the nearest level, with label, depth map and map.txt. Reports path and hash of each file."
+        "Writes the images as a dataset: each to its sample's own path below the folder, at its true size, rounded to "
+        "the nearest level, with label, depth map and map.txt. Reports path and hash of each file."
     )
     FUNCTION = "save"
     OUTPUT_NODE = True
@@ -46,46 +47,24 @@ class AcuSimSaveSamples:
         """The widgets."""
         return {
             "required": {
-                "images": (
-                    "IMAGE",
-                    {"tooltip": "The pictures, one per sample, still with the padding of AcuSim Load Samples."},
+                "images": link("IMAGE", "One image per sample, still with the padding of AcuSim Load Samples."),
+                "samples": link(samples.TYPE, samples.TOOLTIP),
+                "root": choice("Folder of the server to write below; the operator adds more.", roots.names(write=True)),
+                "folder": text(
+                    "The new dataset's folder below root. It must not be the dataset of the samples.",
+                    default="acusim",
                 ),
-                "samples": (samples.TYPE, {"tooltip": samples.TOOLTIP}),
-                "root": (
-                    roots.names(write=True),
-                    {"tooltip": "The folder of the server to write below; the operator adds more."},
+                "format": choice(
+                    "as sample: PNG or JPEG like the sample's own file; png: lossless; jpg: quality "
+                    f"{JPEG_QUALITY}, without the graph.",
+                    FORMATS,
+                    default=FORMATS[0],
                 ),
-                "folder": (
-                    "STRING",
-                    {
-                        "default": "acusim",
-                        "tooltip": "The new data set's folder below root. It may not be the data set that the samples "
-                        "were loaded from.",
-                    },
-                ),
-                "format": (
-                    list(FORMATS),
-                    {
-                        "default": FORMATS[0],
-                        "tooltip": "as sample: PNG or JPEG as the sample's own file; png: without loss; jpg: quality "
-                        f"{JPEG_QUALITY}, without the graph.",
-                    },
-                ),
-                "labels": (
-                    "BOOLEAN",
-                    {"default": True, "tooltip": "Copies label, depth map and map.txt beside the pictures, too."},
-                ),
-                "preview": (
-                    "BOOLEAN",
-                    {"default": True, "tooltip": f"Shows the saved pictures in the editor, {MAX_PREVIEWS} at most."},
-                ),
-                "record": (
-                    "STRING",
-                    {
-                        "default": "",
-                        "tooltip": "For programs: a JSON object that is put into each picture's record. The graph is "
-                        "then left out of the pictures.",
-                    },
+                "labels": switch("Also copies label, depth map and map.txt."),
+                "preview": switch(f"Shows the saved images in the editor, at most {_MAX_PREVIEWS}."),
+                "record": text(
+                    "For programs: a JSON object that is added to each image's record. The graph is then not stored in "
+                    "the images."
                 ),
             },
             "hidden": {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"},
@@ -93,18 +72,18 @@ class AcuSimSaveSamples:
 
     @classmethod
     def VALIDATE_INPUTS(cls, root: Any = None, folder: Any = None, record: Any = None) -> Any:
-        """Refuses bad roots, paths and records when a graph is queued; linked inputs are None."""
+        """Refuses invalid roots, paths and records when a graph is queued; linked inputs are None."""
         if (reason := roots.refusal(root, folder, write=True)) is not None:
             return reason
         try:
-            parse_record(record or "")
+            _parse_record(record or "")
         except AcuSimError as error:
             return str(error)
         return True
 
     @classmethod
     def IS_CHANGED(cls, **inputs: Any) -> float:
-        """Always executes, so that a graph in the cache still restores deleted files."""
+        """NaN: always executes, so that a cached graph still restores deleted files."""
         return float("nan")
 
     def save(
@@ -123,13 +102,13 @@ class AcuSimSaveSamples:
         """Writes the batch and reports each file.
 
         Raises:
-            AcuSimError: names what is wrong and what is allowed; what was written before stays.
+            AcuSimError: names what is wrong and what is allowed; files written before it stay.
         """
         if format not in FORMATS:
             raise ConfigError(f"format {format!r} is not one of {', '.join(FORMATS)}")
         pictures = tensors.to_numpy(images, "images", 4)
-        fields = parse_record(record)
-        texts = {} if fields else graph_texts(prompt, extra_pnginfo)
+        fields = _parse_record(record)
+        texts = {} if fields else _graph_texts(prompt, extra_pnginfo)
         place = roots.find_root(root, write=True)
         target = roots.inside(place, folder)
         saved = save_batch(pictures, samples, target, format, labels, fields, texts)
@@ -138,22 +117,18 @@ class AcuSimSaveSamples:
                 logging.warning("AcuSim Save Samples: %s holds NaN or infinity and was not written", entry.sample)
         return {
             "ui": {
-                "images": previews(saved, target) if preview else [],
+                "images": _previews(saved, target) if preview else [],
                 "acusim": [entry.report(PurePosixPath(folder)) for entry in saved],
             }
         }
 
 
-def parse_record(text: str) -> dict[str, Any]:
-    """Reads the record widget.
-
-    Raises:
-        ConfigError: it is no JSON object, or too long.
-    """
+def _parse_record(text: str) -> dict[str, Any]:
+    """Reads the record widget."""
     if not text.strip():
         return {}
-    if len(text.encode("utf-8", "replace")) > MAX_RECORD_BYTES:
-        raise ConfigError(f"record is of {len(text)} characters; allowed are {MAX_RECORD_BYTES} bytes")
+    if len(text.encode("utf-8", "replace")) > _MAX_RECORD_BYTES:
+        raise ConfigError(f"record has {len(text)} characters; allowed are {_MAX_RECORD_BYTES} bytes")
     try:
         fields = json.loads(text, parse_constant=_no_constant)
         text.encode()
@@ -168,8 +143,8 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def graph_texts(prompt: Any, extra_pnginfo: Any) -> dict[str, str]:
-    """The graph as text chunks, in the form from which ComfyUI's editor opens it; none if the server forbids it."""
+def _graph_texts(prompt: Any, extra_pnginfo: Any) -> dict[str, str]:
+    """The graph as text chunks that ComfyUI's editor can open; none if the server forbids it."""
     arguments = getattr(sys.modules.get("comfy.cli_args"), "args", None)
     if getattr(arguments, "disable_metadata", False):
         return {}
@@ -183,12 +158,12 @@ def _is_keyword(key: Any) -> bool:
     return isinstance(key, str) and 0 < len(key) < 80 and key.isascii() and key.isprintable() and key != KEY
 
 
-def previews(saved: list[Saved], target: Path) -> list[dict[str, str]]:
-    """What the editor shows: files in ComfyUI's output as they are, others as small pictures in its temp folder."""
+def _previews(saved: list[Saved], target: Path) -> list[dict[str, str]]:
+    """Entries for the editor: files in ComfyUI's output themselves, others as small copies in its temp folder."""
     folder_paths = importlib.import_module("folder_paths")
     output = os.path.realpath(folder_paths.get_output_directory())
-    shown_there: list[dict[str, str]] = []
-    for entry in [entry for entry in saved if entry.finite][:MAX_PREVIEWS]:
+    entries: list[dict[str, str]] = []
+    for entry in [entry for entry in saved if entry.finite][:_MAX_PREVIEWS]:
         path = os.path.realpath(target / entry.image)
         if is_inside(output, path):
             subfolder, filename = os.path.split(os.path.relpath(path, output))
@@ -196,15 +171,15 @@ def previews(saved: list[Saved], target: Path) -> list[dict[str, str]]:
         else:
             subfolder, filename, kind = "", f"acusim_{entry.sha256[:24]}.jpg", "temp"
             _write_small(entry.pixels, Path(folder_paths.get_temp_directory()) / filename)
-        shown_there.append({"filename": filename, "subfolder": subfolder.replace(os.sep, "/"), "type": kind})
-    return shown_there
+        entries.append({"filename": filename, "subfolder": subfolder.replace(os.sep, "/"), "type": kind})
+    return entries
 
 
 def _write_small(pixels: NDArray[np.uint8] | None, path: Path) -> None:
     if pixels is None or path.exists():
         return
     image = Image.fromarray(pixels, "RGB")
-    image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    image.thumbnail((_PREVIEW_SIDE, _PREVIEW_SIDE))
     out = io.BytesIO()
     image.save(out, "JPEG", quality=85)
     path.parent.mkdir(parents=True, exist_ok=True)

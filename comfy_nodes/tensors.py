@@ -1,4 +1,4 @@
-"""From ComfyUI's tensors to numpy and back; the only place besides the noise that knows of torch."""
+"""Converts ComfyUI's tensors to NumPy and back; besides the noise, only this module uses torch."""
 
 import importlib
 from typing import Any
@@ -19,10 +19,10 @@ def to_numpy(tensor: Any, what: str, dimensions: int) -> NDArray[np.float32]:
         tensor = tensor.detach().cpu().float().numpy()
     array = np.asarray(tensor, np.float32)
     if array.ndim != dimensions:
-        raise ConfigError(f"{what} is of shape {list(array.shape)}; {dimensions} dimensions are needed")
+        raise ConfigError(f"{what} has the shape {list(array.shape)}; {dimensions} dimensions are required")
     return array
 
 
 def to_tensor(array: NDArray[np.float32]) -> Any:
-    """A float32 array as tensor that shares its memory."""
+    """A float32 array as a tensor that shares its memory."""
     return importlib.import_module("torch").from_numpy(np.ascontiguousarray(array))

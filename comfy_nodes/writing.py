@@ -1,4 +1,4 @@
-"""Writes a batch into a data set: true size, nearest level, label before picture, each file whole or not at all."""
+"""Writes a batch into a dataset: true size, nearest level, label before image, each file completely or not at all."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -12,41 +12,41 @@ from numpy.typing import NDArray
 import acusim
 from acusim.errors import ConfigError, LayoutError, OutputError
 from acusim.files import safe_join, sha256, write_atomic
+from acusim.float_images import to_levels
 from acusim.labels import parse_label_file
 from acusim.layout import MAP_FILE
 from acusim.pictures import EXTENSIONS, encode, read_file
-from acusim.unit import to_levels
 
 from .samples import Floats, LoadedSample, Samples, without_padding
 
-AS_SAMPLE = "as sample"
-FORMATS = (AS_SAMPLE, "png", "jpg")
+_AS_SAMPLE = "as sample"
+FORMATS = (_AS_SAMPLE, "png", "jpg")
 PROGRAM = "acusim-augment"
-THREADS = 8
+_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Saved:
-    """What became of one picture."""
+    """The outcome for one image."""
 
     sample: LoadedSample
     image: str
-    """Path below the data set's folder."""
+    """Path below the dataset's folder."""
     sha256: str
     """Of the file's bytes; "" where it was not written."""
     bytes: int
     width: int
     height: int
     finite: bool
-    """False if the picture holds NaN or infinity: it was not written."""
+    """False if the image contains NaN or infinity: it was not written."""
     minimum: float | None
-    """Smallest value of the picture as it came, 1 is white; None where it is not finite."""
+    """Smallest value of the received image, 1 is white; None where it is not finite."""
     maximum: float | None
     pixels: NDArray[np.uint8] | None
     """[H, W, 3] as written."""
 
     def report(self, folder: PurePosixPath) -> dict[str, Any]:
-        """The entry of the node's answer; ``folder`` is the data set's below its root."""
+        """The entry of the node's output; ``folder`` is the dataset's below its root."""
         return {
             "sample": str(self.sample.id),
             "file": str(folder / self.image) if self.finite else None,
@@ -74,30 +74,30 @@ def save_batch(
     record: dict[str, Any],
     texts: dict[str, str],
 ) -> list[Saved]:
-    """Writes a batch below a data set's folder.
+    """Writes a batch below a dataset's folder.
 
     Args:
         images: [B, H, W, 3] with the padding of Load Samples.
-        samples: one for each picture.
-        target: the folder; made if it is missing.
+        samples: one for each image.
+        target: the folder; created if missing.
         format: one of FORMATS.
-        labels: label, depth map and map.txt are copied, too.
-        record: further fields for each picture's record.
+        labels: also copy label, depth map and map.txt.
+        record: further fields for each image's record.
         texts: text chunks for each PNG.
 
     Raises:
-        LayoutError: shapes do not fit, the target is the source, or a path leads out of it.
+        LayoutError: shapes do not match, the target is the source, or a path leads out of it.
         ConfigError: a sample has no label to copy.
         LabelError: a label is damaged.
-        OutputError: the file system does not take a file.
+        OutputError: a file cannot be written.
     """
     pictures = without_padding(images, samples)
     if labels and (bare := [sample.image for sample in samples.samples if sample.label is None]):
-        raise ConfigError(f"labels is on, but {bare[0]} has no label in its data set; turn labels off")
+        raise ConfigError(f"labels is on, but {bare[0]} has no label in its dataset; turn labels off")
     _refuse_source(target, samples)
     if labels and os.path.isfile(samples.root / MAP_FILE):
         _put(target, MAP_FILE, read_file(safe_join(samples.root, MAP_FILE), MAP_FILE))
-    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1, len(pictures))) as pool:
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1, len(pictures))) as pool:
         return list(
             pool.map(
                 lambda picture, sample: _save(picture, sample, samples.root, target, format, labels, record, texts),
@@ -110,7 +110,7 @@ def save_batch(
 def _refuse_source(target: Path, samples: Samples) -> None:
     if target.exists() and samples.root.exists() and os.path.samefile(target, samples.root):
         raise LayoutError(
-            f"folder {target.name!r} is the data set that the samples were loaded from: it would be overwritten; "
+            f"folder {target.name!r} is the dataset that the samples were loaded from: it would be overwritten; "
             "write to another folder"
         )
 
@@ -128,7 +128,7 @@ def _save(
     height, width = picture.shape[:2]
     low, high = float(picture.min()), float(picture.max())
     stem, extension = os.path.splitext(sample.image)
-    image = sample.image if format == AS_SAMPLE else f"{stem}.{format}"
+    image = sample.image if format == _AS_SAMPLE else f"{stem}.{format}"
     if not (np.isfinite(low) and np.isfinite(high)):
         return Saved(sample, image, "", 0, width, height, False, None, None, None)
     _refuse_twin(target, image)
@@ -155,8 +155,8 @@ def _refuse_twin(target: Path, image: str) -> None:
     for other in EXTENSIONS:
         if other != extension.lower() and os.path.lexists(target / (stem + other)):
             raise LayoutError(
-                f"{stem + other} is there already beside {image}: a data set holds one picture of a sample; write to "
-                "another folder, or in the same format"
+                f"{stem + other} already exists beside {image}: a dataset has one image per sample; write to another "
+                "folder, or in the same format"
             )
 
 

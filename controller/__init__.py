@@ -1,1 +1,1 @@
-"""Decides what to make and remembers what was made."""
+"""Runs batches: plans images, lets an engine create them, and keeps the ledger of OUT."""

@@ -1,6 +1,6 @@
 """A preflight on standard output: a table of what was found, and below it what to do.
 
-What may be copied (addresses, settings, names of files) stands below the table in one piece: cells break long words.
+Text to copy (addresses, settings, names of files) is printed below the table, unbroken: cells break long words.
 """
 
 import re
@@ -17,7 +17,7 @@ PLAIN_WIDTH = 160
 """Of a table that does not go to a terminal."""
 NARROWEST = 80
 LONGEST_INSIDE = 30
-"""Longer addresses would be broken over lines in a narrow terminal's table; they stand below it."""
+"""Longer addresses would be broken over lines in a narrow terminal's table; they are printed below it."""
 _ADDRESS = re.compile(r"https?://[^\s,;()'\"]+")
 _MARKS = {True: "[green]ok[/]", False: "[red]missing[/]", None: "[yellow]note[/]"}
 
@@ -33,7 +33,7 @@ def print_checks(checks: Sequence[Check]) -> None:
         table.add_row(_MARKS[check.ok], *(escape(_shortened(text, addresses)) for text in (check.name, check.found)))
     console.print(table)
     for line in [*_listed(addresses), *_what_to_do(checks)]:
-        # Not wrapped: a terminal breaks what is too long for it only to the eye, a copy of it is whole.
+        # Not wrapped: a terminal only displays a long line broken; copied, it is one line.
         console.print(line, markup=False, soft_wrap=True)
 
 
@@ -58,7 +58,7 @@ def _listed(addresses: Sequence[str]) -> Iterable[str]:
 
 
 def _what_to_do(checks: Sequence[Check]) -> Iterable[str]:
-    """A line for each check that is not as it should be."""
+    """A line for each check that failed or has a note."""
     advised = [check for check in checks if not check.ok and check.fix]
     yield from (["", "what to do:"] if advised else [])
     for check in advised:

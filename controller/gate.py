@@ -1,113 +1,43 @@
-"""The gate: every picture is certified before it is written; what fails is made again, otherwise, or set aside.
+"""The gate: every image is certified before it is written; what fails is regenerated in other ways, or skipped.
 
-An item has a fixed list of attempts, so that the same command makes the same pictures whatever was interrupted: the
-picture as planned, some with new seeds, some with less freedom (a lower splice ratio and IP-Adapter weight), and last
+An item has a fixed list of attempts, so that the same command creates the same images whatever was interrupted: the
+image as planned, some with new seeds, some with less freedom (a lower splice ratio and IP-Adapter weight), and last
 the relight engine, whose geometry is exact. Scene and texts stay those of the item.
 """
 
-import dataclasses
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from acusim.errors import AcuSimError, ConfigError
+from acusim.errors import AcuSimError
 from acusim.labels import Label
 from acusim.sample_id import SampleId
 from acusim.seeds import derive_seed
-from acusim.settings_file import read_settings
+from controller.gate_settings import GateSettings
 from engines.base import Engine, Request, Result
 from engines.factory import make_engine
 from engines.recipe import DIFFUSION, Recipe
-from evaluation.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from evaluation.certificate import Judge
 
-Fallback = Literal["relight", "none"]
 Way = Literal["planned", "re-rolled", "softened", "fallen back"]
 WAYS: tuple[Way, ...] = get_args(Way)
 SHOWN = ("structure", "texture", "outline_px", "found_px", "found_strength", "visible", "trusted")
-"""Figures of a verdict that ledger and manifest keep of every attempt."""
-SEEN_AT_A_GLANCE = ("structure", "texture")
-"""Of a picture whose engine cannot move a pixel."""
+"""What ledger and manifest keep of the verdict on every attempt."""
+SHOWN_EXACT = ("structure", "texture")
+"""The same of an image whose engine cannot move a pixel."""
 LEAST_DENOISE = 0.01
 """The recipe allows no less."""
 
 
-def _number(default: float, low: float, high: float) -> Any:
-    return field(default=default, metadata={"low": low, "high": high})
-
-
-@dataclass(frozen=True, kw_only=True)
-class GateSettings:
-    """What is tried, and by which thresholds a picture is judged."""
-
-    rerolls: int = _number(2, 0, 20)
-    """Attempts with a new seed, after the first."""
-    softer: int = _number(2, 0, 10)
-    """Attempts after those with less freedom; engine relight has none."""
-    denoise_factor: float = _number(0.75, 0.1, 1.0)
-    """Each of those multiplies the splice ratio t0 (the recipe's denoise) by this …"""
-    ip_adapter_factor: float = _number(0.5, 0.0, 1.0)
-    """… and the IP-Adapter's weight by this."""
-    fallback: Fallback = "relight"
-    """What comes last: the relight engine, or none: the item is set aside at once."""
-    thresholds: Thresholds = field(default_factory=Thresholds)
-    """Of the certificate."""
-
-    def __post_init__(self) -> None:
-        for spec in dataclasses.fields(self):
-            if not spec.metadata:
-                continue
-            value, kind = getattr(self, spec.name), type(spec.default)
-            if isinstance(value, bool) or not isinstance(value, int | float) or (kind is int and value != int(value)):
-                raise ConfigError(f"{spec.name} = {value!r} is not {'a whole' if kind is int else 'a'} number")
-            low, high = spec.metadata["low"], spec.metadata["high"]
-            if not low <= value <= high:  # also true of NaN
-                raise ConfigError(f"{spec.name} = {value!r} is outside {low:g}..{high:g}")
-            object.__setattr__(self, spec.name, kind(value))
-        if self.fallback not in get_args(Fallback):
-            raise ConfigError(f"fallback = {self.fallback!r}; there are {', '.join(get_args(Fallback))}")
-
-    def as_dict(self) -> dict[str, Any]:
-        """All settings, as from_dict takes them."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, settings: dict[str, Any]) -> "GateSettings":
-        """Settings from the ones that differ from the defaults; thresholds in a table of that name.
-
-        Raises:
-            ConfigError: an unknown name or a value out of its range.
-        """
-        names = [spec.name for spec in dataclasses.fields(cls)]
-        for name in settings:
-            if name not in names:
-                raise ConfigError(f"{name!r} is not a setting; there are {', '.join(names)}")
-        thresholds = settings.get("thresholds", {})
-        if not isinstance(thresholds, dict):
-            raise ConfigError(f"thresholds = {thresholds!r} is not a table")
-        whole: dict[str, Any] = settings | {"thresholds": Thresholds.from_dict(thresholds)}
-        return cls(**whole)
-
-    @classmethod
-    def from_toml(cls, path: Path | None) -> "GateSettings":
-        """Settings from a TOML file of differences; None gives the defaults.
-
-        Raises:
-            ConfigError: unreadable, not TOML, an unknown name or a value out of its range.
-        """
-        return cls() if path is None else read_settings(path, "gate", cls.from_dict)
-
-
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """How one attempt is made."""
+    """How one attempt differs from the others."""
 
     way: Way
     recipe: Recipe
@@ -121,14 +51,14 @@ def attempts(settings: GateSettings, recipe: Recipe) -> tuple[Attempt, ...]:
     for step in range(1, settings.softer + 1):
         denoise = max(LEAST_DENOISE, round(recipe.denoise * settings.denoise_factor**step, 6))
         weight = round(recipe.ip_adapter_weight * settings.ip_adapter_factor**step, 6)
-        found.append(Attempt("softened", dataclasses.replace(recipe, denoise=denoise, ip_adapter_weight=weight)))
+        found.append(Attempt("softened", recipe.changed(denoise=denoise, ip_adapter_weight=weight)))
     if settings.fallback == "relight":
-        found.append(Attempt("fallen back", dataclasses.replace(recipe, engine="relight")))
+        found.append(Attempt("fallen back", recipe.changed(engine="relight")))
     return tuple(found)
 
 
 class Gate:
-    """Judges pictures, and knows what is tried next. May be used from several threads."""
+    """Judges images, and decides what is tried next. May be used from several threads."""
 
     def __init__(self, settings: GateSettings, recipe: Recipe, seed: int):
         """Loads nothing yet.
@@ -152,13 +82,13 @@ class Gate:
     def verdict(
         self, request: Request, label: Label, pixels: NDArray[np.uint8], kept: dict[str, Any], exact: bool = False
     ) -> dict[str, Any]:
-        """Whether a picture is accepted ("accept"), else why not ("reason"), and figures.
+        """Whether an image is accepted ("accept"), else why not ("reason"), and figures.
 
         Args:
             request: what was asked for.
             label: of the sample.
-            pixels: [H, W, 3] what was made.
-            kept: holds what is known of the sample from one attempt to the next; empty at first.
+            pixels: [H, W, 3] the engine's answer.
+            kept: keeps what is known of the sample from one attempt to the next; empty at first.
             exact: the engine cannot move a pixel, so that there is nothing to register.
         """
         from evaluation.masks import record_of
@@ -166,20 +96,20 @@ class Gate:
 
         if "reference" not in kept:
             kept["reference"], _ = sample_reference(request.pixels, request.depth_data, label, request.sample.frame)
-        judge, reference = self._judging(), kept["reference"]
-        verdict = judge.glance(reference, pixels) if exact else judge.compare(reference, pixels)
+        judge, reference = self._get_judge(), kept["reference"]
+        verdict = judge.quick_check(reference, pixels) if exact else judge.compare(reference, pixels)
         record = record_of(verdict)
         kept["record"] = None if exact else record
-        shown = SEEN_AT_A_GLANCE if exact else SHOWN
+        shown = SHOWN_EXACT if exact else SHOWN
         return {"accept": record["accept"], "reason": record["reason"], **{name: record[name] for name in shown}}
 
     def mask(self, kept: dict[str, Any], label: Label, image: str, image_sha256: str) -> bytes | None:
-        """The point mask of the picture that was judged last, None where the engine cannot move a pixel.
+        """The point mask of the image that was judged last, None where the engine cannot move a pixel.
 
         Args:
             kept: as for ``verdict``.
             label: of the sample.
-            image: the picture, relative to its data set root.
+            image: the image, relative to its data set root.
             image_sha256: of its file.
         """
         from evaluation.masks import mask_bytes
@@ -188,7 +118,7 @@ class Gate:
             return None
         return mask_bytes(kept["record"], label, image, image_sha256, self._settings.thresholds.tolerance_mm)
 
-    def _judging(self) -> "Judge":
+    def _get_judge(self) -> "Judge":
         with self._lock:
             if self._judge is None:
                 from evaluation.certificate import Judge
@@ -197,7 +127,7 @@ class Gate:
             return self._judge
 
     def engine(self, engine: Engine, number: int) -> Engine:
-        """Who makes an attempt: the batch's engine, or the one it falls back to.
+        """The engine of an attempt: the batch's, or the one it falls back to.
 
         Raises:
             EngineError: that one cannot be opened.
@@ -210,13 +140,13 @@ class Gate:
                 self._fallback.open()
             return self._fallback
 
-    def augment(self, maker: Engine, batch: Sequence[Request]) -> list[Result | AcuSimError]:
-        """What an engine makes of some requests; the one fallen back to takes them one at a time, on one core.
+    def augment(self, engine: Engine, batch: Sequence[Request]) -> list[Result | AcuSimError]:
+        """An engine's answers to some requests; the fallback takes them one at a time, on one core.
 
         Raises:
             EngineError: the engine broke down.
         """
-        if maker is not self._fallback:
-            return maker.augment(batch)
+        if engine is not self._fallback:
+            return engine.augment(batch)
         with self._lock:
-            return [answer for request in batch for answer in maker.augment([request])]
+            return [answer for request in batch for answer in engine.augment([request])]

@@ -1,11 +1,13 @@
-"""What decides the pixels of one picture."""
+"""A job, which is what decides the pixels of one image, and its result."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from acusim.layout import Sample
-from acusim.seeds import derive_seed
-from controller.plan import Item, Plan
-from engines.scenes import Scene, pick_scene
+from controller.ledger import Done
+from engines.scenes import Scene
+
+REASON_LENGTH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +15,7 @@ class Job:
     """An item with everything that decides its pixels; travels to a worker process."""
 
     key: str
-    """Output picture relative to OUT; its data set starts at ``folder``."""
+    """Output image relative to OUT; its data set starts at ``folder``."""
     folder: str
     sample: Sample
     variant: int
@@ -26,30 +28,31 @@ class Job:
     negative: str
 
 
-def job_of(item: Item, plan: Plan, scenes: tuple[Scene, ...], seed: int) -> Job:
-    """What decides the pixels of an item's first attempt.
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """How a job ended: an image with its record, or exactly one of ``skipped`` and ``fatal``."""
 
-    Args:
-        item: of the plan.
-        plan: its prompts and bald heads.
-        scenes: of the batch.
-        seed: of the batch.
-    """
-    sample = item.sample
-    own = derive_seed(seed, sample.id, item.variant, attempt=0)
-    bald = sample.id.hair in plan.bald
-    prompt_set = plan.prompts.choose(sample.id, bald)
-    positive, negative = plan.prompts.texts(prompt_set, sample.id, own)
-    return Job(
-        key=item.key,
-        folder=item.folder,
-        sample=sample,
-        variant=item.variant,
-        attempt=0,
-        seed=own,
-        scene=pick_scene(scenes, own),
-        bald=bald,
-        prompt_set=prompt_set.name,
-        positive=positive,
-        negative=negative,
-    )
+    key: str
+    attempt: int = 0
+    sha256: str = ""
+    size: int = 0
+    record: dict[str, Any] = field(default_factory=dict)
+    """The manifest's line."""
+    seconds: float = 0.0
+    skipped: str | None = None
+    """Why the item is skipped."""
+    fatal: str | None = None
+    """Why the whole batch must stop; the item stays planned."""
+    engine_lost: bool = False
+    """True if ``fatal`` is about the engine, not about the output."""
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    """The gate's verdict on each, where it accepted none."""
+
+    @classmethod
+    def skip(cls, key: str, reason: object, attempts: list[dict[str, Any]] | None = None) -> "JobResult":
+        """An item that cannot be created; a reason that quotes a hostile file is cut."""
+        return cls(key, skipped=str(reason)[:REASON_LENGTH], attempts=attempts or [])
+
+    def done(self, stamp: str) -> Done:
+        """The ledger's entry of an image that was written."""
+        return Done(self.key, self.attempt, self.sha256, self.size, self.record, self.seconds, stamp)

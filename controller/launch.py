@@ -21,7 +21,7 @@ _PINNING = ("KMP_AFFINITY", "KMP_BLOCKTIME")
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What the launcher said of this process."""
+    """The launcher's facts of this process."""
 
     rank: int
     local_rank: int
@@ -31,9 +31,9 @@ class Launch:
     processes: int
     """Processes on this machine."""
     cpu: bool
-    """It was told to leave GPUs alone."""
+    """No GPU is to be used."""
     single: bool = False
-    """It was told to start several processes, and started only this one."""
+    """Several processes were asked for, and only this one was started."""
 
     @property
     def leads(self) -> bool:
@@ -44,12 +44,12 @@ class Launch:
         """Refuses a start on several machines.
 
         Raises:
-            ConfigError: says what to do instead.
+            ConfigError: names what to do instead.
         """
         if self.world != self.processes or self.rank != self.local_rank:
             raise ConfigError(
                 f"started as {self.world} processes on several machines, {self.processes} of them here, but one OUT "
-                "belongs to one machine: start each by itself, with a part of the samples and an OUT of its own, such "
+                "belongs to one machine: start each by itself, with its own share of the samples and its own OUT, such "
                 "as --select frame=1-72 --output OUT1 and --select frame=73-144 --output OUT2"
             )
 
@@ -67,8 +67,8 @@ def launched(environment: Mapping[str, str]) -> Launch | None:
 
 
 def forget(environment: MutableMapping[str, str]) -> None:
-    """Removes what the launcher said: libraries would wait for the processes that have ended."""
-    # Made for processes with cores of their own; several on the same cores would be pinned to the same ones.
+    """Removes the launcher's variables: libraries would wait for the processes that have ended."""
+    # Meant for processes with cores of their own; several on the same cores would be pinned to the same ones.
     pinned = _PINNING if environment.get("ACCELERATE_USE_CPU") == "True" else ()
     named = {*_RANK, *_LOCAL_RANK, *_WORLD, *_LOCAL, *_ADDRESS, *pinned}
     for name in [name for name in environment if name in named or name.startswith(_OURS)]:
@@ -76,5 +76,5 @@ def forget(environment: MutableMapping[str, str]) -> None:
 
 
 def _number(environment: Mapping[str, str], names: tuple[str, ...]) -> int | None:
-    told = next((environment[name] for name in names if name in environment), "")
-    return int(told) if told.isascii() and told.isdigit() else None
+    text = next((environment[name] for name in names if name in environment), "")
+    return int(text) if text.isascii() and text.isdigit() else None

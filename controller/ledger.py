@@ -1,9 +1,9 @@
-"""The ledger: what is planned, running, done or set aside, in OUT/.acusim/ledger.sqlite.
+"""The ledger: what is planned, running, done or skipped, in OUT/.acusim/ledger.sqlite.
 
-An item is one output picture, keyed by its path relative to OUT. A picture is a function of its item alone, so an
-item that was cut off is simply made again, to the same bytes; only what is *done* is never touched.
+An item is one output image, keyed by its path relative to OUT. An image is a function of its item alone, so an item
+that was cut off is simply redone, to the same bytes; only what is *done* is never touched.
 
-A ledger that is damaged is never used nor replaced in silence: DamagedLedger says that ``--repair`` rebuilds it
+A damaged ledger is never used nor replaced silently: DamagedLedger points to ``--repair``, which rebuilds it
 (rebuilding.py).
 """
 
@@ -21,18 +21,19 @@ from acusim.errors import ConfigError, OutputError
 
 STATE_FOLDER = ".acusim"
 LEDGER_FILE = "ledger.sqlite"
-PLANNED, RUNNING, DONE, SET_ASIDE = "planned", "running", "done", "set aside"
-STATES = (PLANNED, RUNNING, DONE, SET_ASIDE)
+PLANNED, RUNNING, DONE, SKIPPED = "planned", "running", "done", "skipped"
+_STORED_SKIPPED = "set aside"
+"""How the table writes SKIPPED, which had this name when the first ledgers were written."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS items (
-    key TEXT PRIMARY KEY,           -- output picture, relative to OUT
+    key TEXT PRIMARY KEY,           -- output image, relative to OUT
     state TEXT NOT NULL,
     tries INTEGER NOT NULL DEFAULT 0,   -- how often it was started; does not decide a pixel
     attempt INTEGER NOT NULL DEFAULT 0, -- which re-roll is the one on disk; decides the seed
-    reason TEXT,                    -- why it was set aside
-    sha256 TEXT, bytes INTEGER,     -- of the picture on disk
+    reason TEXT,                    -- why it is skipped
+    sha256 TEXT, bytes INTEGER,     -- of the image on disk
     record TEXT,                    -- JSON: the manifest's line
     seconds REAL,
     stamp TEXT                      -- size and time of the sources, to notice a change
@@ -51,24 +52,24 @@ _OF_THE_DISK = {
 }
 """SQLite's error codes that are not about what the file holds."""
 _PRIMARY = 0xFF
-"""The part of SQLite's error codes that these are."""
+"""Mask of SQLite's primary error codes, which these are."""
 
 
 class DamagedLedger(ConfigError):
-    """What a ledger should hold is not there, or not readable; ``--repair`` rebuilds it."""
+    """A ledger is missing or damaged; ``--repair`` rebuilds it."""
 
     def __init__(self, path: Path, what: str):
         output = path.parent.parent
         self.what = f"ledger {str(path)!r} {what}"
         super().__init__(
             f"{self.what}; nothing was changed: --repair --output {output} rebuilds it from "
-            "manifest.jsonl and the records inside the pictures, and makes again only what does not verify"
+            "manifest.jsonl and the records inside the images, and regenerates only what does not verify"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An item that was made."""
+    """An item that is done."""
 
     key: str
     attempt: int
@@ -77,7 +78,7 @@ class Done:
     record: dict[str, Any]
     seconds: float
     stamp: str
-    """Size and time of the sources when the work began."""
+    """Size and time of the sources when the work started."""
 
 
 class Ledger:
@@ -99,29 +100,27 @@ class Ledger:
         for suffix in SUFFIXES:
             file = path.with_name(path.name + suffix)
             if file.is_symlink() or (file.exists() and not file.is_file()):
-                raise DamagedLedger(file, "is a link or not a regular file; it must lie in OUT itself")
+                raise DamagedLedger(file, "is a link or not a regular file; it must be in OUT itself")
         if not create and not path.exists():
             raise DamagedLedger(path, "is gone")
         address = path.absolute().as_uri()
         with self._guard():
             if read_only:
                 self._db = self._open_read_only(address)
-                try:
-                    self._check_form("quick_check")
-                except BaseException:
-                    self._db.close()
-                    raise
             else:
                 path.touch()  # SQLite would let nobody but its owner write to it, whatever the umask
                 self._db = sqlite3.connect(f"{address}?mode=rw", uri=True, timeout=10)
-                try:
+            try:
+                if read_only:
+                    self._check_form("quick_check")
+                else:
                     self._prepare(create)
-                except BaseException:
-                    self._db.close()
-                    raise
+            except BaseException:
+                self._db.close()
+                raise
 
     def _prepare(self, create: bool) -> None:
-        """Makes the tables of a new ledger; one that is damaged is not touched."""
+        """Creates the tables of a new ledger; a damaged one is not touched."""
         (tables,) = self._db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         if tables:
             self._check_form("quick_check")
@@ -152,7 +151,7 @@ class Ledger:
             text, code = str(error), getattr(error, "sqlite_errorcode", 0) & _PRIMARY
             if "no such table" in text and not self._path.stat().st_size:
                 raise ConfigError(f"ledger {str(self._path)!r} is empty: no batch got as far as planning") from None
-            # A header of another version makes SQLite say that a file which can be written is read-only.
+            # For a header of another version SQLite reports that a writable file is read-only.
             odd = code == sqlite3.SQLITE_READONLY and os.access(self._path, os.W_OK)
             odd = odd and os.access(self._path.parent, os.W_OK)
             if code in _OF_THE_DISK and not odd:
@@ -166,16 +165,16 @@ class Ledger:
         if verdict != "ok":
             raise DamagedLedger(self._path, f"is damaged ({str(verdict).splitlines()[-1]})")
         for table, columns in _COLUMNS.items():
-            lacking = columns - {row[1] for row in self._db.execute(f"PRAGMA table_info({table})")}
-            if lacking:
-                what = f"is not one of this program's: its table {table!r} has no {', '.join(sorted(lacking))}"
+            missing = columns - {row[1] for row in self._db.execute(f"PRAGMA table_info({table})")}
+            if missing:
+                what = f"is not one of this program's: its table {table!r} has no {', '.join(sorted(missing))}"
                 raise DamagedLedger(self._path, what)
 
     def check(self) -> None:
         """Reads all of it.
 
         Raises:
-            DamagedLedger: a part of it is not as this program writes it.
+            DamagedLedger: something in it is not as this program writes it.
         """
         with self._guard():
             self._check_form("integrity_check")
@@ -199,30 +198,35 @@ class Ledger:
         self._db.close()
 
     def commit(self) -> None:
-        """Makes everything since the last commit last."""
+        """Writes all changes since the last commit to disk."""
         with self._guard():
             self._db.commit()
 
+    def _each(self, query: str, *values: Any) -> Iterator[Any]:
+        """The rows of a query, one by one."""
+        with self._guard():
+            yield from self._db.execute(query, values)
+
+    def _many(self, query: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        with self._guard():
+            self._db.executemany(query, rows)
+
     def get_meta(self, name: str) -> Any:
         """A stored JSON value, None if there is none."""
-        with self._guard():
-            row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         try:
-            return json.loads(row[0]) if row else None
+            for (value,) in self._each("SELECT value FROM meta WHERE name = ?", name):
+                return json.loads(value)
         except ValueError:
             raise DamagedLedger(self._path, f"is damaged (the entry {name!r} cannot be read)") from None
+        return None
 
     def set_meta(self, name: str, value: Any) -> None:
         """Stores a JSON value."""
-        with self._guard():
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value, ensure_ascii=False)))
+        self._many("INSERT OR REPLACE INTO meta VALUES (?, ?)", [(name, _json(value))])
 
     def plan(self, keys: Iterable[str]) -> None:
         """Adds items that are not known yet."""
-        with self._guard():
-            self._db.executemany(
-                "INSERT OR IGNORE INTO items (key, state) VALUES (?, ?)", ((key, PLANNED) for key in keys)
-            )
+        self._many("INSERT OR IGNORE INTO items (key, state) VALUES (?, ?)", ((key, PLANNED) for key in keys))
 
     def recover(self) -> int:
         """Puts what was running when the last controller died back to planned; returns how many."""
@@ -231,84 +235,70 @@ class Ledger:
 
     def replan(self, keys: Iterable[str]) -> None:
         """Puts items back to planned, whatever they were."""
-        with self._guard():
-            self._db.executemany("UPDATE items SET state = ? WHERE key = ?", ((PLANNED, key) for key in keys))
+        self._many("UPDATE items SET state = ? WHERE key = ?", ((PLANNED, key) for key in keys))
 
     def start(self, keys: Iterable[str]) -> None:
         """Marks items as running."""
-        with self._guard():
-            self._db.executemany(
-                "UPDATE items SET state = ?, tries = tries + 1, reason = NULL WHERE key = ?",
-                ((RUNNING, key) for key in keys),
-            )
+        query = "UPDATE items SET state = ?, tries = tries + 1, reason = NULL WHERE key = ?"
+        self._many(query, ((RUNNING, key) for key in keys))
 
     def finish(self, done: Iterable[Done]) -> None:
         """Marks items as done."""
-        with self._guard():
-            self._db.executemany(
-                "UPDATE items SET state = ?, attempt = ?, sha256 = ?, bytes = ?, record = ?, seconds = ?, "
-                "stamp = ?, reason = NULL WHERE key = ?",
-                (
-                    (
-                        DONE,
-                        d.attempt,
-                        d.sha256,
-                        d.size,
-                        json.dumps(d.record, ensure_ascii=False),
-                        d.seconds,
-                        d.stamp,
-                        d.key,
-                    )
-                    for d in done
-                ),
-            )
+        self._many(
+            "UPDATE items SET state = ?, attempt = ?, sha256 = ?, bytes = ?, record = ?, seconds = ?, stamp = ?, "
+            "reason = NULL WHERE key = ?",
+            ((DONE, d.attempt, d.sha256, d.size, _json(d.record), d.seconds, d.stamp, d.key) for d in done),
+        )
 
-    def set_aside(self, reasons: Iterable[tuple[str, str, list[dict[str, Any]]]]) -> None:
-        """Marks (key, reason, the gate's attempts) as set aside; adds unknown keys, leaves what is done."""
-        with self._guard():
-            self._db.executemany(
-                "INSERT INTO items (key, state, reason, record) VALUES (?1, ?3, ?2, ?5) ON CONFLICT (key) DO UPDATE "
-                "SET state = ?3, reason = ?2, sha256 = NULL, bytes = NULL, record = ?5 WHERE state != ?4",
-                ((key, reason, SET_ASIDE, DONE, _told(attempts)) for key, reason, attempts in reasons),
-            )
+    def skip(self, reasons: Iterable[tuple[str, str, list[dict[str, Any]]]]) -> None:
+        """Marks (key, reason, the gate's attempts) as skipped; adds unknown keys, leaves what is done."""
+        self._many(
+            "INSERT INTO items (key, state, reason, record) VALUES (?1, ?3, ?2, ?5) ON CONFLICT (key) DO UPDATE "
+            "SET state = ?3, reason = ?2, sha256 = NULL, bytes = NULL, record = ?5 WHERE state != ?4",
+            (
+                (key, reason, _STORED_SKIPPED, DONE, _json({"attempts": attempts}) if attempts else None)
+                for key, reason, attempts in reasons
+            ),
+        )
 
     def forget(self, keys: Iterable[str]) -> None:
         """Removes items, such as a damaged file that is not in the dataset any more."""
-        with self._guard():
-            self._db.executemany("DELETE FROM items WHERE key = ?", ((key,) for key in keys))
+        self._many("DELETE FROM items WHERE key = ?", ((key,) for key in keys))
+
+    def stamp(self, stamps: Iterable[tuple[str, str]]) -> None:
+        """Stores new stamps of sources that were found unchanged."""
+        self._many("UPDATE items SET stamp = ?2 WHERE key = ?1", stamps)
 
     def counts(self) -> dict[str, int]:
         """How many items are in each state, all four of them named."""
-        with self._guard():
-            found = dict(self._db.execute("SELECT state, COUNT(*) FROM items GROUP BY state").fetchall())
-        return {state: found.get(state, 0) for state in STATES}
+        found = dict(self._each("SELECT state, COUNT(*) FROM items GROUP BY state"))
+        found[SKIPPED] = found.pop(_STORED_SKIPPED, 0)
+        return {state: found.get(state, 0) for state in (PLANNED, RUNNING, DONE, SKIPPED)}
 
     def states(self) -> dict[str, tuple[str, int | None, str | None]]:
-        """Key -> (state, bytes of the picture, stamp of its sources)."""
-        with self._guard():
-            rows = self._db.execute("SELECT key, state, bytes, stamp FROM items")
-            return {key: (state, size, stamp) for key, state, size, stamp in rows}
-
-    def stamp(self, stamps: Iterable[tuple[str, str]]) -> None:
-        """Notes new stamps of sources that were found unchanged."""
-        with self._guard():
-            self._db.executemany("UPDATE items SET stamp = ?2 WHERE key = ?1", stamps)
+        """Key -> (state as stored, bytes of the image, stamp of its sources)."""
+        return {key: tuple(entry) for key, *entry in self._each("SELECT key, state, bytes, stamp FROM items")}
 
     def record(self, key: str) -> dict[str, Any]:
         """The record of one done item, empty if there is none."""
-        with self._guard():
-            row = self._db.execute("SELECT sha256, record FROM items WHERE key = ?", (key,)).fetchone()
-        return self._whole_record(key, *row) if row and row[1] else {}
+        for digest, record in self._each("SELECT sha256, record FROM items WHERE key = ?", key):
+            return self._intact_record(key, digest, record) if record else {}
+        return {}
+
+    def records(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(key, record) of each done item, by key."""
+        query = "SELECT key, sha256, record FROM items WHERE state = ? ORDER BY key"
+        for key, digest, record in self._each(query, DONE):
+            yield key, self._intact_record(key, digest, record)
 
     def outcomes(self) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
-        """(key, why it is set aside or None, record) of each item that is done or set aside, by key."""
-        with self._guard():
-            query = "SELECT key, state, sha256, record, reason FROM items WHERE state IN (?, ?) ORDER BY key"
-            for key, state, digest, record, reason in self._db.execute(query, (DONE, SET_ASIDE)):
-                if state == DONE:
-                    yield key, None, self._whole_record(key, digest, record)
-                else:
-                    yield key, reason, self._parsed(key, record) if record else {}
+        """(key, why it is skipped or None, record) of each item that is done or skipped, by key."""
+        query = "SELECT key, state, sha256, record, reason FROM items WHERE state IN (?, ?) ORDER BY key"
+        for key, state, digest, record, reason in self._each(query, DONE, _STORED_SKIPPED):
+            if state == DONE:
+                yield key, None, self._intact_record(key, digest, record)
+            else:
+                yield key, reason, self._parsed(key, record) if record else {}
 
     def _parsed(self, key: str, record: str) -> dict[str, Any]:
         try:
@@ -319,43 +309,25 @@ class Ledger:
             raise DamagedLedger(self._path, f"is damaged (the record of {key!r} cannot be read)")
         return parsed
 
-    def _whole_record(self, key: str, digest: str, record: str) -> dict[str, Any]:
+    def _intact_record(self, key: str, digest: str, record: str) -> dict[str, Any]:
         parsed = self._parsed(key, record)
         if not isinstance(digest, str) or not {"image", "label", "source", "sample", "prompt_set"} <= parsed.keys():
-            raise DamagedLedger(self._path, f"is damaged (the record of {key!r} is not whole)")
+            raise DamagedLedger(self._path, f"is damaged (the record of {key!r} is incomplete)")
         return {**parsed, "sha256": digest}
 
     def prompt_sets(self) -> list[tuple[str, str]]:
         """(key, prompt set) of each done item, by key."""
-        with self._guard():
-            query = "SELECT key, json_extract(record, '$.prompt_set') FROM items WHERE state = ? ORDER BY key"
-            return self._db.execute(query, (DONE,)).fetchall()
+        query = "SELECT key, json_extract(record, '$.prompt_set') FROM items WHERE state = ? ORDER BY key"
+        return list(self._each(query, DONE))
 
-    def records(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(key, record) of each done item, by key."""
-        with self._guard():
-            cursor = self._db.execute("SELECT key, sha256, record FROM items WHERE state = ? ORDER BY key", (DONE,))
-            for key, digest, record in cursor:
-                yield key, self._whole_record(key, digest, record)
-
-    def aside(self) -> list[tuple[str, str]]:
-        """(key, reason) of each item that is set aside, by key."""
-        with self._guard():
-            return self._db.execute(
-                "SELECT key, reason FROM items WHERE state = ? ORDER BY key", (SET_ASIDE,)
-            ).fetchall()
+    def skipped(self) -> list[tuple[str, str]]:
+        """(key, reason) of each skipped item, by key."""
+        return list(self._each("SELECT key, reason FROM items WHERE state = ? ORDER BY key", _STORED_SKIPPED))
 
     def seconds_of_work(self) -> float:
-        """What the workers spent on all done pictures, added up."""
-        with self._guard():
-            return self._db.execute("SELECT COALESCE(SUM(seconds), 0) FROM items").fetchone()[0]
-
-    def tries(self, key: str) -> int:
-        """How often an item was started."""
-        with self._guard():
-            row = self._db.execute("SELECT tries FROM items WHERE key = ?", (key,)).fetchone()
-        return row[0] if row else 0
+        """Time that the workers spent on all done images, added up."""
+        return next(self._each("SELECT COALESCE(SUM(seconds), 0) FROM items"))[0]
 
 
-def _told(attempts: list[dict[str, Any]]) -> str | None:
-    return json.dumps({"attempts": attempts}, ensure_ascii=False) if attempts else None
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

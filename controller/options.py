@@ -1,26 +1,42 @@
-"""What can be said on the command line, and which of it concerns which engine."""
+"""The command line: its options derive from the settings' models; what was given becomes settings."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import get_args
+from typing import Any
 
 import acusim
-from acusim.command_line import Parser
-from engines.options import Device, Precision, Transport
-from engines.recipe import DIFFUSION, ENGINES, EngineName
+from acusim.command_line import Parser, add_verbosity
+from acusim.errors import ConfigError
+from acusim.options import add_options, flag_of, given_options
+from acusim.settings import Settings, extra_of
+from controller.gate_settings import GateSettings
+from controller.settings import DATA, HOW, BatchSettings
+from engines.options import OPTIONS
+from engines.recipe import ENGINES, EngineName, Recipe
 
 SHIPPED_GATE = ""
 """--gate without a file."""
-OK, ASIDE, NO_ENGINE, INTERRUPTED = 0, 2, 3, 130
+OK, SKIPPED, NO_ENGINE, INTERRUPTED = 0, 2, 3, 130
+ACTIONS = {
+    "batch": "create every image that is not in OUT yet",
+    "dry_run": "show the plan and the evidence for it; write nothing",
+    "check": "check that the engine has all it needs; create nothing",
+    "status": "what is done, planned and skipped in OUT",
+    "verify": "compare every file in OUT with the hash in its ledger",
+    "repair": "verify, rebuild a lost ledger, regenerate what is damaged",
+    "reproduce": "regenerate one image and compare the bytes",
+}
+"""What the command can do, each a command of its own, with its help."""
 
 _EPILOG = """\
 exit codes:
   0    done
   1    usage or configuration is wrong, or the output folder cannot be written
-  2    finished, but items were set aside (or --verify / --reproduce found a difference)
+  2    finished, but items were skipped (or --verify / --reproduce found a difference)
   3    the engine is not available (or --check found something missing)
-  130  interrupted; run the same command again to go on
+  130  interrupted; run the same command again to resume
 
 examples:
   %(prog)s --batch --dataset ACUSIM --output OUT --engine relight
@@ -44,138 +60,99 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"acusim-augment {acusim.__version__}")
     what = parser.add_argument_group("what to do")
-    what.add_argument("--batch", action="store_true", help="make everything that is not made yet")
-    what.add_argument("--dry-run", action="store_true", help="show the plan and the evidence for it; write nothing")
-    what.add_argument("--check", action="store_true", help="look whether the engine has all it needs; make nothing")
-    what.add_argument("--status", action="store_true", help="what is done, planned and set aside in OUT")
-    what.add_argument("--verify", action="store_true", help="compare every file in OUT with the hash in its ledger")
-    what.add_argument("--repair", action="store_true", help="verify, rebuild a lost ledger, make again what fails")
-    what.add_argument("--reproduce", type=Path, metavar="IMAGE", help="make one picture again and compare the bytes")
-
-    data = parser.add_argument_group("data")
-    data.add_argument("--dataset", type=Path, metavar="ROOT", help="AcuSim dataset root: ROOT/train/image/img_512/…")
-    data.add_argument("--output", type=Path, metavar="OUT", help="new dataset root; nothing outside it is written")
-    data.add_argument("--size", type=int, metavar="PX", help="which img_PX to read (default: 512, else the largest)")
-    data.add_argument(
-        "--select",
-        metavar="CONDITIONS",
-        help="such as 'gender=F,hair=HA,HC,frame=1-36'; keys: gender name size hair eye frame split (default: all)",
-    )
-    data.add_argument(
-        "--limit", type=int, metavar="N", help="at most N samples, in the order of their names (default: all)"
-    )
-    data.add_argument("--scenes", type=Path, metavar="DIR", help="pictures that set the light (default: shipped ones)")
-
+    for name, text in ACTIONS.items():
+        kind: dict[str, Any] = {"type": Path, "metavar": "IMAGE"} if name == "reproduce" else {"action": "store_true"}
+        what.add_argument(flags([name]), help=text, **kind)
+    add_options(parser.add_argument_group("data"), BatchSettings, _fields(DATA), required=False)
     how = parser.add_argument_group("how")
-    how.add_argument("--engine", choices=ENGINES, help="who makes the pixels (default: the recipe's, else comfyui)")
+    _add_recipe(how)
+    add_options(how, BatchSettings, _fields(HOW))
+    how.add_argument("--json", action="store_true", help="print the result as JSON; everything else goes to stderr")
+    add_verbosity(how)
+    for engines, names in _by_engines().items():
+        title = f"engine{'s' if len(engines) > 1 else ''} {' and '.join(engines)}"
+        add_options(parser.add_argument_group(title), OPTIONS[next(iter(engines))], names)
+    return parser
+
+
+def _add_recipe(how: "argparse._ActionsContainer") -> None:
+    how.add_argument("--engine", choices=ENGINES, help="what computes the images (default: the recipe's, else comfyui)")
     how.add_argument(
         "--recipe", type=Path, metavar="F.toml", help="settings that differ from the defaults (default: none)"
     )
-    how.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one setting, such as steps=28")
-    how.add_argument("--variants", type=int, default=1, metavar="K", help="pictures per sample, in OUT/v01, OUT/v02 …")
-    how.add_argument("--seed", type=int, default=0, metavar="S", help="changes every picture's seed")
-    how.add_argument(
-        "--prompts", type=Path, metavar="F.toml", help="own prompt sets, tried before the shipped four (default: none)"
-    )
-    how.add_argument(
-        "--bald-codes",
-        default="auto",
-        metavar="A,B",
-        help="hair codes that mean bald; auto tells it from the labels, none means none",
-    )
+    how.add_argument("--set", action="append", metavar="NAME=VALUE", help="one setting, such as steps=28")
     how.add_argument(
         "--gate",
         nargs="?",
         const=SHIPPED_GATE,
         metavar="F.toml",
-        help="certify every picture before it is written; what fails is re-rolled, softened, relit, or set aside",
-    )
-    how.add_argument(
-        "--workers", type=int, metavar="N", help="worker processes of engine relight (default: one for each core)"
-    )
-    how.add_argument("--json", action="store_true", help="print the result as JSON; everything else goes to stderr")
-    how.add_argument("--quiet", action="store_true", help="no progress and no notes")
-
-    comfyui = parser.add_argument_group("engine comfyui")
-    comfyui.add_argument(
-        "--server",
-        action="append",
-        default=[],
-        metavar="URL",
-        help="a running ComfyUI; name several to share the work (default: http://127.0.0.1:8188)",
-    )
-    comfyui.add_argument(
-        "--server-header-file",
-        type=Path,
-        metavar="FILE",
-        help="headers, or a token, for a login in front of the server, one a line (default: $ACUSIM_SERVER_HEADER)",
-    )
-    comfyui.add_argument(
-        "--workflow",
-        type=Path,
-        metavar="F.json",
-        help="own workflow in API format (default: workflows/api/WIRING.json)",
-    )
-    comfyui.add_argument(
-        "--transport",
-        choices=get_args(Transport),
-        default="auto",
-        help="shared: the server reads the dataset and writes below OUT itself; remote: upload and download",
+        help="certify every image before it is written; what fails is re-rolled, softened, relit, or skipped",
     )
 
-    both = parser.add_argument_group("engines comfyui and embedded")
-    both.add_argument("--batch-size", type=int, metavar="N", help="most pictures made together (default: 4)")
 
-    embedded = parser.add_argument_group("engine embedded")
-    embedded.add_argument(
-        "--models",
-        type=Path,
-        metavar="DIR",
-        help="model files, laid out as ComfyUI's models folder (default: the published ones, fetched into a cache)",
-    )
-    embedded.add_argument("--device", choices=get_args(Device), default="auto", help="auto takes a GPU if there is one")
-    embedded.add_argument(
-        "--precision",
-        choices=get_args(Precision),
-        default="auto",
-        help="decides pixels; auto: bf16 on a GPU that has it, else fp16, and fp32 on a CPU",
-    )
-    embedded.add_argument(
-        "--gpus",
-        type=int,
-        metavar="N",
-        help="share the batch between N GPUs, or with --device cpu between N processes (default: 1)",
-    )
-    embedded.add_argument(
-        "--compile", action="store_true", help="let torch compile the models: minutes at the start, faster after that"
-    )
-    embedded.add_argument("--low-memory", action="store_true", help="keep only the model at work on the GPU")
-    return parser
+def settings_of(options: argparse.Namespace) -> BatchSettings:
+    """The settings that a command line asks for.
+
+    Raises:
+        ConfigError: a value is wrong, or --dataset is missing.
+    """
+    if options.repair and options.dataset is None:
+        return _repaired(options)
+    if options.dataset is None:
+        raise ConfigError("--dataset is missing: the root of the AcuSim dataset to augment")
+    recipe = Recipe.from_toml(options.recipe)
+    if options.engine:
+        recipe = Recipe.from_dict({"engine": options.engine}, recipe)
+    recipe = recipe.with_settings(options.set or [])
+    gate = None if options.gate is None else GateSettings.from_toml(Path(options.gate) if options.gate else None)
+    values = _given(options, (*_fields(DATA), *_fields(HOW)))
+    with _naming_flags(BatchSettings, OPTIONS[recipe.engine]):
+        chosen = OPTIONS[recipe.engine](**engine_options(options, recipe.engine))
+        return BatchSettings(**values, recipe=recipe, gate=gate, repair=options.repair, engine_options=chosen)
 
 
-_USED_BY: dict[str, tuple[EngineName, ...]] = {
-    "workers": ("relight",),
-    **dict.fromkeys(("server", "server_header_file", "workflow", "transport"), ("comfyui",)),
-    "batch_size": DIFFUSION,
-    **dict.fromkeys(("models", "device", "precision", "gpus", "compile", "low_memory"), ("embedded",)),
-}
-"""Options that not every engine reads."""
-WHERE = (
-    *("server", "server_header_file", "batch_size", "transport"),
-    *("models", "device", "precision", "gpus", "compile", "low_memory"),
-)
-"""Where and how an engine works: what --repair may say otherwise than the run before it."""
-HOW = (
-    *("engine", "recipe", "set", "variants", "seed", "prompts", "bald_codes", "scenes", "select", "limit", "size"),
-    *("workflow", "gate"),
-)
-"""What OUT was begun with."""
+def _repaired(options: argparse.Namespace) -> BatchSettings:
+    """The stored settings of OUT, with the engine's options that are given now."""
+    from controller.stored import repair_settings
+
+    ignored = _given(options, ("engine", "recipe", "set", "gate", *_fields(DATA), *_fields(HOW))).keys() - {"output"}
+    if ignored:
+        text = flags(sorted(ignored))
+        raise ConfigError(f"--repair without --dataset takes the settings OUT was created with; leave out {text}")
+    stored = repair_settings(options.output)
+    given = engine_options(options, stored.recipe.engine)
+    with _naming_flags(type(stored.engine_options)):
+        return stored.changed(repair=True, engine_options=stored.engine_options.changed(**given))
 
 
-def given(options: argparse.Namespace, names: Iterable[str]) -> list[str]:
-    """Which of some options differ from their defaults."""
-    parser = build_parser()
-    return [name for name in names if getattr(options, name) != parser.get_default(name)]
+@contextmanager
+def _naming_flags(*models: type[Settings]) -> Iterator[None]:
+    """Errors name an option as the user wrote it, instead of its field."""
+    try:
+        yield
+    except ConfigError as error:
+        name, _, rest = str(error).partition(" = ")
+        for model in models:
+            if rest and name in model.model_fields:
+                raise ConfigError(f"{flag_of(model, name)} {rest}") from None
+        raise
+
+
+def engine_options(options: argparse.Namespace, engine: EngineName) -> dict[str, Any]:
+    """The options of an engine that were given, by the user or else by what launched this process."""
+    given = given_options(options, OPTIONS[engine])
+    if options.launch and engine == "embedded":
+        if options.launch.processes > 1:
+            given.setdefault("gpus", options.launch.processes)
+        if options.launch.cpu:
+            given.setdefault("device", "cpu")
+    return given
+
+
+def unused(options: argparse.Namespace, engine: EngineName) -> list[str]:
+    """Options that were given although the engine does not read them."""
+    names = [name for group in _by_engines().values() for name in group]
+    return [name for name in _given(options, names) if name not in OPTIONS[engine].model_fields]
 
 
 def flags(names: Iterable[str]) -> str:
@@ -183,6 +160,22 @@ def flags(names: Iterable[str]) -> str:
     return ", ".join("--" + name.replace("_", "-") for name in names)
 
 
-def unused(options: argparse.Namespace, engine: EngineName) -> list[str]:
-    """Options that were given although the engine does not read them."""
-    return given(options, (name for name, engines in _USED_BY.items() if engine not in engines))
+def _fields(group: str) -> list[str]:
+    """The settings of a batch whose options are in one group of the help."""
+    return [name for name, field in BatchSettings.model_fields.items() if extra_of(field, "group") == group]
+
+
+def _by_engines() -> dict[tuple[str, ...], list[str]]:
+    """Engines -> the options that these read and no other."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for kind in OPTIONS.values():
+        for name, field in kind.model_fields.items():
+            engines = tuple(engine for engine, other in OPTIONS.items() if name in other.model_fields)
+            group = found.setdefault(engines, [])
+            if not extra_of(field, "hidden") and name not in group:
+                group.append(name)
+    return {engines: names for engines, names in found.items() if names}
+
+
+def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}

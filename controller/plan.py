@@ -1,4 +1,4 @@
-"""What is to be made: sample -> prompt set, seed, scene and output path, one item for each picture."""
+"""What is to be created: sample -> prompt set and output path, one item for each image."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from acusim.bald import Evidence
 from acusim.errors import AcuSimError
-from acusim.files import same_on_every_disk
+from acusim.files import portable_name
 from acusim.layout import Dataset, Sample
 from acusim.prompt_sets import PromptSets
 from acusim.sample_id import KNOWN_HAIR_CODES
@@ -16,17 +16,17 @@ from acusim.selection import Selection
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One picture to make."""
+    """One image to create."""
 
     sample: Sample
     variant: int
     """0-based."""
     folder: str
-    """Where in OUT this variant's data set lies: "" or "v01/"."""
+    """Where in OUT this variant's data set is: "" or "v01/"."""
 
     @property
     def key(self) -> str:
-        """The output picture's path relative to OUT."""
+        """The output image's path relative to OUT."""
         return self.folder + self.sample.image
 
 
@@ -36,8 +36,8 @@ class Plan:
 
     root: Path
     items: list[Item]
-    aside: list[tuple[str, str]]
-    """(path, reason) of pictures that cannot take part."""
+    skipped: list[tuple[str, str]]
+    """(path, reason) of images that cannot be used."""
     notes: list[str]
     """What else a user should know: orphans, unknown hair codes."""
     bald: frozenset[str]
@@ -67,10 +67,10 @@ def make_plan(
     Args:
         dataset: what scan() found.
         prompts: the prompt sets.
-        judge: tells for each hair code among the samples whether it means bald.
-        selection: which samples take part.
+        judge: decides for each hair code among the samples whether it means bald.
+        selection: which samples are used.
         limit: at most so many samples, in the dataset's order.
-        variants: pictures per sample.
+        variants: images per sample.
     """
     evidence = judge(dataset.samples)
     bald = frozenset(entry.code for entry in evidence if entry.bald)
@@ -82,7 +82,7 @@ def make_plan(
         split = problem.path.split("/", 1)[0]
         selected = selection(problem.id, split) if problem.id else everything
         if problem.is_image and selected and limit is None:
-            plan.aside += [(folder + problem.path, problem.reason) for folder in folders]
+            plan.skipped += [(folder + problem.path, problem.reason) for folder in folders]
         else:
             plan.notes.append(f"{problem.path}: {problem.reason}")
     counts: Counter[str] = Counter()
@@ -90,7 +90,7 @@ def make_plan(
         try:
             counts[prompts.choose(sample.id, sample.id.hair in bald).name] += 1
         except AcuSimError as error:
-            plan.aside += [(folder + sample.image, str(error)) for folder in folders]
+            plan.skipped += [(folder + sample.image, str(error)) for folder in folders]
             continue
         plan.items += [Item(sample, variant, folder) for variant, folder in enumerate(folders)]
     plan.prompt_sets = dict(sorted(counts.items()))
@@ -105,11 +105,11 @@ def make_plan(
 
 def split_colliding(items: Iterable[Item]) -> Iterator[tuple[Item, str | None]]:
     """Items with the reason why one cannot be written to a file system that folds names, None if it can."""
-    taken: dict[str, str] = {}
+    first: dict[str, str] = {}
     for item in items:
-        name = same_on_every_disk(item.key)
-        if name in taken:
-            yield item, f"on this file system its name is the same as that of {taken[name]!r}; rename one"
+        name = portable_name(item.key)
+        if name in first:
+            yield item, f"on this file system its name is the same as that of {first[name]!r}; rename one"
         else:
-            taken[name] = item.key
+            first[name] = item.key
             yield item, None

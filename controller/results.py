@@ -1,4 +1,4 @@
-"""What lies in OUT beside the pictures: the manifest and the contact sheet, both made from the ledger."""
+"""What OUT holds beside the images: the manifest and the contact sheet, both from the ledger."""
 
 import json
 from collections import defaultdict
@@ -12,11 +12,11 @@ from acusim.errors import AcuSimError
 from acusim.files import safe_join
 from acusim.pictures import encode, read_rgb
 from controller.ledger import Ledger
-from controller.making import put
+from controller.output_files import write_file
 
 MANIFEST = "manifest.jsonl"
-DONE, ASIDE = "done", "set aside"
-"""The status of a line of the manifest."""
+DONE, SKIPPED = "done", "set aside"
+"""The status of a line of the manifest, as it is stored; readers of manifests rely on these words."""
 CONTACT_SHEET = "contact_sheet.jpg"
 CELL = 176
 """Side of a thumbnail in pixels."""
@@ -26,19 +26,19 @@ PAIRS = 24
 
 
 def write_manifest(ledger: Ledger, output: Path) -> None:
-    """One JSON line for each picture, by path: what made it, or why it was set aside. No times, no absolute paths."""
-    put(output, MANIFEST, _lines(ledger))
+    """One JSON line for each image, by path: how it was created, or why it was skipped. No times, no absolute paths."""
+    write_file(output, MANIFEST, _lines(ledger))
 
 
 def _lines(ledger: Ledger) -> Iterator[bytes]:
     for key, reason, record in ledger.outcomes():
-        line = {"status": DONE} if reason is None else {"status": ASIDE, "image": key, "reason": reason}
+        line = {"status": DONE} if reason is None else {"status": SKIPPED, "image": key, "reason": reason}
         line |= record
         yield (json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n").encode()
 
 
 def write_contact_sheet(ledger: Ledger, output: Path, root: Path) -> Path | None:
-    """Up to 24 pairs, sample left and picture right, spread over the prompt sets; None if nothing is done."""
+    """Up to 24 pairs, sample left and result right, spread over the prompt sets; None if nothing is done."""
     records = [ledger.record(key) for key in _spread(ledger.prompt_sets())]
     if not records:
         return None
@@ -57,12 +57,12 @@ def write_contact_sheet(ledger: Ledger, output: Path, root: Path) -> Path | None
             sheet.paste(picture, (left + step * CELL, top))
         caption = f"{record['prompt_set']}  {record['sample']}".encode("ascii", "replace").decode()
         draw.text((left + 3, top + CELL + 1), caption[:58], fill=(220, 220, 220))
-    put(output, CONTACT_SHEET, encode(np.asarray(sheet), ".jpg"))
+    write_file(output, CONTACT_SHEET, encode(np.asarray(sheet), ".jpg"))
     return output / CONTACT_SHEET
 
 
 def _spread(done: list[tuple[str, str]]) -> list[str]:
-    """At most PAIRS keys of (key, prompt set): an equal share of each prompt set, evenly over its pictures."""
+    """At most PAIRS keys of (key, prompt set): an equal share of each prompt set, evenly over its images."""
     by_set: dict[str, list[str]] = defaultdict(list)
     for key, prompt_set in done:
         by_set[prompt_set].append(key)

@@ -1,4 +1,4 @@
-"""Taking stock: what of a plan is done, what lies on disk, what is to be made."""
+"""Taking stock: what of a plan is done, what is on disk, what is to do."""
 
 import os
 from collections.abc import Iterable
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acusim.errors import AcuSimError, ConfigError, OutputError
-from acusim.files import folds_names, is_part, safe_join, sha256
-from acusim.folders import why
+from acusim.files import ignores_case, is_part, safe_join, sha256
+from acusim.folders import os_error_reason
 from controller.ledger import DONE, RUNNING, Ledger
 from controller.plan import Item, Plan, split_colliding
 
@@ -19,11 +19,11 @@ class Stock:
 
     todo: list[Item]
     stamps: dict[str, str]
-    """For each item of ``todo``: size and time of its sources, to notice later that one was changed."""
+    """For each item of ``todo``: size and time of its sources, to notice later that one has changed."""
     already: int
-    """Items that are done and whole."""
-    aside: list[tuple[str, str]]
-    """(key, reason) of pictures that cannot be made."""
+    """Items that are done and intact."""
+    skipped: list[tuple[str, str]]
+    """(key, reason) of images that cannot be created."""
     notes: list[str]
 
 
@@ -60,7 +60,7 @@ class Listing:
         if not os.path.isdir(path):
             return found
         try:
-            # Names are asked for one by one: what else lies there, such as litter, makes no difference.
+            # Names are asked for one by one: other files, such as those of a file manager, make no difference.
             with os.scandir(path) as entries:
                 for entry in entries:
                     with suppress(OSError):  # a file may vanish meanwhile
@@ -71,7 +71,7 @@ class Listing:
                             found[entry.name] = (status.st_size, status.st_mtime_ns)
         except OSError as error:
             if self._ours:
-                raise OutputError(f"folder {folder!r} of the output cannot be read: {why(error)}") from None
+                raise OutputError(f"folder {folder!r} of the output cannot be read: {os_error_reason(error)}") from None
         return found
 
 
@@ -84,13 +84,13 @@ def _stamp(item: Item, dataset: Listing) -> str:
     return ";".join("{}:{}".format(*(dataset.entry(source) or (0, 0))) for source in _sources(item))
 
 
-def _companions_whole(item: Item, dataset: Listing, on_disk: Listing) -> bool:
-    """Whether label and depth lie in OUT with the bytes count of their sources."""
+def _companions_intact(item: Item, dataset: Listing, on_disk: Listing) -> bool:
+    """Whether label and depth are in OUT and have the sizes of their sources."""
     return all(on_disk.size(item.folder + source) == dataset.size(source) for source in _sources(item)[1:])
 
 
 def _sources_unchanged(item: Item, ledger: Ledger, root: Path) -> bool:
-    """Whether the sources still have the hashes that went into a done picture."""
+    """Whether the sources still have the hashes of a done image's record."""
     record = ledger.record(item.key)
     expected = [record.get(name) for name in ("source_sha256", "label_sha256", "depth_sha256")]
     try:
@@ -100,10 +100,50 @@ def _sources_unchanged(item: Item, ledger: Ledger, root: Path) -> bool:
     return found == expected[: len(found)] and (len(found) == 3 or expected[2] is None)
 
 
+class _Inspection:
+    """Decides of each item whether it is done, and counts why one is not any more."""
+
+    def __init__(self, ledger: Ledger, root: Path, output: Path, damaged: Iterable[str]):
+        self._ledger, self._root, self._damaged = ledger, root, set(damaged)
+        self._states = ledger.states()
+        self._on_disk, self._dataset = Listing(output, ours=True), Listing(root, ours=False)
+        self.lost = self.changed = 0
+        self.restamped: list[tuple[str, str]] = []
+        """(key, stamp) of items whose sources were touched, but not changed."""
+
+    def stamp(self, item: Item) -> str:
+        """Size and time of an item's sources."""
+        return _stamp(item, self._dataset)
+
+    def is_done(self, item: Item, stamp: str) -> bool:
+        """Whether an item is done, intact, and of the sources that are there now."""
+        state, size, old_stamp = self._states.get(item.key, ("", None, None))
+        size_now = self._on_disk.size(item.key)  # lists the folder in any case, which removes what a crash left
+        if state != DONE:
+            return False
+        intact, fresh = item.key not in self._damaged and size_now == size, old_stamp == stamp
+        if intact and not fresh and _sources_unchanged(item, self._ledger, self._root):
+            self.restamped.append((item.key, stamp))
+            fresh = True
+        intact = intact and (not fresh or _companions_intact(item, self._dataset, self._on_disk))
+        self.lost += not intact
+        self.changed += intact and not fresh
+        return intact and fresh
+
+    def notes(self) -> list[str]:
+        """Why done items are done again."""
+        found = []
+        if self.lost:
+            found.append(f"{self.lost} images were done but are damaged or gone from disk: regenerated")
+        if self.changed:
+            found.append(f"{self.changed} images were done, but their sources have changed since: regenerated")
+        return found
+
+
 def take_stock(
     ledger: Ledger, plan: Plan, output: Path, damaged: Iterable[str] = (), only_known: bool = False
 ) -> Stock:
-    """Brings the ledger up to date with the plan and with what lies on disk.
+    """Brings the ledger up to date with the plan and with what is on disk.
 
     Args:
         ledger: open for writing.
@@ -116,51 +156,36 @@ def take_stock(
         ConfigError: a folder of OUT is a link.
         OutputError: OUT cannot be written.
     """
-    items, aside, notes = plan.items, list(plan.aside), []
+    items, skipped = plan.items, list(plan.skipped)
     ledger.recover()
     states = ledger.states()
     if only_known:
         items = [item for item in items if item.key in states]
-        aside = [(key, reason) for key, reason in aside if key in states]
+        skipped = [(key, reason) for key, reason in skipped if key in states]
     try:
-        folding = folds_names(output)
+        folding = ignores_case(output)
     except OSError as error:
         raise OutputError(f"output folder {str(output)!r} cannot be written: {error.strerror}") from None
     if folding:
         checked = list(split_colliding(items))
-        aside += [(item.key, reason) for item, reason in checked if reason]
+        skipped += [(item.key, reason) for item, reason in checked if reason]
         items = [item for item, reason in checked if not reason]
-    bad = set(damaged)
-    on_disk, dataset = Listing(output, ours=True), Listing(plan.root, ours=False)
-    stock = Stock([], {}, 0, aside, notes)
-    lost = changed = 0
-    restamped: list[tuple[str, str]] = []
+    inspection = _Inspection(ledger, plan.root, output, damaged)
+    stock = Stock([], {}, 0, skipped, [])
     for item in items:
-        state, size, stamp = states.get(item.key, ("", None, None))
-        now, size_now = _stamp(item, dataset), on_disk.size(item.key)
-        if state == DONE:
-            whole = item.key not in bad and size_now == size
-            fresh = stamp == now
-            if whole and not fresh and _sources_unchanged(item, ledger, plan.root):
-                restamped.append((item.key, now))
-                fresh = True
-            whole = whole and (not fresh or _companions_whole(item, dataset, on_disk))
-            if whole and fresh:
-                stock.already += 1
-                continue
-            lost, changed = lost + (not whole), changed + (whole and not fresh)
-        stock.todo.append(item)
-        stock.stamps[item.key] = now
-    if lost:
-        notes.append(f"{lost} pictures were done but are damaged or gone from disk: made again")
-    if changed:
-        notes.append(f"{changed} pictures were done, but their sources have changed since: made again")
+        stamp = inspection.stamp(item)
+        if inspection.is_done(item, stamp):
+            stock.already += 1
+        else:
+            stock.todo.append(item)
+            stock.stamps[item.key] = stamp
+    stock.notes = inspection.notes()
     if plan.complete and not only_known:
-        wanted = {item.key for item in items} | {key for key, _ in aside}
+        wanted = {item.key for item in items} | {key for key, _ in skipped}
         ledger.forget(key for key, (state, *_) in states.items() if state not in (DONE, RUNNING) and key not in wanted)
     ledger.plan(item.key for item in stock.todo)
     ledger.replan(item.key for item in stock.todo if item.key in states)
-    ledger.stamp(restamped)
-    ledger.set_aside((key, reason, []) for key, reason in aside)
+    ledger.stamp(inspection.restamped)
+    ledger.skip((key, reason, []) for key, reason in skipped)
     ledger.commit()
     return stock

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first lets what is in hand be finished, the second stops at once."""
+"""SIGINT and SIGTERM: the first lets running work be finished, the second stops at once."""
 
 import signal
 import threading
@@ -10,14 +10,14 @@ from acusim.processes import SIGNALS
 
 
 class Stop:
-    """Counts signals while it is open. Where nothing is in hand, the first one already raises KeyboardInterrupt."""
+    """Counts signals while it is open. Where nothing is running, the first one already raises KeyboardInterrupt."""
 
-    def __init__(self, tell: Callable[[str], None]):
-        self._tell = tell
+    def __init__(self, note: Callable[[str], None]):
+        self._note = note
         self._before: dict[int, Any] = {}
         self.count = 0
         self.draining = False
-        """True while there is something in hand that a first signal should let finish."""
+        """True while there is running work that a first signal should let finish."""
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -34,4 +34,4 @@ class Stop:
         self.count += 1
         if not self.draining or self.count > 1:
             raise KeyboardInterrupt
-        self._tell("stopping: finishing what is in hand (once more to stop now)")
+        self._note("stopping: finishing what is running (once more to stop now)")

@@ -1,4 +1,4 @@
-"""What an OUT says of itself when its ledger cannot be asked: kept settings, the manifest, records in the pictures."""
+"""What is known of an OUT without its ledger: kept settings, the manifest, records in the images."""
 
 import itertools
 import json
@@ -10,18 +10,18 @@ from typing import Any
 
 from acusim.errors import AcuSimError, LayoutError, OutputError
 from acusim.files import safe_join, write_atomic
-from acusim.folders import is_litter, list_folder
+from acusim.folders import is_junk, list_folder
 from acusim.pictures import EXTENSIONS, read_provenance
 from controller.ledger import LEDGER_FILE, STATE_FOLDER, DamagedLedger
-from controller.making import PROGRAM
-from controller.results import ASIDE, DONE, MANIFEST
+from controller.records import PROGRAM
+from controller.results import DONE, MANIFEST, SKIPPED
 
 KEPT_FILE = "settings.json"
 KEPT_FORMAT = 1
 KEPT = ("identity", "bald codes", "settings")
 """What is in it, and in the ledger's table ``meta``."""
-LOOKED_AT = 20
-"""Pictures that are looked at for a record, to know an OUT of this program."""
+_INSPECTED = 20
+"""Images that are inspected for a record, to recognise an OUT of this program."""
 
 
 def holds_more(output: Path) -> bool:
@@ -29,36 +29,36 @@ def holds_more(output: Path) -> bool:
     return bool(list_folder(output))  # which leaves hidden names out
 
 
-def gone(output: Path) -> DamagedLedger:
-    """What is said of an OUT without a ledger that a batch has made."""
+def lost_ledger(output: Path) -> DamagedLedger:
+    """The error of an OUT that a batch has created, but without a ledger."""
     ledger = output / STATE_FOLDER / LEDGER_FILE
     what = "is empty or damaged" if ledger.is_file() else "is gone"
-    return DamagedLedger(ledger, f"{what}: {str(output)!r} holds pictures of a batch, but no ledger says so")
+    return DamagedLedger(ledger, f"{what}: {str(output)!r} holds images of a batch, but no ledger of them")
 
 
-def made_here(output: Path) -> bool:
-    """Whether a batch has made an OUT, as far as its manifest, its kept settings or its first pictures say so."""
+def created_here(output: Path) -> bool:
+    """Whether a batch has created an OUT, judged by its manifest, its kept settings and its first images."""
     if kept_state(output) is not None or any(True for _ in manifest_lines(output)):
         return True
-    for path in itertools.islice(pictures_of(output), LOOKED_AT):
+    for path in itertools.islice(images_of(output), _INSPECTED):
         with suppress(AcuSimError):
             if read_provenance(path).get("program") == PROGRAM:
                 return True
     return False
 
 
-def pictures_of(output: Path) -> Iterator[Path]:
-    """Every regular file of OUT that lies where a picture does, of all variants."""
+def images_of(output: Path) -> Iterator[Path]:
+    """Every regular file of OUT in the place of an image, of all variants."""
     for pattern in ("*/image/img_*/*", "v[0-9][0-9]/*/image/img_*/*"):
         for path in output.glob(pattern):
-            if path.suffix.lower() not in EXTENSIONS or is_litter(path.name):
+            if path.suffix.lower() not in EXTENSIONS or is_junk(path.name):
                 continue
             if path.is_file() and not path.is_symlink():
                 yield path
 
 
 def manifest_lines(output: Path) -> Iterator[dict[str, Any]]:
-    """The lines of manifest.jsonl that are whole, in their order; none where it is gone."""
+    """The intact lines of manifest.jsonl, in their order; none where it is gone."""
     try:
         with open(safe_join(output, MANIFEST), "rb") as stream:
             for text in stream:
@@ -67,7 +67,7 @@ def manifest_lines(output: Path) -> Iterator[dict[str, Any]]:
                     if (
                         isinstance(line, dict)
                         and isinstance(line.get("image"), str)
-                        and line.get("status") in (DONE, ASIDE)
+                        and line.get("status") in (DONE, SKIPPED)
                     ):
                         yield line
     except (OSError, LayoutError):
@@ -75,7 +75,7 @@ def manifest_lines(output: Path) -> Iterator[dict[str, Any]]:
 
 
 def keep_state(output: Path, state: dict[str, Any]) -> None:
-    """Writes what the ledger knows beside its items once more, so that it can be rebuilt without being told.
+    """Writes a copy of what the ledger holds beside its items, from which it can be rebuilt.
 
     Raises:
         OutputError: it cannot be written.
@@ -109,5 +109,5 @@ def kept_state(output: Path) -> dict[str, Any] | None:
 
 
 def _checked(found: Any) -> dict[str, Any] | None:
-    whole = isinstance(found, dict) and all(isinstance(found.get(name), dict) for name in KEPT)
-    return found if whole else None
+    complete = isinstance(found, dict) and all(isinstance(found.get(name), dict) for name in KEPT)
+    return found if complete else None

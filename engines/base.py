@@ -1,12 +1,12 @@
 """The contract that every engine keeps.
 
-A subclass owes ``open``, ``augment`` and ``close``, its ``name``, and whether it may run in several processes.
-``augment`` answers each request, in order, with a Result or with the AcuSimError that concerns this one picture;
-it raises EngineError only when the engine as a whole is done for. The answer depends on the request, the recipe and
-``identity`` alone: not on what was made before, nor, beyond the rounding of sums, on the batch it came in.
+A subclass defines ``open``, ``augment`` and ``close``, its ``name``, and whether it may run in several processes.
+``augment`` answers each request, in order, with a Result or with the AcuSimError that concerns this one image;
+it raises EngineError only when the engine as a whole cannot continue. The answer depends on the request, the recipe and
+``identity`` alone: not on earlier requests, nor, beyond the rounding of sums, on the batch it came in.
 
-An engine that runs in several processes is small and works on one picture at a time. Any other one is opened once, and
-``augment`` is called with up to ``batch_size`` requests of equal scene and texts from ``lanes`` threads at once.
+An engine that runs in several processes is small and works on one image at a time. Any other one is opened once, and
+``augment`` is called with up to ``batch_size`` requests of equal scene and texts from ``concurrency`` threads at once.
 """
 
 from abc import ABC, abstractmethod
@@ -27,20 +27,20 @@ from engines.scenes import Scene
 
 T = TypeVar("T", RelightOptions, ComfyUIOptions, EmbeddedOptions)
 CHANGEABLE = ("denoise", "ip_adapter_weight")
-"""Settings of the recipe that one picture may have of its own: how far the diffusion is free."""
+"""Settings of the recipe that may differ from image to image: how far the diffusion is free."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """One picture to make."""
+    """One image to create."""
 
     sample: SampleId
     source: Path
-    """The sample's picture on disk."""
+    """The sample's image on disk."""
     pixels: NDArray[np.uint8]
     """[H, W, 3] RGB of the sample."""
     source_data: bytes
-    """The bytes of the sample's picture, as they were decoded."""
+    """The bytes of the sample's image, as they were decoded."""
     source_sha256: str
     """Hex digest of ``source_data``."""
     depth: Path | None
@@ -55,34 +55,34 @@ class Request:
     positive: str
     negative: str
     seed: int
-    """0 <= seed < 2**63; everything random in the picture comes from it."""
+    """0 <= seed < 2**63; everything random in the image comes from it."""
     recipe: Recipe | None = None
     """Instead of the engine's; may differ from that in CHANGEABLE only."""
     alpha: NDArray[np.uint8] | None = None
-    """[H, W] the alpha channel of the sample's picture, None where it has none; ``pixels`` are laid over black."""
+    """[H, W] the alpha channel of the sample's image, None where it has none; ``pixels`` are composed over black."""
 
     @property
     def changes(self) -> dict[str, float]:
-        """The settings that this picture may have of its own, by name; empty where it has none."""
+        """The settings of this image's own, by name; empty where it has none."""
         return {name: getattr(self.recipe, name) for name in CHANGEABLE} if self.recipe is not None else {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """One picture made."""
+    """One image created."""
 
     pixels: NDArray[np.uint8]
     """[H, W, 3] RGB, of the request's size exactly."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """What the record in the picture must also say, such as where the geometry came from. JSON values."""
+    """What the record in the image must also hold, such as where the geometry came from. JSON values."""
     doubts: tuple[str, ...] = ()
-    """Why the head's mask may be wrong, each with what was measured; empty where nothing speaks against it."""
+    """Why the head's mask may be wrong, each with what was measured; empty where there is no doubt."""
     server: str = ""
-    """Address of the server that made it, for the manifest; it says nothing of the pixels."""
+    """Address of the server that created it, for the manifest; it does not decide a pixel."""
 
 
 WORKFLOW_FILE = "workflow.json"
-"""Where OUT keeps the workflow that made it."""
+"""Where OUT keeps its workflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Setup:
     dataset: Path
     """Root of the data set that the samples come from."""
     output: Path | None = None
-    """OUT; an engine may keep what it needs for a while below ``OUT/.acusim``. None: write nothing there."""
+    """OUT; an engine may keep temporary files below ``OUT/.acusim``. None: write nothing there."""
     options: RelightOptions | ComfyUIOptions | EmbeddedOptions | None = None
     """None takes the defaults of the engine, as do the options of another engine."""
 
@@ -106,24 +106,24 @@ class Check:
     """One line of a preflight."""
 
     name: str
-    """What was looked at."""
+    """What was checked."""
     ok: bool | None
     """None: a warning."""
     found: str
     fix: str = ""
-    """What to do, where it is not as it should be."""
+    """What to do about it."""
 
 
 class Engine(ABC):
-    """Makes pictures by one recipe. Use it as a context manager."""
+    """Creates images by one recipe. Use it as a context manager."""
 
     name: ClassVar[str]
     processes: ClassVar[bool]
     """True if each of several worker processes may open an engine of its own (it is CPU-bound and small)."""
     exact: ClassVar[bool] = False
-    """True if it cannot move a pixel, whatever it is given: each is computed where it lies."""
+    """True if it cannot move a pixel, whatever it is given: each is computed in its place."""
 
-    lanes: int = 1
+    concurrency: int = 1
     """How many threads may be in ``augment`` at once."""
     batch_size: int = 1
     """The most requests in one call."""
@@ -141,7 +141,7 @@ class Engine(ABC):
         """Loads what is needed, once.
 
         Raises:
-            EngineError: something is missing; says what, and where to get it.
+            EngineError: something is missing; names it, and where to get it.
         """
 
     @abstractmethod
@@ -149,11 +149,11 @@ class Engine(ABC):
         """One answer for each request, in order.
 
         Raises:
-            EngineError: the engine as a whole broke down.
+            EngineError: the engine as a whole cannot continue.
         """
 
     def close(self) -> None:
-        """Lets go of everything; may be called twice."""
+        """Releases everything; may be called twice."""
         return None
 
     def identity(self) -> dict[str, str]:
@@ -169,23 +169,23 @@ class Engine(ABC):
         return {}
 
     def check(self) -> list[Check]:
-        """Looks whether everything is there that ``open`` and ``augment`` need; makes and changes nothing."""
+        """Checks that everything is available that ``open`` and ``augment`` need; creates and changes nothing."""
         return [Check(f"engine {self.name}", True, "part of this program")]
 
     def work_in_progress(self) -> float:
-        """Work done on the requests in hand, in pictures."""
+        """Work done on the running requests, in images."""
         return 0.0
 
     def activity(self) -> str:
-        """What it is at, for a user, such as "server samples: step 3 of 12"; "" if it does not say."""
+        """What it does now, for a user, such as "server samples: step 3 of 12"; "" if it does not report it."""
         return ""
 
     def is_waiting(self) -> bool:
-        """True if nothing can be made at the moment, such as while no server can be reached."""
+        """True if no image can be created at the moment, such as while no server can be reached."""
         return False
 
     def stop(self) -> None:
-        """Makes calls of ``augment`` that are under way end soon, by EngineError; from any thread."""
+        """Makes running calls of ``augment`` end soon, by EngineError; from any thread."""
         return None
 
     def __enter__(self) -> Self:

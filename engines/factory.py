@@ -20,9 +20,9 @@ def make_engine(recipe: Recipe, setup: Setup | None = None) -> Engine:
 
         return ComfyUIEngine(recipe, setup)
     if setup is not None and setup.of(EmbeddedOptions).gpus > 1:
-        from engines.embedded.processes import Processes
+        from engines.embedded.processes import MultiProcessEngine
 
-        return Processes(recipe, setup)
+        return MultiProcessEngine(recipe, setup)
     from engines.embedded.engine import EmbeddedEngine
 
     return EmbeddedEngine(recipe, setup)

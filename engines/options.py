@@ -1,6 +1,7 @@
-"""Where and how an engine works: one settings model for each engine, told apart by ``engine``.
+"""Where and how an engine works: one settings model for each engine, distinguished by ``engine``.
 
-Beside workflow, models and precision nothing here decides a pixel; what does is in engines.recipe.
+Beside workflow, models and precision nothing here decides a pixel; what does is in engines.recipe. A field with
+``"stored": False`` is not kept in OUT.
 """
 
 from pathlib import Path
@@ -23,16 +24,16 @@ class RelightOptions(Settings):
 
     engine: Literal["relight"] = Field(default="relight", json_schema_extra={"hidden": True})
     workers: int | None = Field(
-        default=None, ge=1, le=256, json_schema_extra={"metavar": "N", "default": "one for each core"}
+        default=None, ge=1, le=256, json_schema_extra={"metavar": "N", "default": "one for each core", "stored": False}
     )
-    """Worker processes of engine relight."""
+    """Worker processes."""
 
 
 class DiffusionOptions(Settings):
     """What both diffusion engines have."""
 
     batch_size: int | None = Field(default=None, ge=1, le=MAX_BATCH, json_schema_extra={"metavar": "N", "default": 4})
-    """Most images made together."""
+    """Most images in one batch."""
 
 
 class ComfyUIOptions(DiffusionOptions):
@@ -44,9 +45,9 @@ class ComfyUIOptions(DiffusionOptions):
     server: tuple[str, ...] = Field(
         default=(), json_schema_extra={"metavar": "URL", "default": "http://127.0.0.1:8188"}
     )
-    """A running ComfyUI; name several to share the work."""
+    """Address of a running ComfyUI; name several to share the work."""
     server_header_file: Path | None = Field(
-        default=None, json_schema_extra={"metavar": "FILE", "default": "$ACUSIM_SERVER_HEADER"}
+        default=None, json_schema_extra={"metavar": "FILE", "default": "$ACUSIM_SERVER_HEADER", "stored": False}
     )
     """Headers, or a token, for a login in front of the server, one a line; never stored in OUT."""
     workflow: Path | None = Field(
@@ -81,7 +82,7 @@ class EmbeddedOptions(DiffusionOptions):
 
 
 EngineOptions = Annotated[RelightOptions | ComfyUIOptions | EmbeddedOptions, Field(discriminator="engine")]
-"""Which one it is, is what ``engine`` says."""
+"""The field ``engine`` says which one it is."""
 OPTIONS: dict[str, type[RelightOptions | ComfyUIOptions | EmbeddedOptions]] = {
     "relight": RelightOptions,
     "comfyui": ComfyUIOptions,

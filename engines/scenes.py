@@ -1,4 +1,4 @@
-"""Scene pictures: what sets the light and, if the recipe wants it, the background."""
+"""Scene pictures, which set the light and, with some recipes, the background."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from acusim.errors import ConfigError, LayoutError, PictureError
 from acusim.files import printable, sha256
-from acusim.folders import fault_of_folder, list_folder
+from acusim.folders import folder_error, list_folder
 from acusim.layout import UNPRINTABLE
 from acusim.pictures import EXTENSIONS, encode, read_file
 from acusim.scene_pictures import SCENE_EXTENSIONS, decode_scene
@@ -26,14 +26,14 @@ class Scene:
     """File name."""
     path: Path
     sha256: str
-    """Of the file's bytes: what a scene *is*, wherever it lies."""
+    """Of the file's bytes: what a scene *is*, in whatever folder."""
 
 
 def read_scene(scene: Scene) -> bytes:
     """The scene's file.
 
     Raises:
-        PictureError: it cannot be read, or is another picture by now.
+        PictureError: it cannot be read, or has changed since it was opened.
     """
     data = read_file(scene.path, "scene")
     if sha256(data) != scene.sha256:
@@ -51,10 +51,10 @@ def scene_pixels(scene: Scene) -> NDArray[np.uint8]:
 
 
 def scene_file(scene: Scene) -> tuple[bytes, str]:
-    """The scene as a file for any other program, with its extension: such as it is where that is a plain picture.
+    """The scene as a file for any other program, with its extension: unchanged where that is a plain picture.
 
-    What had to be turned, converted or scaled goes as a PNG of the pixels that every engine sees: another program may
-    take a photograph otherwise, or not at all.
+    What had to be rotated, converted or scaled becomes a PNG of the pixels that every engine sees: another program may
+    read a photograph differently, or not at all.
 
     Raises:
         PictureError: as read_scene.
@@ -66,21 +66,37 @@ def scene_file(scene: Scene) -> tuple[bytes, str]:
     return data, extension
 
 
+def open_scene(path: Path) -> Scene:
+    """A scene by its file.
+
+    Raises:
+        PictureError: it is unreadable, or not a picture.
+    """
+    data = read_file(path, "scene")
+    decode_scene(data, path.name)
+    return Scene(path.name, path.absolute(), sha256(data))
+
+
+def shipped_scenes() -> dict[str, Path]:
+    """Name -> file of the scenes that come with the project."""
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.jpg"))}
+
+
 def load_scenes(folder: Path | None = None) -> tuple[tuple[Scene, ...], tuple[str, ...]]:
-    """The scenes of a folder, by name, and what is wrong with its other files.
+    """The scenes of a folder, by name, and why its other files are not scenes.
 
     Args:
         folder: photographs of a user's own, as acusim.scene_pictures reads them; None takes the shipped ones.
 
     Returns:
-        The scenes, and one warning for each file that is no usable picture. Pictures of equal bytes count once.
+        The scenes, and one warning for each file that is not a usable picture. Pictures of equal bytes count once.
 
     Raises:
         ConfigError: the folder does not exist, or holds no usable picture.
     """
     place = folder or SHIPPED
     if not os.path.isdir(place):
-        fault = fault_of_folder(place)
+        fault = folder_error(place)
         raise ConfigError(f"--scenes {str(place)!r} is not a folder{f': {fault}' if fault else ''}")
     try:
         entries = list_folder(place)
@@ -101,25 +117,23 @@ def load_scenes(folder: Path | None = None) -> tuple[tuple[Scene, ...], tuple[st
             warnings.append(f"{path.name}: not a picture, allowed are {', '.join(SCENE_EXTENSIONS)}")
             continue
         try:
-            data = read_file(path, "scene")
-            decode_scene(data, path.name)
+            scene = open_scene(path)
         except PictureError as error:
             warnings.append(str(error))
             continue
-        scene = Scene(path.name, path.absolute(), sha256(data))
         if scene.sha256 in scenes:
             warnings.append(f"{path.name}: the same picture as {scenes[scene.sha256].name}")
             continue
         scenes[scene.sha256] = scene
     if not scenes:
-        told = f": {'; '.join(warnings[:3])}" if warnings else ""
+        reasons = f": {'; '.join(warnings[:3])}" if warnings else ""
         kinds = ", ".join(SCENE_EXTENSIONS)
-        raise ConfigError(f"--scenes {str(place)!r} holds no usable scene picture ({kinds}){told}")
+        raise ConfigError(f"--scenes {str(place)!r} holds no usable scene picture ({kinds}){reasons}")
     return tuple(sorted(scenes.values(), key=lambda scene: scene.name)), tuple(warnings)
 
 
 def pick_scene(scenes: tuple[Scene, ...], seed: int) -> Scene:
-    """The scene of one picture, by highest random weight: adding a scene changes only the picks that it wins.
+    """The scene of one image, by highest random weight: adding a scene changes only the picks that it wins.
 
     Depends on the seed and on the scenes' content, not on names or order.
     """

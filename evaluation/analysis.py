@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from acusim import acupoints, rig
 from acusim.statistics import Figure, Summary, difference_of_quantiles, summarise
 from evaluation.drift import KEYPOINTS, Face, azimuth_deg, is_trusted_view, pair_drift
-from evaluation.measuring import Measured
 from evaluation.pairs import Pair
 from evaluation.reference import mm_per_px
 
 ALL = "all keypoints"
 LEAST_FACES = 5
-"""Fewer faces give no verdict."""
+"""With fewer faces there is no verdict."""
 Group = Callable[[Pair], str]
+MEDIANS = ("excluded_mm", "excluded_px", "structure", "texture", "outline_iou", "outline_px", "depth_agreement")
+"""Figures of a certificate that tables give medians of."""
 
 
 def elevation(pair: Pair) -> str:
@@ -68,7 +69,7 @@ class Drifts:
         self.mm_per_px.append(mm_per_px(width_px))
 
     def chosen(self, keep: Callable[[Pair], bool]) -> "Drifts":
-        """Those of some pairs."""
+        """The drifts of the pairs that satisfy a condition."""
         rows = [row for row, pair in enumerate(self.pairs) if keep(pair)]
         columns = (self.pairs, self.shift_px, self.discards, self.mm_per_px)
         return Drifts(*([column[row] for row in rows] for column in columns))  # type: ignore[arg-type]
@@ -81,12 +82,12 @@ class Drifts:
 
     @property
     def persons(self) -> list[str]:
-        """Whose picture each is."""
+        """Identity of each pair."""
         return [pair.id.identity for pair in self.pairs]
 
     @property
     def failure_rate(self) -> float:
-        """Share of the pairs without a detection in one of the two pictures; NaN for no pairs."""
+        """Share of the pairs without a detection in one of the two images; NaN for no pairs."""
         failed = sum((discard or "").startswith("no face") for discard in self.discards)
         return failed / len(self.discards) if self.discards else float("nan")
 
@@ -136,7 +137,7 @@ def discards_by_view(drifts: Drifts) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DriftVerdict:
     """Whether a keypoint's drift is more than the detector's own noise."""
 
     keypoint: str
@@ -148,15 +149,15 @@ class Verdict:
     text: str
 
 
-def verdicts(drifts: Drifts, null: dict[str, Drifts]) -> list[Verdict]:
+def verdicts(drifts: Drifts, null: dict[str, Drifts]) -> list[DriftVerdict]:
     """Compares each keypoint's drift with the noisiest edit that moves nothing.
 
     Both in the views in which the detector can be trusted. Drift is beyond the noise where the interval of the
-    difference of medians, or of 95th percentiles, lies above 0.
+    difference of medians, or of 95th percentiles, is above 0.
     """
     inside = drifts.chosen(lambda pair: is_trusted_view(pair.id.frame))
     nulls = {name: part.chosen(lambda pair: is_trusted_view(pair.id.frame)) for name, part in null.items()}
-    rows: list[Verdict] = []
+    rows: list[DriftVerdict] = []
     for column, keypoint in enumerate((*KEYPOINTS, ALL)):
         mine = _column(inside, column)
         others = {name: _column(part, column) for name, part in nulls.items()}
@@ -165,14 +166,14 @@ def verdicts(drifts: Drifts, null: dict[str, Drifts]) -> list[Verdict]:
         if not known or kept < LEAST_FACES:
             nothing = Figure(float("nan"), float("nan"), float("nan"))
             lack = f"{kept} faces in trusted views, {LEAST_FACES} are needed" if known else "the null is missing"
-            rows.append(Verdict(keypoint, "", nothing, nothing, f"not told: {lack}"))
+            rows.append(DriftVerdict(keypoint, "", nothing, nothing, f"undecided: {lack}"))
             continue
         edit = max(known, key=lambda name: (known[name], name))
         above = [
             difference_of_quantiles(mine, inside.persons, others[edit], nulls[edit].persons, quantile)
             for quantile in (0.5, 0.95)
         ]
-        rows.append(Verdict(keypoint, edit, above[0], above[1], _told(above[0], above[1])))
+        rows.append(DriftVerdict(keypoint, edit, above[0], above[1], _verdict_text(above[0], above[1])))
     return rows
 
 
@@ -181,7 +182,7 @@ def _column(drifts: Drifts, column: int) -> NDArray[np.float64]:
     return distances[:, column] if column < len(KEYPOINTS) else _mean_of_pair(distances)
 
 
-def _told(median: Figure, tail: Figure) -> str:
+def _verdict_text(median: Figure, tail: Figure) -> str:
     if median.low > 0:
         return f"beyond the detector's noise by {median.value:.2f} px in the median"
     if tail.low > 0:
@@ -191,7 +192,7 @@ def _told(median: Figure, tail: Figure) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Certified:
-    """The certificate of one pair, packed for memory."""
+    """The certificate of one pair, packed to save memory."""
 
     pair: Pair
     summary: dict[str, Any]
@@ -203,7 +204,7 @@ class Certified:
 
     @classmethod
     def of(cls, pair: Pair, record: dict[str, Any]) -> "Certified":
-        """From the record of a verdict."""
+        """From the record of a certificate."""
         visible, trusted = np.zeros(acupoints.COUNT, bool), np.zeros(acupoints.COUNT, bool)
         for row, *_, ok in record["points"]:
             visible[row], trusted[row] = True, bool(ok)
@@ -228,7 +229,7 @@ def certified_by_group(certified: Sequence[Certified], group: Group) -> list[dic
 
 
 def certified_figures(certified: Sequence[Certified]) -> dict[str, Any]:
-    """Pictures, share accepted, share of visible points trusted, medians of the figures; None where there is none."""
+    """Number of images, share accepted, share of visible points trusted, medians of the figures; None if unknown."""
     visible = sum(int(Certified.unpacked(entry.visible).sum()) for entry in certified)
     trusted = sum(int(Certified.unpacked(entry.trusted).sum()) for entry in certified)
     return {
@@ -236,13 +237,7 @@ def certified_figures(certified: Sequence[Certified]) -> dict[str, Any]:
         "accepted": sum(bool(entry.summary["accept"]) for entry in certified) / len(certified) if certified else None,
         "visible": visible,
         "trusted": trusted / visible if visible else None,
-        "excluded_mm": _median(entry.summary["excluded_mm"] for entry in certified),
-        "excluded_px": _median(entry.summary["excluded_px"] for entry in certified),
-        "structure": _median(entry.summary["structure"] for entry in certified),
-        "texture": _median(entry.summary["texture"] for entry in certified),
-        "outline_iou": _median(entry.summary["outline_iou"] for entry in certified),
-        "outline_px": _median(entry.summary["outline_px"] for entry in certified),
-        "depth_agreement": _median(entry.summary["depth_agreement"] for entry in certified),
+        **{name: _median(entry.summary[name] for entry in certified) for name in MEDIANS},
     }
 
 
@@ -252,7 +247,7 @@ def _median(values: Iterable[float | None]) -> float | None:
 
 
 def trust_by_point(certified: Sequence[Certified]) -> list[dict[str, Any]]:
-    """For each acupoint that is ever visible: in how many pictures, and in what share of them it is trusted."""
+    """For each acupoint that is ever visible: in how many images, and in what share of them it is trusted."""
     visible, trusted = np.zeros(acupoints.COUNT, int), np.zeros(acupoints.COUNT, int)
     for entry in certified:
         visible += Certified.unpacked(entry.visible)
@@ -261,12 +256,3 @@ def trust_by_point(certified: Sequence[Certified]) -> list[dict[str, Any]]:
         {"acupoint": acupoints.NAMES[row], "visible": int(visible[row]), "trusted": trusted[row] / visible[row]}
         for row in np.flatnonzero(visible)
     ]
-
-
-def drifts_of(items: Iterable[tuple[Pair, Measured]], name: str) -> Drifts:
-    """The drift between "original" and one other face of each item."""
-    out = Drifts()
-    for pair, measured in items:
-        if "original" in measured.faces and name in measured.faces:
-            out.add(pair, measured.faces["original"], measured.faces[name], measured.width)
-    return out

@@ -1,306 +1,212 @@
-"""How small a displacement the certificate finds: known ones are injected into pictures whose geometry is exact.
+"""The command ``calibrate``: trials on all pairs, thresholds fitted on some persons, rates for the others."""
 
-Each pair of an original and its relit picture gives trials: pictures in which nothing moved (as it is, and under strong
-changes of appearance), local warps around a visible acupoint, shifts of the whole picture, and the picture of another
-person. Thresholds are fitted on some persons, rates are told for others.
-"""
-
-import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from acusim import rig
+from acusim.errors import AcuSimError, ConfigError
+from acusim.files import safe_join
+from acusim.foreground import find_foreground
+from acusim.labels import read_label
+from acusim.pictures import read_file, read_rgb
+from acusim.results import json_values, write_result
+from acusim.seeds import generator_of
 from evaluation.certificate import Judge
-from evaluation.drift import azimuth_deg
-from evaluation.edits import strongly_edited
-from evaluation.matching import bounds
-from evaluation.reference import Reference
+from evaluation.pairs import Pair, Problem
+from evaluation.progress import Progress
+from evaluation.reference import make_reference, nearest, scaled, work_scale
+from evaluation.run import plan
+from evaluation.settings import CalibrationSettings
+from evaluation.threshold_fit import FALSE_ALARMS, Row, count_falsely_trusted, coverage, fit, table
 from evaluation.thresholds import Thresholds
-from evaluation.warps import random_warp, shifted
-
-SIZES_PX = (1.0, 2.0, 3.0, 5.0, 8.0, 9.25)
-"""9.25 px are 5 mm at 512."""
-LADDER = (4.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 25.0)
-"""Candidates for the threshold ``excluded``."""
-FALSE_ALARMS = 0.01
-FOUND_SHARE, OUTLINE_SHARE = 0.8, 0.1
-"""How the false alarms are shared out between the tests; the rest of them stay far from their thresholds."""
-STRUCTURE_SHARE = 0.5
-"""Of the lowest agreement of structure among them: persons differ in it, and strangers fail other tests as well."""
-COVERAGE = 0.99
-"""Share of the displaced, trusted points, and of the pictures with large warps, in which the bounds must hold."""
-
-Look = Literal["relit", "strong"]
-Kind = Literal["nothing", "warp", "shift", "stranger"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trial:
-    """One picture with a known displacement and what was measured on it."""
-
-    person: str
-    frame: int
-    look: Look
-    """strong: two strong changes of appearance on top of the relit picture."""
-    kind: Kind
-    size_px: float
-    strength: float
-    """Largest log-likelihood ratio of a displacement."""
-    texture: float
-    structure: float
-    shift_px: float
-    shift_gain: float
-    outline_px: float
-    outline_seen: float
-    moved_px: NDArray[np.float32]
-    """[V] how far each visible acupoint was moved."""
-    bounds_px: NDArray[np.float32]
-    """[len(LADDER), V] bound on its displacement by each candidate of ``excluded``."""
-    still_px: NDArray[np.float32]
-    """[len(LADDER), V] the bounds in the relit picture without any displacement."""
-    mm_per_px: NDArray[np.float32]
-    """[V]"""
-
-
-VIEWS: Mapping[str, Callable[[Trial], bool]] = {
-    "all": lambda trial: True,
-    "azimuth to 45°": lambda trial: abs(azimuth_deg(trial.frame)) <= 45,
-    "azimuth 50-90°": lambda trial: 45 < abs(azimuth_deg(trial.frame)) <= 90,
-    "azimuth beyond 90°": lambda trial: abs(azimuth_deg(trial.frame)) > 90,
-    "elevation 0°": lambda trial: rig.camera(trial.frame).elevation_deg == 0,
-    "elevation +30°": lambda trial: rig.camera(trial.frame).elevation_deg == 30,
-    "elevation +60°": lambda trial: rig.camera(trial.frame).elevation_deg == 60,
-    "elevation -30°": lambda trial: rig.camera(trial.frame).elevation_deg == -30,
-}
-"""Views of the table by name."""
-
-
-def trials_of(
-    reference: Reference,
-    augmented: NDArray[np.uint8],
-    stranger: NDArray[np.uint8] | None,
-    judge: Judge,
-    person: str,
-    frame: int,
-    random: np.random.Generator,
-) -> Iterator[Trial]:
-    """The trials of one pair at work size 512.
-
-    Args:
-        reference: the original.
-        augmented: [H, W, 3] the relit picture.
-        stranger: [H, W, 3] another person's relit picture in the same view, None if there is none.
-        judge: measures.
-        person: whose picture it is.
-        frame: camera.
-        random: draws warps, shifts and edits.
-    """
-    points = reference.points[: len(reference.rows)]
-    unmoved: list[NDArray[np.float32]] = []
-
-    def trial(pixels: NDArray[np.uint8], look: Look, kind: Kind, size: float, moved: NDArray[Any]) -> Trial:
-        if look == "strong":
-            pixels = strongly_edited(pixels, random)[0]
-        found = judge.measure(reference, pixels)
-        local = found.match.local[: len(points)]
-        limits = np.array([bounds(local, excluded) for excluded in LADDER], np.float32)
-        unmoved.append(limits)
-        return Trial(
-            person=person,
-            frame=frame,
-            look=look,
-            kind=kind,
-            size_px=size,
-            strength=float(found.match.strength.max()) if found.match.strength.size else 0.0,
-            texture=found.texture,
-            structure=found.structure,
-            shift_px=float(np.hypot(*found.shift_px)),
-            shift_gain=found.shift_gain,
-            outline_px=found.outline.distance_px,
-            outline_seen=found.outline.seen,
-            moved_px=np.linalg.norm(moved, axis=1).astype(np.float32),
-            bounds_px=limits,
-            still_px=unmoved[0],
-            mm_per_px=reference.mm_per_px,
-        )
-
-    still = np.zeros_like(points)
-    yield trial(augmented, "relit", "nothing", 0.0, still)
-    for _ in range(2):
-        yield trial(augmented, "strong", "nothing", 0.0, still)
-    if stranger is not None and stranger.shape == augmented.shape:
-        yield trial(stranger, "relit", "stranger", 0.0, still)
-    looks: tuple[Look, ...] = ("relit", "strong")
-    for look in looks:
-        for size in SIZES_PX:
-            if len(points):
-                warp = random_warp(points, size, random)
-                yield trial(warp.apply(augmented), look, "warp", size, warp.displacement(points))
-            angle = random.uniform(0, 2 * np.pi)
-            step = size * np.array([np.cos(angle), np.sin(angle)])
-            yield trial(shifted(augmented, *step), look, "shift", size, np.tile(step, (len(points), 1)))
-
-
-def fit(trials: Sequence[Trial], base: Thresholds) -> Thresholds:
-    """Thresholds at FALSE_ALARMS on the pictures in which nothing moved, and at COVERAGE on the displaced points.
-
-    Raises:
-        ValueError: there are too few trials to tell one in a hundred.
-    """
-    null = [trial for trial in trials if trial.kind == "nothing"]
-    if len(null) < 100:
-        raise ValueError(f"{len(null)} pictures in which nothing moved; at least 100 are needed to tell 1 %")
-    rank = 1 - FALSE_ALARMS * FOUND_SHARE
-    outlines = [t.outline_px for t in null if t.outline_seen >= base.least_outline_seen]
-    values = {
-        "found": _upper([t.strength for t in null if t.texture >= base.faithful_texture], rank),
-        "found_remade": _upper([t.strength for t in null if t.texture < base.faithful_texture], rank),
-        "most_outline_px": _upper(outlines, 1 - FALSE_ALARMS * OUTLINE_SHARE) + 0.5,
-        "global_gain": max((t.shift_gain for t in null if t.shift_px > 0), default=0.08) + 0.02,
-    }
-    strangers = [trial.structure for trial in trials if trial.kind == "stranger"]
-    if strangers:
-        lowest = float(np.quantile([trial.structure for trial in null], 0.001))
-        values["least_structure"] = min(STRUCTURE_SHARE * lowest, float(np.quantile(strangers, 0.95)))
-    fitted = dataclasses.replace(base, **{name: round(value, 3) for name, value in values.items()})
-    for excluded in LADDER:
-        fitted = dataclasses.replace(fitted, excluded=excluded)
-        if min(coverage(trials, fitted)[0], _truthful(trials, fitted)) >= COVERAGE:
-            break
-    return fitted
-
-
-def _truthful(trials: Sequence[Trial], limits: Thresholds) -> float:
-    """Share of the pictures with large local warps that are rejected or in which every trusted point is within its
-    bound: the hardest case, told picture by picture."""
-    chosen = [trial for trial in trials if trial.kind == "warp" and trial.size_px >= 5]
-    return float(np.mean([rejected(trial, limits) or not lies(trial, limits) for trial in chosen])) if chosen else 1.0
-
-
-def lies(trial: Trial, limits: Thresholds) -> bool:
-    """Whether a trusted point moved farther than its bound (and by more than a pixel)."""
-    bound = trial.bounds_px[LADDER.index(limits.excluded)]
-    return bool((trusted(trial, limits) & (trial.moved_px > np.maximum(bound, 1))).any())
-
-
-def _upper(values: list[float], rank: float) -> float:
-    return max(0.5, float(np.quantile(values, rank))) if values else 0.5
-
-
-def rejected(trial: Trial, limits: Thresholds) -> bool:
-    """Whether the certificate rejects a trial's picture; the same tests as Judge.decide."""
-    least = limits.found if trial.texture >= limits.faithful_texture else limits.found_remade
-    return bool(
-        not trial.structure >= limits.least_structure
-        or (trial.shift_gain > limits.global_gain and trial.shift_px > 0)
-        or trial.strength > least
-        or (trial.outline_seen >= limits.least_outline_seen and trial.outline_px > limits.most_outline_px)
-    )
-
-
-def trusted(trial: Trial, limits: Thresholds) -> NDArray[np.bool_]:
-    """[V] the points that the certificate trusts."""
-    return trial.bounds_px[LADDER.index(limits.excluded)] * trial.mm_per_px <= limits.tolerance_mm
-
-
-def coverage(trials: Iterable[Trial], limits: Thresholds) -> tuple[float, int]:
-    """Share of trusted points in accepted pictures that moved by no more than their bound, and how many points.
-
-    Points moved by a pixel or more count: those that stay are always within.
-    """
-    held = total = 0
-    for trial in trials:
-        if trial.kind in ("warp", "shift") and not rejected(trial, limits):
-            counted = trusted(trial, limits) & (trial.moved_px >= 1)
-            total += int(counted.sum())
-            held += int((counted & (trial.moved_px <= trial.bounds_px[LADDER.index(limits.excluded)])).sum())
-    return (held / total if total else 1.0), total
-
-
-def deceived(trials: Iterable[Trial], limits: Thresholds, least_mm: float) -> tuple[int, int]:
-    """How many acupoints warps moved farther than ``least_mm``, and how many of them are trusted nevertheless."""
-    moved = believed = 0
-    for trial in trials:
-        if trial.kind == "warp":
-            far = trial.moved_px * trial.mm_per_px > least_mm
-            moved += int(far.sum())
-            believed += 0 if rejected(trial, limits) else int((far & trusted(trial, limits)).sum())
-    return moved, believed
+from evaluation.trials import Trial, trials_of
+from evaluation.workers import Died, Workers
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table: pictures of one look, displacement and view."""
+class Task:
+    """The trials of one pair."""
 
-    look: str
-    kind: str
-    size_px: float
-    view: str
-    pictures: int
-    rejected: float
-    """Share that the certificate rejects: false alarms where nothing moved, detections elsewhere."""
-    rejected_certain: float
-    """The same of those in which the acupoint that moves farthest is trusted while nothing moves."""
-    caught: float
-    """Share that is rejected, or in which the acupoint that moves farthest is not trusted."""
-    true: float
-    """Share that is rejected, or in which no trusted point moved farther than its bound."""
-    trusted: float
-    """Mean share of the visible acupoints that are trusted."""
-    bound_px: float
-    """Bound within which 95 % of the trusted acupoints are told to be."""
-    bound_mm: float
+    pair: Pair
+    stranger: str | None
+    """Another person's augmented image in the same view."""
 
 
-def table(trials: Sequence[Trial], limits: Thresholds) -> list[Row]:
-    """Rates by look, kind, size and view."""
-    keys = sorted({(t.look, t.kind, t.size_px) for t in trials}, key=lambda key: (key[0], key[1] != "nothing", key[1:]))
-    rows = []
-    for key in keys:
-        for view, belongs in VIEWS.items():
-            chosen = [t for t in trials if (t.look, t.kind, t.size_px) == key and belongs(t)]
-            if chosen:
-                rows.append(_row(*key, view, chosen, limits))
-    return rows
+@dataclass(slots=True)
+class Answer:
+    """The trials, or the reason why there are none."""
+
+    trials: list[Trial]
+    problem: str | None = None
 
 
-def _row(look: str, kind: str, size: float, view: str, chosen: list[Trial], limits: Thresholds) -> Row:
-    place = LADDER.index(limits.excluded)
-    refused = np.array([rejected(trial, limits) for trial in chosen])
-    certain, caught, false, shares = [], [], [], []
-    bounds_px, bounds_mm = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
-    for trial in chosen:
-        believed = trusted(trial, limits)
-        false.append(lies(trial, limits))
-        bounds_px.append(trial.bounds_px[place, believed])
-        bounds_mm.append(bounds_px[-1] * trial.mm_per_px[believed])
-        if len(believed):
-            shares.append(believed.mean())
-            farthest = int(trial.moved_px.argmax())
-            certain.append(trial.still_px[place, farthest] * trial.mm_per_px[farthest] <= limits.tolerance_mm)
-            if trial.moved_px[farthest] > 0:
-                caught.append(rejected(trial, limits) or not believed[farthest])
-        else:
-            certain.append(False)
-    known = np.array(certain)
-    return Row(
-        look,
-        kind,
-        size,
-        view,
-        len(chosen),
-        float(refused.mean()),
-        float(refused[known].mean()) if known.any() else float("nan"),
-        float(np.mean(caught)) if caught else float("nan"),
-        float((refused | ~np.array(false)).mean()),
-        float(np.mean(shares)) if shares else float("nan"),
-        *(_p95(np.concatenate(parts)) for parts in (bounds_px, bounds_mm)),
+@dataclass(slots=True)
+class _State:
+    settings: CalibrationSettings
+    judge: Judge
+
+
+_state: _State | None = None
+
+
+def prepare(settings: CalibrationSettings) -> None:
+    """Makes this process a worker."""
+    global _state
+    import cv2
+
+    cv2.setNumThreads(1)
+    _state = _State(settings, Judge(settings.thresholds))
+
+
+def make_trials(task: Task) -> Answer:
+    """The trials of one pair; what is wrong with it is reported in the answer."""
+    assert _state is not None, "prepare() was not called in this process"
+    pair, settings, judge = task.pair, _state.settings, _state.judge
+    if pair.label is None:
+        return Answer([], "no label: there are no acupoints to move")
+    try:
+        picture = read_rgb(safe_join(settings.original, pair.original))
+        original = picture.pixels
+        augmented = read_rgb(safe_join(settings.augmented, pair.augmented)).pixels
+        label = read_label(safe_join(settings.original, pair.label))
+        depth = read_file(safe_join(settings.original, pair.depth), "depth") if pair.depth else None
+        head = find_foreground(original, depth, picture.alpha)
+        stranger = read_rgb(safe_join(settings.augmented, task.stranger)).pixels if task.stranger else None
+    except AcuSimError as error:
+        return Answer([], str(error)[:500])
+    if original.shape != augmented.shape:
+        return Answer([], f"sizes {augmented.shape[:2]} and {original.shape[:2]} differ")
+    # Everything at work size, in which displacements are counted.
+    scale = work_scale(original.shape)
+    original, augmented = scaled(original, scale), scaled(augmented, scale)
+    reference = make_reference(
+        original,
+        nearest(head.depth, original.shape) if head.depth is not None and head.source == "depth-mm16" else None,
+        label.xy * original.shape[1::-1],
+        label.listed,
+        mask=nearest(head.mask.astype(np.uint8), original.shape) > 0,
+        frame=pair.id.frame,
     )
+    if stranger is not None:
+        stranger = scaled(stranger, work_scale(stranger.shape))
+    random = generator_of(f"{settings.seed}\n{pair.id}")
+    return Answer(list(trials_of(reference, augmented, stranger, judge, pair.id.identity, pair.id.frame, random)))
 
 
-def _p95(values: NDArray[np.floating]) -> float:
-    return float(np.quantile(values, 0.95)) if len(values) else float("nan")
+def calibrate(settings: CalibrationSettings, progress: Progress) -> tuple[dict[str, Any], str]:
+    """Runs the command and writes its files.
+
+    Returns:
+        The content of calibration.json and of calibration.md.
+
+    Raises:
+        ConfigError: too few persons or images.
+        OutputError: the results cannot be written.
+    """
+    pairs = plan(settings)
+    people = list(dict.fromkeys(pair.id.identity for pair in pairs.pairs))
+    if len(people) < 2:
+        raise ConfigError("all images show one person; thresholds are fitted on some persons and tested on others")
+    count = len(people) // 2 if settings.fit is None else settings.fit
+    if not 1 <= count < len(people):
+        raise ConfigError(
+            f"--fit {count}: of {len(people)} persons, 1..{len(people) - 1} can be fitted on; the rates are measured "
+            "on the others"
+        )
+    fitted_on = {people[index * len(people) // count] for index in range(count)}  # evenly over their order
+    trials, problems = _run_trials(settings, pairs.pairs, progress)
+    try:
+        thresholds = fit([trial for trial in trials if trial.person in fitted_on], settings.thresholds)
+    except ValueError as error:
+        raise ConfigError(f"{error}; give more pairs") from None
+    held_out = [trial for trial in trials if trial.person not in fitted_on]
+    rows = table(held_out, thresholds)
+    persons = len(fitted_on), len(people) - len(fitted_on)
+    results = _results(rows, thresholds, held_out, persons, [*pairs.problems, *problems])
+    text = _markdown(rows, thresholds, results)
+    write_result(settings.out / "thresholds.toml", thresholds.to_toml().encode())
+    write_result(settings.out / "calibration.json", (json.dumps(results, ensure_ascii=False, indent=1) + "\n").encode())
+    write_result(settings.out / "calibration.md", text.encode())
+    return results, text
+
+
+def _run_trials(
+    settings: CalibrationSettings, pairs: Sequence[Pair], progress: Progress
+) -> tuple[list[Trial], list[Problem]]:
+    """All trials, in the order of the augmented images' names, and what was wrong."""
+    tasks = _tasks(pairs)
+    workers = Workers(make_trials, prepare, (settings,), min(settings.workers, len(tasks)))
+    answers: dict[str, list[Trial]] = {}
+    problems: list[Problem] = []
+    with progress:
+        progress.advance(0, len(tasks))
+        for done, (task, answer) in enumerate(workers.run(tasks), start=1):
+            if isinstance(answer, Died):
+                answer = Answer([], "the worker process died on it")
+            if answer.problem:
+                problems.append(Problem(task.pair.augmented, answer.problem))
+            answers[task.pair.augmented] = answer.trials
+            progress.advance(done, len(tasks))
+    return [trial for key in sorted(answers) for trial in answers[key]], problems
+
+
+def _tasks(pairs: Sequence[Pair]) -> list[Task]:
+    by_frame: dict[int, list[Pair]] = {}
+    for pair in pairs:
+        by_frame.setdefault(pair.id.frame, []).append(pair)
+    tasks = []
+    for number, pair in enumerate(pairs):
+        others = [other for other in by_frame[pair.id.frame] if other.id.identity != pair.id.identity]
+        tasks.append(Task(pair, others[number % len(others)].augmented if others else None))
+    return tasks
+
+
+def _results(
+    rows: list[Row], thresholds: Thresholds, held_out: list[Trial], persons: tuple[int, int], problems: list[Problem]
+) -> dict[str, Any]:
+    """The content of calibration.json; ``persons`` are those fitted on and those held out."""
+    share, points = coverage(held_out, thresholds)
+    moved = {f"{part * thresholds.tolerance_mm:g}": part * thresholds.tolerance_mm for part in (1.0, 0.5)}
+    return {
+        "thresholds": thresholds.as_dict(),
+        "persons_fitted": persons[0],
+        "persons_told": persons[1],
+        "coverage": round(share, 5),
+        "coverage_points": points,
+        "moved_farther_than_mm": {
+            name: dict(zip(("points", "believed"), count_falsely_trusted(held_out, thresholds, least), strict=True))
+            for name, least in moved.items()
+        },
+        "rows": json_values(rows),
+        "problems": json_values(problems),
+    }
+
+
+def _markdown(rows: list[Row], thresholds: Thresholds, results: dict[str, Any]) -> str:
+    lines = [
+        f"Thresholds from {results['persons_fitted']} persons at {100 * FALSE_ALARMS:g} % false alarms, rates for "
+        f"{results['persons_told']} more.",
+        "",
+        "    " + thresholds.to_toml().replace("\n", "\n    ").rstrip(),
+        "",
+        f"Of {results['coverage_points']} trusted acupoints that moved by 1 px or more in accepted images "
+        f"{100 * results['coverage']:.2f} % moved no farther than their bound.",
+        *(
+            f"Of {count['points']} acupoints that warps moved by more than {least} mm {count['believed']} are trusted "
+            "in an accepted image."
+            for least, count in results["moved_farther_than_mm"].items()
+        ),
+        "",
+        "| look | what | px | view | pictures | rejected | rejected, certain | caught | certificate true | trusted "
+        "| p95 bound px | mm |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        cells = (row.rejected, row.rejected_certain, row.caught, row.true, row.trusted)
+        rates = " | ".join("–" if np.isnan(value) else f"{100 * value:.1f} %" for value in cells)
+        bound = " | ".join("–" if np.isnan(value) else f"{value:.1f}" for value in (row.bound_px, row.bound_mm))
+        lines.append(f"| {row.look} | {row.kind} | {row.size_px:g} | {row.view} | {row.pictures} | {rates} | {bound} |")
+    return "\n".join(lines) + "\n"

@@ -1,11 +1,11 @@
-"""The certificate of one picture: what may have moved, what cannot have moved, and whether to accept it.
+"""The certificate of one image: what may have moved, what cannot have moved, and whether the image is valid.
 
     judge = Judge(Thresholds())
-    verdict = judge.judge(original, augmented, depth_mm, coords_px, visible, frame=1)
+    certificate = judge.judge(original, augmented, depth_mm, coords_px, visible, frame=1)
 
-Or, where one original is judged against several attempts, ``reference`` once and ``compare`` for each. Everything here
-is a pure function of its arguments, safe in threads, and needs NumPy, SciPy and OpenCV only. OpenCV's own threads are
-left as the caller set them; results do not depend on their number.
+Where several attempts are judged against one original, call ``make_reference`` once and ``compare`` for each.
+Everything here is a pure function of its arguments, safe in threads, and needs NumPy, SciPy and OpenCV only. OpenCV's
+own threads are left as the caller set them; results do not depend on their number.
 """
 
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ _NAN = float("nan")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """What was measured on a picture, before any threshold; lengths at work size."""
+    """What was measured on an image, before any threshold; lengths at work size."""
 
     structure: float
     texture: float
@@ -39,53 +39,53 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Verdict:
-    """What the certificate says. Arrays have one row for each of the caller's N points, NaN for what is not visible."""
+class Certificate:
+    """Whether an augmented image is valid and which labels are still true in it.
 
-    accept: bool
+    Arrays have one row for each of the N points of the label, NaN where the point is not visible. Pixels are those of
+    the original unless stated otherwise.
+    """
+
+    valid: bool
+    """The image is accepted: it shows the same head, and nothing in it moved."""
     reason: str
-    """Why it is not accepted; empty if it is."""
+    """Why it is rejected; empty if it is valid."""
     structure: float = _NAN
-    """Agreement of creases, lids, lips, strands inside the head, whatever the light; 1 for the same picture."""
+    """Agreement of creases, lids, lips, strands inside the head, whatever the light, -1..1; 1 for the same image."""
     texture: float = _NAN
-    """Agreement of the finest texture; low where it was made anew, so that less can be excluded."""
+    """Agreement of the finest texture, -1..1; low where it was regenerated, so that less can be excluded."""
     shift_px: tuple[float, float] = (_NAN, _NAN)
-    """Shift of the whole picture by its coarse structure, in steps of 4 pixels at 512."""
+    """(dx, dy) of the whole image by its coarse structure, in steps of 4 pixels at a width of 512."""
     outline: OutlineScore = OutlineScore(_NAN, _NAN, 0.0)
-    """The silhouette; its distance in pixels of a picture 512 wide."""
+    """The silhouette; its distance in pixels of an image 512 wide."""
     depth_agreement: float | None = None
-    """Share of the outlines inside the head, known from depth, that stayed; None without depth or outlines."""
+    """Share of the outlines inside the head, known from depth, that stayed, 0..1; None without depth or outlines."""
     found_px: float = 0.0
-    """Largest displacement found, in true pixels, 0 if none was."""
+    """Largest displacement found, in pixels, 0 if there is none."""
     found_strength: float = 0.0
     """Largest log-likelihood ratio of a displacement, over its threshold: above 1 something moved."""
     displacement_px: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
-    """[N, 2] likeliest displacement of each visible point."""
+    """[N, 2] likeliest (dx, dy) of each visible point, in pixels."""
     excluded_px: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
-    """[N] no larger displacement is possible; inf where the picture cannot tell."""
+    """[N] no larger displacement is possible, in pixels; inf where the image shows no bound."""
     excluded_mm: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    """[N] the same in millimetres on the head."""
     trusted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
-    """[N] excluded_mm is within the tolerance."""
+    """[N] the label is still true: excluded_mm is within the tolerance."""
 
     @property
     def visible(self) -> NDArray[np.bool_]:
-        """[N] the points that were looked at."""
+        """[N] the visible points, which were examined."""
         return ~np.isnan(self.excluded_px)
 
-    @property
-    def trusted_share(self) -> float:
-        """Share of the visible points that are trusted; NaN if none is visible."""
-        visible = self.visible
-        return float(self.trusted[visible].mean()) if visible.any() else _NAN
-
     def summary(self) -> dict[str, Any]:
-        """The figures without the points, as JSON values; what cannot be told is None.
+        """The figures without the points, as JSON values; what is unknown is None.
 
-        ``excluded_px`` and ``excluded_mm`` hold for every trusted point of the picture.
+        ``excluded_px`` and ``excluded_mm`` hold for every trusted point of the image.
         """
         pixels, millimetres = self.excluded_px[self.trusted], self.excluded_mm[self.trusted]
         return {
-            "accept": self.accept,
+            "accept": self.valid,
             "reason": self.reason,
             "structure": _json(self.structure),
             "texture": _json(self.texture),
@@ -104,7 +104,7 @@ class Verdict:
 
 
 class Judge:
-    """Judges augmented pictures by one set of thresholds."""
+    """Certifies augmented images by one set of thresholds."""
 
     def __init__(self, thresholds: Thresholds | None = None):
         self.thresholds = thresholds or Thresholds()
@@ -119,61 +119,49 @@ class Judge:
         *,
         mask: Mask | None = None,
         frame: int | None = None,
-    ) -> Verdict:
-        """The verdict on one picture: ``compare`` with the ``reference`` of its original.
+    ) -> Certificate:
+        """The certificate of one image: ``compare`` with ``make_reference`` of its original.
 
         Args:
             original: [H, W, 3] RGB.
             augmented: [H, W, 3] RGB.
             depth_mm: [H, W] millimetres along the camera's axis, 0 in the background; None if there is none.
-            coords_px: [N, 2] the labels, in pixels from the left and top edge; None for a picture without labels.
+            coords_px: [N, 2] the labels, in pixels from the left and top edge; None for an image without labels.
             visible: [N] which of them are; None takes all whose coordinates are finite.
-            mask: [H, W] the head; None tells it from the depth, else from a uniform background.
+            mask: [H, W] the head; None takes it from the depth, else from a uniform background.
             frame: camera 1..144, for millimetres where there is no depth.
 
         Raises:
             ValueError: the original or what belongs to it has a wrong shape or type.
         """
-        return self.compare(self.reference(original, depth_mm, coords_px, visible, mask=mask, frame=frame), augmented)
+        reference = make_reference(original, depth_mm, coords_px, visible, mask=mask, frame=frame)
+        return self.compare(reference, augmented)
 
-    def reference(
-        self,
-        original: Bytes,
-        depth_mm: NDArray[np.floating] | None = None,
-        coords_px: ArrayLike | None = None,
-        visible: ArrayLike | None = None,
-        *,
-        mask: Mask | None = None,
-        frame: int | None = None,
-    ) -> Reference:
-        """What has to be known of an original; arguments and errors as ``judge``."""
-        return make_reference(original, depth_mm, coords_px, visible, mask=mask, frame=frame)
-
-    def compare(self, reference: Reference, augmented: NDArray[Any]) -> Verdict:
-        """The verdict on an augmented picture.
+    def compare(self, reference: Reference, augmented: NDArray[Any]) -> Certificate:
+        """The certificate of an augmented image.
 
         Args:
             reference: its original.
-            augmented: [H, W, 3] RGB uint8. Anything else is no error here, but a reason to reject it.
+            augmented: [H, W, 3] RGB uint8. Anything else is not an error, but a reason to reject it.
         """
         if fault := _unusable(augmented, reference, self.thresholds):
             return _rejected(reference, fault)
         return self.decide(reference, self.measure(reference, augmented))
 
-    def glance(self, reference: Reference, augmented: NDArray[Any]) -> Verdict:
-        """The verdict without registration, for pictures of an engine that cannot move a pixel.
+    def quick_check(self, reference: Reference, augmented: NDArray[Any]) -> Certificate:
+        """The certificate without registration, for images of an engine that cannot move a pixel.
 
-        It tells a picture that is black, flat, of another size or of another head; nothing is known of the points.
+        It rejects an image that is black, flat, of another size or of another head; the points are not examined.
         """
         if fault := _unusable(augmented, reference, self.thresholds):
             return _rejected(reference, fault)
         maps = maps_of(scaled(augmented, reference.scale), reference.inside)
         texture, structure = agreement(reference.maps, maps, reference.inside)
-        reason = _stranger(self.thresholds, structure)
-        return Verdict(not reason, reason, structure, texture)
+        reason = _structure_fault(self.thresholds, structure)
+        return Certificate(not reason, reason, structure, texture)
 
     def measure(self, reference: Reference, augmented: Bytes) -> Evidence:
-        """All figures of a usable picture, before any threshold but ``allowed_px``."""
+        """All figures of a usable image, before any threshold but ``allowed_px``."""
         pixels = scaled(augmented, reference.scale)
         maps = maps_of(pixels, reference.inside)
         texture, structure = agreement(reference.maps, maps, reference.inside)
@@ -182,8 +170,8 @@ class Judge:
         found = match(one, other, reference.points, self.thresholds.allowed_px)
         return Evidence(structure, texture, shift, gain, *_outlines(reference, pixels), found)
 
-    def decide(self, reference: Reference, evidence: Evidence) -> Verdict:
-        """The verdict that the thresholds give on what was measured."""
+    def decide(self, reference: Reference, evidence: Evidence) -> Certificate:
+        """The certificate that the thresholds give for what was measured."""
         limits, found = self.thresholds, evidence.match
         least = limits.found if evidence.texture >= limits.faithful_texture else limits.found_remade
         strength = found.strength / np.float32(max(least, 1e-6))
@@ -194,8 +182,8 @@ class Judge:
         with np.errstate(invalid="ignore"):
             trusted = excluded_mm <= limits.tolerance_mm
         reason = _reason(limits, evidence, reference, strength, lengths, trusted)
-        return Verdict(
-            accept=not reason,
+        return Certificate(
+            valid=not reason,
             reason=reason,
             structure=evidence.structure,
             texture=evidence.texture,
@@ -211,7 +199,7 @@ class Judge:
         )
 
 
-def _stranger(limits: Thresholds, structure: float) -> str:
+def _structure_fault(limits: Thresholds, structure: float) -> str:
     if structure >= limits.least_structure:
         return ""
     return (  # also for NaN
@@ -227,10 +215,10 @@ def _reason(
     lengths: Floats,
     trusted: NDArray[np.bool_],
 ) -> str:
-    """Why a picture is rejected, or nothing."""
+    """Why an image is rejected; empty if it is not."""
     outline, shift = evidence.outline, evidence.shift_px
-    if stranger := _stranger(limits, evidence.structure):
-        return stranger
+    if fault := _structure_fault(limits, evidence.structure):
+        return fault
     if evidence.shift_gain > limits.global_gain and any(shift):
         return f"the whole picture was shifted by about {shift[0]:+.0f}, {shift[1]:+.0f} px"
     if strength.size and strength.max() > 1:
@@ -241,7 +229,7 @@ def _reason(
         )
     if outline.seen >= limits.least_outline_seen and outline.distance_px > limits.most_outline_px:
         return (
-            f"the silhouette moved: 90 % of it lie within {outline.distance_px:.1f} px, "
+            f"the silhouette moved: 90 % of it is within {outline.distance_px:.1f} px, "
             f"{limits.most_outline_px:g} px are allowed"
         )
     share = trusted[reference.rows].mean() if len(reference.rows) else 1.0
@@ -264,10 +252,10 @@ def _json(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else round(float(value), 4)
 
 
-def _rejected(reference: Reference, reason: str) -> Verdict:
+def _rejected(reference: Reference, reason: str) -> Certificate:
     nothing = np.full((len(reference.rows), 2), np.nan, np.float32)
     unknown = _spread(np.full(len(reference.rows), np.inf, np.float32), reference)
-    return Verdict(
+    return Certificate(
         False,
         reason,
         displacement_px=_spread(nothing, reference),
@@ -278,7 +266,7 @@ def _rejected(reference: Reference, reason: str) -> Verdict:
 
 
 def _unusable(augmented: NDArray[Any], reference: Reference, limits: Thresholds) -> str:
-    """What is wrong with a picture before one looks at what it shows."""
+    """What is wrong with an image whatever it shows."""
     if augmented.ndim != 3 or augmented.shape[2] != 3:
         return f"not a colour picture: its shape is {augmented.shape}"
     if augmented.shape[:2] != reference.shape:
@@ -286,7 +274,7 @@ def _unusable(augmented: NDArray[Any], reference: Reference, limits: Thresholds)
         return f"its size is {width} x {height}, the original's {reference.shape[1]} x {reference.shape[0]}"
     if augmented.dtype != np.uint8:
         if np.issubdtype(augmented.dtype, np.floating) and not np.isfinite(augmented).all():
-            return "it holds values that are no numbers (NaN or infinity)"
+            return "it holds values that are not numbers (NaN or infinity)"
         return f"its values are {augmented.dtype}, not uint8"
     step = max(1, round(2 / reference.scale))
     sample = np.ascontiguousarray(augmented[::step, ::step])
@@ -311,7 +299,7 @@ def _outlines(reference: Reference, pixels: Bytes) -> tuple[OutlineScore, float 
 
 
 def _spread(values: Floats, reference: Reference) -> NDArray[np.float32]:
-    """[N, ...] the rows of the visible points at their places, NaN elsewhere."""
+    """[N, ...] values of the visible points at their rows, NaN elsewhere."""
     out = np.full((reference.count, *values.shape[1:]), np.nan, np.float32)
     out[reference.rows] = values
     return out

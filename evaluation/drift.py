@@ -13,16 +13,7 @@ from numpy.typing import NDArray
 
 from acusim import rig
 
-KEYPOINTS = (
-    "LE_outer",
-    "RE_outer",
-    "LE_inner",
-    "RE_inner",
-    "Mouth_L",
-    "Mouth_R",
-    "Philtrum",
-    "NasalBridgeMid",
-)
+KEYPOINTS = ("LE_outer", "RE_outer", "LE_inner", "RE_inner", "Mouth_L", "Mouth_R", "Philtrum", "NasalBridgeMid")
 """L and R are the subject's. Philtrum is the apex of the upper lip, NasalBridgeMid halfway between the inner canthi."""
 LEAST_FACE_PX = 80.0
 LEAST_KEYPOINTS = 6
@@ -35,20 +26,20 @@ Discard = Literal[
 ]
 DISCARDS: tuple[Discard, ...] = get_args(Discard)
 TRUSTED_AZIMUTH_DEG, TRUSTED_ELEVATION_DEG = 45.0, 30.0
-"""Views in which the detector finds what is there; beyond, its error grows and from behind its faces are false."""
+"""Views in which the detector is reliable; beyond, its error grows and from behind its faces are false."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
-    """What the detector found in one picture; no face has no keypoints."""
+    """What the detector found in one image; without a face there are no keypoints."""
 
     keypoints_px: NDArray[np.float64] | None
-    """[8, 2] pixels in the order of KEYPOINTS, NaN for those outside the picture; None if there is no face."""
+    """[8, 2] pixels in the order of KEYPOINTS, NaN for those outside the image; None if there is no face."""
     width_px: float
     """Horizontal span of the face oval, NaN if there is no face."""
 
     def as_json(self) -> dict[str, Any]:
-        """For the store of what was measured."""
+        """For the store of measurements."""
         if self.keypoints_px is None:
             return {"keypoints": None}
         rows = [[None if np.isnan(v) else round(float(v), 4) for v in row] for row in self.keypoints_px]

@@ -1,7 +1,7 @@
-"""Edits of a picture that move nothing: what a detector or a certificate may not take for a displacement.
+"""Edits of an image that move nothing: a detector or a certificate must not mistake them for displacements.
 
 NULL_EDITS are for the detector's own noise, on originals. STRONG_EDITS are for the certificate's false alarms: they
-also make the texture anew, as a diffusion model does.
+also regenerate the texture, as a diffusion model does.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ def _levels(values: NDArray[np.floating]) -> Pixels:
 
 
 def jpeg(pixels: Pixels, quality: int) -> Pixels:
-    """The picture after JPEG compression (4:2:0) at a quality of 1..100."""
+    """The image after JPEG compression (4:2:0) at a quality of 1..100."""
     _, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
 
@@ -46,8 +46,8 @@ def grey(pixels: Pixels) -> Pixels:
     return np.asarray(cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), np.uint8)
 
 
-def side_light(pixels: Pixels, random: Random, depth: float) -> Pixels:
-    """A smooth gain across the picture in a random direction, from 1 - depth to 1 + depth."""
+def _side_light(pixels: Pixels, random: Random, depth: float) -> Pixels:
+    """A smooth gain across the image in a random direction, from 1 - depth to 1 + depth."""
     height, width = pixels.shape[:2]
     angle = random.uniform(0, 2 * np.pi)
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
@@ -64,7 +64,7 @@ NULL_EDITS: Mapping[str, Edit] = {
     "darker": lambda pixels, random: gamma(pixels, 1.4),
     "warm": lambda pixels, random: tinted(pixels, (1.15, 1.0, 0.8)),
     "grey": lambda pixels, random: grey(pixels),
-    "side light": lambda pixels, random: side_light(pixels, random, 0.5),
+    "side light": lambda pixels, random: _side_light(pixels, random, 0.5),
 }
 """Photometric edits of an original by name."""
 
@@ -111,11 +111,11 @@ STRONG_EDITS: Mapping[str, Edit] = {
     "resampled": _resampled,
     "shadow": _shadow,
 }
-"""Strong changes of appearance by name; ``texture`` smooths the skin and lays speckles on it."""
+"""Strong changes of appearance by name; ``texture`` smooths the skin and adds speckles to it."""
 
 
 def strongly_edited(pixels: Pixels, random: Random, count: int = 2) -> tuple[Pixels, tuple[str, ...]]:
-    """A picture after ``count`` different strong edits drawn at random, and their names."""
+    """An image after ``count`` different strong edits drawn at random, and their names."""
     names = tuple(random.choice(list(STRONG_EDITS), size=count, replace=False).tolist())
     for name in names:
         pixels = STRONG_EDITS[name](pixels, random)

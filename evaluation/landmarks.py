@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from evaluation.drift import NO_FACE, Face
 
 VERSION = "mediapipe 0.10.21, refined, confidence 0.5"
-"""Part of the key under which detections are stored."""
+"""In the key under which detections are stored."""
 RE_OUTER, RE_INNER, LE_INNER, LE_OUTER = 33, 133, 362, 263
 MOUTH_R, MOUTH_L, LIP_APEX = 61, 291, 0
 FACE_OVAL = (
@@ -22,14 +22,14 @@ _USED = (RE_OUTER, RE_INNER, LE_INNER, LE_OUTER, MOUTH_R, MOUTH_L, LIP_APEX, *FA
 
 
 def silence_native_log() -> None:
-    """Sends this process's standard error to nowhere: the only way to stop the detector's C++ log. For workers."""
+    """Sends this process's standard error to /dev/null: the only way to stop the detector's C++ log. For workers."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)
 
 
 class Detector:
-    """Finds the eight keypoints; some 200 MB and 5 ms a picture. Use it as a context manager, one in each process."""
+    """Finds the eight keypoints; some 200 MB and 5 ms an image. Use it as a context manager, one in each process."""
 
     def __enter__(self) -> Self:
         from mediapipe.python.solutions.face_mesh import FaceMesh  # type: ignore[import-untyped]
@@ -43,7 +43,7 @@ class Detector:
         self._mesh.close()
 
     def find(self, pixels: NDArray[np.uint8]) -> Face:
-        """The face in a picture [H, W, 3] RGB."""
+        """The face in an image [H, W, 3] RGB."""
         faces = self._mesh.process(pixels).multi_face_landmarks
         if not faces:
             return NO_FACE
@@ -55,7 +55,7 @@ class Detector:
 
 
 def face_of(marks_px: NDArray[np.float64], width: int, height: int) -> Face:
-    """The protocol's keypoints from the detector's [478, 2] landmarks in pixels; NaN outside the picture."""
+    """The protocol's keypoints from the detector's [478, 2] landmarks in pixels; NaN outside the image."""
     chosen = marks_px[[LE_OUTER, RE_OUTER, LE_INNER, RE_INNER, MOUTH_L, MOUTH_R, LIP_APEX]]
     outside = ((chosen < 0) | (chosen >= (width, height))).any(1) | ~np.isfinite(chosen).all(1)
     chosen = np.where(outside[:, None], np.nan, chosen)

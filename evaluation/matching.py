@@ -1,13 +1,13 @@
-"""Where a point of the original lies in the augmented picture, and which displacements the pictures rule out.
+"""Where a point of the original is in the augmented image, and which displacements the images rule out.
 
-Around each point a patch of the original's structure is laid over the augmented one at every shift up to REACH.
+Around each point a patch of the original's structure is compared with the augmented one at every shift up to REACH.
 With correlation r at a shift, ``-n/2 log(1 - r²)`` is the log-likelihood of that shift for n independent pixels
-and an unknown contrast; noise of the two pictures enters r's denominator, so patches without structure of their
-own say nothing. Likelihoods of several patches add up:
+and an unknown contrast; noise of the two images enters r's denominator, so patches without structure of their
+own contribute nothing. Likelihoods of several patches add up:
 
-- *found* asks whether anything moved: it takes five small patches around the point and
-  a wide one. Its strength is the likelihood of the best shift over that of staying within ``allowed_px``.
-- *excluded* asks what cannot have happened at this very point: it takes patches centred on it alone. The largest shift
+- *found*: did anything move? Five small patches around the point and a wide one are used. The strength is the
+  likelihood of the best shift over that of staying within ``allowed_px``.
+- *excluded*: what cannot have happened at this very point? Only patches centred on it are used. The largest shift
   whose likelihood is near the best one bounds the displacement; along an edge, or on bare skin, that is far out.
 """
 
@@ -23,24 +23,24 @@ from scipy.fft import irfft2, next_fast_len, rfft2
 from evaluation.structure import Floats, Maps
 
 REACH = 12
-"""Largest shift looked at, in pixels along each axis."""
+"""Largest shift examined, in pixels along each axis."""
 _SIDE = 2 * REACH + 1
 RESOLUTION = 1.0
-"""Added to every bound: shifts are looked at in steps of one pixel."""
+"""Added to every bound: shifts are examined in steps of one pixel."""
 GLOBAL_REACH = 64
-"""Largest shift of the whole picture looked at."""
-PARTS = 8 * np.array([(0, 0), (1, 1), (-1, 1), (1, -1), (-1, -1)])
-"""Where the small patches lie around a point, pixels."""
-PART, CENTRE = 5, 7
+"""Largest shift of the whole image examined."""
+PATCHES = 8 * np.array([(0, 0), (1, 1), (-1, 1), (1, -1), (-1, -1)])
+"""Offsets of the small patches around a point, pixels."""
+SMALL, CENTRE = 5, 7
 """Half sides of patches of the fine map: 11 and 15 pixels wide."""
 NEAR, WIDE = 5, 7
-"""Half sides of patches of the medium map, in its pixels: 22 and 30 pixels of the picture wide."""
-PART_WEIGHT, CENTRE_WEIGHT, NEAR_WEIGHT, WIDE_WEIGHT = 12.5, 25.0, 12.5, 7.5
+"""Half sides of patches of the medium map, in its pixels: 22 and 30 pixels of the image wide."""
+SMALL_WEIGHT, CENTRE_WEIGHT, NEAR_WEIGHT, WIDE_WEIGHT = 12.5, 25.0, 12.5, 7.5
 """Half the number of independent pixels that each patch counts for."""
 LEAST_NOISE = 0.1
 """Noise of a squeezed map, at least."""
 _TINY = np.float32(1e-6)
-_LARGEST_PART = np.float32(0.95)
+_LARGEST_SHARE = np.float32(0.95)
 _SHIFTS = np.stack(np.meshgrid(np.arange(-REACH, REACH + 1), np.arange(-REACH, REACH + 1)), axis=-1).reshape(-1, 2)
 _LENGTHS = np.hypot(_SHIFTS[:, 0], _SHIFTS[:, 1]).astype(np.float32)
 _AT_EDGE = (np.abs(_SHIFTS) == REACH).any(1)
@@ -63,7 +63,7 @@ _DOUBLING = _doubling()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Match:
-    """What matching says of N points."""
+    """Result of matching N points."""
 
     displacement_px: Floats
     """[N, 2] the likeliest displacement."""
@@ -74,12 +74,12 @@ class Match:
 
 
 def match(one: Maps, other: Maps, points: NDArray[np.floating], allowed_px: float) -> Match:
-    """Matches points of the original in the augmented picture.
+    """Matches points of the original in the augmented image.
 
     Args:
         one: squeezed maps of the original.
-        other: squeezed maps of the augmented picture.
-        points: [N, 2] in pixels from the left and top edge, inside the picture.
+        other: squeezed maps of the augmented image.
+        points: [N, 2] in pixels from the left and top edge, inside the image.
         allowed_px: shifts up to this length count as staying.
     """
     count = len(points)
@@ -87,17 +87,17 @@ def match(one: Maps, other: Maps, points: NDArray[np.floating], allowed_px: floa
         return Match(np.zeros((0, 2), np.float32), np.zeros(0, np.float32), np.zeros((0, _SIDE**2), np.float32))
     size = np.array(one.fine.shape[::-1])
     centres = np.clip(np.floor(points).astype(np.intp), 0, size - 1)
-    parts = np.clip((centres[:, None] + PARTS).reshape(-1, 2), 0, size - 1)
+    patches = np.clip((centres[:, None] + PATCHES).reshape(-1, 2), 0, size - 1)
     halves = np.minimum(centres // 2, np.array(one.medium.shape[::-1]) - 1)
     fine = _Padded(one.fine, CENTRE + REACH), _Padded(other.fine, CENTRE + REACH)
     medium = _Padded(one.medium, WIDE + _HALF_REACH), _Padded(other.medium, WIDE + _HALF_REACH)
-    small = _unlike(*fine, parts, PART, REACH).reshape(count, len(PARTS), -1).prod(1)
+    small = _unlike(*fine, patches, SMALL, REACH).reshape(count, len(PATCHES), -1).prod(1)
     centre = np.log(_unlike(*fine, centres, CENTRE, REACH)).reshape(count, -1)
     near, wide = (_of_half(*medium, halves, radius) for radius in (NEAR, WIDE))
-    moved = -PART_WEIGHT * np.log(small) - WIDE_WEIGHT * wide
+    moved = -SMALL_WEIGHT * np.log(small) - WIDE_WEIGHT * wide
     local = -CENTRE_WEIGHT * centre - NEAR_WEIGHT * near
     stays = moved[:, allowed_px >= _LENGTHS].max(1)
-    # A likelihood that still rises at the edge of what was looked at has shown no peak.
+    # A likelihood that still rises at the edge of the examined shifts has shown no peak.
     moved = np.where(_AT_EDGE, moved.min(1)[:, None], moved)
     return Match(_peaks(moved), np.maximum(moved.max(1) - stays, 0), local)
 
@@ -107,10 +107,10 @@ def bounds(local: Floats, excluded: float) -> Floats:
 
     Args:
         local: [N, S²] of Match.
-        excluded: shifts whose log-likelihood is so much below the best one are excluded.
+        excluded: shifts whose log-likelihood is this much below the best one are excluded.
 
     Returns:
-        [N] pixels; inf where even the largest shifts looked at are possible.
+        [N] pixels; inf where even the largest examined shifts are possible.
     """
     if not len(local):
         return np.zeros(0, np.float32)
@@ -121,11 +121,11 @@ def bounds(local: Floats, excluded: float) -> Floats:
 
 
 def global_shift(one: Maps, other: Maps) -> tuple[tuple[float, float], float]:
-    """How the picture as a whole was shifted, by its coarse structure.
+    """How the image as a whole was shifted, by its coarse structure.
 
     Args:
         one: squeezed maps of the original.
-        other: squeezed maps of the augmented picture.
+        other: squeezed maps of the augmented image.
 
     Returns:
         (dx, dy) in pixels, in steps of 4, and how much larger the correlation is there than for no shift.
@@ -163,7 +163,7 @@ class _Padded:
 
 
 def _of_half(one: _Padded, other: _Padded, centres: NDArray[np.intp], radius: int) -> Floats:
-    """[N, _SIDE²] log of ``1 - r²`` on the medium map, at steps of one pixel of the picture."""
+    """[N, _SIDE²] log of ``1 - r²`` on the medium map, at steps of one pixel of the image."""
     log = np.log(_unlike(one, other, centres, radius, _HALF_REACH))
     return np.asarray(_DOUBLING @ log @ _DOUBLING.T, np.float32).reshape(len(centres), -1)
 
@@ -172,8 +172,8 @@ def _unlike(one: _Padded, other: _Padded, centres: NDArray[np.intp], radius: int
     """[N, S, S] ``1 - r²`` at each shift; 1 where the correlation r is not positive.
 
     Args:
-        one: map whose patches are looked for.
-        other: map in which they are looked for.
+        one: map whose patches are searched.
+        other: map in which they are searched.
         centres: [N, 2] x, y of the patches.
         radius: half side of the patches.
         reach: largest shift.
@@ -192,12 +192,12 @@ def _unlike(one: _Padded, other: _Padded, centres: NDArray[np.intp], radius: int
     product *= product
     noise = _noise(product / (here * there), there)
     product /= (here + noise) * (there + noise)
-    np.minimum(product, _LARGEST_PART, out=product)
+    np.minimum(product, _LARGEST_SHARE, out=product)
     return np.subtract(np.float32(1), product, out=product)
 
 
 def _noise(alike: Floats, energy: Floats) -> np.float32:
-    """What of the energy at each patch's best shift the original does not explain: the patches' median."""
+    """Energy at each patch's best shift that the original does not explain: the median over the patches."""
     count = len(alike)
     flat = alike.reshape(count, -1)
     best = flat.argmax(1)

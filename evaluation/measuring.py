@@ -1,4 +1,4 @@
-"""The workers' side: reads pictures, asks the detector and the certificate, and remembers by content."""
+"""The workers' side: reads images, runs the detector and the certificate, and caches results by content."""
 
 import hashlib
 import json
@@ -24,32 +24,16 @@ from evaluation.landmarks import Detector, silence_native_log
 from evaluation.masks import mask_bytes, record_of
 from evaluation.pairs import Pair
 from evaluation.reference import sample_reference
+from evaluation.settings import ReportSettings
 from evaluation.store import Reader
-from evaluation.thresholds import Thresholds
 from evaluation.warps import Warp, random_warp, shifted
 
 CERTIFICATE = "certificate 2"
-"""Part of the key of stored verdicts; raised when their meaning changes."""
+"""In the key of stored certificates; raised when their meaning changes."""
 BAD_WARP_PX, BAD_WARP_RADIUS, BAD_SHIFT_PX = 8.0, 60.0, 5.0
 
 Baseline = Literal["identity copy", "JPEG 75 copy", "local warp of 8 px", "shift of 5 px"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What a worker has to know, beside its tasks."""
-
-    original: Path
-    augmented: Path
-    store: Path
-    thresholds: Thresholds
-    faces: bool = True
-    """Ask the detector."""
-    certificate: bool = True
-    """Make certificates."""
-    masks: Path | None = None
-    """Dataset root that gets the point masks; None writes none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,29 +46,29 @@ class Task:
 
 @dataclass(slots=True)
 class Measured:
-    """What became of a task; small enough to be kept for every pair."""
+    """Result of a task; small enough to be kept for every pair."""
 
     problems: list[str] = field(default_factory=list)
     lost: bool = False
     """The item could not be measured at all."""
     width: int = 512
-    """Of the pictures, in pixels."""
+    """Of the images, in pixels."""
     faces: dict[str, Face] = field(default_factory=dict)
     """"original" and "augmented", or the name of an edit or baseline."""
-    verdicts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Summary, and "points": what is known of each listed point."""
+    certificates: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Of the augmented image or of each baseline: the summary, and "points" with one row for each listed point."""
     records: list[tuple[str, Any]] = field(default_factory=list)
     """What the parent should store."""
 
 
 class _Worker:
-    """One process: its detector is made when the first picture needs it."""
+    """State of one process; its detector is created when the first image needs it."""
 
-    def __init__(self, work: Work):
-        self.work = work
-        self.judge = Judge(work.thresholds)
-        self.reader = Reader(work.store)
-        self.limits = sha256(json.dumps(work.thresholds.as_dict(), sort_keys=True).encode())
+    def __init__(self, settings: ReportSettings, store: Path):
+        self.settings = settings
+        self.judge = Judge(settings.thresholds)
+        self.reader = Reader(store)
+        self.limits = sha256(json.dumps(settings.thresholds.as_dict(), sort_keys=True).encode())
         self._detector: Detector | None = None
 
     def detector(self) -> Detector:
@@ -92,21 +76,21 @@ class _Worker:
             self._detector = Detector().__enter__()
         return self._detector
 
-    def known(self, key: str, out: Measured, make: Callable[[], Any]) -> Any:
+    def cached(self, key: str, out: Measured, compute: Callable[[], Any]) -> Any:
         """The stored record of a key, or a new one."""
         record = self.reader.get(key)
         if record is None:
-            record = make()
+            record = compute()
             out.records.append((key, record))
         return record
 
-    def face(self, source: "_Source", out: Measured) -> Face:
+    def face(self, source: "_ImageFile", out: Measured) -> Face:
         key = f"face {DETECTOR} {source.sha256}"
-        return Face.from_json(self.known(key, out, lambda: self.detector().find(source.pixels).as_json()))
+        return Face.from_json(self.cached(key, out, lambda: self.detector().find(source.pixels).as_json()))
 
 
-class _Source:
-    """A picture file, decoded when its pixels are needed."""
+class _ImageFile:
+    """An image file, decoded when its pixels are needed."""
 
     def __init__(self, root: Path, relative: str):
         path = safe_join(root, relative)
@@ -125,18 +109,23 @@ class _Source:
 _worker: _Worker | None = None
 
 
-def prepare(work: Work) -> None:
-    """Makes this process a worker."""
+def prepare(settings: ReportSettings, store: Path) -> None:
+    """Makes this process a worker.
+
+    Args:
+        settings: of the run.
+        store: the file in which the parent keeps measurements.
+    """
     global _worker
     silence_native_log()
     import cv2
 
     cv2.setNumThreads(1)
-    _worker = _Worker(work)
+    _worker = _Worker(settings, store)
 
 
 def measure(task: Task) -> Measured:
-    """Works on a task; what is wrong with an item is told in the result.
+    """Works on a task; what is wrong with an item is reported in the result.
 
     Raises:
         OutputError: a point mask cannot be written.
@@ -158,9 +147,9 @@ def measure(task: Task) -> Measured:
 
 
 def _measure_pair(worker: _Worker, pair: Pair, out: Measured) -> None:
-    work = worker.work
-    original, augmented = _Source(work.original, pair.original), _Source(work.augmented, pair.augmented)
-    if work.faces:
+    settings = worker.settings
+    original, augmented = _ImageFile(settings.original, pair.original), _ImageFile(settings.augmented, pair.augmented)
+    if settings.faces:
         # Both are decoded first: an unreadable one must not leave half a result.
         sizes = [_size(worker, source, out) for source in (original, augmented)]
         out.width = sizes[0][1]
@@ -170,46 +159,48 @@ def _measure_pair(worker: _Worker, pair: Pair, out: Measured) -> None:
             out.problems.append(
                 f"it is {sizes[1][1]} x {sizes[1][0]}, its original {sizes[0][1]} x {sizes[0][0]}; they must be equal"
             )
-    if work.certificate:
-        beside = _Beside(work, pair, out)
-        key = " ".join((CERTIFICATE, worker.limits, original.sha256, augmented.sha256, beside.sha256))
-        record = worker.known(key, out, lambda: _judged(worker, pair, original.pixels, augmented.pixels, beside))
-        out.verdicts["augmented"] = record
+    if settings.certificate:
+        annotations = _Annotations(settings, pair, out)
+        key = " ".join((CERTIFICATE, worker.limits, original.sha256, augmented.sha256, annotations.sha256))
+        record = worker.cached(
+            key, out, lambda: _certified(worker, pair, original.pixels, augmented.pixels, annotations)
+        )
+        out.certificates["augmented"] = record
         out.problems.extend(record["notes"])
-        if work.masks is not None and beside.label is not None:
-            _write_mask(work, pair, augmented.sha256, record, beside.label)
+        if settings.masks is not None and annotations.label is not None:
+            _write_mask(settings, pair, augmented.sha256, record, annotations.label)
 
 
-def _size(worker: _Worker, source: _Source, out: Measured) -> tuple[int, int]:
+def _size(worker: _Worker, source: _ImageFile, out: Measured) -> tuple[int, int]:
     key = f"size {source.sha256}"
-    height, width = worker.known(key, out, lambda: list(source.pixels.shape[:2]))
+    height, width = worker.cached(key, out, lambda: list(source.pixels.shape[:2]))
     return int(height), int(width)
 
 
-class _Beside:
-    """Label and depth map of an original; what is wrong with them becomes a problem, not an end."""
+class _Annotations:
+    """Label and depth map of an original; what is wrong with them becomes a problem and does not stop the task."""
 
-    def __init__(self, work: Work, pair: Pair, out: Measured):
+    def __init__(self, settings: ReportSettings, pair: Pair, out: Measured):
         digest = hashlib.sha256(f"frame {pair.id.frame}".encode())
         self.label: Label | None = None
         self.depth_data: bytes | None = None
-        for kind, mine, theirs in (
+        for kind, path, augmented_path in (
             ("label", pair.label, pair.augmented_label),
             ("depth map", pair.depth, pair.augmented_depth),
         ):
-            if mine is None:
+            if path is None:
                 continue
             try:
-                data = read_file(safe_join(work.original, mine), kind)
+                data = read_file(safe_join(settings.original, path), kind)
                 if kind == "label":
                     self.label = parse_label(data)
                 else:
                     self.depth_data = data
             except AcuSimError as error:
-                out.problems.append(f"{kind} {Path(mine).name!r} is not used: {str(error)[:200]}")
+                out.problems.append(f"{kind} {Path(path).name!r} is not used: {str(error)[:200]}")
                 continue
             digest.update(kind.encode() + data)
-            if theirs is not None and _differs(work.augmented, theirs, data):
+            if augmented_path is not None and _differs(settings.augmented, augmented_path, data):
                 out.problems.append(f"the {kind} beside it differs from the original's, or cannot be read")
         self.sha256 = digest.hexdigest()
 
@@ -221,64 +212,70 @@ def _differs(root: Path, relative: str, data: bytes) -> bool:
         return True
 
 
-def _judged(
-    worker: _Worker, pair: Pair, original: NDArray[np.uint8], augmented: NDArray[np.uint8], beside: _Beside
+def _certified(
+    worker: _Worker, pair: Pair, original: NDArray[np.uint8], augmented: NDArray[np.uint8], annotations: _Annotations
 ) -> dict[str, Any]:
-    """The record of a verdict, with a note on a depth map that could not be used."""
-    reference, notes = sample_reference(original, beside.depth_data, beside.label, pair.id.frame)
+    """The record of a certificate, with a note on a depth map that could not be used."""
+    reference, notes = sample_reference(original, annotations.depth_data, annotations.label, pair.id.frame)
     return record_of(worker.judge.compare(reference, augmented)) | {"notes": notes}
 
 
-def _write_mask(work: Work, pair: Pair, image_sha256: str, record: dict[str, Any], label: Label) -> None:
+def _write_mask(settings: ReportSettings, pair: Pair, image_sha256: str, record: dict[str, Any], label: Label) -> None:
     """Writes the point mask beside the label."""
-    assert work.masks is not None
+    assert settings.masks is not None
     image = pair.augmented.removeprefix(pair.variant)
-    data = mask_bytes(record, label, image, image_sha256, work.thresholds.tolerance_mm)
-    path = safe_join(work.masks, pair.variant + mask_path(image))
+    data = mask_bytes(record, label, image, image_sha256, settings.thresholds.tolerance_mm)
+    path = safe_join(settings.masks, pair.variant + mask_path(image))
     try:
         if path.is_file() and path.read_bytes() == data:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, data)
     except OSError as error:
-        raise OutputError(f"point mask {str(path)!r} cannot be written: {error.strerror}; mend that") from None
+        raise OutputError(
+            f"point mask {str(path)!r} cannot be written: {error.strerror}; repair that or name another --masks"
+        ) from None
 
 
 def _measure_null(worker: _Worker, pair: Pair, out: Measured) -> None:
-    source = _Source(worker.work.original, pair.original)
+    source = _ImageFile(worker.settings.original, pair.original)
     out.faces["original"] = worker.face(source, out)
     for name, edit in NULL_EDITS.items():
         key = f"null {DETECTOR} {name} {source.sha256}"
 
-        def make(name: str = name, edit: Any = edit) -> Any:
+        def compute(name: str = name, edit: Any = edit) -> Any:
             return worker.detector().find(edit(source.pixels, _random(name, source))).as_json()
 
-        out.faces[name] = Face.from_json(worker.known(key, out, make))
+        out.faces[name] = Face.from_json(worker.cached(key, out, compute))
 
 
-def _random(name: str, source: _Source) -> np.random.Generator:
+def _random(name: str, source: _ImageFile) -> np.random.Generator:
     return generator_of(f"{name}\n{source.sha256}")
 
 
 def _measure_baselines(worker: _Worker, pair: Pair, out: Measured) -> None:
-    work = worker.work
-    original, augmented = _Source(work.original, pair.original), _Source(work.augmented, pair.augmented)
-    beside = _Beside(work, pair, Measured())
+    settings = worker.settings
+    original, augmented = _ImageFile(settings.original, pair.original), _ImageFile(settings.augmented, pair.augmented)
+    annotations = _Annotations(settings, pair, Measured())
     out.faces["original"] = worker.face(original, out)
     for name in BASELINES:
-        key = " ".join((CERTIFICATE, DETECTOR, worker.limits, name, original.sha256, augmented.sha256, beside.sha256))
+        key = " ".join(
+            (CERTIFICATE, DETECTOR, worker.limits, name, original.sha256, augmented.sha256, annotations.sha256)
+        )
 
-        def make(name: Baseline = name) -> Any:
-            pixels = _baseline(name, pair, original, augmented, beside)
-            verdict = _judged(worker, pair, original.pixels, pixels, beside)
-            return {"face": worker.detector().find(pixels).as_json(), "verdict": verdict}
+        def compute(name: Baseline = name) -> Any:
+            pixels = _baseline(name, pair, original, augmented, annotations)
+            certificate = _certified(worker, pair, original.pixels, pixels, annotations)
+            return {"face": worker.detector().find(pixels).as_json(), "verdict": certificate}
 
-        record = worker.known(key, out, make)
-        out.faces[name], out.verdicts[name] = Face.from_json(record["face"]), record["verdict"]
+        record = worker.cached(key, out, compute)
+        out.faces[name], out.certificates[name] = Face.from_json(record["face"]), record["verdict"]
 
 
-def _baseline(name: Baseline, pair: Pair, original: _Source, augmented: _Source, beside: _Beside) -> NDArray[np.uint8]:
-    """A picture of which it is known how it should be judged."""
+def _baseline(
+    name: Baseline, pair: Pair, original: _ImageFile, augmented: _ImageFile, annotations: _Annotations
+) -> NDArray[np.uint8]:
+    """An image of which it is known how it should be judged."""
     if name == "identity copy":
         return original.pixels
     if name == "JPEG 75 copy":
@@ -289,7 +286,7 @@ def _baseline(name: Baseline, pair: Pair, original: _Source, augmented: _Source,
         return shifted(augmented.pixels, BAD_SHIFT_PX * np.cos(angle), BAD_SHIFT_PX * np.sin(angle))
     height, width = original.pixels.shape[:2]
     points = np.array([[width / 2, height / 2]])
-    if beside.label is not None and beside.label.listed.any():
-        points = beside.label.xy[beside.label.listed] * (width, height)
+    if annotations.label is not None and annotations.label.listed.any():
+        points = annotations.label.xy[annotations.label.listed] * (width, height)
     drawn = random_warp(points, BAD_WARP_PX, random)
     return Warp(drawn.centre, BAD_WARP_RADIUS, drawn.dx, drawn.dy).apply(augmented.pixels)

@@ -1,6 +1,6 @@
-"""Whether the head's outline, and the outlines inside it that depth tells, lie where they lay.
+"""Whether the head's outline, and the outlines inside it known from depth, are where they were.
 
-The background of an augmented picture may be anything, so its silhouette cannot be cut out by colour. But it is known
+The background of an augmented image may be anything, so its silhouette cannot be cut out by colour. But it is known
 where the outline should be: along each normal of the original's outline the step between the colours on its two sides
 is measured at every offset up to REACH, neighbours along the outline are averaged, and the best offset is taken.
 """
@@ -15,7 +15,7 @@ from acusim.keypoint_metrics import mask_iou
 from evaluation.structure import Bytes, Floats, Mask
 
 REACH = 12
-"""Largest offset looked at, pixels."""
+"""Largest offset examined, pixels."""
 SIDE = 4
 """Pixels on each side whose mean colours are compared."""
 STEP = 4
@@ -25,11 +25,11 @@ NEIGHBOURS = 17
 FLAT = 6.0
 """Levels of contrast at which an edge counts half."""
 SURE = 2.0
-"""An outline is seen where the best offset's step is so many times the median offset's."""
+"""An outline is seen where the best offset's step is this many times the median offset's."""
 LEAST_LENGTH = 60
 """Outlines of fewer pixels are left out."""
 JUMP_MM = 8.0
-"""Depth that differs by more between neighbours lies on different surfaces (at 512 pixels)."""
+"""Neighbours whose depth differs by more are on different surfaces (at 512 pixels)."""
 MOST_INNER = 160
 """Points on inner outlines, at most."""
 NEAR_PX = 2.0
@@ -61,13 +61,13 @@ class OutlineScore:
     iou: float
     """Intersection over union of the head's mask and the mask within the moved outline; NaN where none is seen."""
     distance_px: float
-    """90th percentile of the outline's distance, over its seen part; NaN where none is seen."""
+    """90th percentile of the outline's distance, where it is seen; NaN where none is seen."""
     seen: float
-    """Share of the outline that the augmented picture shows."""
+    """Share of the outline that the augmented image shows."""
 
 
 def silhouette_of(mask: Mask) -> Outline:
-    """The outer curves of a mask [H, W], without the parts that run along the picture's edge."""
+    """The outer curves of a mask [H, W], without the stretches along the image's edge."""
     curves, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     points: list[NDArray[np.float32]] = []
     normals: list[NDArray[np.float32]] = []
@@ -92,7 +92,7 @@ def silhouette_of(mask: Mask) -> Outline:
 
 
 def inner_outlines(depth_mm: NDArray[np.floating], mask: Mask) -> Outline:
-    """Points where one part of the head hides another, told by jumps of depth; evenly thinned.
+    """Points where one surface of the head hides another, found by jumps of depth; evenly thinned.
 
     Args:
         depth_mm: [H, W] 0 in the background.
@@ -116,7 +116,7 @@ def inner_outlines(depth_mm: NDArray[np.floating], mask: Mask) -> Outline:
 
 
 def offsets(pixels: Bytes, outline: Outline) -> tuple[Floats, Mask]:
-    """Where across each point the picture has its outline.
+    """Where across each point the image has its outline.
 
     Args:
         pixels: [H, W, 3] RGB.
@@ -154,7 +154,7 @@ def compare(moved: Floats, seen: Mask, outline: Outline, mask: Mask) -> OutlineS
 
     Args:
         moved: [M] pixels, positive outwards.
-        seen: [M] where the movement is known; elsewhere the outline is taken to stay.
+        seen: [M] where the movement is known; elsewhere the outline is assumed to stay.
         outline: the M points.
         mask: [H, W] the head in the original.
     """
@@ -186,7 +186,7 @@ def _averaged(step: Floats, starts: tuple[int, ...]) -> Floats:
     reach = NEIGHBOURS // 2
     for start, end in zip(starts, (*starts[1:], len(step)), strict=False):
         if end - start > NEIGHBOURS:
-            part = step[start:end]
-            wrapped = np.concatenate([part[-reach:], part, part[:reach]])
+            curve = step[start:end]
+            wrapped = np.concatenate([curve[-reach:], curve, curve[:reach]])
             out[start:end] = cv2.blur(wrapped, (1, NEIGHBOURS))[reach:-reach]
     return out

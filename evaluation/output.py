@@ -1,4 +1,4 @@
-"""Results as JSON and CSV, written aside and renamed."""
+"""Results as JSON and CSV files."""
 
 import dataclasses
 import json
@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from acusim.results import csv_line, plain, put
+from acusim.results import csv_line, json_values, write_result
 from evaluation import analysis
 from evaluation.analysis import Drifts, azimuth, elevation
 from evaluation.drift import DISCARDS, KEYPOINTS, is_trusted_view
 from evaluation.landmarks import VERSION as DETECTOR
-from evaluation.run import Outcome, Settings
+from evaluation.run import Outcome
+from evaluation.settings import ReportSettings
 
 FORMAT = 1
 PROBLEMS_LISTED = 10_000
@@ -30,11 +31,11 @@ _KINDS = {
     "flat": "flat",
     "only": "too few acupoints trusted",
 }
-"""What sort of reason it is, by how it begins."""
+"""Kind of a reason by its first words."""
 
 
-def results_of(settings: Settings, outcome: Outcome) -> dict[str, Any]:
-    """Everything a report says, as JSON values. No times and no absolute paths."""
+def results_of(settings: ReportSettings, outcome: Outcome) -> dict[str, Any]:
+    """All results of a report as JSON values. No times and no absolute paths."""
     out: dict[str, Any] = {
         "format": FORMAT,
         "pairs": outcome.pairs,
@@ -46,7 +47,7 @@ def results_of(settings: Settings, outcome: Outcome) -> dict[str, Any]:
         "notes": outcome.notes,
     }
     if settings.faces:
-        out["drift"] = drift_results(outcome)
+        out["drift"] = _drift_results(outcome)
     if settings.certificate:
         out["certificate"] = {
             "thresholds": settings.thresholds.as_dict(),
@@ -62,8 +63,8 @@ def results_of(settings: Settings, outcome: Outcome) -> dict[str, Any]:
             "by_point": analysis.trust_by_point(outcome.certified),
         }
     if outcome.baselines:
-        out["baselines"] = baseline_results(settings, outcome)
-    return plain(out)
+        out["baselines"] = _baseline_results(settings, outcome)
+    return json_values(out)
 
 
 def _pairs(outcome: Outcome) -> Iterator[Any]:
@@ -72,7 +73,7 @@ def _pairs(outcome: Outcome) -> Iterator[Any]:
 
 
 def _kind(reason: str) -> str:
-    """What sort of reason it is: without names and numbers."""
+    """Kind of a reason: without names and numbers."""
     if not reason:
         return "accepted"
     if " moved by " in reason:
@@ -80,8 +81,8 @@ def _kind(reason: str) -> str:
     return next((kind for start, kind in _KINDS.items() if reason.startswith(start)), "not usable")
 
 
-def drift_results(outcome: Outcome) -> dict[str, Any]:
-    """The protocol's tables, the null's, and the verdicts."""
+def _drift_results(outcome: Outcome) -> dict[str, Any]:
+    """Tables of the protocol and of the null, and the verdicts."""
     drifts = outcome.drifts
     trusted = drifts.chosen(lambda pair: is_trusted_view(pair.id.frame))
     return {
@@ -106,30 +107,30 @@ def _in_trusted_views(drifts: Drifts) -> Drifts:
     return drifts.chosen(lambda pair: is_trusted_view(pair.id.frame))
 
 
-def baseline_results(settings: Settings, outcome: Outcome) -> list[dict[str, Any]]:
-    """One row for each baseline, the augmented pictures themselves (of all pairs) among them."""
+def _baseline_results(settings: ReportSettings, outcome: Outcome) -> list[dict[str, Any]]:
+    """One row for each baseline, and one for the augmented images of all pairs."""
     rows = [(name, *outcome.baselines[name]) for name in outcome.baselines]
     rows.append(("the augmented pictures", outcome.drifts, outcome.certified))
     out: list[dict[str, Any]] = []
     for name, drifts, certified in rows:
         trusted = _in_trusted_views(drifts)
-        told = analysis.verdicts(drifts, outcome.null)
+        verdicts = analysis.verdicts(drifts, outcome.null)
         out.append(
             {
                 "baseline": name,
                 "pictures": len(certified),
                 "detection_failure_rate": trusted.failure_rate,
                 "px": analysis.drift_table(trusted)[analysis.ALL],
-                "verdict": told[-1],
-                "beyond_noise": [row.keypoint for row in told if "beyond" in row.text],
+                "verdict": verdicts[-1],
+                "beyond_noise": [row.keypoint for row in verdicts if "beyond" in row.text],
                 **analysis.certified_figures(certified),
             }
         )
     return out
 
 
-def csv_lines(settings: Settings, outcome: Outcome) -> Iterator[bytes]:
-    """One line a pair: who and where, drift of each keypoint, and the certificate's figures."""
+def _csv_lines(settings: ReportSettings, outcome: Outcome) -> Iterator[bytes]:
+    """One line for each pair: identity and view, drift of each keypoint, and the figures of the certificate."""
     header = ["augmented", "original", "sample", "identity", "frame", "elevation", "azimuth"]
     header += ["gender", "bald", "hair", "prompt_set"]
     if settings.faces:
@@ -157,7 +158,7 @@ def csv_lines(settings: Settings, outcome: Outcome) -> Iterator[bytes]:
         yield csv_line(line)
 
 
-def write_results(settings: Settings, outcome: Outcome, name: str) -> dict[str, Any]:
+def write_results(settings: ReportSettings, outcome: Outcome, name: str) -> dict[str, Any]:
     """Writes NAME.json and NAME.csv below --out and returns the JSON's content.
 
     Raises:
@@ -165,6 +166,6 @@ def write_results(settings: Settings, outcome: Outcome, name: str) -> dict[str, 
     """
     results = results_of(settings, outcome)
     text = json.dumps(results, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
-    put(settings.out / f"{name}.json", text.encode())
-    put(settings.out / f"{name}.csv", csv_lines(settings, outcome))
+    write_result(settings.out / f"{name}.json", text.encode())
+    write_result(settings.out / f"{name}.csv", _csv_lines(settings, outcome))
     return results

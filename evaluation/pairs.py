@@ -1,14 +1,13 @@
-"""Which original belongs to which augmented picture: by stem, never by position; and what has no partner.
+"""Which original belongs to which augmented image: by stem, never by position; and what has no partner.
 
-The augmented root is a dataset of the same layout, or a folder of such datasets v01, v02, …. A manifest, if there is
-one, tells the prompt sets; a root that something else made has none.
+The augmented root is a dataset of the same layout, or a folder of such datasets v01, v02, …. A manifest, if it exists,
+lists the prompt sets; a root that another program created has none.
 """
 
 import json
 import os
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +23,14 @@ from acusim.sample_id import SampleId
 MANIFEST = "manifest.jsonl"
 MAX_LINE = 1 << 20
 """Bytes of a manifest's line; longer ones are not read."""
+SKIPPED = ("skipped", "set aside")
+"""Status of a skipped image in a manifest; the controller stores "set aside"."""
 _VARIANT = re.compile(r"v[0-9]{2,3}")
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """An original and its augmented picture; paths are relative to the roots."""
+    """An original and its augmented image; paths are relative to the roots."""
 
     id: SampleId
     split: str
@@ -48,7 +49,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something about an item that a user should know."""
+    """What is wrong with an item."""
 
     path: str
     reason: str
@@ -65,7 +66,7 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A picture of a root with what lies beside it."""
+    """An image of a root with the files that belong to it."""
 
     id: SampleId
     split: str
@@ -86,60 +87,66 @@ def pair_up(
     selected: Callable[[SampleId, str], bool] = lambda sample_id, split: True,
     bald_codes: str = "auto",
 ) -> Pairs:
-    """Pairs the pictures of two dataset roots.
+    """Pairs the images of two dataset roots.
 
     Args:
         original: root of the originals.
-        augmented: root of the augmented pictures, or a folder with v01, v02, … that are such roots.
-        size: picture size to use in both; None takes 512 where there is one.
-        selected: which samples take part.
+        augmented: root of the augmented images, or a folder with v01, v02, … that are such roots.
+        size: image size to use in both; None takes 512 where it exists.
+        selected: which samples are evaluated.
         bald_codes: hair codes that mean bald, as the controller's option.
 
     Raises:
-        LayoutError: one of them is no dataset root.
+        LayoutError: one of them is not a dataset root.
         ConfigError: both are the same folder, or the codes are malformed.
     """
     if os.path.realpath(original) == os.path.realpath(augmented):
         raise ConfigError(f"--original and --augmented are the same folder, {str(original)!r}; name two")
     out = Pairs()
     dataset = layout.scan(original, size)
-    originals = {found.key: found for found in _pictures(dataset, "", out) if selected(found.id, found.split)}
+    originals = {found.key: found for found in _images(dataset, "", out) if selected(found.id, found.split)}
     given = bald.parse_bald_codes(bald_codes)
-    evidence = bald.gather(dataset.root, dataset.samples) if given is None else bald.given(dataset.samples, given)
+    evidence = (
+        bald.gather_evidence(dataset.root, dataset.samples)
+        if given is None
+        else bald.given_evidence(dataset.samples, given)
+    )
     bald_hair = {entry.code for entry in evidence if entry.bald}
-    prompt_sets, aside = _read_manifest(augmented, out)
+    manifest = _read_manifest(augmented, out)
     choose = load_prompt_sets().choose
     for variant, root in _roots(augmented, out):
-        partners = {found.key: found for found in _pictures(layout.scan(root, size), variant, out, True)}
+        partners = {found.key: found for found in _images(layout.scan(root, size), variant, out, True)}
         for key, found in originals.items():
             partner = partners.pop(key, None)
             if partner is None:
-                out.problems.append(Problem(variant + found.image, _why_missing(variant + found.image, aside)))
+                out.problems.append(Problem(variant + found.image, manifest.why_missing(variant + found.image)))
                 continue
             if found.why_no_label:
-                out.problems.append(Problem(found.image, f"{found.why_no_label}: its acupoints are not looked at"))
+                out.problems.append(Problem(found.image, f"{found.why_no_label}: its acupoints are not examined"))
             is_bald = found.id.hair in bald_hair
-            image = variant + partner.image
-            out.pairs.append(
-                Pair(
-                    id=found.id,
-                    split=found.split,
-                    original=found.image,
-                    augmented=image,
-                    variant=variant,
-                    label=found.label,
-                    depth=found.depth,
-                    augmented_label=variant + partner.label if partner.label else None,
-                    augmented_depth=variant + partner.depth if partner.depth else None,
-                    prompt_set=prompt_sets.get(image) or choose(found.id, is_bald).name,
-                    bald=is_bald,
-                )
-            )
+            prompt_set = manifest.prompt_sets.get(variant + partner.image) or choose(found.id, is_bald).name
+            out.pairs.append(_pair(found, partner, variant, is_bald, prompt_set))
         for found in partners.values():
             if selected(found.id, found.split):
                 out.problems.append(Problem(variant + found.image, "no original of this stem"))
     out.pairs.sort(key=lambda pair: pair.augmented)
     return out
+
+
+def _pair(original: _Found, augmented: _Found, variant: str, is_bald: bool, prompt_set: str) -> Pair:
+    return Pair(
+        id=original.id,
+        split=original.split,
+        original=original.image,
+        augmented=variant + augmented.image,
+        variant=variant,
+        label=original.label,
+        depth=original.depth,
+        augmented_label=variant + augmented.label if augmented.label else None,
+        augmented_depth=variant + augmented.depth if augmented.depth else None,
+        prompt_set=prompt_set,
+        bald=is_bald,
+    )
 
 
 def _roots(augmented: Path, out: Pairs) -> list[tuple[str, Path]]:
@@ -157,10 +164,10 @@ def _roots(augmented: Path, out: Pairs) -> list[tuple[str, Path]]:
     return variants or [("", augmented)]
 
 
-def _pictures(dataset: layout.Dataset, variant: str, out: Pairs, orphans_expected: bool = False) -> list[_Found]:
-    """The pictures of a root, those without a label too; everything else becomes a problem.
+def _images(dataset: layout.Dataset, variant: str, out: Pairs, orphans_expected: bool = False) -> list[_Found]:
+    """The images of a root, those without a label too; everything else becomes a problem.
 
-    Where a picture is missing, that is told once: not again for the label that it leaves alone.
+    A missing image is reported once: not again for the label that is left without it.
     """
     out.notes += [f"{dataset.root.name}: {note}" for note in dataset.notes]
     found = [_Found(s.id, s.split, s.image, s.label, s.depth) for s in dataset.samples]
@@ -172,36 +179,42 @@ def _pictures(dataset: layout.Dataset, variant: str, out: Pairs, orphans_expecte
     return found
 
 
-def _why_missing(image: str, aside: dict[str, str]) -> str:
-    told = aside.get(image)
-    return f"no augmented picture: it was set aside ({told})" if told else "no augmented picture of this stem"
+@dataclass(slots=True)
+class _Manifest:
+    """What a manifest records of each image; empty where there is no manifest."""
+
+    prompt_sets: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Reason of each skipped image."""
+
+    def why_missing(self, image: str) -> str:
+        """Why an image does not exist."""
+        reason = self.skipped.get(image)
+        return f"no augmented picture: it was skipped ({reason})" if reason else "no augmented picture of this stem"
 
 
-def _read_manifest(root: Path, out: Pairs) -> tuple[dict[str, str], dict[str, str]]:
-    """(picture -> prompt set, picture -> why it was set aside), both empty where there is no manifest."""
-    sets: dict[str, str] = {}
-    aside: dict[str, str] = {}
+def _read_manifest(root: Path, out: Pairs) -> _Manifest:
+    manifest, damaged = _Manifest(), 0
     path = root / MANIFEST
     if not os.path.isfile(path):
-        out.notes.append(f"{MANIFEST} is missing: prompt sets are told from the sample IDs")
-        return sets, aside
-    damaged: Counter[str] = Counter()
+        out.notes.append(f"{MANIFEST} is missing: prompt sets are derived from the sample IDs")
+        return manifest
     try:
         with open(path, "rb") as stream:
             while line := stream.readline(MAX_LINE):
                 record = _record(line)
                 image = record.get("image") if record else None
                 if record is None or not isinstance(image, str):
-                    damaged["lines"] += 1
-                elif record.get("status") == "set aside":
-                    aside[image] = str(record.get("reason", ""))[:200]
+                    damaged += 1
+                elif record.get("status") in SKIPPED:
+                    manifest.skipped[image] = str(record.get("reason", ""))[:200]
                 elif isinstance(record.get("prompt_set"), str):
-                    sets[image] = record["prompt_set"][:80]
+                    manifest.prompt_sets[image] = record["prompt_set"][:80]
     except OSError as error:
         out.notes.append(f"{MANIFEST} cannot be read: {error.strerror}")
-    if damaged["lines"]:
-        out.notes.append(f"{MANIFEST}: {damaged['lines']} lines are damaged and were left out")
-    return sets, aside
+    if damaged:
+        out.notes.append(f"{MANIFEST}: {damaged} lines are damaged and were left out")
+    return manifest
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

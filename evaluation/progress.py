@@ -1,5 +1,6 @@
-"""What a run says while it works: to standard error, so that --json keeps standard output clean."""
+"""Progress of a run on standard error, so that --json keeps standard output clean."""
 
+import sys
 from types import TracebackType
 from typing import Self
 
@@ -11,19 +12,16 @@ from acusim.plain_progress import PlainProgress
 
 
 class Progress:
-    """Progress bar with the time left on a terminal, plain lines elsewhere, nothing at all when quiet."""
+    """Progress bar with the remaining time on a terminal, plain lines elsewhere, nothing at all when quiet."""
 
     def __init__(self, quiet: bool = False):
-        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._quiet = quiet
+        self._console = Console(stderr=True)
         self._bar: Bar | None = None
-        self._lines = PlainProgress(self.note)
-
-    def note(self, text: str) -> None:
-        """One line a user should read."""
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._lines = PlainProgress(lambda text: print(text, file=sys.stderr, flush=True))
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal and not self._console.quiet:
+        if self._console.is_terminal and not self._quiet:
             columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
             self._bar = Bar(*columns, TextColumn("left"), TimeRemainingColumn(), console=self._console)
             self._bar.add_task("measuring", total=None)
@@ -31,10 +29,10 @@ class Progress:
         return self
 
     def advance(self, done: int, total: int) -> None:
-        """So many of so many items are done."""
+        """Shows how many of how many items are done."""
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=done, total=total)
-        else:
+        elif not self._quiet:
             self._lines("measuring", done, total)
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""An original with all that does not depend on the augmented picture: maps, points, outlines, millimetres."""
+"""An original with all that does not depend on the augmented image: maps, points, outlines, millimetres."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,13 +16,13 @@ from evaluation.outline import Outline, inner_outlines, offsets, silhouette_of
 from evaluation.structure import Bytes, Floats, Inside, Maps, Mask, maps_of
 
 WORK_SIDE, LARGEST_SIDE = 512, 640
-"""Pictures with a longer side than LARGEST_SIDE are judged at WORK_SIDE, for which all lengths were calibrated."""
+"""Images with a longer side than LARGEST_SIDE are judged at WORK_SIDE, for which all lengths were calibrated."""
 FEW_POINTS = 12
-"""With fewer visible acupoints, points all over the head are looked at as well."""
+"""With fewer visible acupoints, points all over the head are examined as well."""
 FIELD_STEP = 40
 """Their distance, pixels."""
 NOSE_DEPTH_MM = 768.7
-"""Distance of the nose tip from camera 1: 0.5405 mm a pixel at 512; stands in where no depth is known."""
+"""Distance of the nose tip from camera 1: 0.5405 mm a pixel at 512; used where no depth is known."""
 
 
 def mm_per_px(width_px: float) -> float:
@@ -32,7 +32,7 @@ def mm_per_px(width_px: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """An original with all that does not depend on the augmented picture; outlines once they are asked for."""
+    """An original with all that does not depend on the augmented image; outlines are computed on first use."""
 
     shape: tuple[int, int]
     """(H, W) of the original."""
@@ -41,7 +41,7 @@ class Reference:
     mask: Mask
     """[h, w] the head, at work size, as everything below."""
     mask_source: str
-    """given, depth, silhouette, or "whole picture" where none of them tells."""
+    """given, depth, silhouette, or "whole picture" where none of them finds the head."""
     pixels: Bytes
     """[h, w, 3]"""
     depth: Floats | None
@@ -87,18 +87,18 @@ def make_reference(
     mask: Mask | None = None,
     frame: int | None = None,
 ) -> Reference:
-    """What has to be known of an original.
+    """Everything about an original that does not depend on the augmented image.
 
     Args:
         original: [H, W, 3] RGB.
         depth_mm: [H, W] millimetres along the camera's axis, 0 in the background; None if there is none.
-        coords_px: [N, 2] the labels, in pixels from the left and top edge; None for a picture without labels.
+        coords_px: [N, 2] the labels, in pixels from the left and top edge; None for an image without labels.
         visible: [N] which of them are; None takes all whose coordinates are finite.
-        mask: [H, W] the head; None tells it from the depth, else from a uniform background.
+        mask: [H, W] the head; None takes it from the depth, else from a uniform background.
         frame: camera 1..144, for millimetres where there is no depth.
 
     Raises:
-        ValueError: shapes or types do not fit; names them.
+        ValueError: shapes or types do not match; names them.
     """
     if original.ndim != 3 or original.shape[2] != 3 or original.dtype != np.uint8:
         raise ValueError(f"original is {original.shape} {original.dtype}; expected [H, W, 3] uint8")
@@ -147,12 +147,12 @@ def _visible_points(
 
 
 def work_scale(shape: tuple[int, ...]) -> float:
-    """Work size over true size of a picture (H, W, ...)."""
+    """Work size over true size of an image (H, W, ...)."""
     return WORK_SIDE / max(shape[:2]) if max(shape[:2]) > LARGEST_SIDE else 1.0
 
 
 def scaled(pixels: Bytes, scale: float) -> Bytes:
-    """A picture [H, W, 3] at work size."""
+    """An image [H, W, 3] at work size."""
     if scale == 1:
         return pixels
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
@@ -214,7 +214,7 @@ def _millimetres(
 def sample_reference(
     pixels: Bytes, depth_data: bytes | None, label: Label | None, frame: int
 ) -> tuple[Reference, list[str]]:
-    """The reference of a sample, from what lies beside its picture.
+    """The reference of a sample, from its image, depth map and label.
 
     Args:
         pixels: [H, W, 3] RGB.

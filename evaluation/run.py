@@ -1,68 +1,27 @@
-"""A run from two dataset roots to what was measured, with progress, and nothing lost when it is cut off."""
+"""A run from two dataset roots to the measurements, with progress; an interrupted run loses nothing."""
 
 import heapq
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from acusim.errors import ConfigError
 from acusim.selection import parse_selection
 from evaluation.analysis import Certified, Drifts
 from evaluation.drift import is_trusted_view
-from evaluation.measuring import BASELINES, Measured, Task, Work, measure, prepare
+from evaluation.measuring import BASELINES, Measured, Task, measure, prepare
 from evaluation.pairs import Pair, Pairs, Problem, ensure_pairs, pair_up
+from evaluation.settings import PairSettings, ReportSettings
 from evaluation.store import Store
-from evaluation.thresholds import Thresholds
 from evaluation.workers import Died, Workers
 
 WORST = 12
-"""Pairs whose pictures a report shows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a user asks for."""
-
-    original: Path
-    augmented: Path
-    out: Path
-    workers: int = 1
-    size: int | None = None
-    select: str | None = None
-    limit: int | None = None
-    bald_codes: str = "auto"
-    thresholds: Thresholds = field(default_factory=Thresholds)
-    faces: bool = True
-    certificate: bool = True
-    null_sample: int = 150
-    """Originals whose photometric edits measure the detector's noise."""
-    baseline_sample: int = 0
-    """Pairs on which the baselines are made."""
-    masks: Path | None = None
-
-    def __post_init__(self) -> None:
-        for name, value, low, high in (
-            ("--workers", self.workers, 1, 256),
-            ("--limit", self.limit, 1, 10**9),
-            ("--null", self.null_sample, 0, 10**6),
-            ("--baselines", self.baseline_sample, 0, 10**6),
-        ):
-            if value is not None and not low <= value <= high:
-                raise ConfigError(f"{name} {value} is outside {low}..{high}")
-        out = self.out.resolve()
-        if out in (self.original.resolve(), self.augmented.resolve()):
-            raise ConfigError(f"--out {str(self.out)!r} is one of the data sets; name another folder")
-        if self.masks is not None and self.masks.resolve() == self.original.resolve():
-            raise ConfigError("--masks is the data set of the originals; masks belong to the augmented pictures")
-        if self.out.exists() and not self.out.is_dir():
-            raise ConfigError(f"--out {str(self.out)!r} is not a folder")
+"""How many pairs a report shows with their images."""
 
 
 @dataclass(order=True, slots=True)
 class Worst:
-    """A pair that a report should show, the worse the larger."""
+    """A pair that a report shows; the larger, the worse."""
 
     badness: float
     order: int
@@ -84,10 +43,10 @@ class Outcome:
     worst: list[Worst] = field(default_factory=list)
     seconds: float = 0.0
     reused: int = 0
-    """Items of which everything was known from before."""
+    """Items of which everything was known from an earlier run."""
 
 
-def plan(settings: Settings) -> Pairs:
+def plan(settings: PairSettings) -> Pairs:
     """The pairs to be measured.
 
     Raises:
@@ -108,68 +67,59 @@ def spread(items: Sequence[Pair], count: int) -> list[Pair]:
     return [items[index * len(items) // count] for index in range(count)]
 
 
-def tasks_of(settings: Settings, pairs: Sequence[Pair]) -> list[Task]:
-    """What has to be done: every pair, then the null and the baselines on samples of them."""
+def _tasks_of(settings: ReportSettings, pairs: Sequence[Pair]) -> list[Task]:
+    """The tasks of a run: every pair, then the null and the baselines on samples of them."""
     tasks = [Task("pair", pair) for pair in pairs]
     trusted = [pair for pair in pairs if is_trusted_view(pair.id.frame)] or list(pairs)
     if settings.faces:
         originals = list({pair.original: pair for pair in trusted}.values())
-        tasks += [Task("null", pair) for pair in spread(originals, settings.null_sample)]
-    tasks += [Task("baseline", pair) for pair in spread(list(pairs), settings.baseline_sample)]
+        tasks += [Task("null", pair) for pair in spread(originals, settings.null)]
+    tasks += [Task("baseline", pair) for pair in spread(list(pairs), settings.baselines)]
     return tasks
 
 
-def run(settings: Settings, pairs: Pairs, advance: Callable[[int, int], None]) -> Outcome:
+def run(settings: ReportSettings, pairs: Pairs, advance: Callable[[int, int], None]) -> Outcome:
     """Measures everything.
 
     Args:
-        settings: what is asked for.
+        settings: of the run.
         pairs: from ``plan``.
         advance: called with (items done, items in all).
 
     Raises:
         OutputError: the store or a point mask cannot be written.
-        KeyboardInterrupt: interrupted; what was measured is kept.
+        KeyboardInterrupt: interrupted; the measurements so far are kept.
     """
-    begun = time.monotonic()
-    tasks = tasks_of(settings, pairs.pairs)
+    started = time.monotonic()
+    tasks = _tasks_of(settings, pairs.pairs)
     outcome = Outcome(len(pairs.pairs), list(pairs.problems), list(pairs.notes))
     with Store(settings.out) as store:
-        work = Work(
-            settings.original,
-            settings.augmented,
-            store.path,
-            settings.thresholds,
-            settings.faces,
-            settings.certificate,
-            settings.masks,
-        )
-        workers = Workers(measure, prepare, (work,), min(settings.workers, len(tasks)))
-        # By place in the plan, so that tables do not depend on who finished first.
+        workers = Workers(measure, prepare, (settings, store.path), min(settings.workers, len(tasks)))
+        # By number in the plan, so that tables do not depend on which worker finished first.
         kept: dict[int, tuple[Task, Measured, dict[str, Certified]]] = {}
-        place = {id(task): number for number, task in enumerate(tasks)}
+        number_of = {id(task): number for number, task in enumerate(tasks)}
         advance(0, len(tasks))
         for done, (task, result) in enumerate(workers.run(tasks), start=1):
             if isinstance(result, Died):
                 result = Measured(["the worker process died on it"], lost=True)
             store.add(result.records)
             outcome.reused += not result.records and not result.lost
-            number = place[id(task)]
+            number = number_of[id(task)]
             _note_worst(outcome, task, result, number)
-            certified = {name: Certified.of(task.pair, record) for name, record in result.verdicts.items()}
-            result.records, result.verdicts = [], {}
+            certified = {name: Certified.of(task.pair, record) for name, record in result.certificates.items()}
+            result.records, result.certificates = [], {}
             kept[number] = task, result, certified
             advance(done, len(tasks))
     for number in sorted(kept):
-        _take(outcome, *kept[number])
+        _add_result(outcome, *kept[number])
     outcome.worst.sort(reverse=True)
-    outcome.seconds = time.monotonic() - begun
+    outcome.seconds = time.monotonic() - started
     return outcome
 
 
 def _note_worst(outcome: Outcome, task: Task, result: Measured, number: int) -> None:
     """Keeps the points of the worst pairs only."""
-    record = result.verdicts.get("augmented")
+    record = result.certificates.get("augmented")
     if task.kind != "pair" or record is None:
         return
     strength, outline = record["found_strength"] or 0.0, record["outline_px"] or 0.0
@@ -182,7 +132,7 @@ def _note_worst(outcome: Outcome, task: Task, result: Measured, number: int) -> 
         heapq.heappushpop(outcome.worst, entry)
 
 
-def _take(outcome: Outcome, task: Task, result: Measured, certified: dict[str, Certified]) -> None:
+def _add_result(outcome: Outcome, task: Task, result: Measured, certified: dict[str, Certified]) -> None:
     pair, faces = task.pair, result.faces
     if task.kind == "pair":
         outcome.problems += [Problem(pair.augmented, reason) for reason in result.problems]
@@ -195,6 +145,6 @@ def _take(outcome: Outcome, task: Task, result: Measured, certified: dict[str, C
                 outcome.null.setdefault(name, Drifts()).add(pair, faces["original"], face, result.width)
     elif task.kind == "baseline" and not result.lost:
         for name in BASELINES:
-            drifts, verdicts = outcome.baselines.setdefault(name, (Drifts(), []))
+            drifts, entries = outcome.baselines.setdefault(name, (Drifts(), []))
             drifts.add(pair, faces["original"], faces[name], result.width)
-            verdicts.append(certified[name])
+            entries.append(certified[name])

@@ -1,4 +1,4 @@
-"""What was measured, by the content of the files it was measured on: a run that was cut off goes on where it was.
+"""Measurements by the content of the files they were taken on, so that an interrupted run is resumed.
 
 One SQLite file in the output folder. The parent process writes; workers only read.
 """
@@ -32,16 +32,18 @@ class Store:
             self._db.execute("CREATE TABLE IF NOT EXISTS measured (key TEXT PRIMARY KEY, record TEXT) WITHOUT ROWID")
             self._db.commit()
         except (OSError, sqlite3.Error) as error:
-            raise OutputError(f"{str(self.path)!r} cannot be written: {error}; mend it or name another --out") from None
+            raise OutputError(
+                f"{str(self.path)!r} cannot be written: {error}; repair it or name another --out"
+            ) from None
 
     def add(self, records: Iterable[tuple[str, Any]]) -> None:
-        """Keeps some records; writes them if the last time was long ago."""
+        """Keeps some records; writes them if the last write was long ago."""
         self._waiting.update((key, json.dumps(record, allow_nan=False)) for key, record in records)
         if time.monotonic() - self._last > FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what is waiting.
+        """Writes the waiting records.
 
         Raises:
             OutputError: the disk is full or the file is damaged.

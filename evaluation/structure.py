@@ -1,8 +1,8 @@
-"""What a picture looks like once its light is taken away: maps of fine and medium structure inside the head.
+"""What an image shows without its light: maps of fine and medium structure inside the head.
 
-Light multiplies, so it is a slowly varying summand of the logarithm: taking away a blurred copy leaves texture,
+Light multiplies, so it is a slowly varying summand of the logarithm: subtracting a blurred copy leaves texture,
 creases and outlines. Each value is then squeezed to -1..1, so that one edge of the new shading does not outvote
-a patch of skin. All lengths are pixels of a picture 512 wide.
+a patch of skin. All lengths are pixels of an image 512 wide.
 """
 
 from dataclasses import dataclass
@@ -18,26 +18,26 @@ Mask = NDArray[np.bool_]
 DARK = 24.0
 """Added to levels 0..255 before the logarithm: below it the noise of eight bits would be amplified."""
 FINE_SIGMA, MEDIUM_SIGMA, COARSE_SIGMA = 1.5, 2.5, 12.0
-"""Blur whose copy is taken away: what stays are pores and strands; lids and creases; eyes, ears, the hairline."""
+"""Blur of the subtracted copy: what stays are pores and strands; lids and creases; eyes, ears, the hairline."""
 RIM = 5
 """Side of the square by which the head's mask is shrunk: at its rim the background shines through."""
 SEAM = 7
-"""Side of the square by which it is shrunk further for comparing: the seam lies still whatever moves."""
+"""Side of the square by which it is shrunk further for comparing: the seam stays in place whatever moves."""
 FINE_KNEE, MEDIUM_KNEE = 0.003, 0.005
 """Structure, in natural logarithms of brightness, below which a value counts little: rounding to eight bits."""
 FINE_NOISE, MEDIUM_NOISE = 2.5, 5.0
-"""The knee is at least so many standard deviations of the two pictures' difference."""
+"""The knee is at least this many standard deviations of the two images' difference."""
 COARSE_KNEE = 0.05
 """The same for the coarse map; it is large because shading reaches into it."""
 TEXTURE_KNEE, STRUCTURE_KNEE = 0.003, 0.01
-"""Knees of the two figures of agreement; fixed, so that figures of different pictures compare."""
+"""Knees of the two figures of agreement; fixed, so that figures of different images are comparable."""
 CONTINUED_STEP = 8
-"""Beyond the head the map goes on with its own blurred brightness, on a grid of this step."""
+"""Beyond the head the map continues with its own blurred brightness, on a grid of this step."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Maps:
-    """Structure of one picture."""
+    """Structure of one image."""
 
     fine: Floats
     """[H, W]"""
@@ -72,7 +72,7 @@ class Inside:
 
 
 def maps_of(pixels: Bytes, inside: Inside) -> Maps:
-    """The maps of a picture [H, W, 3] RGB; what lies outside the head takes no part."""
+    """The maps of an image [H, W, 3] RGB; pixels outside the head have no influence."""
     grey = cv2.cvtColor(pixels.astype(np.float32), cv2.COLOR_RGB2GRAY)
     grey += np.float32(DARK)
     log = np.asarray(cv2.log(grey), np.float32)

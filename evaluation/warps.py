@@ -12,7 +12,7 @@ _ROUNDS = 40
 
 @dataclass(frozen=True, slots=True)
 class Warp:
-    """A local displacement: what lies at p goes to ``p + (dx, dy) w``, ``w = (1 - |p - centre|²/radius²)²`` inside."""
+    """A local displacement: the pixel at p goes to ``p + (dx, dy) w``, ``w = (1 - |p - centre|²/radius²)²`` inside."""
 
     centre: tuple[float, float]
     """Pixels from the left and top edge."""
@@ -33,7 +33,7 @@ class Warp:
         return weight[..., None] * (self.dx, self.dy)
 
     def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The warped picture [H, W, 3]."""
+        """The warped image [H, W, 3]."""
         height, width = pixels.shape[:2]
         left, right = (int(np.clip(self.centre[0] + side * (self.radius + 1), 0, width)) for side in (-1, 1))
         top, bottom = (int(np.clip(self.centre[1] + side * (self.radius + 1), 0, height)) for side in (-1, 1))
@@ -53,7 +53,7 @@ class Warp:
 
 
 def shifted(pixels: NDArray[np.uint8], dx: float, dy: float) -> NDArray[np.uint8]:
-    """The whole picture moved by (dx, dy) pixels; what comes in at the edges repeats them."""
+    """The whole image moved by (dx, dy) pixels; its edges are repeated."""
     matrix = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
     size = (pixels.shape[1], pixels.shape[0])
     moved = cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)

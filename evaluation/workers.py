@@ -1,4 +1,4 @@
-"""Worker processes that measure pictures, and what happens when one of them dies."""
+"""Worker processes that measure images, and what happens when one of them dies."""
 
 import multiprocessing
 import signal
@@ -12,19 +12,19 @@ from acusim.processes import let_signals_through, one_thread_each, signals_held
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-IN_HAND = 3
-"""Tasks that lie with each worker, so that none stands idle."""
+PREFETCH = 3
+"""Tasks submitted for each worker, so that none is idle."""
 
 
 class Died:
-    """Stands for the result of a task on which the worker process died."""
+    """Result of a task on which the worker process died."""
 
 
 DIED = Died()
 
 
 def _start(prepare: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    # The parent decides what an interrupt means; a worker finishes what it has in hand.
+    # The parent decides what an interrupt means; a worker finishes its task.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     let_signals_through()
     prepare(*arguments)
@@ -51,10 +51,10 @@ class Workers(Generic[Task, Result]):
         return ProcessPoolExecutor(count, context, initializer=_start, initargs=(self._prepare, self._arguments))
 
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Died]]:
-        """Each task with its result, as they come; tasks are drawn only as workers need them.
+        """Each task with its result, in order of completion; tasks are drawn only as workers need them.
 
-        When a process dies, the tasks that were in hand are tried again one by one, each in a process of its own; the
-        one that kills it again has the result DIED.
+        When a process dies, the submitted tasks are retried one by one, each in a process of its own; the one that
+        kills it again has the result DIED.
         """
         waiting = iter(tasks)
         with one_thread_each():
@@ -79,7 +79,7 @@ class Workers(Generic[Task, Result]):
         try:
             while True:
                 try:
-                    while len(running) < IN_HAND * self._count and (task := next(waiting, None)) is not None:
+                    while len(running) < PREFETCH * self._count and (task := next(waiting, None)) is not None:
                         lost.append(task)
                         with signals_held():  # a process may be started for it
                             running[pool.submit(self._function, task)] = task

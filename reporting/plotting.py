@@ -14,7 +14,7 @@ _STYLE = {
 
 
 def new_figure(width: float, height: float, **layout: Any) -> tuple[Any, Any]:
-    """A figure of so many inches, and its axes.
+    """A new figure and its axes.
 
     Args:
         width: in inches, drawn at 130 dots each.

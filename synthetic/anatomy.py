@@ -6,7 +6,7 @@ Every identity is a smooth deformation of one of them, on the same topology.
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,11 +20,10 @@ from synthetic.body import body_template
 from synthetic.ears import ear_meshes
 from synthetic.face import fitted_face
 from synthetic.fitting import SmoothField, SurfaceLocation, closest_location, pull_through
-from synthetic.grids import HEAD_CENTER_MM, smoothstep, star_grid, vertex_normals
+from synthetic.grids import HEAD_CENTER_MM, smoothstep, star_grid
 from synthetic.scene import Scene
 
 FloatArray = NDArray[np.floating]
-Gender = Literal["F", "M"]
 POINT_SET: dict[str, PointSet] = {"F": "female", "M": "asher"}
 """The real acupoints each gender's mean head is fitted to."""
 
@@ -68,7 +67,7 @@ class MeanHead:
 
     @property
     def residual_mm(self) -> FloatArray:
-        """[174] distance from AcuSim's point to the carrying surface; inner points lie off it by design."""
+        """[174] distance from AcuSim's point to the carrying surface; inner points are off it by design."""
         return self.places.distance_mm
 
 
@@ -171,7 +170,7 @@ def _head_vertices(model: PointSet, points_mm: FloatArray) -> tuple[FloatArray, 
     return HEAD_CENTER_MM + star_grid().direction.reshape(-1, 3) * radius.reshape(-1, 1), landmarks
 
 
-def grid_position(azimuth: FloatArray, elevation: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _grid_position(azimuth: FloatArray, elevation: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Fractional row and column of the star grid for angles in radians."""
     low, high = grids.ELEVATION_LOW, grids.ELEVATION_HIGH
     return (
@@ -181,7 +180,7 @@ def grid_position(azimuth: FloatArray, elevation: FloatArray) -> tuple[FloatArra
 
 
 def _sample(grid: FloatArray, azimuth: FloatArray, elevation: FloatArray) -> FloatArray:
-    return ndimage.map_coordinates(grid, np.stack(grid_position(azimuth, elevation)), order=1, mode="nearest")
+    return ndimage.map_coordinates(grid, np.stack(_grid_position(azimuth, elevation)), order=1, mode="nearest")
 
 
 @cache
@@ -229,8 +228,3 @@ def mean_head(gender: str, held_out: tuple[int, ...] = ()) -> MeanHead:
 def residuals_mm(gender: str) -> FloatArray:
     """[174] distance in mm between AcuSim's acupoints and the mean head's surface, NaN for inner points."""
     return np.where(acupoints.INNER, np.nan, mean_head(gender).residual_mm)
-
-
-def mean_normals(head: MeanHead) -> FloatArray:
-    """[V, 3] unit normals of the joined mesh."""
-    return vertex_normals(head.vertices, head.faces)

@@ -73,10 +73,7 @@ def shirt_mesh(body: FloatArray, faces: NDArray[np.int32], scale: float) -> tupl
     """
     normals = vertex_normals(body, faces).reshape(RINGS, SPOKES, 3)
     grid = body.reshape(RINGS, SPOKES, 3)
-    plan = (grid[..., :2] - [0.0, NECKLINE_CENTER_Y_MM]) / [
-        NECKLINE_HALF_X_MM * scale,
-        NECKLINE_HALF_Y_MM * scale,
-    ]
+    plan = (grid[..., :2] - [0.0, NECKLINE_CENTER_Y_MM]) / [NECKLINE_HALF_X_MM * scale, NECKLINE_HALF_Y_MM * scale]
     outside = np.hypot(plan[..., 0], plan[..., 1]) - 1.0
     # The back rises so steeply that the ellipse alone would leave it bare all the way down.
     outside = np.maximum(outside, (COLLAR_LOWEST_MM - grid[..., 2]) / 60.0)

@@ -17,7 +17,7 @@ def _bump(a: FloatArray, b: FloatArray, center: tuple[float, float], size: tuple
     return np.exp(-((((a - center[0]) / size[0]) ** 2) + ((b - center[1]) / size[1]) ** 2))
 
 
-def ear_relief() -> FloatArray:
+def _ear_relief() -> FloatArray:
     """[RINGS, SPOKES, 3] ear in its own frame, mm: out of the head, backwards, up. Centre at the origin."""
     rho = np.linspace(0.0, 1.32, RINGS)[:, None]
     turn = np.linspace(0.0, 2 * np.pi, SPOKES)[None]
@@ -43,7 +43,7 @@ def ear_meshes(apex_left_mm: FloatArray) -> list[tuple[FloatArray, NDArray[np.in
     Args:
         apex_left_mm: [3] EX-HN6 of the left side, the top of the ear.
     """
-    local = ear_relief().reshape(-1, 3)
+    local = _ear_relief().reshape(-1, 3)
     cos, sin = np.cos(_FLARE_RAD), np.sin(_FLARE_RAD)
     out = local[:, 0] * cos + local[:, 1] * sin
     back = -local[:, 0] * sin + local[:, 1] * cos

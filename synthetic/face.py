@@ -25,7 +25,7 @@ BROW_RIGHT = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
 BROW_LEFT = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 
 _MOUTH_CORNER_BELOW_LIP_MM = -11.2
-# Where points of the face lie on a real head: an acupoint plus an offset in mm (x: subject's left, y: back,
+# Where points of the face are on a real head: an acupoint plus an offset in mm (x: subject's left, y: back,
 # z: up). The acupoints are AcuSim's; offsets were read off its published frame 1 (canthi, lids, brows, alae,
 # lips, chin, in pixels at the depth of the neighbouring acupoint). Rows of left points also hold mirrored.
 _ANCHORS: tuple[tuple[int, str, tuple[float, float, float]], ...] = (
@@ -95,7 +95,7 @@ def prior() -> tuple[FloatArray, NDArray[np.int64], NDArray[np.int64]]:
     return (points + mirrored[partner]) / 2, np.array(document["triangles"]), partner
 
 
-def anchor_targets(model: PointSet) -> tuple[NDArray[np.int64], FloatArray]:
+def _anchor_targets(model: PointSet) -> tuple[NDArray[np.int64], FloatArray]:
     """FaceMesh indices [K] and where they belong [K, 3] mm on the named head, both sides."""
     table = acupoints.positions_mm(model)
     _, _, partner = prior()
@@ -103,7 +103,7 @@ def anchor_targets(model: PointSet) -> tuple[NDArray[np.int64], FloatArray]:
     for index, name, offset in _ANCHORS:
         place = table[acupoints.index_of(name)] + offset
         if offset[2] == _MOUTH_CORNER_BELOW_LIP_MM:
-            # ST4 lies at other heights beside the mouth on other heads: the lip's point says how high.
+            # The height of ST4 beside the mouth differs from head to head: the lip's point gives it.
             place[2] = table[acupoints.index_of("DU27_兑端"), 2] + offset[2]
         if not name.endswith("_left"):
             place = place * [0, 1, 1]
@@ -118,7 +118,7 @@ def anchor_targets(model: PointSet) -> tuple[NDArray[np.int64], FloatArray]:
 def fitted_face(model: PointSet) -> Face:
     """The prior on a head's acupoints: similarity, thin-plate warp, fans, two rounds of subdivision."""
     points, triangles, partner = prior()
-    indices, targets = anchor_targets(model)
+    indices, targets = _anchor_targets(model)
     scale, rotation, shift = similarity(points[indices], targets)
     moved = scale * np.einsum("nc,dc->nd", points, rotation) + shift
     here = moved[indices]

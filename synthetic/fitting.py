@@ -32,11 +32,7 @@ def similarity(source: FloatArray, target: FloatArray) -> tuple[float, FloatArra
     signs = np.array([1.0, 1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
     rotation = (u * signs) @ vt
     scale = float((singular * signs).sum() / (a * a).sum() * len(source))
-    return (
-        round(scale, _DECIMALS),
-        rotation.round(_DECIMALS),
-        (target_mean - scale * rotation @ source_mean).round(5),
-    )
+    return (round(scale, _DECIMALS), rotation.round(_DECIMALS), (target_mean - scale * rotation @ source_mean).round(5))
 
 
 def _basis(distance: FloatArray, sigma: float | None) -> FloatArray:
@@ -104,7 +100,7 @@ class SurfaceLocation:
     weights: FloatArray
     """[N, 3] barycentric weights."""
     distance_mm: FloatArray
-    """[N] from the asked point to this place."""
+    """[N] from the given point to this place."""
 
     def of(self, values: FloatArray) -> FloatArray:
         """[N, C] interpolated from values [V, C] at the vertices."""

@@ -1,7 +1,7 @@
-"""Makes a data set of heads: what each view's files hold.
+"""Creates a data set of heads: the content of each view's files.
 
-What a file holds depends on seed, identity and frame alone; so any number of workers, in any order,
-interrupted or not, ends at the same bytes.
+A file depends on seed, identity and frame alone; so any number of workers, in any order, interrupted or not, gives the
+same bytes.
 """
 
 import io
@@ -11,14 +11,15 @@ from typing import Any
 
 from synthetic import __version__
 from synthetic.identity import Identity, identity
-from synthetic.plan import Settings, Task, open_tasks, prepare, sample_paths
+from synthetic.plan import Task, open_tasks, prepare, sample_paths
+from synthetic.settings import HeadSettings
 from synthetic.workers import StopFlag, Summary, TaskResult, peak_rss_mb, run_tasks, write_files
 
 DEPTH_PNG_COMPRESSION = 1
 
 
-def provenance_record(settings: Settings, who: Identity, frame: int, light: dict[str, Any]) -> dict[str, Any]:
-    """What is embedded in each picture: no time, no path."""
+def _provenance_record(settings: HeadSettings, who: Identity, frame: int, light: dict[str, Any]) -> dict[str, Any]:
+    """The record embedded in each image: no time, no path."""
     return {
         "generator": "synthetic",
         "version": __version__,
@@ -31,7 +32,7 @@ def provenance_record(settings: Settings, who: Identity, frame: int, light: dict
     }
 
 
-def encode_depth(depth_mm: Any) -> bytes:
+def _encode_depth(depth_mm: Any) -> bytes:
     """[S, S] uint16 mm as a 16-bit PNG."""
     from PIL import Image
 
@@ -40,7 +41,7 @@ def encode_depth(depth_mm: Any) -> bytes:
     return out.getvalue()
 
 
-def encode_jpeg(pixels: Any, quality: int, record: dict[str, Any]) -> bytes:
+def _encode_jpeg(pixels: Any, quality: int, record: dict[str, Any]) -> bytes:
     """[S, S, 3] as a JPEG with its colours at half size (4:2:0), as most programs write one."""
     from PIL import Image
 
@@ -51,8 +52,8 @@ def encode_jpeg(pixels: Any, quality: int, record: dict[str, Any]) -> bytes:
     return out.getvalue()
 
 
-def run_task(settings: Settings, task: Task, stop: StopFlag, report: Callable[[int], None]) -> TaskResult:
-    """Makes a task's views, looking at the stop flag before each.
+def run_task(settings: HeadSettings, task: Task, stop: StopFlag, report: Callable[[int], None]) -> TaskResult:
+    """Creates a task's views, checking the stop flag before each.
 
     Raises:
         OutputError: a file cannot be written.
@@ -67,7 +68,7 @@ def run_task(settings: Settings, task: Task, stop: StopFlag, report: Callable[[i
     from synthetic.render import render
 
     cv2.setNumThreads(1)
-    made = 0
+    created = 0
     if stop.is_set():
         return TaskResult(0, peak_rss_mb())
     who = identity(settings.seed, task.index)
@@ -78,28 +79,28 @@ def run_task(settings: Settings, task: Task, stop: StopFlag, report: Callable[[i
             break
         light = studio_light() if panorama is None else wild_light(settings.seed, who.index, frame, panorama)
         view = render(head, light, frame, size=settings.size, quality=settings.quality, seed=settings.seed)
-        record = provenance_record(settings, who, frame, light.describe())
+        record = _provenance_record(settings, who, frame, light.describe())
         jpeg = settings.is_jpeg(task.index)
         paths = sample_paths(settings, who.sample_id(frame), jpeg)
         files = [(paths.label, dump_label(make_label(head, frame)))]
         if paths.depth is not None:
-            files.append((paths.depth, encode_depth(view.depth_mm)))
-        picture = encode_jpeg(view.rgb, settings.jpeg_quality, record) if jpeg else encode(view.rgb, ".png", record)
+            files.append((paths.depth, _encode_depth(view.depth_mm)))
+        picture = _encode_jpeg(view.rgb, settings.jpeg_quality, record) if jpeg else encode(view.rgb, ".png", record)
         write_files(settings.out, (*files, (paths.image, picture)))
-        made += 1
+        created += 1
         report(1)
-    return TaskResult(made, peak_rss_mb())
+    return TaskResult(created, peak_rss_mb())
 
 
-def generate(settings: Settings, on_progress: Callable[[int, int], None] | None = None) -> Summary:
-    """Makes whatever is missing of a data set.
+def generate(settings: HeadSettings, on_progress: Callable[[int, int], None] | None = None) -> Summary:
+    """Creates the missing views of a data set.
 
     Args:
-        settings: what to make.
-        on_progress: called with (views made so far in this run, views to make).
+        settings: of the data set.
+        on_progress: called with (views created so far in this run, views to create).
 
     Raises:
-        ConfigError: the folder was made with other arguments.
+        ConfigError: the folder was created with other arguments.
         OutputError: the folder cannot be written.
     """
     prepare(settings)

@@ -27,18 +27,7 @@ _MIN_LIFT_MM = 1.8
 _AZIMUTH_DEG = (0, 15, 30, 45, 52, 57, 62, 67, 75, 84, 89, 93, 105, 113, 120, 127, 135, 148, 160, 180)
 _HAIRLINE_DEG = (37, 38, 37, 30, 14, -2, -8, -13, -16, -17, -8, 3, 4, -8, -20, -33, -37, -43, -47, -48)
 _FRINGE_DEG = {0: 22, 15: 23, 30: 24, 45: 18, 52: 8, 57: -3}
-_CURTAIN_DEG = {
-    75: -24,
-    84: -34,
-    89: -38,
-    93: -40,
-    105: -44,
-    113: -46,
-    120: -48,
-    127: -48,
-    135: -48,
-    148: -48,
-}
+_CURTAIN_DEG = {75: -24, 84: -34, 89: -38, 93: -40, 105: -44, 113: -46, 120: -48, 127: -48, 135: -48, 148: -48}
 
 
 @dataclass(frozen=True)
@@ -71,7 +60,7 @@ STYLES = {
 }
 
 
-def hairline_deg(azimuth: FloatArray, style: HairStyle) -> FloatArray:
+def _hairline_deg(azimuth: FloatArray, style: HairStyle) -> FloatArray:
     """Elevation in degrees at which hair begins, for azimuths in radians."""
     heights = dict(zip(_AZIMUTH_DEG, _HAIRLINE_DEG, strict=True))
     if style.fringe:
@@ -86,7 +75,7 @@ def scalp_cover(azimuth: FloatArray, elevation: FloatArray, hair: str) -> FloatA
     if hair == BALD:
         return np.zeros(np.broadcast(azimuth, elevation).shape, np.float32)
     style = STYLES[hair]
-    above = np.degrees(elevation) - hairline_deg(azimuth, style)
+    above = np.degrees(elevation) - _hairline_deg(azimuth, style)
     return smoothstep(above, -1.5, 3.0).astype(np.float32)
 
 
@@ -94,7 +83,7 @@ def _shell(style: HairStyle, skin: Scene, rng: np.random.Generator) -> FloatArra
     """[ROWS, COLUMNS + 1, 3] the shell, rows from the hairline to the crown."""
     azimuth = np.linspace(-np.pi, np.pi, COLUMNS + 1)
     ragged = 0.6 * smooth_noise(rng, (3, COLUMNS), (3, 75))[1] + 0.5 * smooth_noise(rng, (3, COLUMNS), (3, 200))[1]
-    line = np.radians(hairline_deg(azimuth, style) + style.jitter_deg * np.r_[ragged, ragged[:1]])
+    line = np.radians(_hairline_deg(azimuth, style) + style.jitter_deg * np.r_[ragged, ragged[:1]])
     share = np.linspace(0, 1, ROWS)[:, None] ** 1.35
     elevation = line + (np.pi / 2 - line) * share
     direction = grids.directions(np.broadcast_to(azimuth, elevation.shape), elevation)

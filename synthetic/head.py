@@ -29,7 +29,7 @@ _AO_LIFT_MM = 0.8
 
 @dataclass(frozen=True)
 class Head:
-    """A person ready to be looked at."""
+    """A person ready to be rendered."""
 
     who: Identity
     vertices: NDArray[np.float32]
@@ -79,7 +79,7 @@ def _grid_openness(
     shape: tuple[int, int],
     scene: Scene,
     rng: np.random.Generator,
-    blur: float = 0.9,
+    blur: float,
 ) -> NDArray[np.float32]:
     """[rows * columns] openness of a grid, from every second vertex each way and slightly blurred."""
     rows, columns = shape
@@ -92,64 +92,31 @@ def _grid_openness(
 
 
 def build_head(who: Identity, seed: int) -> Head:
-    """Makes a person's head.
+    """Builds a person's head.
 
     Args:
         who: the person.
         seed: of the data set.
     """
     mean = anatomy.mean_head(who.gender)
-    body_vertices = deform(mean.vertices, who, mean.landmarks)
-    landmarks = deform(mean.landmarks, who, mean.landmarks)
-    body_faces = mean.faces
-    head, body = mean.spans["head"], mean.spans["body"]
-
-    normals = vertex_normals(body_vertices, body_faces)
+    bare = deform(mean.vertices, who, mean.landmarks)
+    normals = vertex_normals(bare, mean.faces)
+    head = mean.spans["head"]
     normals[head] = seam_normals(normals[head], grids.ROWS, grids.COLUMNS + 1)
-    bare = np.r_[body_faces[mean.face_spans["head"]], body_faces[mean.face_spans["body"]]]
-    hair = hair_mesh(who, seed, Scene(body_vertices, bare))
-    shoulder = abs(float(body_vertices[mean.places.vertices[0, 0], 0]))
-    shirt = body_rings.shirt_mesh(
-        body_vertices[body],
-        body_faces[mean.face_spans["body"]] - body.start,
-        min(shoulder / _REFERENCE_SHOULDER_MM, 1),
-    )
-
-    all_vertices, all_normals, all_faces = [body_vertices], [normals], [body_faces]
-    material = np.full(len(body_faces), PLAIN_SKIN, np.uint8)
-    material[mean.face_spans["head"]] = SKIN
-    materials, start = [material], len(body_vertices)
-    for mesh, kind in ((shirt, SHIRT), (hair, HAIR)):
-        if mesh is not None:
-            all_vertices.append(mesh[0])
-            all_normals.append(vertex_normals(*mesh))
-            all_faces.append(mesh[1] + start)
-            materials.append(np.full(len(mesh[1]), kind, np.uint8))
-            start += len(mesh[0])
-    vertices = np.vstack(all_vertices).astype(np.float32)
-    smooth_normals = np.vstack(all_normals).astype(np.float32)
-    faces = np.vstack(all_faces).astype(np.int32)
-    scene = Scene(vertices, faces)
-
-    rng = random_for("ambient", seed, who.index)
-    openness = np.ones(len(vertices), np.float32)
-    shirt_span = slice(len(body_vertices), len(body_vertices) + len(shirt[0]))
-    for span, shape, blur in (
-        (head, (grids.ROWS, grids.COLUMNS + 1), 0.9),
-        (mean.spans["ear_left"], (ears.RINGS, ears.SPOKES), 0.5),
-        (mean.spans["ear_right"], (ears.RINGS, ears.SPOKES), 0.5),
-        (body, (body_rings.RINGS, body_rings.SPOKES), 1.6),
-        (shirt_span, (body_rings.SHIRT_RINGS, body_rings.SPOKES), 2.0),
-    ):
-        openness[span] = _grid_openness(vertices[span], smooth_normals[span], shape, scene, rng, blur)
+    meshes = _meshes(who, seed, mean, bare, normals)
+    faces, start = [], 0
+    for mesh in meshes:
+        faces.append(mesh.faces + start)
+        start += len(mesh.vertices)
+    vertices = np.vstack([mesh.vertices for mesh in meshes]).astype(np.float32)
+    smooth_normals = np.vstack([mesh.normals for mesh in meshes]).astype(np.float32)
+    joined = np.vstack(faces).astype(np.int32)
+    scene = Scene(vertices, joined)
 
     uv = np.zeros((len(vertices), 2), np.float32)
     grid = grids.star_grid()
     u, v = texture_coordinates(grid.azimuth, grid.elevation)
     uv[head] = np.stack([u, v], -1).reshape(-1, 2)
-    painter = SkinPainter(who, seed, mean.landmarks)
-
-    points = mean.places.of(body_vertices) + mean.offsets_mm
     point_normals = mean.places.of(normals)
     point_normals /= np.linalg.norm(point_normals, axis=1, keepdims=True)
     noise = random_for("strands", seed, who.index)
@@ -159,15 +126,65 @@ def build_head(who: Identity, seed: int) -> Head:
         who=who,
         vertices=vertices,
         normals=smooth_normals,
-        faces=faces,
-        material=np.concatenate(materials),
+        faces=joined,
+        material=np.concatenate([mesh.material for mesh in meshes]),
         uv=uv,
-        openness=openness,
-        texture=painter.paint(),
+        openness=_openness(who, seed, mean, meshes, vertices, smooth_normals, scene),
+        texture=SkinPainter(who, seed, mean.landmarks).paint(),
         plain_skin=skin_rgb(who.tone) * np.array([0.99, 0.97, 0.97]),
         strands=strands,
-        acupoints_mm=points,
+        acupoints_mm=mean.places.of(bare) + mean.offsets_mm,
         acupoint_normals=point_normals,
-        landmarks_mm=landmarks,
+        landmarks_mm=deform(mean.landmarks, who, mean.landmarks),
         scene=scene,
     )
+
+
+@dataclass(frozen=True)
+class _Mesh:
+    """One of the meshes that are joined: the bare head with its body, the shirt, the hair."""
+
+    vertices: FloatArray
+    normals: FloatArray
+    faces: NDArray[np.int32]
+    material: NDArray[np.uint8]
+
+
+def _meshes(who: Identity, seed: int, mean: anatomy.MeanHead, bare: FloatArray, normals: FloatArray) -> list[_Mesh]:
+    """The bare head and body, the shirt, and the hair of those who have some."""
+    head_faces, body_faces = (mean.faces[mean.face_spans[name]] for name in ("head", "body"))
+    body = mean.spans["body"]
+    material = np.full(len(mean.faces), PLAIN_SKIN, np.uint8)
+    material[mean.face_spans["head"]] = SKIN
+    out = [_Mesh(bare, normals, mean.faces, material)]
+    shoulder = abs(float(bare[mean.places.vertices[0, 0], 0]))
+    shirt = body_rings.shirt_mesh(bare[body], body_faces - body.start, min(shoulder / _REFERENCE_SHOULDER_MM, 1))
+    hair = hair_mesh(who, seed, Scene(bare, np.r_[head_faces, body_faces]))
+    for mesh, kind in ((shirt, SHIRT), (hair, HAIR)):
+        if mesh is not None:
+            out.append(_Mesh(mesh[0], vertex_normals(*mesh), mesh[1], np.full(len(mesh[1]), kind, np.uint8)))
+    return out
+
+
+def _openness(
+    who: Identity,
+    seed: int,
+    mean: anatomy.MeanHead,
+    meshes: list[_Mesh],
+    vertices: FloatArray,
+    normals: FloatArray,
+    scene: Scene,
+) -> NDArray[np.float32]:
+    """[V] openness of each grid; 1 on the hair."""
+    rng = random_for("ambient", seed, who.index)
+    out = np.ones(len(vertices), np.float32)
+    bare, shirt = (len(mesh.vertices) for mesh in meshes[:2])
+    for span, shape, blur in (
+        (mean.spans["head"], (grids.ROWS, grids.COLUMNS + 1), 0.9),
+        (mean.spans["ear_left"], (ears.RINGS, ears.SPOKES), 0.5),
+        (mean.spans["ear_right"], (ears.RINGS, ears.SPOKES), 0.5),
+        (mean.spans["body"], (body_rings.RINGS, body_rings.SPOKES), 1.6),
+        (slice(bare, bare + shirt), (body_rings.SHIRT_RINGS, body_rings.SPOKES), 2.0),
+    ):
+        out[span] = _grid_openness(vertices[span], normals[span], shape, scene, rng, blur)
+    return out

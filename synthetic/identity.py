@@ -1,6 +1,6 @@
 """Who is in the picture: the parameters of one invented person, drawn from a seed and a number.
 
-An identity depends on (seed, index) alone, never on how many others are made, so a data set can grow.
+An identity depends on (seed, index) alone, never on how many others there are, so a data set can grow.
 """
 
 import hashlib
@@ -26,29 +26,7 @@ HAIR_CODES = {
 _HAIR_CYCLE = {"F": ("HA", "HC", "HE", "HF", "HG", "HD"), "M": ("HD", "HF", "HG", "HD", "HA", "HG")}
 _SIZE_CYCLE = ("N", "F", "S")
 _SYLLABLES = (
-    (
-        "B",
-        "Br",
-        "D",
-        "Dr",
-        "F",
-        "Fl",
-        "G",
-        "H",
-        "J",
-        "K",
-        "Kl",
-        "L",
-        "M",
-        "N",
-        "P",
-        "R",
-        "S",
-        "St",
-        "T",
-        "Tr",
-        "V",
-    ),
+    ("B", "Br", "D", "Dr", "F", "Fl", "G", "H", "J", "K", "Kl", "L", "M", "N", "P", "R", "S", "St", "T", "Tr", "V"),
     ("a", "e", "i", "o", "u", "ai", "ea", "ia"),
     ("l", "n", "r", "s", "v", "m", "d", "th", "nn", "ll", "lr", "st", "b", "k"),
     ("an", "en", "in", "on", "a", "ia", "or", "el", "is", "ette", "ara", "ine", "us", "ey"),
@@ -145,7 +123,7 @@ _names_of_seed: dict[int, dict[str, None]] = {}
 
 
 def _name(seed: int, index: int) -> str:
-    """The index-th name of a seed; all names of a seed differ, and none depends on how many are asked for."""
+    """The index-th name of a seed; all names of a seed differ, and none depends on how many there are."""
     names = _names_of_seed.setdefault(seed, {})
     while len(names) <= index:
         count, attempt = len(names), 0

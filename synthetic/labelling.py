@@ -1,6 +1,6 @@
 """Labels of one view: where each carried acupoint falls, and, ray-exact, whether it can be seen.
 
-A point is listed if it is not an inner point, falls into the picture, faces the camera, and nothing lies on
+A point is listed if it is not an inner point, is inside the image, faces the camera, and nothing is on
 the line from just above the skin to the camera: not the head itself, not an ear, not hair, not clothes.
 """
 

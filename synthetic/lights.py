@@ -140,7 +140,7 @@ def _furniture(canvas: FloatArray, rng: np.random.Generator, kind: str) -> None:
 
 
 def _outdoors(canvas: FloatArray, rng: np.random.Generator, kind: str) -> None:
-    """A house front along a street, or a bush or tree in a garden."""
+    """A building along a street, or a bush or tree in a garden."""
     height, width = _PANORAMA
     x, top = int(rng.integers(0, width)), int(rng.integers(height // 4, height * 15 // 32))
     horizon = height * 17 // 32

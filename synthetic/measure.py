@@ -69,7 +69,7 @@ def visible_shares(seen: NDArray[np.bool_]) -> dict[str, dict[str, float]]:
 
 
 def real_visible_shares() -> dict[str, dict[str, float]]:
-    """The same shares of AcuSim's own labels for M_Asher_N_HD; the file tells its source."""
+    """The same shares of AcuSim's own labels for M_Asher_N_HD; the file names its source."""
     text = resources.files("synthetic").joinpath("data/real_visibility.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
     return {row["scope"]: {key: float(row[key]) for key in ("all", *acupoints.MERIDIANS)} for row in rows}

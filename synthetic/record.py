@@ -1,4 +1,4 @@
-"""What a folder of made pictures says about itself, and whether it fits the arguments of a run."""
+"""The record of a folder of synthetic images, and whether the folder fits the settings of a run."""
 
 import json
 import os
@@ -9,53 +9,41 @@ from typing import Any
 from acusim.errors import ConfigError, OutputError
 from acusim.files import write_atomic
 from acusim.folders import list_folder
-from synthetic import __version__
 
 RECORD_FILE = "synthetic.json"
-MAX_WORKERS = 256
-
-
-def in_range(option: str, value: int, low: int, high: int) -> None:
-    """Refuses a number outside low..high with a ConfigError."""
-    if not low <= value <= high:
-        raise ConfigError(f"{option} {value} is outside {low}..{high}; choose a number in that range")
-
-
-def one_of(option: str, value: object, allowed: tuple[object, ...]) -> None:
-    """Refuses what is not one of the choices with a ConfigError."""
-    if value not in allowed:
-        raise ConfigError(f"{option} {value!r} is not one of {', '.join(map(str, allowed))}; choose one of these")
 
 
 def prepare_root(
     root: Path,
     *,
     made_by: str,
+    version: str,
     fixed: Mapping[str, Any],
     grown: Callable[[dict[str, Any]], dict[str, Any]],
     may_change: str,
     folders: Sequence[str] = (),
     files: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Makes a root with its folders, files and record, or refuses one that was made otherwise.
+    """Creates a root with its folders, files and record, or refuses one that was created otherwise.
 
     Args:
-        root: the folder; new, empty, or made by the same arguments.
+        root: the folder; new, empty, or created with the same arguments.
         made_by: name of the generator, for the record.
-        fixed: the arguments that decide pixels: a folder holds one set of them.
+        version: of the generator; a folder holds the images of one version.
+        fixed: the settings that decide pixels: a folder holds one set of them.
         grown: from the record before (empty for a new root) to the record's counts after.
         may_change: the options that may differ from run to run, for the message.
-        folders: to make, relative.
+        folders: to create, relative.
         files: to write where they are missing, relative.
 
     Raises:
-        ConfigError: the root was made with other arguments, or holds something else.
+        ConfigError: the root was created with other arguments, or holds something else.
         OutputError: it cannot be written.
     """
     if root.exists() and not root.is_dir():
         raise ConfigError(f"--out {str(root)!r} is a file; give a folder")
     path = root / RECORD_FILE
-    record: dict[str, Any] = {"made_by": made_by, "version": __version__, "arguments": dict(fixed)}
+    record: dict[str, Any] = {"made_by": made_by, "version": version, "arguments": dict(fixed)}
     if path.exists():
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
@@ -65,13 +53,13 @@ def prepare_root(
             raise ConfigError(f"{str(path)!r} is damaged; restore it, or give another --out") from None
         if changes:
             raise ConfigError(
-                f"--out {str(root)!r} was made with other arguments: {'; '.join(changes)}. "
+                f"--out {str(root)!r} was created with other arguments: {'; '.join(changes)}. "
                 f"Give the same arguments (only {may_change} may change) or another --out"
             )
     else:
         if root.is_dir() and list_folder(root):
             raise ConfigError(
-                f"--out {str(root)!r} is not empty and has no {RECORD_FILE}: it was not made by this program; "
+                f"--out {str(root)!r} is not empty and has no {RECORD_FILE}: it was not created by this program; "
                 "give a new or empty folder"
             )
         counts = grown({})
@@ -89,6 +77,6 @@ def prepare_root(
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     pairs = {"version": (before["version"], now["version"])}
     if before["made_by"] != now["made_by"]:
-        return [f"it holds what {before['made_by']!r} makes, now {now['made_by']!r}"]
+        return [f"it holds the output of {before['made_by']!r}, now {now['made_by']!r}"]
     pairs |= {f"--{key}": (before["arguments"].get(key), value) for key, value in now["arguments"].items()}
     return [f"{key} was {old}, now {new}" for key, (old, new) in pairs.items() if old != new]

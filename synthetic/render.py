@@ -11,7 +11,7 @@ from synthetic.canvas import sample_image
 from synthetic.head import HAIR, SHIRT, SKIN, Head
 from synthetic.identity import random_for
 from synthetic.lights import Light, panorama_at
-from synthetic.modes import Quality
+from synthetic.settings import Quality
 
 FloatArray = NDArray[np.floating]
 

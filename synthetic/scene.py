@@ -32,7 +32,7 @@ class Scene:
         return self._scene.run(_rows(origins), _rows(rays), query="DISTANCE")
 
     def occluded(self, origins: FloatArray, rays: FloatArray) -> NDArray[np.bool_]:
-        """[N] True where anything lies on the ray."""
+        """[N] True where anything is on the ray."""
         return self._scene.run(_rows(origins), _rows(rays), query="OCCLUDED") >= 0
 
 

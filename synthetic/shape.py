@@ -1,6 +1,6 @@
 """Shape fields: how a person differs from the mean head, as a smooth displacement of space.
 
-One function for head, ears, neck and body alike, so parts stay joined and acupoints move with the surface.
+One function for head, ears, neck and body alike, so meshes stay joined and acupoints move with the surface.
 """
 
 import numpy as np

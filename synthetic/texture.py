@@ -81,7 +81,7 @@ class SkinPainter:
         return self._placed(window, place, blur_mm)
 
     def _window(self, points: FloatArray, blur_mm: float) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """An empty piece of the map around the points, and where its corner (u, v) lies."""
+        """An empty piece of the map around the points, and the place of its corner (u, v)."""
         margin = 16 + round(blur_mm * 12)
         low = np.maximum(np.floor(points.min(0)).astype(np.int64) - margin, 0)
         high = np.minimum(np.ceil(points.max(0)).astype(np.int64) + margin, (WIDTH, HEIGHT))
@@ -94,10 +94,7 @@ class SkinPainter:
         return mask
 
     def blob(
-        self,
-        landmark: int | tuple[int, ...],
-        half_mm: tuple[float, float],
-        shift_mm: tuple[float, float] = (0.0, 0.0),
+        self, landmark: int | tuple[int, ...], half_mm: tuple[float, float], shift_mm: tuple[float, float] = (0.0, 0.0)
     ) -> FloatArray:
         """[H, W] Gaussian spot at a landmark or the middle of several; shift is (right, down)."""
         scale = self.scale(landmark)
@@ -175,7 +172,7 @@ class SkinPainter:
         upper, lower = list(LIPS_INNER[:11]), [LIPS_INNER[0], *LIPS_INNER[:9:-1]]
         parting = (self.uv[upper] + self.uv[lower[:11]]) / 2
         self.mix(0.9 * self.line(parting, 1.0, 0.5), self.skin * 0.10)
-        # The parting goes on a little beyond the lips' red.
+        # The parting continues a little beyond the lips' red.
         for corner in (LIPS_OUTER[0], LIPS_OUTER[10]):
             self.mix(0.3 * self.blob(corner, (1.8, 0.8)), self.skin * 0.25)
 

@@ -1,7 +1,7 @@
-"""Hands tasks to worker processes, tells how far they are, and stops cleanly: after the item at hand.
+"""Distributes tasks to worker processes, reports progress, and stops cleanly: after the current item.
 
-Whoever uses this writes files whole and makes each a function of what it is, so that any number of workers, in any
-order, interrupted or not, ends at the same bytes.
+Callers write whole files whose bytes depend on the item alone, so that any number of workers, in any order, interrupted
+or not, gives the same files.
 """
 
 import multiprocessing
@@ -24,19 +24,19 @@ Report = Callable[[int], None]
 
 
 class StopFlag(Protocol):
-    """What workers look at between two items."""
+    """Checked by workers between two items."""
 
     def is_set(self) -> bool: ...
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did."""
+    """Result of a run."""
 
-    made: int
-    """Views made now."""
+    created: int
+    """Views created in this run."""
     skipped: int
-    """Views that were there already."""
+    """Views that existed already."""
     seconds: float
     interrupted: bool
     peak_rss_mb: int
@@ -44,21 +44,21 @@ class Summary:
 
     @property
     def views_per_second(self) -> float:
-        return self.made / self.seconds if self.seconds else 0.0
+        return self.created / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What a worker did of its task."""
+    """Result of a task."""
 
-    made: int
+    created: int
     peak_rss_mb: int
 
 
 def peak_rss_mb() -> int:
-    """Largest resident memory of this process so far; 0 where the system does not say."""
+    """Largest resident memory of this process so far; 0 where the system does not report it."""
     try:
-        # getrusage would count the parent's memory too, which a started process briefly shares.
+        # getrusage would count the parent's memory too, which a new process briefly shares.
         status = Path("/proc/self/status").read_text(encoding="ascii")
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) // 1024
     except (OSError, StopIteration):
@@ -76,7 +76,7 @@ def write_files(root: Path, files: Sequence[tuple[str, bytes]]) -> None:
             write_atomic(root / relative, data)
     except OSError as error:
         message = f"cannot write below {str(root)!r}: {error.strerror or error}"
-        raise OutputError(f"{message}; free some space or give another --out, then run again to go on") from None
+        raise OutputError(f"{message}; free some space or give another --out, then run again to continue") from None
 
 
 def run_tasks(
@@ -91,25 +91,25 @@ def run_tasks(
     """Runs a job over tasks, in this process if there is one worker.
 
     Args:
-        job: works on one task, looks at the flag before each item and reports how many are done; can be pickled.
+        job: works on one task, checks the flag before each item and reports how many are done; can be pickled.
         tasks: what it is called with.
         workers: processes.
         total: items in all tasks.
-        finished: items that were there already, for the summary.
-        on_progress: called with (items made so far in this run, items to make).
+        finished: items that existed already, for the summary.
+        on_progress: called with (items created so far in this run, items to create).
 
     Raises:
         OutputError: a file cannot be written, or a worker died.
     """
     started = time.monotonic()
-    tell = on_progress or (lambda made, total: None)
+    report = on_progress or (lambda done, total: None)
     if workers == 1 or not tasks:
-        results, interrupted = _run_here(job, tasks, total, tell)
+        results, interrupted = _run_here(job, tasks, total, report)
     else:
-        results, interrupted = _run_in_processes(job, tasks, min(workers, len(tasks)), total, tell)
-    made = sum(result.made for result in results)
+        results, interrupted = _run_in_processes(job, tasks, min(workers, len(tasks)), total, report)
+    created = sum(result.created for result in results)
     peak = max((result.peak_rss_mb for result in results), default=peak_rss_mb())
-    return Summary(made, finished, time.monotonic() - started, interrupted, peak)
+    return Summary(created, finished, time.monotonic() - started, interrupted, peak)
 
 
 # -- workers --
@@ -151,17 +151,20 @@ class _Interrupt:
 
 
 def _run_here(
-    job: Callable[[T, StopFlag, Report], TaskResult], tasks: Sequence[T], total: int, tell: Callable[[int, int], None]
+    job: Callable[[T, StopFlag, Report], TaskResult],
+    tasks: Sequence[T],
+    total: int,
+    on_progress: Callable[[int, int], None],
 ) -> tuple[list[TaskResult], bool]:
-    stop, made = threading.Event(), 0
+    stop, done = threading.Event(), 0
     results: list[TaskResult] = []
 
     def report(count: int) -> None:
-        nonlocal made
-        made += count
-        tell(made, total)
+        nonlocal done
+        done += count
+        on_progress(done, total)
 
-    tell(0, total)
+    on_progress(0, total)
     with _Interrupt(stop):
         for task in tasks:
             results.append(job(task, stop, report))
@@ -175,7 +178,7 @@ def _run_in_processes(
     tasks: Sequence[T],
     workers: int,
     total: int,
-    tell: Callable[[int, int], None],
+    on_progress: Callable[[int, int], None],
 ) -> tuple[list[TaskResult], bool]:
     context = multiprocessing.get_context("spawn")
     stop, done = context.Event(), context.Value("q", 0)
@@ -187,7 +190,7 @@ def _run_in_processes(
     ):
         waiting = iter(tasks)
         running: set[Future[TaskResult]] = set()
-        tell(0, total)
+        on_progress(0, total)
         try:
             while True:
                 with signals_held():
@@ -197,7 +200,7 @@ def _run_in_processes(
                     break
                 ready, running = wait(running, timeout=0.25, return_when=FIRST_COMPLETED)
                 results += [future.result() for future in ready]
-                tell(done.value, total)
+                on_progress(done.value, total)
         except BrokenProcessPool:
             raise OutputError(
                 "a worker process died (out of memory?); finished files are kept: run again with fewer --workers"

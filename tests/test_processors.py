@@ -1,4 +1,4 @@
-"""Instruction sets that libraries are held to, and what docs/reproducibility.md promises across them."""
+"""Instruction sets that libraries are held to, and what docs/results/reproducibility.md promises across them."""
 
 import subprocess
 import sys

@@ -9,7 +9,7 @@ from packaging.utils import canonicalize_name
 
 from tests.support import ROOT
 
-CORE, WHOLE, DEV, CUDA = (f"requirements{part}.txt" for part in ("-core", "", "-dev", "-cuda"))
+CORE, WHOLE, DEV, DOCS, CUDA = (f"requirements{part}.txt" for part in ("-core", "", "-dev", "-docs", "-cuda"))
 
 
 def _pins(name: str) -> dict[str, Requirement]:
@@ -32,7 +32,7 @@ def _needs(name: str, extras: set[str]) -> list[Requirement]:
     return [need for need in needs if not need.marker or any(need.marker.evaluate(env) for env in environments)]
 
 
-@pytest.mark.parametrize("name", [CORE, WHOLE, CUDA, DEV])
+@pytest.mark.parametrize("name", [CORE, WHOLE, CUDA, DEV, DOCS])
 def test_every_line_is_a_pin(name: str):
     for requirement in _pins(name).values():
         assert [spec.operator for spec in requirement.specifier] == ["=="], requirement

@@ -30,9 +30,7 @@ def test_files_are_as_the_umask_says(tmp_path: Path, umask: Callable[[int], int]
         pass
     folders = ("out", "coco", "cache", "measured")
     found = {path: path.stat().st_mode & 0o777 for name in folders for path in (tmp_path / name).rglob("*")}
-    assert {"ledger.sqlite", "lock", "labels.set_aside.csv", "known.sqlite", "measured.sqlite"} <= {
-        p.name for p in found
-    }
+    assert {"ledger.sqlite", "lock", "labels.skipped.csv", "known.sqlite", "measured.sqlite"} <= {p.name for p in found}
     wrong = {
         path.name: oct(mode) for path, mode in found.items() if mode != (0o777 if path.is_dir() else 0o666) & ~mask
     }

@@ -64,8 +64,8 @@ def by_title(graph: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def declared(class_type: str) -> dict[str, list[Any]]:
     """Input declarations in the order in which the editor stores widget values."""
-    told = CLASSES[class_type]["input"]
-    return {**told["required"], **told.get("optional", {})}
+    message = CLASSES[class_type]["input"]
+    return {**message["required"], **message.get("optional", {})}
 
 
 def is_widget(declaration: list[Any]) -> bool:
@@ -112,8 +112,8 @@ def test_every_link_resolves_from_both_ends_with_equal_types(wiring: str):
         assert CLASSES[nodes[source]["type"]]["output"][outlet] == kind
         assert declared(nodes[target]["type"])[end["name"]][0] == kind
     held = [plug["link"] for node in graph["nodes"] for plug in node.get("inputs", []) if plug["link"] is not None]
-    told = [link for node in graph["nodes"] for plug in node.get("outputs", []) for link in plug["links"] or []]
-    assert sorted(held) == sorted(told) == sorted(link[0] for link in graph["links"])
+    message = [link for node in graph["nodes"] for plug in node.get("outputs", []) for link in plug["links"] or []]
+    assert sorted(held) == sorted(message) == sorted(link[0] for link in graph["links"])
 
 
 @pytest.mark.parametrize("wiring", WIRINGS)
@@ -175,7 +175,7 @@ def test_nodes_lie_inside_their_groups_and_do_not_overlap(wiring: str):
 
 
 @pytest.mark.parametrize("wiring", WIRINGS)
-def test_a_newcomer_is_told_what_to_set(wiring: str):
+def test_a_newcomer_is_reported_what_to_set(wiring: str):
     notes = [node["widgets_values"][0] for node in editor_graph(wiring)["nodes"] if node["type"] in NOTES]
     assert len(notes) == 1
     for word in ("root", "folder", "Samples", "Scene", "Run"):

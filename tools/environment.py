@@ -1,11 +1,11 @@
-"""Makes the environment that the Makefile's commands run in, and keeps it true to the pinned requirements.
+"""Creates the environment of the Makefile's commands, and keeps it in line with the pinned requirements.
 
-    python3 tools/environment.py core     what `make demo` needs
-    python3 tools/environment.py all      training, diffusion and the web page too
-    python3 tools/environment.py dev      and what tests and checks need
+    python3 tools/environment.py core     what `make demo` requires
+    python3 tools/environment.py all      also training, diffusion and the web page
+    python3 tools/environment.py dev      also what tests and checks require
 
-Standard library alone: it runs before anything is installed. What is missing is found by asking the environment itself,
-so an installation that was cut off is finished by the next call, and a complete one costs a fraction of a second.
+Standard library only: it runs before anything is installed. Missing packages are found by querying the environment, so
+an interrupted installation is completed by the next call, and a complete one costs a fraction of a second.
 """
 
 import argparse
@@ -29,7 +29,7 @@ LEVELS = {
 SIZES = {"core": "0.3 GB", "all": "0.9 GB, or 3 GB where PyPI's torch brings CUDA's libraries"}
 """Of the downloads; README has the same figures."""
 OLDEST, TOO_NEW = (3, 11), (3, 13)
-ASK = """
+QUERY = """
 import json, sys
 from importlib.metadata import distributions
 found = {d.metadata["Name"]: d.version for d in distributions()}
@@ -38,7 +38,7 @@ print(json.dumps({"version": sys.version_info[:2], "base": sys.base_prefix, "fou
 
 
 class Refused(Exception):
-    """The environment can't be made or used; the text says why and what to do."""
+    """The environment cannot be created or used; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,16 @@ class Interpreter:
     base: str
     """Where the Python itself is installed, whatever environment it runs in."""
     found: dict[str, str]
-    """Version by name, as normalised() gives it."""
+    """Version by normalised() name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code: 0 the environment is complete, 1 it is not, and why was printed."""
-    parser = argparse.ArgumentParser(description="Makes the project's environment, or completes it.")
-    parser.add_argument("level", choices=LEVELS, help="how much of the project it is for")
+    """Runs the command; returns its exit code: 0 the environment is complete, 1 it is not; the reason is printed."""
+    parser = argparse.ArgumentParser(description="Creates or completes the project's environment.")
+    parser.add_argument("level", choices=LEVELS, help="how much of the project to install")
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="its folder (default: .venv)")
     parser.add_argument(
-        "--this-python", action="store_true", help="make it again if it was made with another Python than this one"
+        "--this-python", action="store_true", help="recreate it if it was created with another Python than this one"
     )
     options = parser.parse_args(arguments)
     try:
@@ -72,30 +72,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def complete(folder: Path, level: str, this_python: bool = False) -> None:
-    """Makes an environment if there is none, and installs what it lacks.
+    """Creates an environment if there is none, and installs missing packages.
 
     Args:
-        folder: the environment. One reached by a symbolic link is used, never changed.
+        folder: the environment. One behind a symbolic link is used, never changed.
         level: one of LEVELS.
-        this_python: whether one that was made with another Python is made again.
+        this_python: whether one that was created with another Python is recreated.
 
     Raises:
-        Refused: the Python is not one of those allowed, the folder is not ours to change, or pip failed.
+        Refused: the Python version is not allowed, the folder is not an environment of ours, or pip failed.
     """
     files = [ROOT / name for name in LEVELS[level]]
     pins = read_pins(files)
-    there = asked(folder)
+    there = query(folder)
     if folder.is_symlink():
         _check_link(folder, there, pins, files)
         return
     if folder.exists() and not (folder / "pyvenv.cfg").is_file():
-        raise Refused(f"{folder} is no virtual environment, so it is left as it is; move it away and try again")
+        raise Refused(f"{folder} is not a virtual environment, so it is left unchanged; move it away and try again")
     if there is None or not _allowed(there.version) or (this_python and _differs(there)):
         _create(folder)
-        there = asked(folder)
+        there = query(folder)
     if there is None:
-        raise Refused(f"{folder} was made, but its Python does not run; remove it and try again")
-    if missing := lacking(there, pins):
+        raise Refused(f"{folder} was created, but its Python does not run; remove it and try again")
+    if missing := missing_pins(there, pins):
         _install(folder, level, files, missing)
 
 
@@ -112,22 +112,22 @@ def read_pins(files: Sequence[Path]) -> dict[str, str]:
 
 
 def normalised(name: str) -> str:
-    """A package's name as indexes compare it."""
+    """A package's name as package indexes compare it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def asked(folder: Path) -> Interpreter | None:
-    """What an environment's own Python says, None if there is none that runs."""
+def query(folder: Path) -> Interpreter | None:
+    """The Python of an environment and its packages, None if there is none that runs."""
     try:
-        answer = subprocess.run([_python(folder), "-c", ASK], capture_output=True, text=True, check=True, timeout=60)
-        told = json.loads(answer.stdout)
+        answer = subprocess.run([_python(folder), "-c", QUERY], capture_output=True, text=True, check=True, timeout=60)
+        state = json.loads(answer.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
-    found = {normalised(name): version for name, version in told["found"].items() if name}
-    return Interpreter((told["version"][0], told["version"][1]), told["base"], found)
+    found = {normalised(name): version for name, version in state["found"].items() if name}
+    return Interpreter((state["version"][0], state["version"][1]), state["base"], found)
 
 
-def lacking(there: Interpreter, pins: dict[str, str]) -> list[str]:
+def missing_pins(there: Interpreter, pins: dict[str, str]) -> list[str]:
     """The pins that are not installed in the pinned version; 2.13.0+cpu is a build of 2.13.0."""
     installed = {name: version.split("+")[0] for name, version in there.found.items()}
     return [f"{name}=={version}" for name, version in pins.items() if installed.get(name) != version]
@@ -147,14 +147,14 @@ def _differs(there: Interpreter) -> bool:
 
 
 def _check_link(folder: Path, there: Interpreter | None, pins: dict[str, str], files: Sequence[Path]) -> None:
-    place = f"{folder} is a symbolic link to {folder.readlink()}, whose content is left as it is"
+    place = f"{folder} is a symbolic link to {folder.readlink()}, whose content is left unchanged"
     if there is None:
-        raise Refused(f"{place}; no Python runs in it. Remove the link, and an environment is made in its place")
-    if missing := lacking(there, pins):
+        raise Refused(f"{place}; no Python runs in it. Remove the link, and an environment is created in its place")
+    if missing := missing_pins(there, pins):
         install = f"{_python(folder)} -m pip install " + " ".join(f"-r {file.name}" for file in files)
         raise Refused(
-            f"{place}; it lacks {_few(missing)}. Install that there ({install}), or remove the link, and an "
-            "environment is made in its place"
+            f"{place}; missing packages: {_few(missing)}. Install them there ({install}), or remove the link, "
+            "and an environment is created in its place"
         )
 
 
@@ -162,25 +162,25 @@ def _create(folder: Path) -> None:
     if not _allowed(sys.version_info[:2]):
         allowed = f"{OLDEST[0]}.{OLDEST[1]} or {OLDEST[0]}.{TOO_NEW[1] - 1}"
         version = ".".join(map(str, sys.version_info[:3]))
-        raise Refused(f"Python {allowed} is needed, {sys.executable} is {version}; try `make PYTHON=python3.11 …`")
-    print(f"making {folder} with Python {'.'.join(map(str, sys.version_info[:3]))}", file=sys.stderr)
+        raise Refused(f"Python {allowed} is required, {sys.executable} is {version}; try `make PYTHON=python3.11 …`")
+    print(f"creating {folder} with Python {'.'.join(map(str, sys.version_info[:3]))}", file=sys.stderr)
     try:
         venv.EnvBuilder(clear=True, symlinks=True, with_pip=True).create(folder)
     except (OSError, subprocess.SubprocessError) as error:
         raise Refused(
-            f"{folder} can't be made: {error}. Debian keeps venv in a package of its own: python3-venv"
+            f"{folder} cannot be created: {error}. On Debian, venv is in a package of its own: python3-venv"
         ) from None
 
 
 def _install(folder: Path, level: str, files: Sequence[Path], missing: Sequence[str]) -> None:
     size = SIZES["core" if level == "core" else "all"]
-    print(f"installing {_few(missing)} into {folder}; in all some {size} of downloads", file=sys.stderr)
+    print(f"installing {_few(missing)} into {folder}; about {size} of downloads in total", file=sys.stderr)
     command = [_python(folder), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     code = subprocess.run([*command, *(part for file in files for part in ("-r", str(file)))], cwd=ROOT).returncode
     if code:
         raise Refused(
-            f"pip failed (exit code {code}); its messages stand above. Check the network and the disk, then run the "
-            "same command again: what is installed stays"
+            f"pip failed (exit code {code}); see its messages above. Check the network and the disk, then run the "
+            "same command again: installed packages are kept"
         )
 
 

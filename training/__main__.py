@@ -1,4 +1,4 @@
-"""The command, by ``python -m training`` or its console script."""
+"""Entry point of ``python -m training`` and of the console script."""
 
 import sys
 

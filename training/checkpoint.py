@@ -1,16 +1,15 @@
-"""Checkpoints: a folder with weights and a readable state, there whole or not at all; the last one with moments, too.
+"""Checkpoints: folders with weights and a readable state, complete or absent; the last one also has moments.
 
     RUN/checkpoints/epoch_0012/model.safetensors       weights under the modules' names
-                              /state.json              where training stands, figures, what made it
-                              /optimizer.safetensors   AdamW's moments and steps: <kind>/<parameter>; in ``last`` alone
+                              /state.json              progress, figures, and the identity of the run
+                              /optimizer.safetensors   AdamW's moments and steps: <kind>/<parameter>; only in ``last``
     RUN/checkpoints/last, best                         links to such folders
 
-A checkpoint is written aside and renamed, then the links are replaced, ``last`` after the others, each of which is one
-step for the file system: whenever the process dies, ``last`` is a whole checkpoint, and training goes on from it as if
-nothing had happened.
+A checkpoint is written to a temporary folder and renamed, then the links are replaced, ``last`` after the others, each
+in one step of the file system: whenever the process dies, ``last`` is a complete checkpoint, and training resumes from
+it as if nothing had happened.
 
-Layers that are padded in memory (see Padded) are stored without their padding. Format 1, which stored the padding, is
-still read.
+Formats 1 and 2 are still read: modules whose parameters had other names or shapes convert them (see Upgradable).
 """
 
 import json
@@ -18,7 +17,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,41 +33,35 @@ from acusim.files import PART_PREFIX, PART_SUFFIX, is_part, sha256
 from acusim.folders import list_folder
 from acusim.tensor_files import read_header
 
-FORMAT = 2
-READ_FORMATS = (1, 2)
+FORMAT = 3
+READ_FORMATS = (1, 2, 3)
 FOLDER, LAST, BEST = "checkpoints", "last", "best"
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 STEP = "step"
-"""The kind of AdamW's state that is no moment."""
+"""The kind of AdamW's state that is not a moment."""
 MAX_STATE_BYTES = 256 << 20
 _STATE = {"epoch": int, "step": int, "best_epoch": int, "history": list, "identity": dict}
-"""What every state must hold, and of what type."""
+"""Entries that every state has, and their types."""
 _NAME = re.compile(r"epoch_([0-9]{4,})(?:_step_([0-9]{7,}))?")
 
 
 @runtime_checkable
-class Padded(Protocol):
-    """A layer whose parameters are padded in memory; not in a checkpoint."""
+class Upgradable(Protocol):
+    """A module whose parameters had other names or shapes in checkpoints of an earlier format."""
 
-    padding_of: dict[str, int]
-    """How many numbers of each parameter are padding."""
+    def upgraded(self, name: str, value: Tensor) -> dict[str, Tensor]:
+        """A stored parameter, or a moment or the step of one, under the names and in the shapes of today.
 
-    def pack(self, name: str, value: Tensor) -> Tensor:
-        """A parameter, or a moment of it, without padding; of another number of axes."""
-        ...
-
-    def unpack(self, name: str, value: Tensor) -> Tensor:
-        """With padding, which is zero.
-
-        Raises:
-            ValueError: the shape is not what pack gives.
+        Args:
+            name: within the module; a name of today is returned unchanged, and so is one that cannot be converted.
+            value: the stored tensor; of a step a single number.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a folder holds, tensors on the CPU, without padding unless it is of format 1."""
+    """The content of a folder, tensors on the CPU, in the format that they were written in."""
 
     path: Path
     model: dict[str, Tensor]
@@ -77,7 +70,7 @@ class Checkpoint:
 
 
 def epoch_name(epoch: int, step: int = 0) -> str:
-    """Name of the checkpoint after so many whole epochs and, in the one after, so many steps."""
+    """Name of the checkpoint after so many complete epochs and so many steps of the next one."""
     return f"epoch_{epoch:04d}" + (f"_step_{step:07d}" if step else "")
 
 
@@ -92,29 +85,29 @@ def save(
     """Writes a checkpoint, then lets the links point to it.
 
     Raises:
-        OutputError: the disk is full or read-only; every earlier checkpoint is still there.
+        OutputError: the disk is full or read-only; every earlier checkpoint is intact.
     """
     folder = run / FOLDER
-    aside = folder / _part_name()
+    temporary = folder / _part_name()
     try:
-        aside.mkdir(parents=True)
+        temporary.mkdir(parents=True)
         text = json.dumps({"format": FORMAT, **state}, ensure_ascii=False, allow_nan=False, indent=1)
-        (aside / STATE).write_text(text, encoding="utf-8")
+        (temporary / STATE).write_text(text, encoding="utf-8")
         for file, tensors in ((MODEL, model), (OPTIMIZER, optimizer)):
             # safetensors refuses tensors that share memory or have gaps, and writes files that only their owner reads.
-            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, aside / file)
-            shutil.copymode(aside / STATE, aside / file)
-        if (folder / name).exists():  # the same place reached again, after a resume from before it
+            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary / file)
+            shutil.copymode(temporary / STATE, temporary / file)
+        if (folder / name).exists():  # reached again, after a resume from before it
             os.rename(folder / name, folder / _part_name())
-        os.rename(aside, folder / name)
-        # Where the process dies in between, the old ``last`` comes to the same epoch, and to the same best one.
+        os.rename(temporary, folder / name)
+        # If the process dies in between, a resume from the old ``last`` reaches the same epoch and the same best one.
         for link in sorted(links, key=lambda link: link == LAST):
-            os.symlink(name, aside)
-            os.replace(aside, folder / link)
+            os.symlink(name, temporary)
+            os.replace(temporary, folder / link)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(
-            f"checkpoint {name!r} cannot be written to {str(folder)!r}: {reason}; the ones before it are whole: "
+            f"checkpoint {name!r} cannot be written to {str(folder)!r}: {reason}; earlier checkpoints are intact: "
             "make room and run the same command again"
         ) from None
     finally:
@@ -122,7 +115,7 @@ def save(
 
 
 def remove_parts(folder: Path) -> None:
-    """Removes what is half-written, or was replaced."""
+    """Removes what is incomplete or was replaced."""
     for entry in folder.glob(f"{PART_PREFIX}*"):
         if is_part(entry.name):
             if entry.is_symlink():
@@ -132,10 +125,9 @@ def remove_parts(folder: Path) -> None:
 
 
 def rotate(run: Path, keep: int) -> None:
-    """Removes what is not needed any more, as far as the file system allows it.
+    """Removes checkpoints beyond the newest ``keep`` besides last and best, and the moments of all but the last.
 
-    That is checkpoints beyond the newest ``keep``, but for those that last and best point to, and the moments of all
-    checkpoints but the last.
+    What the file system does not allow to be removed stays.
     """
     folder = run / FOLDER
     links = {
@@ -145,7 +137,7 @@ def rotate(run: Path, keep: int) -> None:
     past = [name for name in names if name not in links.values()]
     with suppress(OSError):
         for name in past[: max(len(past) - keep, 0)]:
-            # Renamed first, so that one with the name of a checkpoint is always whole.
+            # Renamed first, so that a folder with the name of a checkpoint is always complete.
             os.rename(folder / name, folder / _part_name())
         for name in names if LAST in links else []:
             if name != links[LAST]:
@@ -172,7 +164,7 @@ def find(run: Path, name: str | None = None) -> Path:
         name: best, last or epoch_0012; None takes best where there is one, else last.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such checkpoint.
     """
     if (run / MODEL).is_file():
         return run
@@ -190,7 +182,7 @@ def load(path: Path, *, with_optimizer: bool = False) -> Checkpoint:
     """Reads a checkpoint's folder.
 
     Raises:
-        ConfigError: a file is missing, damaged, or something else.
+        ConfigError: a file is missing, damaged, or not of a checkpoint.
     """
     state = load_state(path)
     model = _tensors(path / MODEL)
@@ -198,10 +190,10 @@ def load(path: Path, *, with_optimizer: bool = False) -> Checkpoint:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Reads the state in a checkpoint's folder alone.
+    """Reads only the state in a checkpoint's folder.
 
     Raises:
-        ConfigError: it is missing, damaged, or something else.
+        ConfigError: it is missing, damaged, or not a checkpoint's state.
     """
     state_path = path / STATE
     try:
@@ -241,93 +233,68 @@ def checkpoint_hash(path: Path) -> str:
     return sha256((path / MODEL).read_bytes())
 
 
-def padded_layers(module: nn.Module) -> dict[str, tuple[Padded, str]]:
-    """The layer of each parameter that has padding, and what it is called there, by its name in the module."""
-    return {
-        f"{prefix}.{name}" if prefix else name: (layer, name)
+def _upgraded(module: nn.Module, tensors: dict[str, Tensor]) -> Iterator[tuple[str, str, Tensor]]:
+    """Stored tensors: the stored name, today's name, and the tensor in today's shape."""
+    layers = [
+        (f"{prefix}." if prefix else "", layer)
         for prefix, layer in module.named_modules()
-        if isinstance(layer, Padded)
-        for name, count in layer.padding_of.items()
-        if count
-    }
-
-
-def model_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """A module's weights as a checkpoint stores them: without padding."""
-    padded = padded_layers(module)
-    return {name: _packed(padded, name, value) for name, value in module.state_dict().items()}
-
-
-def _packed(padded: Mapping[str, tuple[Padded, str]], name: str, value: Tensor) -> Tensor:
-    if name not in padded:
-        return value
-    layer, own = padded[name]
-    return layer.pack(own, value)
-
-
-def _unpacked(padded: Mapping[str, tuple[Padded, str]], name: str, value: Tensor, wanted: Tensor) -> Tensor:
-    """As the module has it; ValueError where it does not fit. Format 1 stored the padding."""
-    if value.shape == wanted.shape:
-        return value
-    if name not in padded:
-        raise ValueError(f"shape {list(value.shape)} instead of {list(wanted.shape)}")
-    layer, own = padded[name]
-    return layer.unpack(own, value)
+        if isinstance(layer, Upgradable)
+    ]
+    for stored, value in tensors.items():
+        kind, slash, name = stored.rpartition("/")
+        start, layer = next(((start, layer) for start, layer in layers if name.startswith(start)), ("", None))
+        today = layer.upgraded(name.removeprefix(start), value) if layer else {name: value}
+        yield from ((stored, f"{kind}{slash}{start}{own}", tensor) for own, tensor in today.items())
 
 
 def load_into(module: nn.Module, tensors: dict[str, Tensor], what: str) -> None:
-    """Puts tensors into a module of the same names and shapes.
+    """Copies the tensors of a checkpoint, of this or an earlier format, into a module.
 
     Raises:
         ConfigError: names or shapes differ; names them.
     """
-    wanted, padded = module.state_dict(), padded_layers(module)
-    wrong = [f"no {name}" for name in wanted if name not in tensors]
-    wrong += [f"an unknown {shown(name)}" for name in tensors if name not in wanted]
-    whole: dict[str, Tensor] = {}
-    for name, value in wanted.items():
-        if name in tensors:
-            try:
-                whole[name] = _unpacked(padded, name, tensors[name], value)
-            except ValueError as error:
-                wrong.append(f"{name} of {error}")
+    wanted = module.state_dict()
+    found = {name: value for _, name, value in _upgraded(module, tensors)}
+    wrong = [f"no {name}" for name in wanted if name not in found]
+    wrong += [f"an unknown {shown(name)}" for name in found if name not in wanted]
+    wrong += [
+        f"{name} of shape {list(found[name].shape)} instead of {list(value.shape)}"
+        for name, value in wanted.items()
+        if name in found and found[name].shape != value.shape
+    ]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise ConfigError(f"{what} belongs to another configuration: it has {', '.join(wrong[:3])}{more}")
-    module.load_state_dict(whole)
+    module.load_state_dict(found)
 
 
 def optimizer_tensors(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """An optimiser's state as a checkpoint stores it: ``<kind>/<parameter>``, without padding."""
-    names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
-    padded = padded_layers(module)
+    """An optimiser's state as a checkpoint stores it: ``<kind>/<parameter>``."""
     return {
-        f"{kind}/{names[parameter]}": _packed({} if kind == STEP else padded, names[parameter], torch.as_tensor(value))
-        for parameter, state in optimizer.state.items()
-        for kind, value in state.items()
+        f"{kind}/{name}": torch.as_tensor(value)
+        for name, parameter in module.named_parameters()
+        for kind, value in optimizer.state.get(parameter, {}).items()
     }
 
 
 def load_optimizer(module: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Puts optimizer_tensors back.
+    """Copies the optimiser's tensors of a checkpoint, of this or an earlier format, into it.
 
     Raises:
         ConfigError: they belong to other parameters.
     """
-    parameters, padded = dict(module.named_parameters()), padded_layers(module)
-    for key, value in tensors.items():
+    parameters = dict(module.named_parameters())
+    for stored, key, value in _upgraded(module, tensors):
         kind, _, name = key.partition("/")
-        if name not in parameters:
-            raise ConfigError(f"the optimiser's state belongs to another configuration: {shown(name)} is no parameter")
-        parameter = parameters[name]
+        parameter = parameters.get(name)
+        if parameter is None or kind != STEP and value.shape != parameter.shape:
+            wanted = "is not a parameter" if parameter is None else f"needs shape {list(parameter.shape)}"
+            raise ConfigError(
+                f"the optimiser's state belongs to another configuration: {shown(stored)} has shape "
+                f"{list(value.shape)}; {shown(name)} {wanted}"
+            )
         if kind == STEP:
             optimizer.state[parameter][kind] = value.to(parameter.device)  # where fused AdamW keeps it
-            continue
-        try:
-            whole = _unpacked(padded, name, value, parameter)
-        except ValueError as error:
-            raise ConfigError(
-                f"the optimiser's state belongs to another configuration: {shown(key)} has {error}"
-            ) from None
-        # Fused AdamW walks through memory: moments must lie in memory as their parameter does.
-        optimizer.state[parameter][kind] = torch.empty_like(parameter, requires_grad=False).copy_(whole)
+        else:
+            # Fused AdamW walks through memory: moments must have the memory layout of their parameter.
+            optimizer.state[parameter][kind] = torch.empty_like(parameter, requires_grad=False).copy_(value)

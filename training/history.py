@@ -1,6 +1,6 @@
-"""The figures of every epoch: CSV, TensorBoard and pictures, always all of them anew from the checkpoint's own list.
+"""The figures of every epoch as CSV, TensorBoard events and plots, always written from the checkpoint's own rows.
 
-So the files of a run that was gone on with are those of one that was not.
+So the files of a resumed run equal those of an uninterrupted one.
 """
 
 import csv
@@ -16,19 +16,19 @@ from acusim.files import write_atomic
 
 CSV, TENSORBOARD, CURVES = "metrics.csv", "tensorboard", "curves"
 DRAW_SECONDS = 60.0
-"""Curves are drawn at most so often while a run goes on: drawing takes about a second."""
+"""Least interval of plots during a run, since plotting takes about a second."""
 REACHED = (0.90, 0.95, 0.99)
-"""The paper's e90, e95 and e99: the first epoch at which visibility accuracy is so high."""
+"""The paper's e90, e95 and e99: the first epoch with so high a visibility accuracy."""
 Curves = Mapping[str, tuple[str, tuple[str, ...]]]
-"""File names, without extension, to the axis's label and the figures that are drawn together."""
+"""File names, without extension, to the axis's label and the figures of one plot."""
 
 
 class History:
     """Rows of figures, one for each epoch.
 
     Args:
-        rows: those there are already.
-        curves: what is drawn.
+        rows: those of earlier epochs.
+        curves: the plots.
     """
 
     def __init__(self, rows: list[dict[str, Any]] | None = None, curves: Curves | None = None):
@@ -38,7 +38,7 @@ class History:
         self._writer: Any = None
 
     def add(self, row: dict[str, Any]) -> None:
-        """Adds an epoch; figures that are no number are None."""
+        """Adds an epoch; figures that are not finite become None."""
         self.rows.append({name: _plain(value) for name, value in row.items()})
 
     def reached(self, figure: str = "micro") -> dict[str, int | None]:
@@ -50,7 +50,7 @@ class History:
         return out
 
     def write(self, run: Path, done: bool = False) -> None:
-        """Writes TensorBoard's events, now and then and when ``done`` the curves, and last metrics.csv.
+        """Writes TensorBoard's events, the plots at intervals and when ``done``, and last metrics.csv.
 
         Raises:
             OutputError: the disk is full or read-only; the figures are in the checkpoint, too.
@@ -66,11 +66,11 @@ class History:
         except OSError as error:
             raise OutputError(
                 f"the figures of the run cannot be written to {str(run)!r}: {error.strerror or error}; the checkpoint "
-                "holds them: make room and run the same command again"
+                "contains them: make room and run the same command again"
             ) from None
 
     def is_written(self, run: Path) -> bool:
-        """Whether metrics.csv holds all rows; it is written last, so the other files do, too."""
+        """Whether metrics.csv has all rows; it is written last, so the other files have them, too."""
         try:
             return (run / CSV).read_bytes() == self.to_csv().encode()
         except OSError:
@@ -90,7 +90,7 @@ class History:
 
         new = self.rows[-1:]
         if self._writer is None:
-            # A killed process may have written epochs that are made again: this one starts its own file.
+            # A killed process may have written epochs that are repeated now: this one starts its own file.
             for old in folder.glob("events.out.tfevents.*"):
                 old.unlink()
             self._writer = SummaryWriter(str(folder))

@@ -1,6 +1,6 @@
-"""The training loop: epochs, steps, checkpoints, figures; what is trained is a Task's affair.
+"""The training loop: epochs, steps, checkpoints, figures. A Task defines what is trained.
 
-Everything random is drawn from (seed, epoch, step), so a run that was cut off anywhere and gone on with ends with the
+All random numbers are drawn from (seed, epoch, step), so a run that was interrupted anywhere and resumed ends with the
 same weights as one that was not.
 """
 
@@ -27,18 +27,18 @@ from training.precision import mixed_precision
 from training.settings import BaseConfig, TrainConfig
 
 SAVE_SECONDS = 1800.0
-"""A checkpoint is saved within an epoch after so long."""
+"""Interval of checkpoints within an epoch."""
 CHECK_EVERY = 20
-"""Steps after which losses are looked at, where looking makes the program wait for a GPU."""
+"""Interval, in steps, at which losses are checked on a GPU, as the program has to wait for it."""
 
 
 class Interrupted(Exception):
-    """A signal asked for the end; the checkpoint is saved."""
+    """A signal ended the run; the checkpoint is saved."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Pictures for one part of a step, and which ones they are."""
+    """Pictures of one part of a step."""
 
     images: Tensor
     """[B, S, S, 3] uint8."""
@@ -47,21 +47,21 @@ class Batch:
 
 
 class Step(NamedTuple):
-    """What a task makes of a batch."""
+    """Result of a batch."""
 
     loss: Tensor
-    """A number, with gradient; those of a step's parts, in all processes, add up to the step's loss."""
+    """Scalar with gradient; those of a step's parts, in all processes, add up to the step's loss."""
     logs: Tensor
-    """[K] sums to be added up over an epoch, Task.read_logs knows of what; no gradient."""
+    """[K] without gradient: sums to add up over an epoch, read by Task.read_logs."""
 
 
 class Task(ABC):
     """What a loop trains."""
 
     identity: dict[str, Any]
-    """What a checkpoint must agree on to be gone on with: settings, data, who is in which part."""
+    """What must equal that of a checkpoint to resume it: settings, data, the part of each person."""
     curves: Curves = {"loss": ("loss", ("train_loss", "loss"))}
-    """Which figures are drawn."""
+    """Figures to plot."""
 
     @property
     @abstractmethod
@@ -81,7 +81,7 @@ class Task(ABC):
         """Loss of a batch.
 
         Args:
-            module: the trainee, or what stands around it: compiled, or a copy on each GPU.
+            module: the trainee, possibly compiled or wrapped for several GPUs.
             batch: on the device.
             epoch: counted from 0.
             generator: on the device; for augmentation.
@@ -94,15 +94,15 @@ class Task(ABC):
 
     @abstractmethod
     def validate(self, epoch: int, hardware: Hardware) -> dict[str, float]:
-        """Figures of the validation pictures; must hold ``score``: the higher, the better the epoch."""
+        """Figures of the validation pictures; must contain ``score``: the higher, the better the epoch."""
 
     @abstractmethod
     def names(self, index: Tensor) -> list[str]:
-        """What the pictures of a batch are called, for messages."""
+        """Names of the pictures of a batch, for messages."""
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
-    """The rate of one step.
+    """The learning rate of one step.
 
     Args:
         config: its schedule.
@@ -119,15 +119,15 @@ def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
 
 
 class Loop:
-    """Trains a task in a folder, or goes on where that folder's last checkpoint stands.
+    """Trains a task in a folder, or resumes that folder's last checkpoint.
 
     Args:
         config: the whole configuration.
-        task: what is trained.
+        task: what to train.
         run: the folder.
         hardware: device and processes.
         compiled: whether torch.compile is used.
-        progress: called with (epoch, step, steps, loss) after steps, for a bar.
+        progress: called with (epoch, step, steps, loss) after steps.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Loop:
         parts = hardware.world * config.train.accumulate
         if config.train.batch_size % parts:
             raise ConfigError(
-                f"train.batch_size = {config.train.batch_size} cannot be shared among {hardware.world} processes with "
+                f"train.batch_size = {config.train.batch_size} cannot be divided among {hardware.world} processes with "
                 f"{config.train.accumulate} parts each; make it a multiple of {parts}"
             )
         self.scale = 1 / parts
@@ -164,7 +164,7 @@ class Loop:
         self.unchecked: list[tuple[int, Tensor, Tensor]] = []
 
     def resume(self) -> bool:
-        """Takes up the run's last checkpoint, if there is one.
+        """Loads the run's last checkpoint; False if there is none.
 
         Raises:
             ConfigError: it is of another configuration or other data, or damaged.
@@ -187,7 +187,7 @@ class Loop:
 
     @property
     def done(self) -> bool:
-        """Whether the last epoch is over, or patience has ended."""
+        """Whether the last epoch or patience has ended."""
         train = self.config.train
         waited = self.epoch - max(self.best_epoch, train.patience_from)
         return self.epoch >= train.epochs or 0 < train.patience <= waited
@@ -196,8 +196,8 @@ class Loop:
         """Trains until it is done.
 
         Raises:
-            Interrupted: SIGTERM or SIGINT; a checkpoint stands where the run does.
-            TrainingError: a loss is no number, or memory ran out.
+            Interrupted: SIGTERM or SIGINT; the checkpoint is saved.
+            TrainingError: a loss is not finite, or memory ran out.
             OutputError: a checkpoint or the figures cannot be written.
         """
         with self._signals():
@@ -212,7 +212,7 @@ class Loop:
                 raise TrainingError(
                     f"out of memory on {self.hardware.device} with {train.batch_size} pictures a step in "
                     f"{round(1 / self.scale)} parts; set train.accumulate={2 * train.accumulate} or a smaller "
-                    "train.batch_size, in another --out; the checkpoints are whole"
+                    "train.batch_size, in another --out; the checkpoints are intact"
                 ) from None
 
     def _epoch(self) -> None:
@@ -250,22 +250,22 @@ class Loop:
             last = part == train.accumulate - 1
             with self.hardware.syncing(self.module, last):
                 with mixed_precision(device, train.precision):
-                    done = self.task.step(self.module, batch, self.epoch, generator, self.scale)
+                    result = self.task.step(self.module, batch, self.epoch, generator, self.scale)
                 # Gradients are averaged over the processes; a step's is the sum of its parts'.
-                self.scaler.scale(done.loss * self.hardware.world).backward()
-            logs = done.logs.double()
+                self.scaler.scale(result.loss * self.hardware.world).backward()
+            logs = result.logs.double()
             self.logs = logs if self.logs is None else self.logs + logs
-            self.unchecked.append((self.step, batch.index, done.loss.detach()))
+            self.unchecked.append((self.step, batch.index, result.loss.detach()))
         if train.clip_norm:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.task.trainee.parameters(), train.clip_norm)
+            self.hardware.clip(self.task.trainee.parameters(), train.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if device.type == "cpu" or (self.step + 1) % CHECK_EVERY == 0:
             self.progress(self.epoch, self.step + 1, steps, self._check())
 
     def _check(self) -> float:
-        """Looks at the losses since it last did; returns the newest."""
+        """Checks the losses since the last check; returns the newest."""
         newest = math.nan
         for step, index, loss in self.unchecked:
             newest = loss.item()
@@ -273,7 +273,7 @@ class Loop:
                 names = self.task.names(index.cpu())
                 raise TrainingError(
                     f"the loss of epoch {self.epoch + 1}, step {step + 1} is {newest}; its pictures: "
-                    f"{', '.join(names)}. The last checkpoint is from before it; look at these pictures, or try a "
+                    f"{', '.join(names)}. The last checkpoint is from before it; check these pictures, or try a "
                     "lower train.lr or train.clip_norm=1, in another --out"
                 )
         self.unchecked.clear()
@@ -311,13 +311,13 @@ class Loop:
             trainee = self.task.trainee
             moments = checkpoint.optimizer_tensors(trainee, self.optimizer)
             name = checkpoint.epoch_name(self.epoch, self.step)
-            checkpoint.save(self.run, name, links, checkpoint.model_tensors(trainee), moments, state)
+            checkpoint.save(self.run, name, links, trainee.state_dict(), moments, state)
             checkpoint.rotate(self.run, self.config.train.keep)
         self.hardware.wait()
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT end the run after the step that is being made."""
+        """SIGTERM and SIGINT end the run after the current step."""
 
         def stop(*_: object) -> None:
             self.stopping = True
@@ -327,17 +327,17 @@ class Loop:
 
 
 def same_task(before: dict[str, Any], now: dict[str, Any], run: Path) -> None:
-    """Makes sure that a checkpoint belongs to the same run.
+    """Checks that a checkpoint belongs to the same run.
 
     Raises:
-        ConfigError: it does not; tells what differs.
+        ConfigError: it does not; names what differs.
     """
     differences = sorted(_differences(before, now))
     if differences:
         more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
         raise ConfigError(
-            f"{str(run)!r} holds a run with other settings: {'; '.join(differences[:5])}{more}. "
-            "Take another --out, or the settings of before to go on"
+            f"{str(run)!r} contains a run with other settings: {'; '.join(differences[:5])}{more}. "
+            "Choose another --out, or the previous settings to resume it"
         )
 
 

@@ -1,4 +1,4 @@
-"""A run's folder, for those who use what was trained in it."""
+"""Folders of runs: loading a trained network and what it was trained with."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from acusim.errors import ConfigError
 from acusim.text_files import json_of
-from training.config import Config, read_config
+from training.config import read_config
 from training.data.split import Part, parse_persons
+from training.tasks.hand_config import HandConfig
+from training.tasks.head_config import HeadConfig
 
 if TYPE_CHECKING:
     import torch
 
     from training.models.acusimnet import AcuSimNet
     from training.models.hand import HandNet
-    from training.tasks.hand_config import HandConfig
     from training.tasks.hand_points import HandPoints
 
 CONFIG, DATA = "config.toml", "data.json"
@@ -23,20 +24,32 @@ MAX_BYTES = 256 << 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Run:
-    """What runs of all tasks have."""
+    """What runs of all tasks share."""
 
     path: Path
     """The run's folder."""
     persons: dict[str, Part]
-    """Which part each person was in."""
+    """The part of each person."""
     digest: str
-    """Of the data it was trained with."""
+    """Of the training data."""
     checkpoint: str
     """Name of the checkpoint's folder."""
     epoch: int
-    """Epochs it has seen."""
+    """Epochs of training."""
     sha256: str
     """Of the checkpoint's weights."""
+    config: HeadConfig | HandConfig
+
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """The model's entry in results."""
+        return {
+            "run": self.path.name,
+            "config": self.config.name,
+            "checkpoint": self.checkpoint,
+            "epoch": self.epoch,
+            "sha256": self.sha256,
+        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,14 +57,9 @@ class HeadRun(_Run):
     """A trained network of the head and what it was trained with."""
 
     kind: ClassVar[Literal["head"]] = "head"
-    config: Config
+    config: HeadConfig
     network: "AcuSimNet"
     """In evaluation mode, on the device."""
-
-    @property
-    def made_by(self) -> dict[str, Any]:
-        """What a result says of the model that made it."""
-        return _made_by(self, self.config.name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,25 +67,15 @@ class HandRun(_Run):
     """A trained network of the hand and what it was trained with."""
 
     kind: ClassVar[Literal["hand"]] = "hand"
-    config: "HandConfig"
+    config: HandConfig
     network: "HandNet"
     """In evaluation mode, on the device."""
     points: "HandPoints"
-    """What its points are called."""
-
-    @property
-    def made_by(self) -> dict[str, Any]:
-        """What a result says of the model that made it."""
-        return _made_by(self, self.config.name)
+    """Names of its points."""
 
 
 Run = HeadRun | HandRun
-"""Told apart by ``kind``."""
-
-
-def _made_by(run: _Run, config: str) -> dict[str, Any]:
-    return {"run": run.path.name, "config": config, "checkpoint": run.checkpoint,
-            "epoch": run.epoch, "sha256": run.sha256}  # fmt: skip
+"""Distinguished by ``kind``."""
 
 
 def open_run(path: Path, checkpoint_name: str | None = None, device: "torch.device | str" = "cpu") -> Run:
@@ -86,10 +84,10 @@ def open_run(path: Path, checkpoint_name: str | None = None, device: "torch.devi
     Args:
         path: the folder that train wrote.
         checkpoint_name: best, last or epoch_0012; None takes best.
-        device: where the network goes.
+        device: of the network.
 
     Raises:
-        ConfigError: no run, no such checkpoint, or files of another kind in it.
+        ConfigError: not a run's folder, no such checkpoint, or damaged files.
     """
     from training import checkpoint
 
@@ -112,14 +110,13 @@ def open_run(path: Path, checkpoint_name: str | None = None, device: "torch.devi
         checkpoint.load_into(network, weights, f"checkpoint {str(folder)!r}")
         return network.to(device).eval()
 
-    if isinstance(config, Config):
+    if isinstance(config, HeadConfig):
         from training.models.acusimnet import AcuSimNet
         from training.models.grouping import make_groups
 
         network = AcuSimNet(config.model, make_groups(config.model.grouping, config.train.seed))
         return HeadRun(**common, config=config, network=loaded(network))
     from training.models.hand import HandNet
-    from training.tasks.hand_config import HandConfig
     from training.tasks.hand_points import parse_points
 
     assert isinstance(config, HandConfig)
@@ -128,10 +125,10 @@ def open_run(path: Path, checkpoint_name: str | None = None, device: "torch.devi
 
 
 def read_persons(path: Path) -> dict[str, Part]:
-    """Which part each person of a run is in.
+    """The part of each person in a run.
 
     Raises:
-        ConfigError: no run.
+        ConfigError: not a run's folder.
     """
     return parse_persons(_document(path / DATA).get("persons"))
 

@@ -1,1 +1,1 @@
-"""The engine that drives live ComfyUI servers (docs/comfyui.md)."""
+"""The engine that drives live ComfyUI servers (docs/guide/comfyui.md)."""

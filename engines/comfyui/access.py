@@ -1,8 +1,8 @@
-"""Headers that open a login in front of a server, and that nobody but this server sees them.
+"""Headers for a login in front of a server. Only this server may see them.
 
-They go into requests and into the socket's handshake, and nowhere else: not into messages, the ledger, the manifest or
-pictures. No redirect is followed with them. A server, or a proxy before it, may repeat in an answer what it was sent:
-whatever a server says passes through ``hide`` before it is shown or kept (``errors.words`` does that for all of it).
+They are sent in requests and in the socket's handshake, and appear nowhere else: not in messages, the ledger, the
+manifest or images. No redirect is followed with them. A server, or a proxy before it, may repeat them in an answer:
+``errors.safe_text`` therefore passes all text of a server through ``hide_secrets`` before it is shown or stored.
 """
 
 import base64
@@ -12,10 +12,10 @@ from collections.abc import Mapping
 
 HIDDEN = "[hidden]"
 SHORTEST = 4
-"""Values, and parts of them, that are shorter than this are no secret: hiding them would garble every message."""
+"""Shorter values, and shorter words in values, are not hidden: that would garble every message."""
 _SCHEMES = ("basic", "bearer", "digest", "negotiate", "token")
 _secrets: set[str] = set()
-"""Of all servers of this process. It only grows: what is shown at the very end must not hold them either."""
+"""Of all servers of this process; never removed, so that the last messages hide them, too."""
 
 
 class Access:
@@ -24,14 +24,14 @@ class Access:
     def __init__(self, headers: Mapping[str, str] | None = None):
         self._headers = dict(headers or {})
         for value in self._headers.values():
-            _secrets.update(_parts(value))
+            _secrets.update(_secret_words(value))
 
     def __repr__(self) -> str:
-        return f"Access({self.names or 'nothing'})"
+        return f"Access({self.names})"
 
     @property
     def names(self) -> str:
-        """The headers' names, for messages; "" where there is none."""
+        """The headers' names, for messages; "" where there are none."""
         return ", ".join(self._headers)
 
     @property
@@ -50,15 +50,15 @@ class Access:
         return next((value for name, value in self._headers.items() if name.casefold() == "cookie"), None)
 
 
-def hide(text: str) -> str:
-    """A text without the secrets that servers are sent."""
+def hide_secrets(text: str) -> str:
+    """A text without the secrets that are sent to servers."""
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return text
 
 
-def _parts(value: str) -> set[str]:
-    """What of a header's value must not be seen: all of it, the words in it, and what a basic login encodes."""
+def _secret_words(value: str) -> set[str]:
+    """What of a header's value is secret: all of it, the words in it, and what a basic login encodes."""
     words = [word for word in re.split(r"[\s;,]+", value) if word.casefold() not in _SCHEMES]
     words += [value, *(word.partition("=")[2] for word in words)]  # cookies have names
     if value.casefold().startswith("basic "):

@@ -1,4 +1,4 @@
-"""Binds a workflow to a recipe on one server: what does not fit, and the prompt of each batch."""
+"""Binds a workflow to a recipe on one server: reports what does not fit, and fills in the prompt of each batch."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -6,22 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from engines.base import Request
-from engines.comfyui.errors import words
+from engines.comfyui.errors import safe_text
 from engines.comfyui.workflow import BOUND, Node, Workflow, is_link
 from engines.recipe import Recipe
 
-ORIGINS = (
-    ("AcuSim", "this project's comfy_nodes: link it into ComfyUI's custom_nodes"),
-    ("LoadAndApplyICLight", "ComfyUI-IC-Light: git clone https://github.com/kijai/ComfyUI-IC-Light in custom_nodes"),
-    ("ICLight", "ComfyUI-IC-Light: git clone https://github.com/kijai/ComfyUI-IC-Light in custom_nodes"),
-    (
-        "IPAdapter",
-        "ComfyUI_IPAdapter_plus: git clone https://github.com/cubiq/ComfyUI_IPAdapter_plus in custom_nodes",
-    ),
-)
-"""First letters of a node class -> the pack it comes from."""
-
-
+PACKS = {
+    "AcuSim": "this project's comfy_nodes: link it into ComfyUI's custom_nodes",
+    "ICLight": "ComfyUI-IC-Light: git clone https://github.com/kijai/ComfyUI-IC-Light in custom_nodes",
+    "IPAdapter": "ComfyUI_IPAdapter_plus: git clone https://github.com/cubiq/ComfyUI_IPAdapter_plus in custom_nodes",
+}
+"""Start of a node class, but for "LoadAndApply" -> the pack it comes from."""
 WRITTEN = {
     "samples": ("root", "folder", "samples", "selection", "index", "count", "size"),
     "scene": ("root", "file"),
@@ -30,12 +24,15 @@ WRITTEN = {
     "noise": ("seeds",),
     "save": ("root", "folder", "format", "labels", "preview", "record"),
 }
-"""Title -> the inputs that each batch writes."""
+"""Title -> the inputs that are written for each batch."""
+LOAD = {"selection": "", "index": 0, "size": 0}
+SAVE = {"format": "png", "labels": False, "preview": False, "record": '{"staged":true}'}
+"""Inputs that are the same in all batches."""
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where on the server a batch is read from and saved to: names of roots, and paths below them."""
+    """Where a server reads a batch from and saves it to: names of roots, and paths below them."""
 
     samples_root: str
     samples_folder: str
@@ -47,26 +44,27 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that does not fit between workflow, recipe and server."""
+    """Workflow, recipe and server do not fit together."""
 
     name: str
     found: str
     fix: str
     setting: str = ""
-    """The recipe setting at fault, if it is one."""
+    """The recipe setting at fault, if any."""
 
 
 class Binding:
-    """A workflow, a recipe, and what one server says of its node classes."""
+    """A workflow, a recipe, and the node classes of one server."""
 
     def __init__(self, workflow: Workflow, recipe: Recipe, object_info: Mapping[str, Any]):
         self.workflow = workflow
         self.recipe = recipe
         self._info = object_info
         self.faults: list[Fault] = []
-        self.free_settings: list[str] = []
-        """Settings without a place in the graph, which therefore decides them."""
-        self._base = self._filled()
+        self._places = {setting: place for setting in BOUND if (place := workflow.place(setting))}
+        self.free_settings = [setting for setting in BOUND if setting not in self._places]
+        """Settings without an input in the graph, which therefore decides them."""
+        self._base = self._base_prompt()
         self._check_classes()
         self._check_written()
         self._check_values()
@@ -83,29 +81,29 @@ class Binding:
 
     @property
     def save_id(self) -> str:
-        """Id of the node whose answer names the files."""
+        """Id of the node whose output names the files."""
         return self.workflow.titled["save"].id
 
     @property
     def item_nodes(self) -> frozenset[str]:
-        """Ids of the nodes whose complaints concern the samples or the scene, not the server."""
+        """Ids of the nodes whose errors concern the samples or the scene, not the server."""
         titled = self.workflow.titled
         return frozenset(titled[title].id for title in ("samples", "scene") if title in titled)
 
     def bind(self, batch: Sequence[Request], images: Sequence[str], places: Places) -> dict[str, Any]:
-        """The prompt of a batch.
+        """The prompt for a batch.
 
         Args:
             batch: requests of equal scene, texts and settings.
-            images: each sample's picture, relative to the data set root.
-            places: where the server finds them, and where it saves.
+            images: each sample's image, relative to the data set root.
+            places: where the server reads and saves.
         """
         prompt = copy.deepcopy(self._base)
         titled = self.workflow.titled
         first = batch[0]
         for setting, value in first.changes.items():
-            if (place := self.workflow.place(setting)) is not None:
-                node, name = place
+            if setting in self._places:
+                node, name = self._places[setting]
                 prompt[node.id]["inputs"][name] = value
 
         def write(title: str, **values: Any) -> None:
@@ -113,15 +111,9 @@ class Binding:
             if title in titled:
                 prompt[titled[title].id]["inputs"].update(values)
 
+        names = "\n".join(images)
         write(
-            "samples",
-            root=places.samples_root,
-            folder=places.samples_folder,
-            samples="\n".join(images),
-            selection="",
-            index=0,
-            count=len(images),
-            size=0,
+            "samples", root=places.samples_root, folder=places.samples_folder, samples=names, count=len(images), **LOAD
         )
         write("scene", root=places.scene_root, file=places.scene_file)
         write("positive", text=first.positive)
@@ -129,39 +121,26 @@ class Binding:
         write("noise", seeds=",".join(str(request.seed) for request in batch))
         if self.workflow.plain_sampler:
             prompt[self.workflow.plain_sampler.id]["inputs"]["seed"] = first.seed
-        write(
-            "save",
-            root=places.save_root,
-            folder=places.save_folder,
-            format="png",
-            labels=False,
-            preview=False,
-            record='{"staged":true}',
-        )
-        return self._needed(prompt)
+        write("save", root=places.save_root, folder=places.save_folder, **SAVE)
+        return self._pruned(prompt)
 
-    def _filled(self) -> dict[str, Any]:
+    def _base_prompt(self) -> dict[str, Any]:
         """The graph with the recipe's settings written in; same order as in the file."""
         base = {
             node.id: {"class_type": node.kind, "inputs": dict(node.inputs), "_meta": {"title": node.title}}
             for node in self.workflow.nodes.values()
         }
-        for setting in BOUND:
-            place = self.workflow.place(setting)
-            if place is None:
-                self.free_settings.append(setting)
-                continue
-            node, name = place
+        for setting, (node, name) in self._places.items():
             base[node.id]["inputs"][name] = getattr(self.recipe, setting)
         for node in base.values():
             for name, value in node["inputs"].items():
                 options = self.options(node["class_type"], name)
                 if options is not None and not is_link(value):
-                    node["inputs"][name] = _spelled(value, options)
+                    node["inputs"][name] = _server_spelling(value, options)
         return base
 
-    def _needed(self, prompt: dict[str, Any]) -> dict[str, Any]:
-        """Only what some output needs: a Prompts node whose texts were replaced is not run."""
+    def _pruned(self, prompt: dict[str, Any]) -> dict[str, Any]:
+        """Only the nodes that some output depends on: a Prompts node whose texts were replaced is not run."""
         keep: set[str] = set()
         todo = [node for node, entry in prompt.items() if self._is_output(entry["class_type"])]
         while todo:
@@ -185,15 +164,15 @@ class Binding:
 
     @property
     def known_classes(self) -> frozenset[str]:
-        """Node classes that the server has."""
+        """Node classes on the server."""
         return frozenset(self._info)
 
     def value(self, place: tuple[Node, str]) -> Any:
-        """What is written to a setting's place, in the server's spelling."""
+        """The value of a setting in the graph, in the server's spelling."""
         return self._base[place[0].id]["inputs"][place[1]]
 
     def options(self, kind: str, name: str) -> list[Any] | None:
-        """What a server allows at an input that is a list of choices; None if it is not.
+        """The values that a server allows at an input; None if it is not a list of choices.
 
         There are two forms: ``[[choices], {...}]`` and ``["COMBO", {"options": [choices]}]``.
         """
@@ -211,10 +190,10 @@ class Binding:
         return spec[0], spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
 
     def _allowed(self, kind: str, name: str, value: Any) -> bool:
-        """Whether a server takes a value at an input, as far as its list decides that.
+        """Whether a server accepts a value at an input, as far as its list of choices decides that.
 
-        It does not where files are uploaded (``image_upload``, ``audio_upload``, …): the list is what lies there now,
-        without sub-folders, and the server looks for the file itself. Nor where the editor fetches it (``remote``).
+        It does not for uploaded files (``image_upload``, ``audio_upload``, …): the list has the present files, without
+        sub-folders, and the server looks for the file itself. Nor for lists that the editor fetches (``remote``).
         """
         options = self.options(kind, name)
         _, config = self._spec(kind, name)
@@ -226,29 +205,26 @@ class Binding:
     def _check_classes(self) -> None:
         missing = sorted({node.kind for node in self.workflow.nodes.values() if node.kind not in self._info})
         for kind in missing:
-            origin = next((text for start, text in ORIGINS if kind.startswith(start)), "")
-            fix = f"install {origin}, then restart ComfyUI" if origin else "update ComfyUI, or install its node pack"
-            self.faults.append(Fault(f"node {words(kind, 60)}", "the server does not have it", fix))
+            name = kind.removeprefix("LoadAndApply")
+            pack = next((text for start, text in PACKS.items() if name.startswith(start)), "")
+            fix = f"install {pack}, then restart ComfyUI" if pack else "update ComfyUI, or install its node pack"
+            self.faults.append(Fault(f"node {safe_text(kind, 60)}", "the server does not have it", fix))
 
     def _check_written(self) -> None:
-        """A value written to an input that its node does not have would be ignored by the server without a word."""
+        """The server would silently ignore a value written to an input that its node does not have."""
         written = [(self.workflow.titled[t], name) for t in WRITTEN if t in self.workflow.titled for name in WRITTEN[t]]
         if self.workflow.plain_sampler:
             written.append((self.workflow.plain_sampler, "seed"))
-        written += [place for place in map(self.workflow.place, BOUND) if place]
+        written += self._places.values()
+        fix = "give this title to a node that has the input; see the list in docs/guide/comfyui.md"
         for node, name in written:
             known = self._inputs(node.kind, "required"), self._inputs(node.kind, "optional")
             if node.kind in self._info and not any(name in group for group in known):
-                self.faults.append(
-                    Fault(
-                        f"node {words(node.title, 60)}",
-                        f"its class {words(node.kind, 60)} has no input {name!r}, which the program writes",
-                        "give this title to a node that has the input; see the list in docs/comfyui.md",
-                    )
-                )
+                found = f"its class {safe_text(node.kind, 60)} has no input {name!r}, which the program writes"
+                self.faults.append(Fault(f"node {safe_text(node.title, 60)}", found, fix))
 
     def _check_values(self) -> None:
-        settings = self._settings()
+        settings = {(node.id, name): setting for setting, (node, name) in self._places.items()}
         for node in self.workflow.nodes.values():
             if node.kind not in self._info:
                 continue
@@ -261,60 +237,49 @@ class Binding:
                 if is_link(value) or self._filled_later(node, name) or self._allowed(node.kind, name, value):
                     continue
                 setting, options = settings.get((node.id, name), ""), self.options(node.kind, name) or []
-                self.faults.append(
-                    Fault(
-                        setting or f"node {node.title}",
-                        f"{words(repr(value), 120)} is not on the server's list for {name!r}",
-                        f"it allows {_listed(options, value)}",
-                        setting,
-                    )
-                )
-
-    def _settings(self) -> dict[tuple[str, str], str]:
-        found: dict[tuple[str, str], str] = {}
-        for setting in BOUND:
-            place = self.workflow.place(setting)
-            if place:
-                found[place[0].id, place[1]] = setting
-        return found
+                found = f"{safe_text(repr(value), 120)} is not on the server's list for {name!r}"
+                fix = f"it allows {_listed(options, value)}"
+                self.faults.append(Fault(setting or f"node {node.title}", found, fix, setting))
 
     def _filled_later(self, node: Node, name: str) -> bool:
-        """Whether each batch writes its own value here, or the node is not sent at all."""
+        """Whether the value is written for each batch, or the node is not sent at all."""
         title = node.title.strip().casefold()
         return title == "prompts" or (title in ("samples", "scene", "save") and name in ("root", "format"))
 
 
 def _items(value: Any) -> list[Any]:
-    """The choices in a value: several where an input takes several, with or without the wrapper for lists."""
+    """The choices in a value: several where an input accepts several, with or without the wrapper for lists."""
     if isinstance(value, dict) and "__value__" in value:
         value = value["__value__"]
     return value if isinstance(value, list) else [value]
 
 
-def _spelled(value: Any, options: Sequence[Any]) -> Any:
-    """A choice as the server writes it: names of files have backslashes on Windows and slashes elsewhere."""
+def _server_spelling(value: Any, options: Sequence[Any]) -> Any:
+    """A choice as the server spells it: names of files have backslashes on Windows and slashes elsewhere."""
     if isinstance(value, list):
-        return [_spelled(item, options) for item in value]
+        return [_server_spelling(item, options) for item in value]
     if isinstance(value, dict) and "__value__" in value:
-        return value | {"__value__": _spelled(value["__value__"], options)}
+        return value | {"__value__": _server_spelling(value["__value__"], options)}
     if value in options or not isinstance(value, str):
         return value
-    same = [option for option in options if isinstance(option, str) and _slashed(option) == _slashed(value)]
+    same = [option for option in options if isinstance(option, str) and slashed(option) == slashed(value)]
     return same[0] if same else value
 
 
-def _slashed(name: str) -> str:
+def slashed(name: str) -> str:
+    """A path with forward slashes, also from a server on Windows."""
     return name.replace("\\", "/")
 
 
 def _listed(options: Sequence[Any], value: Any) -> str:
     """Some choices; first those that name the same file in another folder."""
-    wanted = _file_name(value)
-    near_first = sorted(options, key=lambda option: _file_name(option) != wanted)
-    shown = ", ".join(words(option, 60) for option in near_first[:8])
+    wanted = file_name(value)
+    near_first = sorted(options, key=lambda option: file_name(option) != wanted)
+    shown = ", ".join(safe_text(option, 60) for option in near_first[:8])
     more = f" and {len(options) - 8} more" if len(options) > 8 else ""
     return (shown + more) if options else "nothing: the folder is empty"
 
 
-def _file_name(choice: Any) -> str:
-    return _slashed(str(choice)).rsplit("/", 1)[-1].casefold()
+def file_name(choice: Any) -> str:
+    """The last component of a choice, in lower case."""
+    return slashed(str(choice)).rsplit("/", 1)[-1].casefold()

@@ -1,7 +1,7 @@
 """One ComfyUI server: prompts in, outcomes and files out.
 
-The queue and the history are the authority on a prompt; the socket only says when to ask. A prompt is sent at most
-once: where a POST breaks off, both are looked at before it is sent again.
+The queue and the history decide what became of a prompt; the socket only shortens the wait between polls. A prompt is
+sent at most once: where a POST breaks off, both are checked before it is sent again.
 """
 
 import time
@@ -19,10 +19,10 @@ from engines.comfyui.errors import (
     Unreachable,
     execution_error,
     rejection,
-    words,
+    safe_text,
 )
 from engines.comfyui.http import MAX_JSON, Http, normal_url
-from engines.comfyui.listener import Listener, Watch
+from engines.comfyui.listener import Listener, PromptProgress
 from engines.comfyui.times import Times
 
 State = Literal["done", "failed", "running", "pending", "unknown"]
@@ -32,7 +32,7 @@ POSTS = 3
 DEFAULT_TIMES = Times()
 DOWNLOADS = 3
 REFUSED_FILE = (400, 413, 415, 422)
-"""What an upload is answered by where the fault lies in the file, or in its size."""
+"""Statuses of an upload that is refused because of the file, or its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Outcome:
     error: ServerError | None = None
     """If failed."""
     idle: bool = False
-    """True if it waits although the server runs nothing."""
+    """True if it waits while the server runs nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,6 @@ class Client:
         self.listener.close()
         self.http.close()
 
-    # Questions
-
     def system_stats(self) -> Mapping[str, Any]:
         """Version and machine."""
         return self.http.object("GET", "/system_stats")
@@ -90,21 +88,21 @@ class Client:
 
     def pack_info(self) -> Mapping[str, Any] | None:
         """Version and roots of this project's nodes; None if the server lacks them."""
-        return self._maybe("/acusim/info")
+        return self._facts("/acusim/info")
 
     def file_facts(self, root: str, path: str) -> Mapping[str, Any] | None:
         """Size and hash of a file that the server sees; None if it does not."""
-        return self._maybe("/acusim/file", root=root, path=path)
+        return self._facts("/acusim/file", root=root, path=path)
 
     def model_facts(self, folder: str, name: str) -> Mapping[str, Any] | None:
-        """Size and telling tensors of a model file; None, or an "error", if the server does not say."""
-        return self._maybe("/acusim/model", folder=folder, name=name)
+        """Size and some tensor shapes of a model file; None, or an "error", where they are unknown."""
+        return self._facts("/acusim/model", folder=folder, name=name)
 
-    def _maybe(self, route: str, **params: str) -> Mapping[str, Any] | None:
+    def _facts(self, route: str, **params: str) -> Mapping[str, Any] | None:
         status, body = self.http.request("GET", route, MAX_JSON, (200, 400, 404), params=params)
         if status == 404 and not body.lstrip().startswith(b"{"):
             return None
-        return self.http.parsed(route, status, body)
+        return self.http.parse(route, status, body)
 
     def queue(self) -> list[Queued]:
         """All prompts that run or wait."""
@@ -133,7 +131,7 @@ class Client:
 
         Raises:
             Unreachable: the server does not answer.
-            BadAnswer: it answers nonsense.
+            BadAnswer: its answer is invalid.
         """
         finished = self._finished(prompt_id)
         if finished:
@@ -143,7 +141,7 @@ class Client:
             if entry.prompt_id == prompt_id:
                 idle = not any(other.running for other in queue)
                 return Outcome("running" if entry.running else "pending", idle=idle)
-        # It may have ended between the two questions.
+        # It may have ended between the two requests.
         return self._finished(prompt_id) or Outcome("unknown")
 
     def _finished(self, prompt_id: str) -> Outcome | None:
@@ -167,29 +165,29 @@ class Client:
                 return execution_error(self.url, data, self.titles)
             if kind == "execution_interrupted":
                 return Interrupted(self.url, "the prompt was interrupted on the server")
-        return ExecutionFailed(self.url, "unknown", "no reason given", words(messages, 200))
+        return ExecutionFailed(self.url, "unknown", "no reason given", safe_text(messages, 200))
 
-    # Orders
-
-    def submit(self, prompt: Mapping[str, Any], prompt_id: str, sampling: frozenset[str] = frozenset()) -> Watch:
-        """Queues a prompt; once, whatever happens on the way.
+    def submit(
+        self, prompt: Mapping[str, Any], prompt_id: str, sampling: frozenset[str] = frozenset()
+    ) -> PromptProgress:
+        """Queues a prompt exactly once, whatever happens on the way.
 
         Raises:
-            Rejected: the server does not take it.
+            Rejected: the server refuses it.
             Unreachable: the server is gone; the prompt may or may not have reached it.
-            ServerError: it fails on the request.
+            ServerError: the request fails in another way.
         """
         self.listener.start()
-        # Who posts before its socket is there misses the messages.
+        # Messages that are sent before the socket is open are lost.
         self.listener.settled.wait(self.times.socket)
-        watch = self.listener.watch(prompt_id, sampling)
+        progress = self.listener.watch(prompt_id, sampling)
         failure: ServerError | None = None
         for _ in range(POSTS):
             if failure is not None and self._arrived(prompt_id, failure):
-                return watch
+                return progress
             try:
                 self._post(prompt, prompt_id)
-                return watch
+                return progress
             except Unreachable as error:
                 if failure is None and not error.sent:
                     raise
@@ -201,7 +199,7 @@ class Client:
                 failure = error
         assert failure is not None
         if self._arrived(prompt_id, failure):
-            return watch
+            return progress
         raise failure
 
     def _post(self, prompt: Mapping[str, Any], prompt_id: str) -> None:
@@ -211,54 +209,53 @@ class Client:
             "client_id": self.listener.client_id,
             "extra_data": {MARK: self.token},
         }
-        status, answer = self.http.json("POST", "/prompt", (200, 400), json=body)
+        status, data = self.http.request("POST", "/prompt", MAX_JSON, (200, 400), json=body)
+        answer = self.http.parse("/prompt", status, data)
         if status == 400:
             raise rejection(self.url, status, answer, self.titles)
         if answer.get("prompt_id") != prompt_id:
-            said = words(repr(answer.get("prompt_id")), 80)
-            self.drop([str(answer.get("prompt_id"))])
-            told = f"/prompt: the server took the prompt under the id {said}, not {prompt_id}; update ComfyUI"
-            raise ServerError(self.url, told)
+            other = answer.get("prompt_id")
+            self.drop([str(other)])
+            message = f"the server took the prompt under the id {safe_text(repr(other), 80)}, not {prompt_id}"
+            raise ServerError(self.url, f"/prompt: {message}; update ComfyUI")
         if answer.get("node_errors"):
-            # Some outputs were refused and the rest is queued: what would come is not what was asked for.
+            # Some outputs were refused and the rest is queued: the result would not be what was requested.
             self.drop([prompt_id])
             raise rejection(self.url, status, answer, self.titles)
 
     def _arrived(self, prompt_id: str, failure: ServerError) -> bool:
         """Whether a prompt whose POST broke off has reached the server after all."""
-        deadline = time.monotonic() + (self.times.look if isinstance(failure, Unreachable) else 0)
+        deadline = time.monotonic() + (self.times.confirm if isinstance(failure, Unreachable) else 0)
         while True:
             try:
                 state = self.outcome(prompt_id).state
             except Unreachable as error:
-                error.sent = True  # not this question, but the prompt
+                error.sent = True  # the prompt, not this request
                 raise
             if state != "unknown":
                 return True
             if time.monotonic() >= deadline:
                 return False
-            time.sleep(min(0.2, self.times.look / 5))
+            time.sleep(min(0.2, self.times.confirm / 5))
 
     def drop(self, prompt_ids: Sequence[str]) -> None:
-        """Takes prompts of ours out of the queue, and interrupts the one that runs."""
+        """Removes prompts of ours from the queue, and interrupts the one that runs."""
         self.http.request("POST", "/queue", MAX_JSON, json={"delete": list(prompt_ids)})
-        # Older servers ignore the id and interrupt whatever runs: so it must be ours that does.
+        # Older servers ignore the id and interrupt whatever runs: make sure that it is ours.
         for entry in self.queue():
             if entry.running and entry.prompt_id in prompt_ids:
                 self.http.request("POST", "/interrupt", MAX_JSON, json={"prompt_id": entry.prompt_id})
 
     def free(self) -> None:
-        """Makes the server let go of its models and of what it has cached."""
+        """Makes the server release its models and its cache."""
         self.http.request("POST", "/free", MAX_JSON, json={"unload_models": True, "free_memory": True})
-
-    # Files
 
     def upload(self, folder: str, name: str, data: bytes) -> None:
         """Puts a file below the server's input folder.
 
         Raises:
-            BadAnswer: the server does not take this file, or keeps it under another name, because this one is taken
-                by other bytes.
+            BadAnswer: the server refuses this file, or stores it under another name, because other bytes have this
+                one already.
         """
         files = {
             "image": (name, data, "application/octet-stream"),
@@ -269,18 +266,18 @@ class Client:
             answer = self.http.object("POST", "/upload/image", files=files)
         except ServerError as error:
             if error.status in REFUSED_FILE:
-                told = f"upload of {folder}/{name} ({len(data)} bytes): the server does not take it"
-                raise BadAnswer(self.url, told, error.status, error.said) from None
+                message = f"upload of {folder}/{name} ({len(data)} bytes): the server does not take it"
+                raise BadAnswer(self.url, message, error.status, error.response) from None
             raise
         if answer.get("name") != name or answer.get("subfolder") != folder or answer.get("type") != "input":
-            kept = words(f"{answer.get('subfolder')}/{answer.get('name')}", 200)
-            raise BadAnswer(self.url, f"upload of {folder}/{name}: the server keeps it as {kept!r}")
+            stored = safe_text(f"{answer.get('subfolder')}/{answer.get('name')}", 200)
+            raise BadAnswer(self.url, f"upload of {folder}/{name}: the server keeps it as {stored!r}")
 
     def view(self, folder: str, name: str, limit: int) -> bytes:
         """Fetches a file below the server's output folder.
 
         Raises:
-            BadAnswer: it is not there, larger than the limit, or breaks off time and again.
+            BadAnswer: it does not exist, is larger than the limit, or its download breaks off repeatedly.
             LoginRequired: a login answers in the server's place.
         """
         params = {"filename": name, "subfolder": folder, "type": "output"}
@@ -290,8 +287,8 @@ class Client:
             except BrokenOff:
                 continue
             except ServerError as error:
-                # ComfyUI itself refuses a place outside its folders by a 403 without a word.
-                if error.status in (400, 404) or (error.status == 403 and not error.said):
+                # ComfyUI itself refuses a path outside its folders by a 403 without a text.
+                if error.status in (400, 404) or (error.status == 403 and not error.response):
                     raise BadAnswer(self.url, f"{folder}/{name} is not on the server", error.status) from None
                 raise
         raise BadAnswer(self.url, f"the download of {folder}/{name} broke off {DOWNLOADS} times")

@@ -1,5 +1,5 @@
-"""Reads the headers that open a login, from a file or from the environment; never from the command line, which others
-on the machine can see.
+"""Reads the headers for a login from a file or from the environment; never from the command line, which others on the
+machine can see.
 
     # one header a line; a token alone is sent as "Authorization: Bearer TOKEN"
     Authorization: Bearer TOKEN
@@ -8,7 +8,7 @@ on the machine can see.
     CF-Access-Client-Id: …
     CF-Access-Client-Secret: …
 
-What stands above the first address is sent to every server. Messages name lines, not what is in them.
+Headers above the first address are sent to every server. Messages name lines, not their content.
 """
 
 import os
@@ -17,6 +17,8 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from requests.structures import CaseInsensitiveDict
 
 from acusim.errors import ConfigError
 from engines.comfyui.access import Access
@@ -34,29 +36,29 @@ _OURS = (
     *("host", "connection", "upgrade", "origin", "expect", "te", "trailer", "transfer-encoding", "accept-encoding"),
     *("content-length", "content-type", "content-encoding"),
 )
-"""Headers that the program itself must set."""
+"""Headers that the program itself sets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """What was read."""
+    """The headers for each server."""
 
     servers: Mapping[str, Access]
-    """For each server's address."""
+    """Address -> headers."""
     note: str = ""
-    """What a user should know about where it was read from."""
+    """For the user: others can read the file."""
 
 
 def read_headers(urls: Iterable[str], file: Path | None, environment: Mapping[str, str]) -> Headers:
-    """The headers for each server: the file's, or else those of the environment.
+    """The headers for each server, from the file, or else from the environment.
 
     Args:
-        urls: addresses, normal.
-        file: as OPTION names it.
+        urls: addresses, as ``normal_url`` gives them.
+        file: value of OPTION.
         environment: where VARIABLE may be set.
 
     Raises:
-        ConfigError: it cannot be read, or a line is no header; names the line, but not what is in it.
+        ConfigError: the file cannot be read, or a line is not a header; names the line, not its content.
     """
     note = ""
     if file is not None:
@@ -68,25 +70,21 @@ def read_headers(urls: Iterable[str], file: Path | None, environment: Mapping[st
         lines = [environment[VARIABLE].strip()]
     else:
         return Headers({url: Access() for url in urls})
-    found: dict[str, dict[str, str]] = {"": {}}
+    found: dict[str, CaseInsensitiveDict[str]] = {"": CaseInsensitiveDict()}
     for url, name, value, number in _headers(lines, where):
-        headers = found.setdefault(url, {})
-        if name.casefold() in map(str.casefold, headers):
-            raise ConfigError(f"{where}, line {number}: the header {name} is there twice")
+        headers = found.setdefault(url, CaseInsensitiveDict())
+        if name in headers:
+            raise ConfigError(f"{where}, line {number}: the header {name} occurs twice")
         headers[name] = value
     if not any(found.values()):
-        raise ConfigError(f"{where} holds no header; write a line such as 'Authorization: Bearer TOKEN'")
-    return Headers({url: Access(_merged(found[""], found.get(url, {}))) for url in urls}, note)
-
-
-def _merged(common: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """A server's own headers take the place of those for all."""
-    names = set(map(str.casefold, own))
-    return {name: value for name, value in common.items() if name.casefold() not in names} | dict(own)
+        raise ConfigError(f"{where} contains no header; write a line such as 'Authorization: Bearer TOKEN'")
+    # A server's own headers replace those for all.
+    merged = {url: CaseInsensitiveDict({**found[""], **found.get(url, {})}) for url in urls}
+    return Headers({url: Access(headers) for url, headers in merged.items()}, note)
 
 
 def _content(file: Path, where: str) -> tuple[str, str]:
-    """The file's text, and a note where others can read it. It may be a pipe, as ``<(pass show server)`` gives."""
+    """The file's text, and a note where others can read it. It may be a pipe, such as ``<(pass show server)``."""
     try:
         with file.open("rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode
@@ -94,11 +92,11 @@ def _content(file: Path, where: str) -> tuple[str, str]:
     except OSError as error:
         raise ConfigError(f"{where} cannot be read: {error.strerror}") from None
     if len(data) > MAX_BYTES:
-        raise ConfigError(f"{where} has more than {MAX_BYTES >> 10} KB; it holds one header a line")
+        raise ConfigError(f"{where} has more than {MAX_BYTES >> 10} KB; one header a line is expected")
     try:
         text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError:
-        raise ConfigError(f"{where} is no text in UTF-8") from None
+        raise ConfigError(f"{where} is not text in UTF-8") from None
     exposed = stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH)
     return text, f"{where} can be read by others on this machine: chmod 600 it" if exposed else ""
 
@@ -113,7 +111,7 @@ def _headers(lines: Iterable[str], where: str) -> Iterator[tuple[str, str, str, 
         place = f"{where}, line {number}"
         if not all(" " <= character <= "~" or character == "\t" for character in line):
             raise ConfigError(
-                f"{place} holds a character that no header may have, such as a line break; one header a line"
+                f"{place} has a character that headers may not have, such as a line break; one header a line"
             )
         if section := _SECTION.fullmatch(line):
             try:
@@ -131,7 +129,7 @@ def _header(line: str, place: str) -> tuple[str, str]:
     elif header := _HEADER.fullmatch(line):
         name, value = header[1], header[2]
     else:
-        raise ConfigError(f"{place} is neither 'Name: value', with a blank behind the colon, nor a token alone")
+        raise ConfigError(f"{place} is neither 'Name: value', with a blank after the colon, nor a token alone")
     if name.casefold() in _OURS or name.casefold().startswith("sec-websocket-"):
         raise ConfigError(f"{place}: the header {name} is set by the program itself; leave it out")
     if len(value) > MAX_VALUE:

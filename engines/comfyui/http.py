@@ -12,7 +12,7 @@ import requests
 from acusim.errors import ConfigError
 from engines.comfyui.access import Access
 from engines.comfyui.errors import BadAnswer, BrokenOff, ServerError, Unreachable
-from engines.comfyui.login import page_title, refused
+from engines.comfyui.login import login_error, page_title
 
 MAX_JSON = 128 << 20
 """A queue with hundreds of large workflows is some 30 MB."""
@@ -20,27 +20,27 @@ CHUNK = 1 << 18
 ERROR_BODY = 64 << 10
 
 
-_ELSEWHERE = "a login's header or token belongs into --server-header-file FILE"
+_LOGIN_HINT = "a login's header or token belongs into --server-header-file FILE"
 
 
 def normal_url(text: str) -> str:
     """A server's address in one spelling: scheme, host, port, no slash at the end.
 
     Raises:
-        ConfigError: it is no http address; passwords and tokens in it are not repeated.
+        ConfigError: it is not an http address; passwords and tokens in it are not shown.
     """
     address = text.strip() if "://" in text else f"http://{text.strip()}"
-    seen = _without_secrets(address)
-    wrong = f"server {seen!r} is not an address such as http://127.0.0.1:8188"
+    shown = _without_secrets(address)
+    wrong = f"server {shown!r} is not an address such as http://127.0.0.1:8188"
     try:
         parts = urlsplit(address)
         port = parts.port
     except ValueError:
         raise ConfigError(f"{wrong}: host or port is malformed") from None
     if parts.username is not None or parts.password is not None:
-        raise ConfigError(f"server address {seen!r} holds a user name or password; {_ELSEWHERE}")
+        raise ConfigError(f"server address {shown!r} holds a user name or password; {_LOGIN_HINT}")
     if parts.query or parts.fragment:
-        raise ConfigError(f"{wrong}: leave out what stands behind ? or #; {_ELSEWHERE}")
+        raise ConfigError(f"{wrong}: leave out ? or # and all behind it; {_LOGIN_HINT}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(wrong)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -48,7 +48,7 @@ def normal_url(text: str) -> str:
 
 
 def _without_secrets(address: str) -> str:
-    """An address for messages: what stands before @, or behind ? or #, may be a password or a token."""
+    """An address for messages: what is before @, or behind ? or #, may be a password or a token."""
     scheme, _, rest = address.partition("://")
     authority = re.split(r"[/?#]", rest)[0]
     if "@" not in rest:
@@ -89,7 +89,7 @@ class Http:
         return session
 
     def request(
-        self, method: str, path: str, limit: int, allowed: tuple[int, ...] = (200,), **how: Any
+        self, method: str, path: str, limit: int, allowed: tuple[int, ...] = (200,), **options: Any
     ) -> tuple[int, bytes]:
         """One request: the status and the body.
 
@@ -97,12 +97,12 @@ class Http:
             method: GET or POST.
             path: starts with a slash.
             limit: the most bytes that are read.
-            allowed: statuses that are no errors.
-            how: ``params``, ``json`` or ``files`` as in requests.
+            allowed: statuses that are not errors.
+            options: ``params``, ``json`` or ``files`` as in requests.
 
         Raises:
-            Unreachable: no connection, it broke before the answer was whole, or the server cannot answer a question.
-            BadAnswer: more bytes than the limit, or other bytes than announced.
+            Unreachable: no connection, it broke before the answer was complete, or the server cannot answer a GET.
+            BadAnswer: more bytes than the limit.
             LoginRequired: a login in front of the server answers instead.
             ServerError: another status.
         """
@@ -114,27 +114,26 @@ class Http:
                 allow_redirects=False,
                 stream=True,
                 headers={"Accept-Encoding": "identity", **self.access.headers},
-                **how,
+                **options,
             ) as response:
                 status, headers = response.status_code, response.headers
                 body = self._body(response, limit if status in allowed else ERROR_BODY, path)
         except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError) as error:
-            raise BrokenOff(self.url, f"{method} {path}: the answer broke off", said=str(error)) from None
+            raise BrokenOff(self.url, f"{method} {path}: the answer broke off", response=str(error)) from None
         except requests.exceptions.ConnectTimeout:
-            told = f"no connection within {self.connect_seconds:g} s"
-            raise Unreachable(self.url, told, sent=False) from None
+            raise Unreachable(self.url, f"no connection within {self.connect_seconds:g} s", sent=False) from None
         except requests.exceptions.ReadTimeout:
             raise Unreachable(self.url, f"{method} {path}: no answer within {self.read_seconds:g} s") from None
         except requests.exceptions.ConnectionError as error:
             none = "Failed to establish a new connection" in str(error) or "Failed to resolve" in str(error)
-            told = "no connection; does ComfyUI run there?" if none else f"{method} {path}: the connection broke"
-            said = "" if none else str(error)
-            raise Unreachable(self.url, told, said=said, sent=not none) from None
+            if none:
+                raise Unreachable(self.url, "no connection; does ComfyUI run there?", sent=False) from None
+            raise Unreachable(self.url, f"{method} {path}: the connection broke", response=str(error)) from None
         except requests.exceptions.RequestException as error:
-            raise ServerError(self.url, f"{method} {path} failed", said=str(error)) from None
+            raise ServerError(self.url, f"{method} {path} failed", response=str(error)) from None
         if status in allowed:
             return status, body
-        if refusal := refused(self.url, path, status, headers, body, self.access):
+        if refusal := login_error(self.url, path, status, headers, body, self.access):
             raise refusal
         down = status in (502, 503, 504) or (status >= 500 and method == "GET")
         kind = Unreachable if down else ServerError
@@ -155,39 +154,28 @@ class Http:
                 break
         return b"".join(pieces)
 
-    def json(
-        self, method: str, path: str, allowed: tuple[int, ...] = (200,), **how: Any
-    ) -> tuple[int, Mapping[str, Any]]:
-        """One request whose answer is a JSON object: the status and the object.
+    def object(self, method: str, path: str, **options: Any) -> Mapping[str, Any]:
+        """As ``request``: the JSON object in the body.
 
         Raises:
-            BadAnswer: it is something else; and as ``request``.
+            BadAnswer: the body is something else.
         """
-        status, body = self.request(method, path, MAX_JSON, allowed, **how)
-        return status, self.parsed(path, status, body)
+        return self.parse(path, *self.request(method, path, MAX_JSON, **options))
 
-    def object(self, method: str, path: str, **how: Any) -> Mapping[str, Any]:
-        """The same where the status must be 200.
-
-        Raises:
-            BadAnswer: the answer is no JSON object; and as ``request``.
-        """
-        return self.json(method, path, **how)[1]
-
-    def parsed(self, path: str, status: int, body: bytes) -> Mapping[str, Any]:
+    def parse(self, path: str, status: int, body: bytes) -> Mapping[str, Any]:
         """The JSON object of an answer.
 
         Raises:
             LoginRequired: it is a web page.
             BadAnswer: it is something else.
         """
-        if status == 200 and (refusal := refused(self.url, path, status, {}, body, self.access)):
+        if status == 200 and (refusal := login_error(self.url, path, status, {}, body, self.access)):
             raise refusal
         try:
             value = json.loads(body)
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
-            said = body[:200].decode("utf-8", "replace")
-            raise BadAnswer(self.url, f"{path}: the answer is no JSON object; is this ComfyUI?", status, said)
+            text = body[:200].decode("utf-8", "replace")
+            raise BadAnswer(self.url, f"{path}: the answer is not a JSON object; is this ComfyUI?", status, text)
         return value

@@ -1,4 +1,4 @@
-"""The model files that a recipe names: where they belong, where they come from, whether they are of the right kind."""
+"""The model files that a recipe names: their folders, their sources, and whether they are of the right kind."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from engines.recipe import IC_LIGHT, Recipe
 CONTEXT = 768
 """Width of SD 1.5's text conditioning."""
 CHANNELS = {"fc": 8, "fbc": 12}
-"""Input channels of the IC-Light models: latent and foreground; latent, foreground and background."""
+"""Input channels of the IC-Light models: latent and foreground; these and background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Model:
     """Below ComfyUI's models."""
     key: str
     """What the server calls that folder."""
-    origin: str
+    source: str
 
 
 MODELS = {
@@ -36,27 +36,27 @@ MODELS = {
         "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors",
     ),
 }
-"""Recipe setting -> what it names."""
+"""Recipe setting -> the kind of model that it names."""
 
 
-def origin(setting: str, recipe: Recipe) -> str:
-    """Where a model file for a setting comes from; for IC-Light the one of the recipe's wiring."""
-    return f"from {MODELS[setting].origin}" + (f", {IC_LIGHT[recipe.wiring]}" if setting == "ic_light" else "")
+def download_source(setting: str, recipe: Recipe) -> str:
+    """Where to get the model file for a setting; for IC-Light the one of the recipe's wiring."""
+    return f"from {MODELS[setting].source}" + (f", {IC_LIGHT[recipe.wiring]}" if setting == "ic_light" else "")
 
 
-def judge(
+def check_model(
     setting: str, shapes: Mapping[str, Any], recipe: Recipe, others: Mapping[str, Mapping[str, Any]]
-) -> tuple[bool | None, str]:
+) -> tuple[bool, str]:
     """Whether a model is of the kind that its setting needs, and what it is.
 
     Args:
         setting: of the recipe.
-        shapes: tensor name -> shape, for some telling tensors of the file.
+        shapes: tensor name -> shape, for some tensors of the file.
         recipe: for the wiring.
-        others: the same of the models looked at so far, by setting.
+        others: setting -> shapes, for the models checked so far.
 
     Returns:
-        True, False, or None where the tensors do not tell.
+        whether it is, and what was found.
     """
     if setting == "ic_light":
         channels, wanted = _size(shapes, "conv_in.weight", 1), CHANNELS[recipe.wiring]
@@ -86,7 +86,7 @@ def judge(
 
 
 def _size(shapes: Mapping[str, Any], ending: str, axis: int) -> int | None:
-    """One side of the tensor whose name ends so; None where there is none."""
+    """One dimension of the tensor whose name ends so; None where there is none."""
     shape = next((shape for name, shape in shapes.items() if str(name).endswith(ending)), None)
     side = shape[axis] if isinstance(shape, list) and len(shape) > axis else None
     return side if isinstance(side, int) else None

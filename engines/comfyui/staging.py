@@ -1,7 +1,7 @@
-"""What the engine keeps below ``OUT/.acusim``: the name that OUT goes by on servers, and pictures on their way.
+"""What the engine keeps below ``OUT/.acusim``: OUT's token on servers, and images on their way.
 
-Each run stages in a folder of its own. Who may write to OUT is settled before an engine opens: any other run's folder
-is a dead one's then. An engine without OUT touches none of this.
+Each run has a staging folder of its own. OUT is locked before an engine opens, so the folders of other runs are
+leftovers. An engine without OUT uses none of this.
 """
 
 import os
@@ -19,7 +19,7 @@ TOKEN_FILE = ".acusim/server_token"
 
 
 def known_token(output: Path | None) -> str:
-    """The name that an OUT goes by on servers; "" if it has none yet, or is a copy of the OUT that has it."""
+    """The token that identifies an OUT on servers; "" if it has none yet, or is a copy of the OUT that has it."""
     if output is not None:
         with suppress(OSError, UnicodeDecodeError):
             path = output / TOKEN_FILE
@@ -29,8 +29,8 @@ def known_token(output: Path | None) -> str:
     return ""
 
 
-def out_token(output: Path | None) -> str:
-    """The same, made where there is none; kept in OUT, so that a later run finds what an earlier one left.
+def ensure_token(output: Path | None) -> str:
+    """The same, created where there is none; stored in OUT, so that a later run finds what an earlier one left.
 
     Raises:
         EngineError: OUT cannot be written.
@@ -49,16 +49,16 @@ def out_token(output: Path | None) -> str:
 
 
 def _place(folder: Path) -> str:
-    """What tells a folder from a copy of it."""
+    """Distinguishes a folder from a copy of it."""
     status = os.stat(os.path.realpath(folder))
     return f"{status.st_dev} {status.st_ino}"
 
 
 def staging_folder(output: Path) -> Path:
-    """OUT's folder for pictures on their way; it need not exist.
+    """OUT's folder for images on their way; it need not exist.
 
     Raises:
-        EngineError: it is a symbolic link, or reached through one: files would be written, and removed, elsewhere.
+        EngineError: a symbolic link leads elsewhere, where files would be written and removed.
     """
     real = Path(os.path.realpath(output)) / STAGING
     if os.path.realpath(real) != str(real):
@@ -70,7 +70,7 @@ class Staging:
     """The folder of one run."""
 
     def __init__(self, output: Path):
-        """Takes OUT; nothing is made yet."""
+        """Takes OUT; creates nothing yet."""
         self.output = output
         self._run = f"run-{secrets.token_hex(8)}"
         self.below = f"{STAGING}/{self._run}"
@@ -85,8 +85,8 @@ class Staging:
         """
         return staging_folder(self.output) / self._run
 
-    def begin(self) -> None:
-        """Removes what dead runs left.
+    def remove_leftovers(self) -> None:
+        """Removes what earlier runs left.
 
         Raises:
             EngineError: a symbolic link leads elsewhere, or the folder cannot be read.

@@ -1,4 +1,4 @@
-"""What the fleet keeps account of: servers, and batches on their way."""
+"""The state of servers, and of the batches on their way to becoming images."""
 
 import itertools
 import threading
@@ -7,11 +7,11 @@ from typing import Any
 
 from engines.comfyui.binding import Binding
 from engines.comfyui.client import Client
-from engines.comfyui.listener import Watch
-from engines.comfyui.transport import Asked, Transport
+from engines.comfyui.listener import PromptProgress
+from engines.comfyui.transport import Submission, Transport
 
 TRIES = 2
-"""How often the same thing may go wrong with a task before its pictures are set aside."""
+"""How often the same thing may go wrong with a task before its images are skipped."""
 
 
 @dataclass(slots=True, eq=False)
@@ -22,24 +22,22 @@ class Server:
     binding: Binding
     transport: Transport
     facts: dict[str, Any]
-    """For each result made here."""
+    """For each result created here."""
     limit: int
-    """The most pictures in a prompt; halved when memory runs out."""
+    """The most images in a prompt; halved when memory runs out."""
     spare: Transport | None = None
-    """Another way, for when the server turns out not to be able to save on this one."""
-    held: int = 0
-    """Tasks that have a slot here."""
+    """Another transport, in case the server turns out to be unable to save on this one."""
+    slots_used: int = 0
     up: bool = True
-    trouble: str = ""
-    """Why it is down."""
-    bad: str = ""
+    down_reason: str = ""
+    excluded: str = ""
     """Why it gets no more work in this run; "" if it may."""
     retry_at: float = 0.0
-    wait: float = 0.0
+    retry_wait: float = 0.0
     losses: int = 0
-    """Times it became unreachable since it last made a picture."""
-    failed: set[int] = field(default_factory=set)
-    """Origins of the batches that failed since it last made a picture, for no reason of their own."""
+    """Times it became unreachable since its last image."""
+    failed_batches: set[int] = field(default_factory=set)
+    """Origins of the batches that failed since its last image, for no reason of their own."""
     strays: set[str] = field(default_factory=set)
     """Prompts that moved on while the server was unreachable; it may still hold them."""
     socket_noted: bool = False
@@ -49,38 +47,42 @@ class Server:
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """Some requests on their way to becoming pictures, by one prompt at a time."""
+    """Some requests on their way to becoming images, by one prompt at a time."""
 
     positions: tuple[int, ...]
     """Of the requests in the caller's list."""
     faults: dict[str, int] = field(default_factory=dict)
-    """What went wrong how often."""
+    """Kind of fault -> how often it happened."""
     tried: tuple[Server, ...] = ()
     """Servers that it failed on, the latest last; others are preferred for the next try."""
     origin: int = field(default_factory=itertools.count().__next__)
-    """The same for a task and its parts."""
-    alone: set[Server] = field(default_factory=set)
-    """Servers that it failed on as a single picture."""
+    """The same for a task and those split from it."""
+    failed_single: set[Server] = field(default_factory=set)
+    """Servers that it failed on as a single image."""
     server: Server | None = None
     """Where its prompt is, or was before the server became unreachable."""
     prompt_id: str = ""
     transport: Transport | None = None
     """On which it was sent."""
-    asked: Asked | None = None
-    watch: Watch | None = None
+    submission: Submission | None = None
+    progress: PromptProgress | None = None
     ran: bool = False
     """The prompt was seen running."""
 
-    def again(self, fault: str) -> bool:
-        """Notes a fault; whether the task may be tried once more."""
+    def may_retry(self, fault: str) -> bool:
+        """Counts a fault; whether the task may be tried once more."""
         self.faults[fault] = self.faults.get(fault, 0) + 1
         return self.faults[fault] < TRIES
 
-    def after(self, server: Server) -> tuple[Server, ...]:
+    def tried_with(self, server: Server) -> tuple[Server, ...]:
         """``tried`` once it failed on a server, too."""
         return (*(other for other in self.tried if other is not server), server)
 
-    def parts(self, size: int) -> "list[Task]":
-        """The task in pieces that begin anew, on other servers if there are."""
+    def split(self, size: int) -> "list[Task]":
+        """Tasks of at most ``size`` images that start afresh, on other servers if possible."""
         starts = range(0, len(self.positions), size)
         return [Task(self.positions[s : s + size], tried=self.tried, origin=self.origin) for s in starts]
+
+    def clear_prompt(self) -> None:
+        """It has no prompt on any server any more."""
+        self.server, self.progress, self.submission = None, None, None

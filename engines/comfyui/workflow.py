@@ -1,4 +1,4 @@
-"""A workflow file in ComfyUI's API format: its nodes by title, and what it says of itself."""
+"""A workflow file in ComfyUI's API format: its nodes by title, and its faults."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -28,24 +28,17 @@ BOUND: dict[str, tuple[tuple[str, str], ...]] = {
     "cfg": (("guidance", "cfg"), ("sampler", "cfg")),
     "background": (("background", "background"),),
 }
-"""Recipe setting -> the (title, input) it may be written to; the first that the graph has is taken."""
-TITLES = frozenset(title for places in BOUND.values() for title, _ in places) | {
-    "samples",
-    "scene",
-    "prompts",
-    "positive",
-    "negative",
-    "noise",
-    "save",
-}
-"""Titles with a meaning; all others are the user's own."""
+"""Recipe setting -> the (title, input) it may be written to; the first that is in the graph is used."""
+TITLES = {title for places in BOUND.values() for title, _ in places}
+TITLES |= {"samples", "scene", "prompts", "positive", "negative", "noise", "save"}
+"""Titles with a meaning to this program."""
 CLASSES = {
     "samples": "AcuSimLoadSamples",
     "scene": "AcuSimLoadScene",
     "noise": "AcuSimNoise",
     "save": "AcuSimSaveSamples",
 }
-"""Titles that must be of one class, because the program fills in all of its inputs."""
+"""Title -> the class that its node must have, because all inputs are filled in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +54,7 @@ class Node:
 
 
 class Workflow:
-    """The nodes of a graph. ``faults`` lists what makes it unusable by itself."""
+    """The nodes of a graph. ``faults`` lists what makes it unusable on any server."""
 
     def __init__(self, data: bytes, name: str):
         """Reads a workflow.
@@ -71,7 +64,7 @@ class Workflow:
             name: of the file, for messages.
 
         Raises:
-            ConfigError: not JSON, an editor graph, or no graph at all.
+            ConfigError: not JSON, a graph of the editor, or not a graph.
         """
         self.name = name
         self.data = data
@@ -80,25 +73,25 @@ class Workflow:
         """As read, in the file's order."""
         text = json.dumps(graph, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         self.sha256 = sha256(text.encode("utf-8", "surrogatepass"))
-        """Over canonical JSON: indentation and order do not count."""
+        """Of canonical JSON: indentation and order do not count."""
         self.nodes = {node_id: _node(node_id, entry, name) for node_id, entry in graph.items()}
         titled: dict[str, list[Node]] = {}
         for node in self.nodes.values():
             titled.setdefault(node.title.strip().casefold(), []).append(node)
         self.titled = {title: nodes[0] for title, nodes in titled.items() if title in TITLES}
         """Lower-case title -> node, for titles with a meaning."""
-        self._double = {title: nodes for title, nodes in titled.items() if title in TITLES and len(nodes) > 1}
-        self.faults = list(self._find_faults())
+        repeated = [nodes for title, nodes in titled.items() if title in TITLES and len(nodes) > 1]
+        self.faults = list(self._find_faults(repeated))
 
-    def _find_faults(self) -> Iterator[str]:
-        for nodes in self._double.values():
+    def _find_faults(self, repeated: list[list[Node]]) -> Iterator[str]:
+        for nodes in repeated:
             ids = ", ".join(node.id for node in nodes)
             yield f"{len(nodes)} nodes are titled {nodes[0].title!r} (ids {ids}); rename all but one of them"
         for title in ("samples", "save"):
             if title not in self.titled:
                 yield f"no node is titled {title.title()!r}; give the {CLASSES[title]} node this title"
         if "noise" not in self.titled and not self.plain_sampler:
-            yield "no node is titled 'Noise' (AcuSimNoise), nor is a KSampler titled 'Sampler': nothing takes the seeds"
+            yield "no node is titled 'Noise' (AcuSimNoise), nor is a KSampler titled 'Sampler': no node takes the seeds"
         for title, kind in CLASSES.items():
             node = self.titled.get(title)
             if node and node.kind != kind:
@@ -110,7 +103,7 @@ class Workflow:
 
     @property
     def plain_sampler(self) -> Node | None:
-        """The KSampler that takes one seed for the whole batch, in a graph without a Noise node."""
+        """The KSampler with one seed for the whole batch, in a graph without a Noise node."""
         node = self.titled.get("sampler")
         return node if node and "noise" not in self.titled and "seed" in node.inputs else None
 
@@ -132,7 +125,7 @@ class Workflow:
         return frozenset(node for node, sources in links.items() if noise and noise.id in map(str, sources))
 
     def place(self, setting: str) -> tuple[Node, str] | None:
-        """The node and input that a recipe setting is written to; None: the graph decides it."""
+        """The node and input that a recipe setting is written to; None if the graph decides it."""
         for title, name in BOUND[setting]:
             node = self.titled.get(title)
             if node and name in node.inputs:
@@ -149,7 +142,7 @@ def load_workflow(path: Path | None, wiring: Wiring) -> Workflow:
     """A user's workflow, or the shipped one of a wiring.
 
     Raises:
-        ConfigError: it cannot be read or is no workflow in the API format.
+        ConfigError: it cannot be read or is not a workflow in the API format.
     """
     path = path or shipped_workflow(wiring)
     try:
@@ -189,7 +182,7 @@ def _parsed(data: bytes, name: str) -> dict[str, Any]:
     if isinstance(graph, dict) and isinstance(graph.get("prompt"), dict):
         graph = graph["prompt"]
     if not isinstance(graph, dict) or not graph:
-        raise ConfigError(f"workflow {name!r} holds no nodes in ComfyUI's API format")
+        raise ConfigError(f"workflow {name!r} has no nodes in ComfyUI's API format")
     return graph
 
 

@@ -17,26 +17,27 @@ KeysValues = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Half:
-    """What one half of the guidance (without and with the prompt) attends to."""
+    """What one half of the guidance (without or with the prompt) attends to."""
 
     texts: tuple[KeysValues, ...]
     """For each cross attention."""
     references: tuple[KeysValues | None, ...]
-    """Of the IP-Adapter, values weighted already; None where it has no part."""
+    """Of the IP-Adapter, values weighted already; None where it is not applied."""
 
 
 class _Attention:
-    """Replaces diffusers' attention processors; keeps nothing."""
+    """Replaces diffusers' attention processors; has no state."""
 
     def __init__(self, layer: int | None):
         self.layer = layer
         """Which cross attention this is, None for self attention."""
 
     def __call__(self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Any = None, **unused: Any) -> Tensor:
+        queries = _heads(attn.to_q(hidden_states), attn.heads)
         if self.layer is None:
-            out = _attend(attn, _heads(attn.to_q(hidden_states), attn.heads), hidden_states)
+            keys, values = (_heads(layer(hidden_states), attn.heads) for layer in (attn.to_k, attn.to_v))
+            out = scaled_dot_product_attention(queries, keys, values)
         else:
-            queries = _heads(attn.to_q(hidden_states), attn.heads)
             out = _cross(queries, encoder_hidden_states, self.layer)
         out = out.transpose(1, 2).reshape(hidden_states.shape[0], -1, attn.heads * out.shape[3])
         return attn.to_out[0](out)
@@ -47,21 +48,16 @@ def _heads(values: Tensor, heads: int) -> Tensor:
     return values.view(*values.shape[:2], heads, -1).transpose(1, 2)
 
 
-def _attend(attn: Any, queries: Tensor, hidden_states: Tensor) -> Tensor:
-    keys, values = _heads(attn.to_k(hidden_states), attn.heads), _heads(attn.to_v(hidden_states), attn.heads)
-    return scaled_dot_product_attention(queries, keys, values)
-
-
 def _cross(queries: Tensor, halves: Sequence[Half], layer: int) -> Tensor:
     """[B, heads, T, width]: each half of the batch to its own text, plus the reference."""
     out: list[Tensor] = []
-    for part, half in zip(queries.chunk(len(halves)), halves, strict=True):
+    for own, half in zip(queries.chunk(len(halves)), halves, strict=True):
         keys, values = half.texts[layer]
-        found = scaled_dot_product_attention(part, _shared(keys, part), _shared(values, part))
+        found = scaled_dot_product_attention(own, _shared(keys, own), _shared(values, own))
         reference = half.references[layer]
         if reference is not None:
             keys, values = reference
-            found = found + scaled_dot_product_attention(part, _shared(keys, part), _shared(values, part))
+            found = found + scaled_dot_product_attention(own, _shared(keys, own), _shared(values, own))
         out.append(found)
     return out[0] if len(out) == 1 else torch.cat(out)
 
@@ -74,7 +70,7 @@ def install(unet: UNet2DConditionModel) -> list[Any]:
     """Puts these processors into a UNet.
 
     Returns:
-        Its cross attentions, in the order down, up, middle, by which a Half counts them.
+        Its cross attentions, in the order down, up, middle, as in a Half.
     """
     found: list[Any] = []
     processors: dict[str, Any] = {}

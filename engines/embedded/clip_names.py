@@ -1,6 +1,6 @@
-"""CLIP's image tower in a file, in transformers' names or OpenCLIP's: where it is, and all of it in transformers'.
+"""CLIP's image tower in a file, in transformers' names or OpenCLIP's: finds it, and translates it to transformers'.
 
-A file may hold the text tower as well, and have further names before all of its own.
+A file may hold the text tower as well, and prefix all names.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,9 +35,9 @@ class Tower:
 
     names: Literal["transformers", "OpenCLIP"]
     root: str
-    """What comes before the tower's own names."""
+    """Prefix of the tower's own names."""
     projection: str | None
-    """The whole name of the projection; OpenCLIP's is transposed."""
+    """The full name of the projection; OpenCLIP's is transposed."""
 
 
 def image_towers(names: Iterable[str]) -> list[Tower]:
@@ -47,8 +47,8 @@ def image_towers(names: Iterable[str]) -> list[Tower]:
     for name in sorted(known):
         if name.endswith(PATCHES):
             root = name.removesuffix(PATCHES)
-            places = (f"{root.removesuffix(TOWER)}{PROJECTION}", f"{root}{PROJECTION}")
-            found.append(Tower("transformers", root, next((place for place in places if place in known), None)))
+            candidates = (f"{root.removesuffix(TOWER)}{PROJECTION}", f"{root}{PROJECTION}")
+            found.append(Tower("transformers", root, next((each for each in candidates if each in known), None)))
         elif name.endswith("conv1.weight") and f"{name.removesuffix('conv1.weight')}{FIRST_BLOCK}" in known:
             root = name.removesuffix("conv1.weight")
             found.append(Tower("OpenCLIP", root, f"{root}proj" if f"{root}proj" in known else None))
@@ -56,7 +56,7 @@ def image_towers(names: Iterable[str]) -> list[Tower]:
 
 
 def in_transformers_names(tensors: "Mapping[str, Tensor]", tower: Tower) -> "dict[str, Tensor]":
-    """The tower's tensors, and the projection's, by transformers' names; others of the file are left out."""
+    """The tower's tensors, and the projection's, in transformers' names; other tensors are left out."""
     own = (name for name in tensors if name.startswith(tower.root) and name != tower.projection)
     below = {name.removeprefix(tower.root): name for name in own}
     if tower.names == "transformers":
@@ -72,7 +72,7 @@ def in_transformers_names(tensors: "Mapping[str, Tensor]", tower: Tower) -> "dic
 
 
 def _from_openclip(short: str, tensors: "Mapping[str, Tensor]", name: str) -> "dict[str, Tensor]":
-    """One of OpenCLIP's tensors; the layer that makes queries, keys and values at once becomes three."""
+    """One of OpenCLIP's tensors; the joint layer of queries, keys and values becomes three."""
     if short in OPENCLIP:
         return {OPENCLIP[short]: tensors[name]}
     number, _, rest = short.removeprefix(BLOCKS).partition(".")
@@ -80,7 +80,7 @@ def _from_openclip(short: str, tensors: "Mapping[str, Tensor]", name: str) -> "d
         return {}
     layer = f"encoder.layers.{number}"
     if rest in ("attn.in_proj_weight", "attn.in_proj_bias"):
-        parts = zip("qkv", tensors[name].chunk(3), strict=False)
-        return {f"{layer}.self_attn.{part}_proj.{rest.rpartition('_')[2]}": value for part, value in parts}
-    part, _, kind = rest.rpartition(".")
-    return {f"{layer}.{OPENCLIP_BLOCK[part]}.{kind}": tensors[name]} if part in OPENCLIP_BLOCK else {}
+        chunks = zip("qkv", tensors[name].chunk(3), strict=False)
+        return {f"{layer}.self_attn.{letter}_proj.{rest.rpartition('_')[2]}": value for letter, value in chunks}
+    module, _, kind = rest.rpartition(".")
+    return {f"{layer}.{OPENCLIP_BLOCK[module]}.{kind}": tensors[name]} if module in OPENCLIP_BLOCK else {}

@@ -1,8 +1,8 @@
-"""Convolutions with fewer multiplications, for a CPU in float32. They change results by rounding alone.
+"""Convolutions with fewer multiplications, for a CPU in float32. Results differ by rounding alone.
 
-A 3 x 3 convolution goes by Winograd's minimal filtering F(2 x 2, 3 x 3) (Lavin & Gray 2015, section 4.1): 16 instead of
-36 multiplications for 4 outputs. One that follows a doubling of the picture by repetition never sees the doubled
-picture: each of the four outputs of an input pixel is a 2 x 2 convolution, 16 instead of 36 multiplications.
+A 3 x 3 convolution uses Winograd's minimal filtering F(2 x 2, 3 x 3) (Lavin & Gray 2015, section 4.1): 16 instead of
+36 multiplications for 4 outputs. One that follows nearest-neighbour upsampling by 2 never sees the upsampled image:
+each of the four outputs of an input pixel is a 2 x 2 convolution, 16 instead of 36 multiplications.
 """
 
 import math
@@ -15,21 +15,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 NARROWEST = 256
-"""Channels below which sums and copies cost as much as the multiplications that they save."""
+"""Channels below which additions and copies cost as much as the multiplications that they save."""
 TILES = 128
-"""Tiles of 2 x 2 outputs worked on at once, so that what lies between the steps stays in the processor's cache."""
+"""Tiles of 2 x 2 outputs processed at once, so that intermediate results stay in the processor's cache."""
 CHANNELS = 32
-"""Of a kernel, transformed at once: likewise."""
+"""Of a kernel, transformed at once, for the same reason."""
 
 
 class _Workspace(threading.local):
-    """Memory for what lies between the steps, taken once: fresh memory costs more than the sums that fill it."""
+    """Reused memory for intermediate results: allocating it costs more than the additions that fill it."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Tensor] = {}
 
     def take(self, name: str, like: Tensor, *shape: int) -> Tensor:
-        """An uninitialised tensor; what was last taken under this name is overwritten."""
+        """An uninitialised tensor, which overlaps the last one of this name."""
         size = math.prod(shape)
         kept = self._kept.get(name)
         if kept is None or kept.numel() < size or kept.dtype != like.dtype:
@@ -41,7 +41,7 @@ _workspace = _Workspace()
 
 
 class WinogradConvolution(nn.Module):
-    """[B, C, H, W] -> [B, O, H, W], 3 x 3, stride 1, a border of zeros."""
+    """[B, C, H, W] -> [B, O, H, W], 3 x 3, stride 1, zero padding."""
 
     def __init__(self, convolution: nn.Conv2d):
         super().__init__()
@@ -57,15 +57,15 @@ class WinogradConvolution(nn.Module):
         self.bias = nn.Parameter(bias.detach().to(convolution.weight.dtype), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The convolution; the result lies in memory with channels last."""
+        """The convolution; the result is in channels-last layout."""
         batch, _, height, width = x.shape
         rows, columns = -(-height // 2), -(-width // 2)
         x = x.permute(0, 2, 3, 1)
         out = x.new_empty(batch, 2 * rows, 2 * columns, self.weight.shape[2])
-        pictures = max(1, TILES // (rows * columns))
-        lines = min(rows, max(1, TILES // columns)) if pictures == 1 else rows
-        for first in range(0, batch, pictures):
-            some = slice(first, first + pictures)
+        images = max(1, TILES // (rows * columns))
+        lines = min(rows, max(1, TILES // columns)) if images == 1 else rows
+        for first in range(0, batch, images):
+            some = slice(first, first + images)
             for top in range(0, rows, lines):
                 bottom = min(top + lines, rows)
                 self._tiles(_padded(x[some], top, bottom, 2 * columns), out[some, 2 * top : 2 * bottom])
@@ -109,7 +109,7 @@ def _into(samples: list[Tensor], out: Tensor) -> None:
 
 
 def _padded(x: Tensor, top: int, bottom: int, width: int) -> Tensor:
-    """[B, 2 (bottom - top) + 2, width + 2, C] the input of some tile rows, zeros beyond the picture."""
+    """[B, 2 (bottom - top) + 2, width + 2, C] the input of some tile rows, zeros beyond the image."""
     low, high = 2 * top - 1, 2 * bottom + 1
     out = _workspace.take("padded", x, x.shape[0], high - low, width + 2, x.shape[3])
     inner = x[:, max(low, 0) : min(high, x.shape[1])]
@@ -123,14 +123,14 @@ def _padded(x: Tensor, top: int, bottom: int, width: int) -> Tensor:
 
 
 class UpsamplingConvolution(nn.Module):
-    """[B, C, H, W] -> [B, O, 2 H, 2 W]: every pixel repeated 2 x 2, then a 3 x 3 convolution with a border of zeros."""
+    """[B, C, H, W] -> [B, O, 2 H, 2 W]: every pixel repeated 2 x 2, then a 3 x 3 convolution with zero padding."""
 
     def __init__(self, upsampler: Upsample2D):
         super().__init__()
         assert isinstance(upsampler.conv, nn.Conv2d)
         weight = upsampler.conv.weight
-        # Of the three taps along an axis, an even output sees one pixel through the first and the next through the
-        # other two; an odd one the first through two and the next through the last.
+        # Along an axis, an even output applies the first tap to one pixel and the sum of the other two to the next; an
+        # odd one the sum of the first two to one pixel and the last to the next.
         taps = torch.tensor([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], dtype=torch.float64)
         kernels = torch.einsum("pia,ocab,qjb->pqocij", taps, weight.double(), taps).flatten(0, 2)
         self.weight = nn.Parameter(kernels.to(weight.dtype, memory_format=torch.channels_last), requires_grad=False)
@@ -140,17 +140,17 @@ class UpsamplingConvolution(nn.Module):
         self._plain = [upsampler]  # in a list: its weights are not this module's
 
     def forward(self, hidden_states: Tensor, output_size: Any = None, *unused: Any, **unknown: Any) -> Tensor:
-        """As diffusers' Upsample2D; a wanted size that is not the double goes the long way."""
+        """As diffusers' Upsample2D; another output size than the double takes the plain way."""
         height, width = hidden_states.shape[2:]
         if output_size is not None and tuple(output_size) != (2 * height, 2 * width):
             return self._plain[0](hidden_states, output_size)
         seen = functional.conv2d(hidden_states, self.weight, padding=1)
-        parts = seen.permute(0, 2, 3, 1).unflatten(3, (2, 2, -1))
-        out = seen.new_empty(len(seen), height, 2, width, 2, parts.shape[-1])
+        quarters = seen.permute(0, 2, 3, 1).unflatten(3, (2, 2, -1))
+        out = seen.new_empty(len(seen), height, 2, width, 2, quarters.shape[-1])
         for line in range(2):
             for column in range(2):
-                part = parts[:, line : line + height, column : column + width, line, column]
-                torch.add(part, self.bias, out=out[:, :, line, :, column])
+                quarter = quarters[:, line : line + height, column : column + width, line, column]
+                torch.add(quarter, self.bias, out=out[:, :, line, :, column])
         return out.view(len(seen), 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
 
 

@@ -1,22 +1,22 @@
-"""Group normalisation for a CPU and channels last: exact to the last digits, and fast.
+"""Group normalisation for a CPU and channels last: accurate and fast.
 
 Torch takes the variance there as the mean of squares less the square of the mean, and its sums over two dimensions at
 once run straight on in float32; both cost digits, up to two where a group's mean is far from 0: enough to move pixels
-by a level. ComfyUI's tensors lie in memory the other way, where torch does it well.
+by a level. ComfyUI's tensors have channels first, where torch is accurate.
 """
 
 import torch
 from torch import Tensor, nn
 
 AT_ONCE = 2**18
-"""Numbers whose squares are taken at once, so that they stay in the processor's cache."""
+"""Numbers squared at once, so that they stay in the processor's cache."""
 
 
 class ChannelsLastGroupNorm(nn.Module):
     """[B, C, ...] -> the same shape, as nn.GroupNorm.
 
-    Mean and variance are taken by channel, where torch sums in a cascade, and put together by group: a group's variance
-    is the mean of its channels' and the variance of their means.
+    Mean and variance are computed by channel, where torch sums in a cascade, and combined by group: a group's variance
+    is the mean of its channels' plus the variance of their means.
     """
 
     def __init__(self, norm: nn.GroupNorm):
@@ -25,8 +25,8 @@ class ChannelsLastGroupNorm(nn.Module):
         self.weight, self.bias = norm.weight, norm.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """Each group of channels of each picture to mean 0 and variance 1, then scaled and shifted by channel."""
-        last = x.flatten(2).transpose(1, 2)  # [B, places, C], of one piece where channels lie last
+        """Each group of channels of each image to mean 0 and variance 1, then scaled and shifted by channel."""
+        last = x.flatten(2).transpose(1, 2)  # [B, positions, C], contiguous in channels-last layout
         mean = last.mean(1)
         variance = torch.zeros_like(mean)
         for part in last.split(max(1, AT_ONCE // mean.numel()), 1):

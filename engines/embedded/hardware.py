@@ -1,4 +1,4 @@
-"""Which device and which numbers the models run in."""
+"""Device and precision of the models, and memory."""
 
 import torch
 
@@ -6,30 +6,30 @@ from acusim.errors import EngineError
 from engines.embedded.models import Placement
 from engines.options import EmbeddedOptions
 
-NO_CUDA = "no CUDA GPU can be used from here"
+NO_CUDA = "no CUDA GPU is available"
 
 
 def place(options: EmbeddedOptions) -> Placement:
-    """Where models run, with every "auto" decided.
+    """Where models run, with every "auto" resolved.
 
     Raises:
-        EngineError: the device is not there, or cannot compute in these numbers.
+        EngineError: the device is not available, or does not support the precision.
     """
     cuda = torch.cuda.is_available()
     if options.device == "cuda" and not cuda:
         built = "" if torch.version.cuda else f", and torch {torch.__version__} is built without CUDA"
-        raise EngineError(f"--device cuda: {NO_CUDA}{built}; take --device cpu, or install torch for your GPU's driver")
+        raise EngineError(f"--device cuda: {NO_CUDA}{built}; use --device cpu, or install torch for your GPU's driver")
     device = torch.device("cuda" if cuda and options.device != "cpu" else "cpu")
     precision = options.precision
     if precision == "auto":
         precision = "fp32" if device.type == "cpu" else "bf16" if torch.cuda.is_bf16_supported(False) else "fp16"
     if precision == "fp16" and device.type == "cpu":
-        raise EngineError("--precision fp16 is for GPUs; on a CPU take fp32, or bf16 where the processor has it")
+        raise EngineError("--precision fp16 is for GPUs; on a CPU use fp32, or bf16 where the processor supports it")
     return Placement(device, precision, options.compile, options.low_memory)
 
 
-def told(placement: Placement) -> str:
-    """The device in words."""
+def describe(placement: Placement) -> str:
+    """Name, memory or threads, and precision."""
     if placement.device.type == "cpu":
         return f"CPU, {torch.get_num_threads()} threads, {placement.precision}"
     found = torch.cuda.get_device_properties(placement.device)
@@ -37,13 +37,13 @@ def told(placement: Placement) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a GPU or on the CPU."""
+    """Whether an error means that memory ran out, on a GPU or on the CPU."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and "not enough memory" in str(error)
     )
 
 
-def let_go() -> None:
-    """Gives cached memory back to the GPU."""
+def release_memory() -> None:
+    """Returns cached memory to the GPU."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

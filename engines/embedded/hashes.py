@@ -1,7 +1,7 @@
-"""SHA-256 of large files, remembered from run to run.
+"""SHA-256 of large files, cached from run to run.
 
-What is remembered counts as long as the file's size, time and inode are the same. It lies in
-``$XDG_CACHE_HOME/acusim-augment/weights.json`` (``~/.cache`` by default); without it nothing breaks but time.
+A cached hash is valid as long as the file's size, time and inode are the same. The cache is
+``model_hashes`` of acusim.caches; without it only time is lost.
 """
 
 import hashlib
@@ -15,33 +15,34 @@ from typing import Any
 
 from tqdm import tqdm
 
-from acusim.errors import EngineError
+from acusim.caches import cache_path
+from acusim.errors import ConfigError, EngineError
 from acusim.files import printable, write_atomic
 
 CHUNK = 8 << 20
 SHOWN_FROM = 256 << 20
-"""Bytes from which on progress is shown."""
+"""Bytes; for larger files progress is shown."""
 SETTLED_NS = 2_000_000_000
-"""A younger file might be written again within one tick of its disk's clock, which its time would not show."""
+"""A younger file might be rewritten within one tick of its disk's clock, which its time would not show."""
 KEPT = 256
-"""Files that are remembered."""
+"""Files in the cache."""
 MAX_CACHE_BYTES = 1 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def file_sha256(path: Path) -> str:
-    """Hex digest of a file; read only if it changed since the last time.
+    """Hex digest of a file; read only if it changed since it was cached.
 
     Raises:
-        EngineError: it cannot be read, or changes meanwhile.
+        EngineError: it cannot be read, or changes while it is read.
     """
     real = os.path.realpath(path)
     try:
         with open(real, "rb") as stream:
             stamp = _stamp(stream.fileno())
-            remembered = _read_cache().get(real)
-            if isinstance(remembered, dict) and all(remembered.get(key) == value for key, value in stamp.items()):
-                digest = remembered.get("sha256")
+            cached = _read_cache().get(real)
+            if isinstance(cached, dict) and all(cached.get(key) == value for key, value in stamp.items()):
+                digest = cached.get("sha256")
                 if isinstance(digest, str) and _SHA256.fullmatch(digest):
                     return digest
             digest = _digest(stream, path.name, stamp["size"])
@@ -50,7 +51,7 @@ def file_sha256(path: Path) -> str:
     except OSError as error:
         raise EngineError(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
     if time.time_ns() - stamp["mtime_ns"] > SETTLED_NS:
-        _remember(real, {**stamp, "sha256": digest})
+        _store(real, {**stamp, "sha256": digest})
     return digest
 
 
@@ -70,17 +71,15 @@ def _stamp(handle: int) -> dict[str, int]:
 
 
 def _cache() -> Path | None:
-    """The file that remembers; None where there is no home to keep it in."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
+    """The file of the cache; None without a home folder."""
     try:
-        folder = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
-    except RuntimeError:
+        return cache_path("model_hashes")
+    except ConfigError:
         return None
-    return folder / "acusim-augment" / "weights.json"
 
 
 def _read_cache() -> dict[str, Any]:
-    """What is remembered, by real path; nothing where the file is missing or damaged."""
+    """The cached entries, by real path; empty where the file is missing or damaged."""
     path = _cache()
     try:
         if path is None or path.stat().st_size > MAX_CACHE_BYTES:
@@ -91,13 +90,13 @@ def _read_cache() -> dict[str, Any]:
     return files if isinstance(files, dict) else {}
 
 
-def _remember(real: str, facts: dict[str, Any]) -> None:
+def _store(real: str, entry: dict[str, Any]) -> None:
     path = _cache()
     if path is None:
         return
     files = _read_cache()
     files.pop(real, None)
-    files[real] = facts
+    files[real] = entry
     kept = dict(list(files.items())[-KEPT:])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

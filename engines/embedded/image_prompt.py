@@ -1,26 +1,24 @@
-"""IP-Adapter: a reference picture as four more tokens, with keys and values of their own in the cross attentions.
+"""IP-Adapter: a reference image as four more tokens, with keys and values of their own in the cross attentions.
 
 Ye et al. 2023 (https://arxiv.org/abs/2308.06721), as ComfyUI_IPAdapter_plus applies it: a weight on the values,
 and nothing in the UNet's middle block.
 """
 
-from contextlib import ExitStack
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engines.embedded import parts
-from engines.embedded.kinds import TOKENS
+from engines.embedded import module_specs
 from engines.embedded.loading import open_all
-from engines.embedded.parts import CONTEXT
+from engines.embedded.sd15 import CONTEXT, TOKENS
 
 SIDE = 224
-"""Of the pictures that most of CLIP's encoders see."""
+"""Of the images that most of CLIP's encoders take."""
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
-"""Of CLIP's training pictures, RGB."""
+"""Of CLIP's training images, RGB."""
 
 
 class ImagePrompt:
@@ -30,17 +28,17 @@ class ImagePrompt:
         """Loads the file.
 
         Raises:
-            EngineError: it is no IP-Adapter for SD1.5 with 4 tokens.
+            EngineError: it is not an IP-Adapter for SD1.5 with 4 tokens.
         """
-        with ExitStack() as stack:
-            stored = parts.adapter(open_all(stack, {"ip_adapter": path})["ip_adapter"])
-            weight, bias = (value.to(device, dtype) for value in stored.projection)
-            scale, shift = (value.to(device, dtype) for value in stored.norm)
-            self._layers = [(key.to(device, dtype), value.to(device, dtype)) for key, value in stored.layers]
+        with open_all({"ip_adapter": path}) as found:
+            adapter = module_specs.adapter(found["ip_adapter"])
+            weight, bias = (value.to(device, dtype) for value in adapter.projection)
+            scale, shift = (value.to(device, dtype) for value in adapter.norm)
+            self._layers = [(key.to(device, dtype), value.to(device, dtype)) for key, value in adapter.layers]
         self._projection, self._norm = (weight, bias), (scale, shift)
 
     def tokens(self, embeddings: Tensor) -> Tensor:
-        """[B, 4, 768] of image embeddings [B, E]; those of zeros stand for no reference."""
+        """[B, 4, 768] of image embeddings [B, E]; zeros stand for no reference."""
         flat = functional.linear(embeddings.to(self._projection[0].dtype), *self._projection)
         return functional.layer_norm(flat.view(-1, TOKENS, CONTEXT), (CONTEXT,), *self._norm)
 
@@ -50,20 +48,20 @@ class ImagePrompt:
         return functional.linear(tokens, key), functional.linear(tokens, value)
 
 
-def preprocessed(pictures: Tensor, side: int = SIDE) -> Tensor:
-    """[B, 3, S, S] what CLIP sees: shorter side scaled to S, centre cut, rounded to 256 levels, normalised.
+def preprocessed(images: Tensor, side: int = SIDE) -> Tensor:
+    """[B, 3, S, S] what CLIP takes: shorter side scaled to S, centre crop, rounded to 256 levels, normalised.
 
     Args:
-        pictures: [B, 3, H, W] in 0..1.
-        side: S, of the pictures that the encoder was made for.
+        images: [B, 3, H, W] in 0..1.
+        side: S, of the images that the encoder was trained on.
     """
-    height, width = pictures.shape[2:]
+    height, width = images.shape[2:]
     if (height, width) != (side, side):
         scale = side / min(height, width)
         size = round(scale * height), round(scale * width)
-        pictures = functional.interpolate(pictures, size=size, mode="bicubic", antialias=True)
+        images = functional.interpolate(images, size=size, mode="bicubic", antialias=True)
         top, left = (size[0] - side) // 2, (size[1] - side) // 2
-        pictures = pictures[:, :, top : top + side, left : left + side]
-    levels = torch.clip(255 * pictures, 0, 255).round() / 255
+        images = images[:, :, top : top + side, left : left + side]
+    levels = torch.clip(255 * images, 0, 255).round() / 255
     mean, std = (torch.tensor(values, device=levels.device).view(3, 1, 1) for values in (MEAN, STD))
     return (levels - mean) / std

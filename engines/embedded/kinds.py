@@ -1,25 +1,23 @@
 """Whether a model file serves its role, by its tensors' names, types and shapes: the check and the loader ask here.
 
-First what kind of file it is, from a few telling names. Then whether all that is needed fits: the loader's own code,
-run on tensors without numbers (parts.py). The ComfyUI engine asks less of its files, because ComfyUI converts between
-layouts. What is refused here would not load, or give wrong pictures.
+First what kind of file it is, from a few characteristic names. Then whether everything needed fits: the loader's own
+code, run on tensors without numbers (module_specs.py). The ComfyUI engine requires less of its files, because ComfyUI
+converts between layouts. What is refused here would not load, or would give wrong images.
 """
 
 from collections.abc import Mapping
 
 from acusim.errors import EngineError, shown
 from acusim.tensor_files import Tensor
-from engines.comfyui.models import CHANNELS, CONTEXT
 from engines.embedded import scaled
 from engines.embedded.clip_names import image_towers
+from engines.embedded.sd15 import CHANNELS, CONTEXT, CROSS_ATTENTIONS, TOKENS, UNET
 from engines.recipe import Recipe
 
 Tensors = Mapping[str, Tensor]
 Judgement = tuple[bool, str]
-"""Whether a file will do, and what it is."""
+"""Whether a file can be used, and what it is."""
 
-UNET = "model.diffusion_model."
-"""How the names of a checkpoint's UNet begin."""
 CONTEXTS = {1024: "Stable Diffusion 2", 1280: "the Stable Diffusion XL refiner", 2048: "Stable Diffusion XL"}
 """Width of the text conditioning -> model."""
 INPUTS = {
@@ -29,10 +27,6 @@ INPUTS = {
     12: "a model with IC-Light merged into it",
 }
 """Input channels of a UNet -> model."""
-ADAPTED = 16
-"""Cross attentions of SD 1.5, each with a key and a value layer of the IP-Adapter, numbered 1, 3, .. 31."""
-TOKENS = 4
-"""What the plain IP-Adapter makes of a picture."""
 OTHERS = {
     "lora_unet_": "a LoRA",
     "lora_te_": "a LoRA",
@@ -55,7 +49,7 @@ OTHERS = {
     "input_blocks.": "a UNet in the names of ldm",
     "diffusion_model.input_blocks.": "a UNet in the names of ldm",
 }
-"""How names of tensors begin -> what such a file is; the first that fits counts."""
+"""How names of tensors begin -> what such a file is; the first match counts."""
 
 
 def judge(role: str, tensors: Tensors, recipe: Recipe | None, others: Mapping[str, Tensors]) -> Judgement:
@@ -65,51 +59,45 @@ def judge(role: str, tensors: Tensors, recipe: Recipe | None, others: Mapping[st
         role: setting of the recipe that names the file.
         tensors: all tensors of the file, by name.
         recipe: for the wiring; None for either.
-        others: the tensors of the files judged before, by role; those that belong together must fit.
+        others: the tensors of the files judged before, by role; those used together must fit.
     """
     refused = scaled.refusal(tensors)
     if refused:
         return False, refused
-    ok, what = _named(role, tensors, recipe)
+    if role == "ic_light":
+        ok, what = _ic_light(tensors, recipe)
+    else:
+        by_role = {"checkpoint": _checkpoint, "ip_adapter": _ip_adapter, "clip_vision": _clip_vision}
+        ok, what = by_role[role](tensors)
     if not ok:
         return ok, what
     try:
-        _fits(role, tensors, others)
+        _check_fit(role, tensors, others)
     except EngineError as error:
         return False, str(error)
     return True, what
 
 
-def _named(role: str, tensors: Tensors, recipe: Recipe | None) -> Judgement:
-    if role == "checkpoint":
-        return _checkpoint(tensors)
-    if role == "ic_light":
-        return _ic_light(tensors, recipe)
-    if role == "ip_adapter":
-        return _ip_adapter(tensors)
-    return _clip_vision(tensors)
-
-
-def _fits(role: str, tensors: Tensors, others: Mapping[str, Tensors]) -> None:
+def _check_fit(role: str, tensors: Tensors, others: Mapping[str, Tensors]) -> None:
     """EngineError where the loader would not be able to use a file with those judged before."""
-    from engines.embedded import parts  # brings torch; a file of another kind is named without it
+    from engines.embedded import module_specs as specs  # imports torch; a file of another kind is named without it
     from engines.embedded.stored import shapes_only
 
     file = shapes_only(tensors)
     if role == "checkpoint":
-        parts.unet(file)
-        parts.vae(file)
-        parts.text_encoder(file)
+        specs.unet(file)
+        specs.vae(file)
+        specs.text_encoder(file)
         return
     needed = "ip_adapter" if role == "clip_vision" else "checkpoint"
     fitting = {needed: others[needed]} if needed in others and judge(needed, others[needed], None, {})[0] else {}
     base = shapes_only(fitting["checkpoint"]) if "checkpoint" in fitting else None
     if role == "ic_light" and base is not None:
-        parts.unet(base, file)
+        specs.unet(base, file)
     elif role == "ip_adapter":
-        parts.adapter(file, None if base is None else parts.cross_attentions(parts.unet(base)))
+        specs.adapter(file, None if base is None else specs.cross_attention_widths(specs.unet(base)))
     elif role == "clip_vision":
-        width = parts.features(parts.vision_encoder(file))
+        width = specs.embedding_length(specs.vision_encoder(file).tensors)
         taken = _side(fitting.get("ip_adapter", {}), "image_proj.proj.weight", 1)
         if taken not in (None, width):
             raise EngineError(f"gives image features of width {width}, the IP-Adapter takes {taken}")
@@ -124,13 +112,13 @@ def _checkpoint(tensors: Tensors) -> Judgement:
         return False, f"{CONTEXTS.get(context, 'no SD 1.5')}, by its context width of {context}; SD 1.5 has {CONTEXT}"
     if inputs != 4:
         return False, f"{INPUTS.get(inputs, 'no plain SD 1.5')} ({inputs} input channels); plain SD 1.5 has 4"
-    for prefix, part in {
+    for prefix, component in {
         "first_stage_model.encoder.": "VAE (first_stage_model)",
         "first_stage_model.decoder.": "VAE (first_stage_model)",
         "cond_stage_model.transformer.": "text encoder (cond_stage_model.transformer)",
     }.items():
         if not any(name.startswith(prefix) for name in tensors):
-            return False, f"a checkpoint without its {part}; one with UNet, text encoder and VAE is needed"
+            return False, f"a checkpoint without its {component}; one with UNet, text encoder and VAE is needed"
     return True, f"SD 1.5, context width {context}"
 
 
@@ -148,30 +136,29 @@ def _ic_light(tensors: Tensors, recipe: Recipe | None) -> Judgement:
     if kind is None:
         return False, f"a UNet with {inputs} input channels; IC-Light's have 8 (fc) or 12 (fbc)"
     if recipe is not None and inputs != CHANNELS[recipe.wiring]:
-        wanted = CHANNELS[recipe.wiring]
-        return False, f"IC-Light {kind} ({inputs} input channels); wiring {recipe.wiring} takes {wanted}"
+        expected = CHANNELS[recipe.wiring]
+        return False, f"IC-Light {kind} ({inputs} input channels); wiring {recipe.wiring} takes {expected}"
     return True, f"IC-Light {kind}, {inputs} input channels"
 
 
 def _ip_adapter(tensors: Tensors) -> Judgement:
-    names = tuple(tensors)
-    if not any(name.startswith(("image_proj.", "ip_adapter.")) for name in names):
+    if not any(name.startswith(("image_proj.", "ip_adapter.")) for name in tensors):
         return False, f"not an IP-Adapter but {_other(tensors)}"
     plain = "; the plain one is needed"
-    if any("_lora." in name for name in names):
+    if any("_lora." in name for name in tensors):
         return False, f"an IP-Adapter FaceID{plain}"
-    if any(name.startswith(("image_proj.latents", "image_proj.perceiver_resampler.")) for name in names):
+    if any(name.startswith(("image_proj.latents", "image_proj.perceiver_resampler.")) for name in tensors):
         return False, f"an IP-Adapter Plus, whose image projection is a resampler{plain}"
     if "image_proj.proj.0.weight" in tensors:
         return False, f"an IP-Adapter Full Face or FaceID, whose image projection has two layers{plain}"
-    layers = [name for name in names if name.endswith((".to_k_ip.weight", ".to_v_ip.weight"))]
+    layers = [name for name in tensors if name.endswith((".to_k_ip.weight", ".to_v_ip.weight"))]
     contexts = {_side(tensors, name, 1) for name in layers}
     if contexts and contexts != {CONTEXT}:
-        told = ", ".join(sorted(map(str, contexts)))
-        return False, f"an IP-Adapter for another model (context width {told}); SD 1.5 has {CONTEXT}"
-    if len(layers) > 2 * ADAPTED:
+        widths = ", ".join(sorted(map(str, contexts)))
+        return False, f"an IP-Adapter for another model (context width {widths}); SD 1.5 has {CONTEXT}"
+    if len(layers) > 2 * CROSS_ATTENTIONS:
         found = f"{len(layers) / 2:g} cross attentions"
-        return False, f"an IP-Adapter for another model ({found}); SD 1.5 has {ADAPTED}"
+        return False, f"an IP-Adapter for another model ({found}); SD 1.5 has {CROSS_ATTENTIONS}"
     length, width = _side(tensors, "image_proj.proj.weight", 0), _side(tensors, "image_proj.proj.weight", 1)
     if length and width and length % CONTEXT == 0 and length != TOKENS * CONTEXT:
         return False, f"an IP-Adapter of {length // CONTEXT} tokens; the plain one for SD 1.5 has {TOKENS}"
@@ -204,7 +191,7 @@ def _context(tensors: Tensors, prefix: str) -> int | None:
 
 
 def _other(tensors: Tensors) -> str:
-    """What a file of another kind is, as far as the names of its tensors tell."""
+    """What a file of another kind is, as far as the names of its tensors show."""
     for prefix, kind in OTHERS.items():
         if any(name.startswith(prefix) for name in tensors):
             return kind

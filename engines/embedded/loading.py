@@ -1,11 +1,11 @@
 """Model files to modules: Stable Diffusion 1.5 from one file, IC-Light merged into its UNet, CLIP vision.
 
 Sizes are read from the tensors' shapes, names are those of the original checkpoints. Only safetensors files are opened,
-and only those are loaded that the check of model files accepts (kinds.py).
+and only those that the check of model files accepts are loaded (kinds.py).
 """
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,16 @@ from torch.nn import functional
 from transformers import CLIPTextModel, CLIPVisionModelWithProjection
 
 from acusim.errors import EngineError
-from engines.embedded import parts
+from engines.embedded import module_specs as specs
 from engines.embedded.kinds import judge
-from engines.embedded.stored import Header, Stored, opened
+from engines.embedded.stored import Header, Stored, open_tensors
 
 
-def open_all(stack: ExitStack, files: Mapping[str, Path]) -> dict[str, Stored]:
-    """The tensors of files that serve their roles and fit each other, by role; the stack closes them.
+@contextmanager
+def open_all(files: Mapping[str, Path]) -> Iterator[dict[str, Stored]]:
+    """The tensors of open files that serve their roles and fit each other, by role.
 
     Args:
-        stack: of open files.
         files: by role, in the order of the recipe's settings.
 
     Raises:
@@ -34,13 +34,14 @@ def open_all(stack: ExitStack, files: Mapping[str, Path]) -> dict[str, Stored]:
     """
     found: dict[str, Stored] = {}
     headers: dict[str, Header] = {}
-    for role, path in files.items():
-        found[role] = stack.enter_context(opened(path))
-        ok, what = judge(role, found[role].header, None, headers)
-        if not ok:
-            raise EngineError(f"model file {path.name!r} cannot be used as {role}: {what}")
-        headers[role] = found[role].header
-    return found
+    with ExitStack() as stack:
+        for role, path in files.items():
+            found[role] = stack.enter_context(open_tensors(path))
+            ok, what = judge(role, found[role].header, None, headers)
+            if not ok:
+                raise EngineError(f"model file {path.name!r} cannot be used as {role}: {what}")
+            headers[role] = found[role].header
+        yield found
 
 
 class StoredLinear(nn.Module):
@@ -56,7 +57,7 @@ class StoredLinear(nn.Module):
 
 
 def _stored_in_half(module: nn.Module) -> nn.Module:
-    """An encoder of float16 weights made to compute in float32; half the memory of its linear layers is saved."""
+    """An encoder of float16 weights that computes in float32; saves half the memory of its linear layers."""
     for child in module.modules():
         for name, layer in child.named_children():
             if isinstance(layer, nn.Linear):
@@ -81,29 +82,28 @@ def load_unet(checkpoint: Path, ic_light: Path | None, dtype: torch.dtype) -> UN
         EngineError: a file is damaged or of another kind.
     """
     files = {"checkpoint": checkpoint} if ic_light is None else {"checkpoint": checkpoint, "ic_light": ic_light}
-    with ExitStack() as stack:
-        found = open_all(stack, files)
-        return parts.unet(found["checkpoint"], found.get("ic_light")).module(dtype)
+    with open_all(files) as found:
+        return specs.unet(found["checkpoint"], found.get("ic_light")).build(dtype)
 
 
 def load_vae(checkpoint: Path, dtype: torch.dtype) -> AutoencoderKL:
     """The autoencoder: 8 x 8 pixels to one latent of 4 channels. Errors as ``load_unet``."""
-    with ExitStack() as stack:
-        return parts.vae(open_all(stack, {"checkpoint": checkpoint})["checkpoint"]).module(dtype)
+    with open_all({"checkpoint": checkpoint}) as found:
+        return specs.vae(found["checkpoint"]).build(dtype)
 
 
 def load_text_encoder(checkpoint: Path, dtype: torch.dtype) -> CLIPTextModel:
     """CLIP ViT-L/14's text tower. Errors as ``load_unet``."""
-    with ExitStack() as stack:
-        return _encoder(parts.text_encoder(open_all(stack, {"checkpoint": checkpoint})["checkpoint"]), dtype)
+    with open_all({"checkpoint": checkpoint}) as found:
+        return _encoder(specs.text_encoder(found["checkpoint"]), dtype)
 
 
 def load_vision_encoder(path: Path, dtype: torch.dtype) -> CLIPVisionModelWithProjection:
     """CLIP's image tower with its projection. Errors as ``load_unet``."""
-    with ExitStack() as stack:
-        return _encoder(parts.vision_encoder(open_all(stack, {"clip_vision": path})["clip_vision"]), dtype)
+    with open_all({"clip_vision": path}) as found:
+        return _encoder(specs.vision_encoder(found["clip_vision"]), dtype)
 
 
-def _encoder(part: parts.Part, dtype: torch.dtype) -> Any:
+def _encoder(spec: specs.ModuleSpec, dtype: torch.dtype) -> Any:
     """ComfyUI holds both encoders in float16 even where it computes in float32."""
-    return _stored_in_half(part.module(torch.float16)) if dtype == torch.float32 else part.module(dtype)
+    return _stored_in_half(spec.build(torch.float16)) if dtype == torch.float32 else spec.build(dtype)

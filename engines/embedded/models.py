@@ -1,7 +1,6 @@
 """The models of one recipe on one device, and the few things they do: encode, denoise, decode."""
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,12 @@ from engines.embedded.sampling import Denoiser
 from engines.embedded.text import windows
 
 LATENT_SCALE = 0.18215
-"""What Stable Diffusion 1.5 multiplies latents by, so that they spread by 1."""
+"""What Stable Diffusion 1.5 multiplies latents by, so that their standard deviation is about 1."""
 LATENT_CHANNELS = 4
 FACTOR = 8
 """Pixels to a side of a latent's."""
 DARKEST = 2 / 255
-"""A decoded picture that is nowhere brighter is black."""
+"""A decoded image that is nowhere brighter is black."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -44,7 +43,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Model files; None leaves that part out."""
+    """Model files; None leaves that model out."""
 
     checkpoint: Path
     ic_light: Path | None = None
@@ -52,14 +51,14 @@ class Files:
     clip_vision: Path | None = None
 
     @property
-    def named(self) -> dict[str, Path]:
-        """By role, those that are there."""
+    def by_role(self) -> dict[str, Path]:
+        """Those that are given, by role."""
         found = {role: getattr(self, role) for role in self.__slots__}
         return {role: path for role, path in found.items() if path is not None}
 
 
 class Models:
-    """Stable Diffusion 1.5 with IC-Light and IP-Adapter. Tensors come and go on the device, in float32."""
+    """Stable Diffusion 1.5 with IC-Light and IP-Adapter. Arguments and results are on the device, in float32."""
 
     def __init__(self, files: Files, placement: Placement, plain: bool = False):
         """Loads the files; with ``plain``, convolutions stay torch's own on a CPU, too.
@@ -69,9 +68,9 @@ class Models:
         """
         self.placement = placement
         self._files = files
-        self._at_work = ""
-        with ExitStack() as stack:
-            open_all(stack, files.named)  # whether all fit each other, before the first is read
+        self._active = ""
+        with open_all(files.by_role):
+            pass  # all fit each other, which is checked before the first is read
         home = torch.device("cpu") if placement.low_memory else placement.device
         dtype, shape = placement.dtype, torch.channels_last
         unet: Any = load_unet(files.checkpoint, files.ic_light, dtype)
@@ -83,7 +82,7 @@ class Models:
             "text encoder": text.to(home),
         }
         self.in_channels = int(unet.config["in_channels"])
-        """Of the UNet: 4 of the noisy latent, 4 more for each picture that IC-Light sees."""
+        """Of the UNet: 4 of the noisy latent, 4 more for each image that IC-Light sees."""
         self._layers = install(unet)
         self._adapter: ImagePrompt | None = None
         if files.ip_adapter is not None and files.clip_vision is not None:
@@ -101,13 +100,13 @@ class Models:
             vae.decoder.forward = torch.compile(vae.decoder.forward)
 
     def _module(self, name: str) -> Any:
-        """A module, on the device; with little memory the one that was at work before leaves it."""
+        """A module, on the device; with low_memory the one that was active before leaves it."""
         module = self._modules[name]
-        if self.placement.low_memory and self._at_work != name:
-            if self._at_work:
-                self._modules[self._at_work].to("cpu")
+        if self.placement.low_memory and self._active != name:
+            if self._active:
+                self._modules[self._active].to("cpu")
             module.to(self.placement.device)
-            self._at_work = name
+            self._active = name
         return module
 
     def encode_text(self, text: str) -> Tensor:
@@ -116,7 +115,7 @@ class Models:
         A weight moves a token's state away from that of the empty prompt, or towards it.
 
         Raises:
-            PictureError: the prompt cannot be read.
+            PictureError: the prompt is invalid.
         """
         found = windows(text)
         encoder = self._module("text encoder")
@@ -133,10 +132,10 @@ class Models:
             )
         return states.reshape(1, -1, states.shape[-1])
 
-    def embed(self, pictures: Tensor) -> Tensor:
-        """[B, E] CLIP's image embeddings of pictures [B, 3, H, W] in 0..1."""
+    def embed(self, images: Tensor) -> Tensor:
+        """[B, E] CLIP's image embeddings of images [B, 3, H, W] in 0..1."""
         encoder = self._module("vision encoder")
-        return encoder(preprocessed(pictures, encoder.config.image_size).to(self.placement.dtype)).image_embeds
+        return encoder(preprocessed(images, encoder.config.image_size).to(self.placement.dtype)).image_embeds
 
     def half(self, text: Tensor, reference: Tensor | None, weight: float) -> Half:
         """What one half of the guidance attends to.
@@ -150,35 +149,35 @@ class Models:
         tokens = self._adapter.tokens(reference) if self._adapter is not None and reference is not None else None
         return attended(self._layers, text.to(self.placement.dtype), self._adapter, tokens, weight)
 
-    def encode(self, pictures: Tensor) -> Tensor:
-        """[B, 4, H/8, W/8] latents, unscaled, of pictures [B, 3, H, W] in 0..1: the mode of the VAE's posterior."""
+    def encode(self, images: Tensor) -> Tensor:
+        """[B, 4, H/8, W/8] latents, unscaled, of images [B, 3, H, W] in 0..1: the mode of the VAE's posterior."""
         vae = self._module("vae")
-        pixels = (2 * pictures - 1).to(self.placement.dtype)
-        parts = [vae.encode(part).latent_dist.mode() for part in _portions(pixels, self._portion)]
-        return torch.cat(parts).float()
+        pixels = (2 * images - 1).to(self.placement.dtype)
+        latents = [vae.encode(some).latent_dist.mode() for some in _split(pixels, self._vae_batch)]
+        return torch.cat(latents).float()
 
     def decode(self, latents: Tensor) -> tuple[Tensor, list[bool]]:
-        """Pictures [B, 3, H, W] in 0..1 of scaled latents [B, 4, h, w].
+        """Images [B, 3, H, W] in 0..1 of scaled latents [B, 4, h, w].
 
         Returns:
-            The pictures, and for each whether half precision made it black or no numbers, so that it was decoded again
+            The images, and for each whether it was black or not finite in half precision, so that it was decoded again
             in float32.
         """
         vae, dtype = self._module("vae"), self.placement.dtype
-        pictures = torch.cat([_decoded(vae, part.to(dtype)) for part in _portions(latents, self._portion)])
+        images = torch.cat([_decoded(vae, some.to(dtype)) for some in _split(latents, self._vae_batch)])
         if dtype == torch.float32:
-            return pictures, [False] * len(latents)
-        again = [not bool(torch.isfinite(picture).all()) or float(picture.max()) <= DARKEST for picture in pictures]
-        for place in (place for place, failed in enumerate(again) if failed):
+            return images, [False] * len(latents)
+        again = [not bool(torch.isfinite(image).all()) or float(image.max()) <= DARKEST for image in images]
+        for index in (index for index, failed in enumerate(again) if failed):
             if self._vae_fp32 is None:
                 vae_fp32: Any = load_vae(self._files.checkpoint, torch.float32)
                 self._vae_fp32 = vae_fp32.to(self.placement.device)
-            pictures[place] = _decoded(self._vae_fp32, latents[place : place + 1].float())[0]
-        return pictures, again
+            images[index] = _decoded(self._vae_fp32, latents[index : index + 1].float())[0]
+        return images, again
 
     @property
-    def _portion(self) -> int:
-        """Pictures that go through the VAE at once; on a CPU more are no faster and take more memory."""
+    def _vae_batch(self) -> int:
+        """Images that go through the VAE at once; on a CPU more are no faster and take more memory."""
         return 1 if self.placement.low_memory or self.placement.device.type == "cpu" else 8
 
     def denoiser(
@@ -205,13 +204,13 @@ class Models:
                 noise = torch.cat([unet(seen, when, [half]).sample for half in halves])
             else:
                 noise = unet(seen.repeat(len(halves), 1, 1, 1), when, halves).sample
-            clean = [x - part.float() * sigma for part in noise.chunk(len(halves))]
+            clean = [x - half.float() * sigma for half in noise.chunk(len(halves))]
             return clean[0] if len(clean) == 1 else clean[0] + (clean[1] - clean[0]) * cfg
 
         return denoise
 
 
-def _portions(values: Tensor, size: int) -> Sequence[Tensor]:
+def _split(values: Tensor, size: int) -> Sequence[Tensor]:
     return values.to(memory_format=torch.channels_last).split(size)
 
 

@@ -1,4 +1,4 @@
-"""The recipe on tensors: samples, scene, texts and noise to relit pictures. What several batches share is made once."""
+"""The recipe on tensors: samples, scene, texts and noise to relit images; what batches share is computed once."""
 
 import math
 import threading
@@ -16,15 +16,15 @@ from engines.embedded.models import FACTOR, LATENT_CHANNELS, LATENT_SCALE, Model
 from engines.recipe import Recipe
 
 KEPT = 256
-"""Texts, references and encoded backdrops held in memory, of each so many: at most 240, 4 and 64 kB apiece at 512²."""
+"""Texts, references and encoded backdrops in memory, this many of each: at most 240, 4 and 64 kB apiece at 512²."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Named:
-    """A picture that several batches may share."""
+class NamedImage:
+    """An image that several batches may share."""
 
     key: object
-    """Equal for equal pictures."""
+    """Equal for equal images."""
     pixels: Tensor
     """[1, 3, H, W] in 0..1."""
 
@@ -34,44 +34,44 @@ class Pipeline:
 
     def __init__(self, models: Models, recipe: Recipe):
         self.models, self.recipe = models, recipe
-        self._texts = _Kept()
-        self._references = _Kept()
-        self._backdrops = _Kept()
+        self._texts = _Cache()
+        self._references = _Cache()
+        self._backdrops = _Cache()
 
     @torch.inference_mode()
     def latents(
         self,
-        pictures: Tensor,
+        images: Tensor,
         noise: Tensor,
         positive: str,
         negative: str,
-        reference: Named | None = None,
-        backdrop: Named | None = None,
+        reference: NamedImage | None = None,
+        backdrop: NamedImage | None = None,
         step: Callable[[], None] = lambda: None,
         recipe: Recipe | None = None,
     ) -> Tensor:
-        """[B, 4, H/8, W/8] scaled latents of the relit pictures.
+        """[B, 4, H/8, W/8] scaled latents of the relit images.
 
         Args:
-            pictures: [B, 3, H, W] the samples in 0..1, sides multiples of 8.
+            images: [B, 3, H, W] the samples in 0..1, sides multiples of 8.
             noise: [B, 4, H/8, W/8] standard normal.
             positive: prompt.
             negative: prompt.
-            reference: what the IP-Adapter looks at; None: the samples themselves.
-            backdrop: of the samples' size; IC-Light sees it behind them. None where the model takes none.
-            step: called before each step; may raise to end the work.
-            recipe: instead of the pipeline's, for the same models.
+            reference: what the IP-Adapter sees; None: the samples themselves.
+            backdrop: of the samples' size; IC-Light sees it behind them. None for models without a backdrop.
+            step: called before each step; may raise to end the run.
+            recipe: replaces the pipeline's, for the same models.
 
         Raises:
-            PictureError: a prompt cannot be read.
+            PictureError: a prompt is invalid.
         """
         recipe, models = recipe or self.recipe, self.models
-        self._begin(recipe, positive, negative, reference)
-        encoded = models.encode(pictures)
-        halves = self._halves(recipe, pictures, positive, negative, reference)
+        self._compute_shared(recipe, positive, negative, reference)
+        encoded = models.encode(images)
+        halves = self._halves(recipe, images, positive, negative, reference)
         concat = None
         if models.in_channels > LATENT_CHANNELS:
-            behind = [] if backdrop is None else [self._backdrop(backdrop).expand(len(pictures), -1, -1, -1)]
+            behind = [] if backdrop is None else [self._backdrop(backdrop).expand(len(images), -1, -1, -1)]
             concat = recipe.ic_light_multiplier * torch.cat([encoded, *behind], dim=1)
         sigmas = sampling.schedule(recipe.scheduler, recipe.steps, recipe.denoise)
         x = sampling.start(noise, LATENT_SCALE * encoded, sigmas)
@@ -82,22 +82,22 @@ class Pipeline:
         """As Models.decode."""
         return self.models.decode(latents)
 
-    def _begin(self, recipe: Recipe, positive: str, negative: str, reference: Named | None) -> None:
-        """Makes what is kept and nobody makes as yet, so that two first batches share that work."""
+    def _compute_shared(self, recipe: Recipe, positive: str, negative: str, reference: NamedImage | None) -> None:
+        """Computes what is cached and nobody computes yet, so that two first batches share that work."""
         if reference is not None and recipe.ip_adapter_weight > 0:
-            self._references.begin(reference.key, lambda: self.models.embed(reference.pixels))
+            self._references.compute(reference.key, lambda: self.models.embed(reference.pixels))
         for text in (positive, negative) if _guided(recipe) else (positive,):
-            self._texts.begin(text, lambda text=text: self.models.encode_text(text))
+            self._texts.compute(text, lambda text=text: self.models.encode_text(text))
 
     def _halves(
-        self, recipe: Recipe, pictures: Tensor, positive: str, negative: str, reference: Named | None
+        self, recipe: Recipe, images: Tensor, positive: str, negative: str, reference: NamedImage | None
     ) -> list[Half]:
         """Without the prompt and with it; with it only where there is no guidance."""
         weight = recipe.ip_adapter_weight
         seen: Tensor | None = None
         if weight > 0:
             seen = (
-                self.models.embed(pictures)
+                self.models.embed(images)
                 if reference is None
                 else self._references.get(reference.key, lambda: self.models.embed(reference.pixels))
             )
@@ -110,20 +110,20 @@ class Pipeline:
     def _text(self, text: str) -> Tensor:
         return self._texts.get(text, lambda: self.models.encode_text(text))
 
-    def _backdrop(self, backdrop: Named) -> Tensor:
+    def _backdrop(self, backdrop: NamedImage) -> Tensor:
         key = (backdrop.key, backdrop.pixels.shape)
         return self._backdrops.get(key, lambda: self.models.encode(backdrop.pixels))
 
 
-class _Kept:
-    """What was made for a key, the latest KEPT of them."""
+class _Cache:
+    """The KEPT latest tensors, by key."""
 
     def __init__(self) -> None:
         self._entries: OrderedDict[object, Future[Tensor]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def begin(self, key: object, make: Callable[[], Tensor]) -> "Future[Tensor]":
-        """Makes it, unless it was made or another thread is making it."""
+    def compute(self, key: object, make: Callable[[], Tensor]) -> "Future[Tensor]":
+        """Computes it, unless it is cached or another thread is computing it."""
         with self._lock:
             future = self._entries.get(key)
             if future is not None:
@@ -141,8 +141,8 @@ class _Kept:
         return future
 
     def get(self, key: object, make: Callable[[], Tensor]) -> Tensor:
-        """Makes it, or waits for the thread that does; raises what making it raises."""
-        return self.begin(key, make).result()
+        """Computes it, or waits for the thread that does; raises what ``make`` raises."""
+        return self.compute(key, make).result()
 
 
 def _guided(recipe: Recipe) -> bool:
@@ -150,6 +150,6 @@ def _guided(recipe: Recipe) -> bool:
 
 
 def noise_of(seeds: Sequence[int], height: int, width: int) -> Tensor:
-    """[B, 4, height / 8, width / 8] noise, each picture's from its own seed as on a CPU."""
+    """[B, 4, height / 8, width / 8] noise, each image's from its own seed as on a CPU."""
     shape = 1, 4, height // FACTOR, width // FACTOR
     return torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])

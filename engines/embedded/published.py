@@ -1,4 +1,4 @@
-"""The published model files: where each lies on the Hugging Face hub, pinned by commit, size and hash."""
+"""The published model files: where each is on the Hugging Face hub, pinned by commit, size and hash."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ FOLDERS = {
     "ip_adapter": ("ipadapter",),
     "clip_vision": ("clip_vision",),
 }
-"""Role -> folders of ComfyUI's models, in the order in which ComfyUI looks. A role is a setting of the recipe."""
+"""Role -> folders of ComfyUI's models, in ComfyUI's order of search. A role is a setting of the recipe."""
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One file as its authors published it. None: not known for sure; such a fact is never guessed."""
+    """One file as its authors published it. None: not known for certain; such a fact is never guessed."""
 
     role: str
     name: str
@@ -24,27 +24,27 @@ class Published:
     path: str
     """Within the repository."""
     revision: str | None
-    """Commit, 40 hex digits; without one the file is not fetched."""
+    """Commit, 40 hex digits; without one the file is not downloaded."""
     size: int | None
     """Bytes."""
     sha256: str | None
-    """Without one a fetched file is used unchecked, and a note says so."""
+    """Without one a downloaded file is used unchecked, with a note."""
     licence: str
     wiring: Wiring | None = None
     """The only wiring that it serves."""
 
     @property
     def url(self) -> str:
-        """Where it can be fetched by hand."""
+        """Where it can be downloaded by hand."""
         if self.revision is None:
             return f"https://huggingface.co/{self.repo}, {self.path}"
         return f"https://huggingface.co/{self.repo}/resolve/{self.revision}/{self.path}"
 
     @property
     def origin(self) -> str:
-        """Where it comes from, what it is then to be called, how large it is, and its licence, in words."""
+        """Where it comes from, under what name to save it, how large it is, and its licence, in words."""
         renamed = "" if self.path.split("/")[-1] == self.name else f", saved as {self.name}"
-        return f"{self.url}{renamed} ({amount(self.size)}, {self.licence})"
+        return f"{self.url}{renamed} ({size_text(self.size)}, {self.licence})"
 
 
 RAIL = "CreativeML Open RAIL-M"
@@ -107,18 +107,18 @@ PUBLISHED = {file.name: file for file in _FILES}
 
 
 def published_file(role: str, name: str) -> Published | None:
-    """The published file of a name, which may have folders before it; None if there is none for this role."""
-    file = PUBLISHED.get(name.split("/")[-1])
+    """The published file of a name without folders; None if there is none for this role."""
+    file = PUBLISHED.get(name)
     return file if file is not None and file.role == role else None
 
 
-def usual_file(role: str, recipe: Recipe) -> Published:
+def default_file(role: str, recipe: Recipe) -> Published:
     """The published file that serves a role in the recipe's wiring."""
     return next(file for file in PUBLISHED.values() if file.role == role and file.wiring in (None, recipe.wiring))
 
 
-def amount(size: int | None) -> str:
-    """A size in bytes, in words."""
+def size_text(size: int | None) -> str:
+    """A size in bytes with its unit."""
     if size is None:
-        return "size not known"
+        return "unknown size"
     return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size} bytes"

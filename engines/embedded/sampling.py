@@ -4,8 +4,8 @@ Names follow k-diffusion (https://github.com/crowsonkb/k-diffusion): sigma is th
 maps a noisy latent to its estimate of the clean one.
 
 Every operation is one that ComfyUI does, in its order and precision, so that the sigmas of a machine are bit for bit
-those that ComfyUI makes on it. It has to be so: sgm_uniform and normal have times that lie half-way between two
-timesteps (832.5 with 24 steps), and which of the two is nearest is decided by the last bit of a logarithm.
+those of ComfyUI on it. That is necessary: sgm_uniform and normal have times half-way between two timesteps (832.5 with
+24 steps), and the last bit of a logarithm decides which of the two is nearest.
 """
 
 import math
@@ -38,7 +38,7 @@ would depend on the processor, as float32 logarithms do."""
 
 
 def nearest(log_sigma: Tensor) -> int:
-    """The timestep whose logarithm of sigma is nearest; of two as near, the lower."""
+    """The timestep whose logarithm of sigma is nearest; of two equally near, the lower."""
     return int((log_sigma - LOG_SIGMAS).abs().argmin())
 
 

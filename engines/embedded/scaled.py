@@ -1,4 +1,4 @@
-"""Weights stored in 8 bits: the scales beside them, by their names, and what of that kind is refused.
+"""Weights stored in 8 bits: names of their scales, and which quantised files are refused.
 
 A scaled weight is the stored number times its scale. ComfyUI has used two names for the scale of ``layer.weight``:
 ``layer.scale_weight``, with a marker ``scaled_fp8`` in the file, and ``layer.weight_scale``, with the format's name in
@@ -15,7 +15,7 @@ SCALES = ("scale_weight", "weight_scale")
 UNUSED = ("scale_input", "input_scale", "comfy_quant")
 MARKER = "scaled_fp8"
 FLOATS = ("F16", "BF16", "F32", "F64", "F8_E4M3", "F8_E5M2")
-"""Types of numbers that torch turns into one another."""
+"""Number types that torch converts into one another."""
 BYTES = tuple(name for name in FLOATS if name.startswith("F8"))
 QUANTISED = {
     r"\.(absmax|nested_absmax|quant_map|nested_quant_map|quant_state\.[^.]+)$": "bitsandbytes, 4 bits",
@@ -31,7 +31,7 @@ KNOWN = ("weight", "bias")
 
 
 def names_of_scales(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """The scale of each scaled weight, name by name."""
+    """Name of each scaled weight -> name of its scale."""
     found: dict[str, str] = {}
     for name in tensors:
         layer, _, last = name.rpartition(".")
@@ -41,7 +41,7 @@ def names_of_scales(tensors: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def is_beside(name: str) -> bool:
-    """Whether a tensor is a scale, or a note on how weights are stored."""
+    """Whether a tensor is a scale, or describes how weights are stored."""
     return name.rpartition(".")[2] in (*SCALES, *UNUSED, MARKER)
 
 
@@ -65,7 +65,7 @@ def _bad_scale(tensors: Mapping[str, Tensor]) -> str | None:
             continue
         weight = tensors.get(f"{layer}.weight")
         if weight is None:
-            return f"it has {name}, the scale of a weight that is not there"
+            return f"it has {name}, the scale of a missing weight"
         if layer in seen:
             return f"it has two scales of one weight, {seen[layer]} and {name}"
         seen[layer] = name
@@ -84,11 +84,11 @@ def fits(scale: tuple[int, ...], weight: tuple[int, ...]) -> bool:
 
 
 def _unknown_companion(tensors: Mapping[str, Tensor]) -> str | None:
-    """A tensor beside a weight in 8 bits that may say how to read it."""
+    """A tensor beside a weight in 8 bits that may define how to read it."""
     for name in tensors:
         layer, _, last = name.rpartition(".")
         weight = tensors.get(f"{layer}.weight")
         if weight is None or weight.dtype not in BYTES or last in KNOWN or is_beside(name):
             continue
-        return f"quantised in a way that is not known here: {name} lies beside {layer}.weight of type {weight.dtype}"
+        return f"quantised in a way that is unknown here: {name} is beside {layer}.weight of type {weight.dtype}"
     return None

@@ -1,4 +1,4 @@
-"""The tensors of a model file as torch's: from the file, or, to see whether they fit, from its header alone."""
+"""The tensors of a model file as torch's: from the file, or, to check whether they fit, from its header alone."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -22,11 +22,11 @@ OTHERS = {
     **{"BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8},
     **{"I16": torch.int16, "I32": torch.int32, "I64": torch.int64},
 }
-"""Types of counters and tables of positions; uint8 stands for any further type."""
+"""Types of counters and tables of positions; uint8 stands for any other type."""
 
 
 class Stored(Mapping[str, Tensor]):
-    """A file's tensors by name, each read when it is asked for; scales are multiplied in, in float32."""
+    """A file's tensors by name, each read on access; scales are multiplied in, in float32."""
 
     def __init__(self, header: Header, get: Callable[[str], Tensor], prefix: str = ""):
         self.header = header
@@ -59,7 +59,7 @@ class Stored(Mapping[str, Tensor]):
 
 
 def shapes_only(header: Header) -> Stored:
-    """Tensors without numbers, of the types and shapes that a header names."""
+    """Tensors without numbers, of the types and shapes that a header has."""
 
     types = {**DTYPES, **OTHERS}
 
@@ -71,11 +71,11 @@ def shapes_only(header: Header) -> Stored:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Stored]:
+def open_tensors(path: Path) -> Iterator[Stored]:
     """The tensors of an open file.
 
     Raises:
-        EngineError: it cannot be read, at once or when a tensor is asked for; or a scale of it is no finite number.
+        EngineError: it cannot be read, at once or on access to a tensor; or one of its scales is not a finite number.
     """
     with ExitStack() as stack:
         try:
@@ -94,9 +94,9 @@ def opened(path: Path) -> Iterator[Stored]:
 
         for scale in names_of_scales(header).values():
             if not bool(torch.isfinite(get(scale).float()).all()):
-                raise EngineError(f"model file {path.name!r} is damaged: the scale {scale} is no finite number")
+                raise EngineError(f"model file {path.name!r} is damaged: the scale {scale} is not a finite number")
         yield Stored(header, get)
 
 
 def _unreadable(path: Path, error: Exception) -> EngineError:
-    return EngineError(f"model file {path.name!r} cannot be loaded: {error}; fetch it again")
+    return EngineError(f"model file {path.name!r} cannot be loaded: {error}; download it again")

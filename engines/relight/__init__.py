@@ -1,1 +1,1 @@
-"""Relighting without weights: depth -> normals -> spherical harmonics. Not one pixel moves."""
+"""Relighting without weights: depth -> normals -> spherical harmonics. No pixel moves."""

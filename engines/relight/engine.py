@@ -1,7 +1,7 @@
 """The relight engine: new light on the same pixels."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -19,37 +19,37 @@ from engines.scenes import Scene, scene_pixels
 Floats = NDArray[np.float32]
 
 SCENES_KEPT = 32
-"""Decoded scenes held in memory, at SCENE_SIDE at most: 3 MB each."""
+"""Decoded scenes in memory, each at most SCENE_SIDE wide and high: 3 MB each."""
 SCENE_SIDE = 1024
 BACKDROPS_KEPT = 16
 """Scenes as background, blurred and linear: 3 MB each at 512², 12 MB at 1024²."""
 DARKEST_LEVEL = 8
-"""A head without any level above this is refused."""
+"""A head without any level above this is rejected."""
 GAIN_LIMITS = (0.15, 5.0)
 """New over old light at any pixel."""
 SCENE_BLUR = 0.012
-"""Blur of a scene as background, as a share of the picture's width: the head is in focus, the room is not."""
+"""Blur of a scene as background, as a share of the image's width: the head is in focus, the room is not."""
 
 
 class RelightEngine(Engine):
-    """Depth -> normals -> shading divided out, a scene's light laid on. Weights-free; geometry exact."""
+    """Depth -> normals -> shading divided out, a scene's light applied. No weights; geometry is exact."""
 
     name = "relight"
     processes = True
     exact = True
 
     def open(self) -> None:
-        """Sets OpenCV to one thread: the worker processes are the parallelism, and the order of sums stays fixed."""
+        """Sets OpenCV to one thread: worker processes run in parallel, and the order of sums stays fixed."""
         cv2.setNumThreads(1)
-        self._scenes: OrderedDict[str, NDArray[np.uint8]] = OrderedDict()
-        self._backdrops: OrderedDict[tuple[str, tuple[int, ...]], Floats] = OrderedDict()
+        self.close()
 
     def close(self) -> None:
-        """Drops the scenes."""
-        self._scenes, self._backdrops = OrderedDict(), OrderedDict()
+        """Releases the scenes."""
+        self._scene = lru_cache(SCENES_KEPT)(_reduced_scene)
+        self._backdrop = lru_cache(BACKDROPS_KEPT)(self._blurred_scene)
 
     def augment(self, batch: Sequence[Request]) -> list[Result | AcuSimError]:
-        """Each picture by itself."""
+        """Each image by itself."""
         answers: list[Result | AcuSimError] = []
         for request in batch:
             try:
@@ -62,12 +62,12 @@ class RelightEngine(Engine):
         recipe, pixels = self.recipe, request.pixels
         surface = surface_of(pixels, request.depth_data, request.alpha)
         scene = self._scene(request.scene)
-        random = generator_of(f"relight\n{request.seed}")  # apart from what the plan draws from the seed
+        random = generator_of(f"relight\n{request.seed}")  # independent of what the plan draws from the seed
         turn, mirrored = random.uniform(-0.4, 0.4), bool(random.integers(2))
         linear = tones.to_linear(pixels)
         mask = surface.mask
         if pixels[mask].max() < DARKEST_LEVEL:
-            raise PictureError(f"the head is black: no level above {DARKEST_LEVEL}, too dark to be lit")
+            raise PictureError(f"the head is black: no level above {DARKEST_LEVEL}, too dark to be relit")
 
         gain = np.ones((*mask.shape, 3), np.float32)
         if recipe.light_strength > 0:
@@ -96,18 +96,18 @@ class RelightEngine(Engine):
         scene: Scene,
         mirrored: bool,
     ) -> NDArray[np.uint8]:
-        """Head with its new light over the background, of which nothing old comes along.
+        """The head in its new light over the background, without traces of the old one.
 
-        By a matte the rim has the colours beside it; where depth alone tells the mask, edge pixels are unmixed.
+        With a matte, the rim takes the colours beside it; where depth alone gives the mask, edge pixels are unmixed.
 
         Args:
             pixels: [H, W, 3] the sample.
             original: the same, linear.
             coloured: linear, with the hair's new colour.
             gain: [H, W, 3] new over old light.
-            surface: what is head.
+            surface: the head.
             scene: for the background.
-            mirrored: the scene is laid left to right.
+            mirrored: the scene is flipped left to right.
         """
         mask, matte = surface.mask, surface.found.matte
         gain = _spread(gain, mask)
@@ -125,37 +125,25 @@ class RelightEngine(Engine):
             outside = ~(alpha[..., 0] > 0)
             return np.where((untouched | outside)[..., None], pixels, out)
         if kind == "black":
-            out = tones.to_srgb(lit * alpha)
-        else:
-            out = tones.to_srgb(lit * alpha + self._backdrop(scene, mirrored, mask.shape) * (1 - alpha))
-        return out
+            return tones.to_srgb(lit * alpha)
+        backdrop = self._backdrop(scene, mask.shape)
+        return tones.to_srgb(lit * alpha + (backdrop[:, ::-1] if mirrored else backdrop) * (1 - alpha))
 
-    def _backdrop(self, scene: Scene, mirrored: bool, shape: tuple[int, ...]) -> Floats:
-        """[H, W, 3] linear: the scene scaled to cover a picture of this shape, centred, and out of focus."""
-        key = (scene.sha256, shape)
-        if key not in self._backdrops:
-            blur = max(0.6, SCENE_BLUR * shape[1])
-            backdrop = cv2.GaussianBlur(fitted(self._scene(scene), *shape[:2]), (0, 0), blur)
-            self._backdrops[key] = tones.to_linear(np.asarray(backdrop, np.uint8))
-            if len(self._backdrops) > BACKDROPS_KEPT:
-                self._backdrops.popitem(last=False)
-        self._backdrops.move_to_end(key)
-        return self._backdrops[key][:, ::-1] if mirrored else self._backdrops[key]
+    def _blurred_scene(self, scene: Scene, shape: tuple[int, ...]) -> Floats:
+        """[H, W, 3] linear: the scene scaled to cover an image of this shape, centred, and out of focus."""
+        blur = max(0.6, SCENE_BLUR * shape[1])
+        backdrop = cv2.GaussianBlur(fitted(self._scene(scene), *shape[:2]), (0, 0), blur)
+        return tones.to_linear(np.asarray(backdrop, np.uint8))
 
-    def _scene(self, scene: Scene) -> NDArray[np.uint8]:
-        key = scene.sha256
-        if key in self._scenes:
-            self._scenes.move_to_end(key)
-            return self._scenes[key]
-        pixels = scene_pixels(scene)
-        side = max(pixels.shape[:2])
-        if side > SCENE_SIDE:
-            size = (round(pixels.shape[1] * SCENE_SIDE / side) or 1, round(pixels.shape[0] * SCENE_SIDE / side) or 1)
-            pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-        self._scenes[key] = pixels
-        if len(self._scenes) > SCENES_KEPT:
-            self._scenes.popitem(last=False)
+
+def _reduced_scene(scene: Scene) -> NDArray[np.uint8]:
+    """[H, W, 3] a scene, at most SCENE_SIDE wide and high."""
+    pixels = scene_pixels(scene)
+    side = max(pixels.shape[:2])
+    if side <= SCENE_SIDE:
         return pixels
+    size = (round(pixels.shape[1] * SCENE_SIDE / side) or 1, round(pixels.shape[0] * SCENE_SIDE / side) or 1)
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _light_gain(linear: Floats, normals: Floats, new_light: NDArray[np.float64], strength: float) -> Floats:
@@ -168,7 +156,7 @@ def _light_gain(linear: Floats, normals: Floats, new_light: NDArray[np.float64],
 
 
 def _spread(gain: Floats, mask: NDArray[np.bool_]) -> Floats:
-    """Carries the gain some pixels beyond the mask, where the head's antialiased edge is; 1 farther out."""
+    """Extends the gain some pixels beyond the mask, over the head's antialiased edge; 1 farther out."""
     if (gain == 1).all():
         return gain
     sigma = max(1.0, mask.shape[1] / 400)
@@ -182,7 +170,7 @@ def _spread(gain: Floats, mask: NDArray[np.bool_]) -> Floats:
 
 
 def _unmixed(linear: Floats, original: Floats, mask: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
-    """Takes the head's edge apart from the old background.
+    """Separates the head's edge from the old background.
 
     Returns:
         alpha [H, W, 1], the head's own linear colour [H, W, 3] and what was behind it [H, W, 3]; where alpha is
@@ -203,14 +191,14 @@ def _unmixed(linear: Floats, original: Floats, mask: NDArray[np.bool_]) -> tuple
     far = (~outer).astype(np.float32)
     beyond = cv2.GaussianBlur(far, (0, 0), 1.5)
     old = cv2.GaussianBlur(original * far[..., None], (0, 0), 1.5)[band] / np.maximum(beyond[band], 1e-4)[:, None]
-    # How far the pixel lies on the way from background to head, by colour; where the two are alike, by the mask.
+    # Where the pixel is between background and head, by colour; where the two are alike, by the mask.
     way = colour - old
     length = 3 * tones.luminance(way**2)
     by_colour = 3 * tones.luminance((original[band] - old) * way) / np.maximum(length, 1e-8)
     by_mask = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.6)[band]
     sure = np.clip(length / 0.01, 0, 1) * (near[band] > 0.02) * (beyond[band] > 0.02)
     mixed = np.clip(sure * by_colour + (1 - sure) * by_mask, 0, 1)
-    # The mask is right by a pixel: what it calls head is at least half head.
+    # The mask is exact to a pixel: its pixels are at least half head.
     mixed = np.where(mask[band], np.maximum(mixed, 0.5), np.minimum(mixed, 0.5))
     alpha[band] = mixed
     head, behind = linear.copy(), original.copy()

@@ -1,4 +1,4 @@
-"""Surface of the head in a picture: from a depth map, or, if there is none, inflated from the silhouette.
+"""Surface of the head in an image: from a depth map, or, if there is none, inflated from the silhouette.
 
 Camera frame (OpenCV): x right, y down, z away from the camera; a normal that faces the camera has z < 0. Lengths
 in millimetres. The perspective is that of AcuSim's rig.
@@ -19,22 +19,22 @@ Mask = NDArray[np.bool_]
 Source = Literal["depth-mm16", "depth-rel8-near-bright", "depth-rel8-far-bright", "silhouette-inflation"]
 
 HEAD_DEPTH_MM = 190.0
-"""From the nearest to the farthest seen surface of a head: gives relative depth its scale."""
+"""From the nearest to the farthest visible surface of a head: the scale of relative depth."""
 JUMP_MM = 8.0
-"""Neighbouring pixels that differ by more (at 512 px) lie on different surfaces."""
+"""Neighbouring pixels that differ by more (at 512 px) are on different surfaces."""
 DEPTH_TOLERANCE_MM = 6.0
-"""Depths that differ by much more are not averaged with one another."""
+"""Depths that differ by much more are not averaged."""
 FAR_OFF_MM = -1e4
-"""Stands for the background in a guide: no smoothing reaches over such a step."""
+"""Depth of the background in a guide: no smoothing crosses such a step."""
 GUIDE_MM = 6.0
-"""Depth steps of about this much halt the smoothing of normals (Gastal & Oliveira, SIGGRAPH 2011)."""
+"""Depth steps of about this much stop the smoothing of normals (Gastal & Oliveira, SIGGRAPH 2011)."""
 INFLATION_SIDE = 96
 """The silhouette is inflated on a grid of at most this side."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surface:
-    """What the camera sees of the head."""
+    """The visible surface of the head."""
 
     depth_mm: Floats
     """[H, W] z in the camera frame; 0 in the background."""
@@ -44,16 +44,16 @@ class Surface:
     """[H, W] True on the head."""
     source: Source
     found: Foreground
-    """The same head with its matte and what is doubtful about it."""
+    """The same head with its matte and doubts."""
 
 
 def surface_of(pixels: NDArray[np.uint8], depth: bytes | None, alpha: NDArray[np.uint8] | None = None) -> Surface:
-    """The surface in a picture.
+    """The surface in an image.
 
     Args:
         pixels: [H, W, 3] RGB.
         depth: the file of a depth map of the same size, None if there is none.
-        alpha: [H, W] the picture's alpha channel, None if there is none.
+        alpha: [H, W] the image's alpha channel, None if there is none.
 
     Raises:
         PictureError: the depth map is unreadable, of another size, or without a foreground; or there is no depth map
@@ -69,7 +69,7 @@ def surface_of(pixels: NDArray[np.uint8], depth: bytes | None, alpha: NDArray[np
 
 
 def _from_relative(values: Floats, mask: Mask) -> tuple[Floats, Source]:
-    """8-bit relative depth in pseudo-millimetres. Which way round it is, the head's own roundness tells."""
+    """8-bit relative depth in pseudo-millimetres. Whether near is bright follows from the head's roundness."""
     inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
     rim = mask & (inside < 0.25 * inside.max())
     near_bright = values[mask & ~rim].mean() > values[rim].mean()
@@ -82,7 +82,7 @@ def _from_relative(values: Floats, mask: Mask) -> tuple[Floats, Source]:
 
 
 def _inflate(mask: Mask) -> Floats:
-    """Depth of a silhouette blown up like a balloon: the root of the solution of a Poisson equation on it."""
+    """Depth of an inflated silhouette: the root of the solution of a Poisson equation on it."""
     height, width = mask.shape
     scale = min(1.0, INFLATION_SIDE / max(height, width))
     small_size = (max(3, round(width * scale)), max(3, round(height * scale)))
@@ -94,7 +94,7 @@ def _inflate(mask: Mask) -> Floats:
 
 
 def _poisson(inside: Mask) -> NDArray[np.float64]:
-    """[H, W] solution of -laplace(u) = 1 inside, u = 0 beside; below the picture the body goes on.
+    """[H, W] solution of -laplace(u) = 1 inside, u = 0 outside; below the image the body continues.
 
     Conjugate gradients with sums that do not depend on the number of threads, unlike a library's solver.
     """
@@ -124,13 +124,13 @@ def _poisson(inside: Mask) -> NDArray[np.float64]:
 def normals_from_depth(depth_mm: Floats, mask: Mask) -> Floats:
     """[H, W, 3] normals of a depth map stored in whole millimetres, whose steps have to be smoothed first.
 
-    Bilateral, so that a surface does not pull at another that lies in front of it.
+    Bilateral, so that a surface does not affect another in front of it.
     """
     scale = depth_mm.shape[1] / 512
     reach = max(3, 2 * round(4.5 * scale) + 1)
     z = np.where(mask, cv2.bilateralFilter(depth_mm, reach, DEPTH_TOLERANCE_MM, 3.0 * scale), 0).astype(np.float32)
     rough = _normals(z, mask, blur=1.5 * scale)
-    # Whole millimetres leave rings like the grain of wood; they go along the surface, but not over its edges.
+    # Whole millimetres leave rings like the grain of wood: smooth along the surface, but not across its edges.
     weight, sigma = mask.astype(np.float32), max(0.6, 3.0 * scale)
     even = cv2.GaussianBlur(z, (0, 0), sigma) / np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma), 1e-4)
     guide = np.where(mask, np.where(np.abs(even - z) < DEPTH_TOLERANCE_MM, even, z), FAR_OFF_MM).astype(np.float32)
@@ -139,7 +139,7 @@ def normals_from_depth(depth_mm: Floats, mask: Mask) -> Floats:
 
 
 def _normals(depth_mm: Floats, mask: Mask, blur: float) -> Floats:
-    """Normals by back-projection; of the two neighbours on an axis those on the same surface are used."""
+    """Normals by back-projection; of the two neighbours on an axis, those on the same surface are used."""
     height, width = depth_mm.shape
     focal = rig.FOCAL * width
     u = (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / focal
@@ -161,7 +161,7 @@ def _unit(vectors: Floats, mask: Mask) -> Floats:
 
 
 def _slope(z: Floats, mask: Mask, axis: int, jump: float) -> Floats:
-    """Derivative of depth along one axis, in mm a pixel; one-sided at edges, 0 where a pixel stands alone."""
+    """Derivative of depth along one axis, in mm a pixel; one-sided at edges, 0 for an isolated pixel."""
     step = np.diff(z, axis=axis)
     both = mask[1:] & mask[:-1] if axis == 0 else mask[:, 1:] & mask[:, :-1]
     usable = both & (np.abs(step) < jump)

@@ -1,12 +1,12 @@
-"""Light as spherical harmonics of order 2: read off a scene picture, fitted to a sample, and laid on normals.
+"""Light as spherical harmonics of order 2: estimated from a scene, fitted to a sample, and applied to normals.
 
 Irradiance of a distant environment L on a surface with normal n (Ramamoorthi & Hanrahan, "An Efficient
 Representation for Irradiance Environment Maps", SIGGRAPH 2001):
 
     E(n) = sum over l, m of A_l L_lm Y_lm(n),   A_0 = pi, A_1 = 2 pi / 3, A_2 = pi / 4
 
-with real, orthonormal Y_lm. Directions are in the camera frame (x right, y down, z away); light that a seen surface
-receives comes from z < 0.
+with real, orthonormal Y_lm. Directions are in the camera frame (x right, y down, z away); light on a visible
+surface comes from z < 0.
 """
 
 import cv2
@@ -19,22 +19,22 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 A = np.array([np.pi] + [2 * np.pi / 3] * 3 + [np.pi / 4] * 5)
-"""[9] what the cosine lobe leaves of each coefficient."""
+"""[9] factor of the cosine lobe for each coefficient."""
 _Y = (0.282095, 0.488603, 1.092548, 0.315392, 0.546274)
 SCENE_GRID = 32
-"""Scene pictures are read at this resolution: order 2 sees nothing finer."""
+"""Scenes are reduced to this resolution: order 2 has no finer detail."""
 HIGHLIGHT_BOOST = 6.0
-"""A clipped pixel of a photograph was in truth many times brighter; white counts 1 + this many times."""
+"""A clipped pixel of a photograph was in reality many times brighter; white counts 1 + this many times."""
 BEHIND_SHARE = 0.5
-"""What comes from behind the head, as a share of the scene's mean."""
+"""Light from behind the head, as a share of the scene's mean."""
 SAMPLES = 6_000
 """Pixels on which a sample's own shading is fitted."""
 SHADING_LIMITS = (0.3, 2.0)
-"""A sample's own shading is taken for no more than this, as a multiple of its median."""
+"""Limits of a sample's own shading, as multiples of its median."""
 RIDGE = np.diag([0.0, *[0.01] * 3, *[0.03] * 5])
-"""Holds the fit to flat light where a view shows too few directions to tell."""
+"""Pulls the fit to flat light where a view shows too few directions."""
 CHROMA_WIDTH = 0.35
-"""Pixels whose log chroma is farther from the head's median (clothes, lips) hardly count in the fit."""
+"""Pixels whose log chroma is farther from the head's median (clothes, lips) have little weight in the fit."""
 
 
 def basis(normals: NDArray[np.floating]) -> list[NDArray[np.floating]]:
@@ -78,15 +78,15 @@ def project(directions: Doubles, radiance: Doubles, solid_angle: Doubles) -> Dou
 
 
 def light_of_scene(scene: Floats, turn: float, mirrored: bool) -> Doubles:
-    """The light of a scene picture, as if it were reflected in a mirror ball where the head is.
+    """The light of a scene, as if it were reflected in a mirror ball at the head's position.
 
-    What is bright at the left of the picture lights the head from the left, and so on; from behind comes an even
-    share of the mean.
+    What is bright at the left of the scene lights the head from the left, and so on; an even share of the mean comes
+    from behind.
 
     Args:
         scene: [H, W, 3] linear RGB, 0..1.
         turn: turns the light about the viewing axis, in radians.
-        mirrored: exchanges left and right.
+        mirrored: swaps left and right.
 
     Returns:
         [9, 3] coefficients, scaled to a luminance of 1 for a surface that faces the camera.
@@ -106,7 +106,7 @@ def light_of_scene(scene: Floats, turn: float, mirrored: bool) -> Doubles:
 
 
 def _near_hemisphere(side: int, turn: float) -> Doubles:
-    """[side², 3] directions of a square picture's pixels, equal areas becoming equal solid angles.
+    """[side², 3] directions of a square image's pixels; equal areas become equal solid angles.
 
     Square to disk by Shirley & Chiu's concentric map (1997), disk to hemisphere by Lambert's equal-area projection.
     """
@@ -122,7 +122,7 @@ def _near_hemisphere(side: int, turn: float) -> Doubles:
 
 
 def adjusted(coefficients: Doubles, contrast: float, colour: float) -> Doubles:
-    """A light with its directional part scaled by ``contrast`` and its colour by ``colour`` (0 is white)."""
+    """A light with its directional component scaled by ``contrast`` and its colour by ``colour`` (0 is white)."""
     grey = coefficients.mean(1, keepdims=True)
     out = grey + colour * (coefficients - grey)
     out[1:] *= contrast
@@ -132,7 +132,7 @@ def adjusted(coefficients: Doubles, contrast: float, colour: float) -> Doubles:
 def own_shading(linear: Floats, normals: Floats) -> Floats:
     """The sample's own shading, from a robust fit of its luminance to its normals.
 
-    Solved by iteratively reweighted least squares (Cauchy weights), so that hair, eyes and clothes count little.
+    Solved by iteratively reweighted least squares (Cauchy weights), so that hair, eyes and clothes have little weight.
 
     Args:
         linear: [N, 3] linear RGB of the head's pixels.

@@ -1,4 +1,4 @@
-"""Colour: sRGB transfer, hair and skin tone, all without touching geometry."""
+"""Colour: sRGB transfer, hair and skin tone; geometry is unchanged."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ _TO_SRGB = np.rint(255 * np.where(_FINE <= 0.0031308, 12.92 * _FINE, 1.055 * np.
 )
 
 SHOULDER = 0.75
-"""Linear values above this are rolled off towards 1, so that bright skin does not clip."""
+"""Linear values above this are compressed towards 1, so that bright skin does not clip."""
 HAIR_COLOURS = np.array(
     [
         (0.012, 0.010, 0.009),
@@ -34,7 +34,7 @@ HAIR_COLOURS = np.array(
 )
 """Linear RGB: black, dark brown, brown, blond, red, grey."""
 HAIR_CHROMA = 0.25
-"""Log chroma that hanging hair may differ by from the hair on the scalp."""
+"""Log chroma by which hanging hair may differ from the hair on the scalp."""
 HEAD_CENTRE_MM = np.array([0.0, 5.0, 10.0])
 
 
@@ -44,7 +44,7 @@ def to_linear(pixels: NDArray[np.uint8]) -> Floats:
 
 
 def to_srgb(linear: Floats) -> NDArray[np.uint8]:
-    """Linear to sRGB levels, rounded; below 0 and above 1 is cut off. Inverse of to_linear for all 256 levels."""
+    """Linear to sRGB levels, rounded and clipped to 0..1. Inverse of to_linear for all 256 levels."""
     return _TO_SRGB[(np.clip(linear, 0, 1) * (_STEPS - 1)).astype(np.int32)]
 
 
@@ -54,7 +54,7 @@ def luminance(linear: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
 
 
 def shoulder(linear: Floats) -> Floats:
-    """Rolls highlights off smoothly: identity up to SHOULDER, then towards 1."""
+    """Compresses highlights smoothly: identity up to SHOULDER, then towards 1."""
     out = linear.copy()
     bright = linear > SHOULDER
     room = np.float32(1 - SHOULDER)
@@ -70,7 +70,7 @@ def tone_gain(random: np.random.Generator, amount: float) -> Floats:
 
 
 def head_directions(depth_mm: Floats, mask: Mask, frame: int) -> tuple[Floats, Floats, Floats]:
-    """Where each seen point lies on the head.
+    """Where each visible point is on the head.
 
     Args:
         depth_mm: [H, W] z in the camera frame.
@@ -101,10 +101,10 @@ def head_directions(depth_mm: Floats, mask: Mask, frame: int) -> tuple[Floats, F
 
 
 def hair_mask(linear: Floats, depth_mm: Floats, mask: Mask, frame: int) -> Floats:
-    """[H, W] 0..1 how surely a pixel is hair: it lies where hair grows and is not of the skin's colour.
+    """[H, W] 0..1 how surely a pixel is hair: it is where hair grows and differs from the skin's colour.
 
-    The skin's colour is the median of the face and of the nape, whichever is in view; if neither is, or the head is
-    bald, the mask stays empty.
+    The skin's colour is the median of the face and of the nape, whichever is visible; if neither is, or the head is
+    bald, the mask is empty.
     """
     out = np.zeros(mask.shape, np.float32)
     azimuth, elevation, up = head_directions(depth_mm, mask, frame)
@@ -116,7 +116,7 @@ def hair_mask(linear: Floats, depth_mm: Floats, mask: Mask, frame: int) -> Float
     if len(reference) < 50:
         return out
     skin = np.median(reference, axis=0)
-    # The lowest elevation at which hair may begin, by azimuth: forehead, temple, ear, nape; long hair hangs lower.
+    # The lowest elevation at which hair may start, by azimuth: forehead, temple, ear, nape; long hair hangs lower.
     hairline = np.interp(away, (0, 30, 55, 68, 80, 95, 180), (26, 24, 14, -6, -18, -16, -38)).astype(np.float32)
     zone = np.clip((elevation - hairline) / 8 + 0.5, 0, 1)
     hanging = np.clip((away - 60) / 15, 0, 1) * np.clip((up + 150) / 20, 0, 1) * 0.9
@@ -130,32 +130,32 @@ def hair_mask(linear: Floats, depth_mm: Floats, mask: Mask, frame: int) -> Float
         return out  # a bald head with some shading, not hair
     sure = (scalp > 0.9) & (values > 0.7)
     if sure.any():
-        # Clothes reach into the zone too: hair hanging there has the chroma of the hair above.
+        # Clothes are in the zone, too: hair hanging there has the chroma of the hair above.
         strange = luminance((chroma - np.median(chroma[sure], axis=0)) ** 2)
         values *= np.maximum(np.exp(-strange / HAIR_CHROMA**2), scalp > 0.9)
     out[mask] = values
-    out *= _hangs_together(out, mask, scalp)
+    out *= _connected_to_scalp(out, mask, scalp)
     sigma = max(0.6, mask.shape[1] / 400)
     return (np.asarray(cv2.GaussianBlur(out, (0, 0), sigma)) * mask).astype(np.float32)
 
 
-def _hangs_together(hair: Floats, mask: Mask, scalp: NDArray[np.floating]) -> Mask:
-    """[H, W] the parts of the hair that reach up to the scalp; a dark collar below short hair does not."""
+def _connected_to_scalp(hair: Floats, mask: Mask, scalp: NDArray[np.floating]) -> Mask:
+    """[H, W] the components of the hair that reach the scalp; a dark collar below short hair does not."""
     roots = np.zeros(mask.shape, bool)
     roots[mask] = scalp > 0.9
-    _, parts = cv2.connectedComponents((hair > 0.25).astype(np.uint8), connectivity=8)
-    grown = np.unique(parts[roots & (hair > 0.25)])
-    return np.isin(parts, grown)
+    _, components = cv2.connectedComponents((hair > 0.25).astype(np.uint8), connectivity=8)
+    grown = np.unique(components[roots & (hair > 0.25)])
+    return np.isin(components, grown)
 
 
 def recolour_hair(linear: Floats, hair: Floats, random: np.random.Generator, amount: float) -> Floats:
-    """Moves the hair's colour towards one drawn at random; its strands keep their contrast.
+    """Shifts the hair's colour towards a random one; its strands keep their contrast.
 
     Args:
         linear: [H, W, 3] linear RGB.
         hair: [H, W] from hair_mask.
-        random: decides the colour and how far it goes.
-        amount: at most this share of the way.
+        random: draws the colour and the share.
+        amount: the largest share.
     """
     share = amount * random.uniform(0.2, 1.0)
     mixed = random.dirichlet(np.full(len(HAIR_COLOURS), 0.35))

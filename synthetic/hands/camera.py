@@ -98,7 +98,7 @@ def frame_hand(
     fill: float = 0.8,
     shift: tuple[float, float] = (0.0, 0.0),
 ) -> Camera:
-    """A camera that looks at a hand.
+    """A camera that views a hand.
 
     Args:
         places: [N, 3] world places that shall be in the picture.

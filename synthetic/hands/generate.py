@@ -1,7 +1,7 @@
-"""Makes a data set of hands: what decides a picture, and what its two files hold.
+"""Creates a data set of hands: what decides an image, and the content of its two files.
 
-A picture depends on seed, its number and its subject alone, so any number of workers, interrupted or not, ends at the
-same bytes.
+An image depends on seed, its number and its subject alone, so any number of workers, interrupted or not, gives the same
+bytes.
 """
 
 from collections.abc import Callable
@@ -12,23 +12,24 @@ from typing import Any
 import numpy as np
 
 from acusim.pictures import encode
-from synthetic import __version__
+from synthetic.hands import __version__
 from synthetic.hands.camera import Camera, frame_hand, place_hand
+from synthetic.hands.hand_points import hand_points
 from synthetic.hands.labelling import PointTruth, labelme_file, seen_points
 from synthetic.hands.places import draw_table, table_light
-from synthetic.hands.plan import HandPicture, HandSettings, open_tasks, prepare
-from synthetic.hands.points import hand_points
+from synthetic.hands.plan import HandPicture, open_tasks, prepare
 from synthetic.hands.render import PosedHand, posed_hand, render_hand
 from synthetic.hands.skeleton import Pose, build_skeleton, draw_pose
 from synthetic.hands.skin import SkinMaps, chart_places, paint_skin
 from synthetic.hands.subject import HandSubject, hand_subject
 from synthetic.hands.surface import HandField, build_mesh
 from synthetic.identity import random_for
+from synthetic.settings import HandSettings
 from synthetic.workers import StopFlag, Summary, TaskResult, peak_rss_mb, run_tasks, write_files
 
 _ASPECTS = ((3, 4), (4, 3), (1, 1))
 _WRIST_MM = -14.0
-"""The picture is framed by what lies beyond this place on the forearm."""
+"""The image is framed by everything beyond this place on the forearm."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def make_picture(settings: HandSettings, item: HandPicture, who: HandSubject, sk
 def run_task(
     settings: HandSettings, task: tuple[HandPicture, ...], stop: StopFlag, report: Callable[[int], None]
 ) -> TaskResult:
-    """Makes some pictures of one subject, looking at the stop flag before each.
+    """Creates some images of one subject, checking the stop flag before each.
 
     Raises:
         OutputError: a file cannot be written.
@@ -139,7 +140,7 @@ def run_task(
     import cv2
 
     cv2.setNumThreads(1)
-    made = 0
+    created = 0
     if not stop.is_set():
         who = hand_subject(settings.seed, task[0].subject)
         skin = paint_skin(who, settings.seed)
@@ -148,20 +149,20 @@ def run_task(
                 break
             label, image = make_picture(settings, item, who, skin)
             write_files(settings.out, ((item.label, label), (item.image, image)))
-            made += 1
+            created += 1
             report(1)
-    return TaskResult(made, peak_rss_mb())
+    return TaskResult(created, peak_rss_mb())
 
 
 def generate(settings: HandSettings, on_progress: Callable[[int, int], None] | None = None) -> Summary:
-    """Makes whatever is missing of a data set.
+    """Creates the missing images of a data set.
 
     Args:
-        settings: what to make.
-        on_progress: called with (pictures made so far in this run, pictures to make).
+        settings: of the data set.
+        on_progress: called with (images created so far in this run, images to create).
 
     Raises:
-        ConfigError: the folder was made with other arguments.
+        ConfigError: the folder was created with other arguments.
         OutputError: the folder cannot be written.
     """
     prepare(settings)

@@ -1,7 +1,7 @@
 """The labelme file of a picture: seen points as shapes, and the whole truth beside them.
 
 labelme (https://github.com/wkentaro/labelme) keeps keys that it does not know when it saves, so the truth about all
-seven points stands under the key ``synthetic``; ``flags`` holds what a hand classifier learns.
+seven points is stored under the key ``synthetic``; ``flags`` holds what a hand classifier learns.
 """
 
 import json
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthetic.hands.camera import Camera
-from synthetic.hands.points import LABELS, NAMES
+from synthetic.hands.hand_points import LABELS, NAMES
 from synthetic.labelling import LIFT_MM
 from synthetic.scene import Scene
 

@@ -1,4 +1,4 @@
-"""Where a hand lies: an invented table top and the light over it."""
+"""What a hand rests on: an invented table top and the light over it."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ KINDS = ("plain", "gradient", "wood", "cloth", "checks", "desk")
 
 
 def draw_table(seed: int, picture: int) -> tuple[str, NDArray[np.float32]]:
-    """What the hand lies on: its name and [1024, 1024, 3] linear RGB, 0.8 mm a texel."""
+    """The table top: its name and [1024, 1024, 3] linear RGB, 0.8 mm a texel."""
     rng = random_for("table", seed, picture)
     kind = KINDS[int(rng.integers(len(KINDS)))]
     size = (TABLE_PX, TABLE_PX)

@@ -17,9 +17,9 @@ from synthetic.hands.skin import SkinMaps
 from synthetic.hands.subject import HandSubject
 from synthetic.hands.surface import HandMesh
 from synthetic.lights import Light
-from synthetic.modes import Quality
 from synthetic.render import SKIN_SCATTER, to_srgb, unit
 from synthetic.scene import Scene
+from synthetic.settings import Quality
 
 Floats = NDArray[np.floating]
 
@@ -211,6 +211,6 @@ def _bent(
     area = np.einsum("nc,nc->n", across, first)
     turned = np.sign(area)[:, None] * (slope_x[:, None] * first + slope_y[:, None] * second)
     bend = _RELIEF_SHARE * turned / np.maximum(np.abs(area), 1e-4)[:, None]
-    # At grazing angles neighbouring pixels lie far apart: no more than some 45 degrees.
+    # At grazing angles neighbouring pixels are far apart: no more than some 45 degrees.
     bend /= np.maximum(np.linalg.norm(bend, axis=1, keepdims=True), 1.0)
     return unit(normal - bend)

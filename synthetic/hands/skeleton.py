@@ -1,8 +1,8 @@
 """Bones and poses: forward kinematics of a right hand.
 
 Hand frame (mm): origin in the middle of the wrist crease, x towards the little finger (ulnar), y towards the middle
-finger (distal), z out of the back of the hand (dorsal). A bone's frame lies at its near end with y along the bone and
-z dorsal, so that flexion turns about x. A left hand is the mirror image in x, made at the very end.
+finger (distal), z out of the back of the hand (dorsal). A bone's frame is at its near end with y along the bone and
+z dorsal, so that flexion turns about x. A left hand is the mirror image in x, applied at the very end.
 """
 
 from dataclasses import dataclass

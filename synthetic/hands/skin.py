@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from synthetic import canvas
 from synthetic.grids import smoothstep
-from synthetic.hands.points import nail_base_mm
+from synthetic.hands.hand_points import nail_base_mm
 from synthetic.hands.skeleton import BONES, Skeleton, chart_skeleton
 from synthetic.hands.subject import FINGERS, PULP_MM, HandSubject
 from synthetic.hands.surface import HandField, HandMesh
@@ -35,7 +35,7 @@ class SkinMaps:
     """[HEIGHT, WIDTH, 5]."""
 
     def at(self, chart: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[N, 5] colour, relief and gloss at places [N, 3] of the flat hand; z tells back from palm."""
+        """[N, 5] colour, relief and gloss at places [N, 3] of the flat hand; z distinguishes back and palm."""
         u = (chart[:, 0] - LEFT_MM) * TEXELS_PER_MM - 0.5
         v = (TOP_MM - chart[:, 1]) * TEXELS_PER_MM - 0.5
         back = smoothstep(chart[:, 2], -3.5, 1.0)[:, None]
@@ -43,7 +43,7 @@ class SkinMaps:
 
 
 def chart_places(mesh: HandMesh, field: HandField, bones: Skeleton) -> NDArray[np.float32]:
-    """[V, 3] where each vertex lies on the flat hand: carried by the segments near it."""
+    """[V, 3] where each vertex is on the flat hand: carried by the segments near it."""
     flat = chart_skeleton(field.who)
     distance = field.nearest_bones(mesh.vertices)
     weight = np.exp(-(distance - distance.min(1, keepdims=True)) / 1.6).astype(np.float32)
@@ -72,7 +72,7 @@ class _Sheet:
         self.broad = broad
 
     def line(self, points: Floats, width_mm: float, blur_mm: float) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
-        """A soft polyline: the window of the sheet it lies in, and its mask there."""
+        """A soft polyline: the window of the sheet that contains it, and its mask there."""
         return self._drawn(points, blur_mm, max(1, round(width_mm * TEXELS_PER_MM)))
 
     def area(self, points: Floats, blur_mm: float) -> tuple[tuple[slice, slice], NDArray[np.float32]]:

@@ -25,6 +25,8 @@ PULP_MM = (5.7, 3.8, 4.0, 4.0, 3.7)
 
 _GOLDEN = 0.6180339887498949
 _SLEEVES = ((0.01, 0.01, 0.012), (0.05, 0.055, 0.07), (0.012, 0.02, 0.06), (0.7, 0.7, 0.68), (0.02, 0.05, 0.03))
+_OFFSETS_MM = np.array([0.3, 1.0, 0.3, 1.0, 1.0, 1.0, 1.0])[:, None]
+"""Standard deviation of each point's place; beside a nail there is less room than on the back of the hand."""
 
 
 @dataclass(frozen=True)
@@ -56,30 +58,11 @@ class HandSubject:
     cuff_mm: float
     """Where the cuff begins, from the wrist crease towards the elbow."""
     offsets: tuple[tuple[float, float], ...]
-    """[7, 2] mm: how far this person's points lie from the mean place, along the hand and across it."""
+    """[7, 2] mm: how far this person's points are from the mean place, along the hand and across it."""
 
     def describe(self) -> dict[str, Any]:
         """The parameters as plain values, for provenance."""
         return asdict(self)
-
-
-def mean_subject() -> HandSubject:
-    """The hand of mean proportions, with points at the mean places."""
-    return HandSubject(
-        index=0,
-        scale=1.0,
-        breadth=1.0,
-        fullness=1.0,
-        fingers=(1.0,) * 5,
-        tone=0.25,
-        age=0.4,
-        redness=0.5,
-        nail_length=0.3,
-        polish=None,
-        sleeve=None,
-        cuff_mm=80.0,
-        offsets=((0.0, 0.0),) * POINTS,
-    )
 
 
 def hand_subject(seed: int, index: int) -> HandSubject:
@@ -91,7 +74,7 @@ def hand_subject(seed: int, index: int) -> HandSubject:
 
     polished, sleeved = rng.uniform() < 0.12, rng.uniform() < 0.45
     colours = rng.uniform(0, 1, 3)
-    offsets = np.clip(rng.standard_normal((POINTS, 2)), -2, 2) * scaled_offsets()
+    offsets = np.clip(rng.standard_normal((POINTS, 2)), -2, 2) * _OFFSETS_MM
     return HandSubject(
         index=index,
         scale=near(0.99, 0.05),
@@ -107,11 +90,6 @@ def hand_subject(seed: int, index: int) -> HandSubject:
         cuff_mm=round(float(rng.uniform(25, 110)), 2),
         offsets=tuple((round(float(along), 3), round(float(across), 3)) for along, across in offsets),
     )
-
-
-def scaled_offsets() -> NDArray[np.float64]:
-    """[7, 1] mm: standard deviation of a point's place; beside a nail there is less room than on the hand's back."""
-    return np.array([0.3, 1.0, 0.3, 1.0, 1.0, 1.0, 1.0])[:, None]
 
 
 def _rounded(colour: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -1,8 +1,8 @@
-"""The skin of a posed hand: a signed distance field of tapered capsules that flow into each other, and its mesh.
+"""The skin of a posed hand: a signed distance field of tapered capsules that blend into each other, and its mesh.
 
-The smooth union is the polynomial one (I. Quilez, "Smooth minimum", https://iquilezles.org/articles/smin). Fingers flow
-into the palm but not into each other. The mesh is made by surface nets (S. Gibson, "Constrained elastic surface nets",
-1998), each vertex then drawn onto the field's zero.
+The smooth union is the polynomial one (I. Quilez, "Smooth minimum", https://iquilezles.org/articles/smin). Fingers
+blend into the palm but not into each other. The mesh comes from marching cubes; each vertex is then moved onto the
+field's zero.
 """
 
 from dataclasses import dataclass
@@ -254,7 +254,7 @@ def build_mesh(field: HandField, bones: Skeleton, step_mm: float = STEP_MM) -> H
         return np.minimum(field.skin(points), field.cuff(points))
 
     values = _sampled(both, low, cells, step_mm)
-    vertices, faces = surface_net(values, low, step_mm)
+    vertices, faces = isosurface(values, low, step_mm)
     on_cuff = field.cuff(vertices) < field.skin(vertices)
     skin = ~on_cuff
     normals = np.empty_like(vertices)
@@ -275,7 +275,7 @@ def _sampled(distance, low: Floats, cells: NDArray[np.int_], step: float) -> NDA
     coarse_axes = [low[k] + step * _COARSE * np.arange(cells[k] + 1) for k in range(3)]
     coarse = distance(_lattice(coarse_axes)).reshape(cells + 1)
     fine = np.repeat(np.repeat(np.repeat(coarse, _COARSE, 0), _COARSE, 1), _COARSE, 2)
-    # A fine node lies within three steps of its coarse one on each axis; the field may stretch a little.
+    # A fine node is within three steps of its coarse one on each axis; the field may stretch a little.
     near = np.abs(fine) < step * (_COARSE - 1) * 1.75 * 1.25
     index = np.argwhere(near)
     fine[near] = distance(low.astype(np.float32) + np.float32(step) * index.astype(np.float32))
@@ -286,44 +286,18 @@ def _lattice(axes: list[Floats]) -> NDArray[np.float32]:
     return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3).astype(np.float32)
 
 
-def surface_net(values: NDArray[np.float32], low: Floats, step: float) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+def isosurface(values: NDArray[np.float32], low: Floats, step: float) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """The zero surface of a field on a grid.
 
     Args:
         values: [X, Y, Z] negative inside; positive all around the border.
-        low: [3] place of the first node.
+        low: [3] position of the first node.
         step: of the grid.
 
     Returns:
         Vertices [V, 3] and triangles [F, 3], counter-clockwise from outside.
     """
-    inside = values < 0
-    shape = np.array(values.shape)
-    stride = np.array([shape[1] * shape[2], shape[2], 1])
-    flat = values.ravel()
-    crossings, cells, outward = [], [], []
-    for axis in range(3):
-        part = [slice(None)] * 3
-        part[axis] = slice(0, -1)
-        after = [slice(None)] * 3
-        after[axis] = slice(1, None)
-        node = np.argwhere(inside[tuple(part)] != inside[tuple(after)])
-        first = node @ stride
-        here, there = flat[first], flat[first + stride[axis]]
-        place = node.astype(np.float32)
-        place[:, axis] += here / (here - there)
-        b, c = (axis + 1) % 3, (axis + 2) % 3
-        corner = [first, first - stride[b], first - stride[b] - stride[c], first - stride[c]]
-        crossings.append(place)
-        cells.append(np.stack(corner, 1))
-        outward.append(here < 0)
-    place, cell, leaves = np.concatenate(crossings), np.concatenate(cells), np.concatenate(outward)
-    names, vertex = np.unique(cell.ravel(), return_inverse=True)
-    vertex = vertex.reshape(cell.shape)
-    count = np.bincount(vertex.ravel(), minlength=len(names))
-    spread = np.repeat(place, 4, 0)
-    mean = [np.bincount(vertex.ravel(), spread[:, k], len(names)) / count for k in range(3)]
-    vertices = (np.asarray(low) + step * np.stack(mean, 1)).astype(np.float32)
-    quad = np.where(leaves[:, None], vertex, vertex[:, ::-1])
-    faces = np.concatenate([quad[:, [0, 1, 2]], quad[:, [0, 2, 3]]])
-    return vertices, faces.astype(np.int32)
+    from skimage.measure import marching_cubes
+
+    vertices, faces, *_ = marching_cubes(values, 0.0, spacing=(step,) * 3)
+    return (np.asarray(low) + vertices).astype(np.float32), faces.astype(np.int32)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from acusim.errors import LayoutError
-from acusim.folders import Entry, fault_of_folder, is_litter, leaves_out, list_folder
+from acusim.folders import Entry, folder_error, is_junk, junk_note, list_folder
 
-LITTER = (
+JUNK = (
     *("._F_Ann_N_HA_O_0001.png", "._map.txt", ".DS_Store", "__MACOSX", ".Spotlight-V100", ".Trashes", ".fseventsd"),
     *("Icon\r", ".localized", ".AppleDouble"),
     *(
@@ -31,14 +31,14 @@ OURS = (
 )
 
 
-@pytest.mark.parametrize("name", LITTER)
-def test_litter_is_known_by_its_name(name: str):
-    assert is_litter(name)
+@pytest.mark.parametrize("name", JUNK)
+def test_junk_is_known_by_its_name(name: str):
+    assert is_junk(name)
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_other_names_are_not_litter(name: str):
-    assert not is_litter(name)
+def test_other_names_are_not_junk(name: str):
+    assert not is_junk(name)
 
 
 def _strange(folder: Path) -> None:
@@ -58,7 +58,7 @@ def _strange(folder: Path) -> None:
     (folder / "device").symlink_to("/dev/null")
 
 
-def test_every_kind_of_entry_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_every_kind_of_entry_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     _strange(tmp_path)
     monkeypatch.chdir(tmp_path)  # an address of a socket has at most 100 characters
     with socket.socket(socket.AF_UNIX) as server:
@@ -84,16 +84,16 @@ def test_every_kind_of_entry_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(found) == sorted(found)
 
 
-def test_litter_is_left_out_and_counted(tmp_path: Path):
+def test_junk_is_ignored_and_counted(tmp_path: Path):
     for name in ("b.png", "a.png", "._a.png", "Thumbs.db", ".acusim-00.part"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / ".acusim").mkdir()
     (tmp_path / ".DS_Store").symlink_to(".DS_Store")
-    litter: list[str] = []
-    assert [entry.name for entry in list_folder(tmp_path, litter)] == ["a.png", "b.png"]
-    assert sorted(litter) == [".DS_Store", "._a.png", "Thumbs.db"], "what this project writes is not litter"
-    assert leaves_out(litter) == (
-        "hidden files and files of operating systems are left out: 3 (.DS_Store, ._a.png, Thumbs.db)"
+    junk: list[str] = []
+    assert [entry.name for entry in list_folder(tmp_path, junk)] == ["a.png", "b.png"]
+    assert sorted(junk) == [".DS_Store", "._a.png", "Thumbs.db"], "what this project writes is not junk"
+    assert junk_note(junk) == (
+        "hidden files and files of operating systems are ignored: 3 (.DS_Store, ._a.png, Thumbs.db)"
     )
 
 
@@ -113,14 +113,14 @@ def test_a_folder_that_cannot_be_listed_says_why(tmp_path: Path, monkeypatch: py
     for name, reason in (("loop", "leads back to itself"), ("file", "Not a directory"), ("missing", "No such file")):
         with pytest.raises(LayoutError, match=rf"{name}.* cannot be read: .*{reason}"):
             list_folder(tmp_path / name)
-    assert fault_of_folder(tmp_path) == fault_of_folder(tmp_path / "missing") == ""
-    assert fault_of_folder(tmp_path / "gone") == "a link that leads nowhere"
-    assert fault_of_folder(tmp_path / ("x" * 300)) == "File name too long"
+    assert folder_error(tmp_path) == folder_error(tmp_path / "missing") == ""
+    assert folder_error(tmp_path / "gone") == "a link that leads nowhere"
+    assert folder_error(tmp_path / ("x" * 300)) == "File name too long"
 
     def denied(*_: object) -> object:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "scandir", denied)
-    assert fault_of_folder(tmp_path) == "Permission denied"
+    assert folder_error(tmp_path) == "Permission denied"
     with pytest.raises(LayoutError, match="cannot be read: Permission denied"):
         list_folder(tmp_path)

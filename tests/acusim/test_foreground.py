@@ -49,15 +49,15 @@ def test_without_depth_the_silhouette_is_taken_and_its_dark_pupil_filled():
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         (np.where(_disc(32), 870, 0).astype(np.uint16), "depth map is 32 x 32"),
         (np.where(_disc(), 9, 0).astype(np.uint16), "9..9 mm"),
         (np.full((64, 64), 120, np.uint8) + np.eye(64, dtype=np.uint8), "background is 120"),
     ],
 )
-def test_a_depth_map_that_cannot_be_true_is_refused(values: np.ndarray, told: str):
-    with pytest.raises(PictureError, match=told):
+def test_a_depth_map_that_cannot_be_true_is_refused(values: np.ndarray, message: str):
+    with pytest.raises(PictureError, match=message):
         foreground.find_foreground(np.zeros((64, 64, 3), np.uint8), _png(values))
 
 

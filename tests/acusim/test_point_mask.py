@@ -49,7 +49,7 @@ def test_names_are_the_labels():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda d: d.update(format=2), "not a point mask of format 1"),
         (lambda d: d.update(points=3), "points = 3 is not of type list"),
@@ -62,10 +62,10 @@ def test_names_are_the_labels():
         (lambda d: d.pop("accept"), "accept = None"),
     ],
 )
-def test_damaged_masks_are_told(change: object, told: str):
+def test_damaged_masks_are_reported(change: object, message: str):
     document = json.loads(dump_point_mask(_mask()))
     change(document)  # type: ignore[operator]
-    with pytest.raises(LabelError, match=told):
+    with pytest.raises(LabelError, match=message):
         parse_point_mask(json.dumps(document).encode())
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from acusim.regions import CELL, Parts, closed, enlarged, eroded, largest, local_means, summed
+from acusim.regions import CELL, Components, closed, enlarged, eroded, largest, local_means, summed
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -17,7 +17,7 @@ def test_connected_parts_are_those_of_scipy(seed: int):
     values = random.integers(0, 9, mask.shape)
     found: Any = ndimage.label(mask)
     expected, count = found
-    parts = Parts(mask)
+    parts = Components(mask)
     assert parts.count == count
     for part in range(count):
         assert (parts.painted(np.arange(count) == part) == (expected == part + 1)).all()

@@ -49,8 +49,8 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path):
     whole = path.read_bytes()
     for size in range(len(whole)):
         assert "'x.safetensors' is" in refusal(path, whole[:size])
-    assert f"{len(whole) - 1} of {len(whole)} bytes are there (cut off" in refusal(path, whole[:-1])
-    assert f"{len(whole) + 3} of {len(whole)} bytes are there (more" in refusal(path, whole + b"abc")
+    assert f"{len(whole) - 1} of {len(whole)} bytes (cut off" in refusal(path, whole[:-1])
+    assert f"{len(whole) + 3} of {len(whole)} bytes (too many)" in refusal(path, whole + b"abc")
 
 
 @pytest.mark.parametrize(
@@ -64,17 +64,17 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path):
         (b"\n<!DOCTYPE html><html>Access denied</html>", "web page"),
         (b"<HTML><head></head></HTML>", "web page"),
         (b"GGUF\x03\x00\x00\x00" + bytes(64), "GGUF"),
-        (bytes(5000), "nothing but zeros"),
-        (b"Entry not found", "text that begins 'Entry not found'"),
-        (b'{"error":"Invalid credentials"}', "text that begins"),
+        (bytes(5000), "zeros only"),
+        (b"Entry not found", "text that starts with 'Entry not found'"),
+        (b'{"error":"Invalid credentials"}', "text that starts with"),
         (bytes([9, 1, 0, 0, 0, 0, 0, 0]) + b"\xff\x00" * 300, "its header claims 265 of 608 bytes"),
         ((MAX_HEADER_BYTES + 1).to_bytes(8, "little") + b"{" + bytes(64), "at most"),
         (framed(b"{" + b" " * 40)[:20], "within its header"),
     ],
 )
-def test_what_only_bears_the_name_is_told(tmp_path: Path, data: bytes, words: str):
-    told = refusal(tmp_path / "x.safetensors", data)
-    assert told.startswith("'x.safetensors' is ") and words in told
+def test_what_only_bears_the_name_is_reported(tmp_path: Path, data: bytes, words: str):
+    message = refusal(tmp_path / "x.safetensors", data)
+    assert message.startswith("'x.safetensors' is ") and words in message
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_what_only_bears_the_name_is_told(tmp_path: Path, data: bytes, words: st
         (b"{" + b"[" * 99, "cannot be read"),
         (b'{"a": ' + b'{"a":' * 50_000, "cannot be read"),
         (b'{"a": "\xff\xfe"}', "cannot be read"),
-        (b'{"a": 1}', "tensor 'a' is no JSON object"),
+        (b'{"a": 1}', "tensor 'a' is not a JSON object"),
         (json.dumps({"a": entry(dtype="F99")}).encode(), "type 'F99'; known are"),
         (json.dumps({"a": entry(dtype=["F16"])}).encode(), "known are"),
         (json.dumps({"a": entry(shape=[2, -3])}).encode(), "has shape"),
@@ -91,19 +91,19 @@ def test_what_only_bears_the_name_is_told(tmp_path: Path, data: bytes, words: st
         (json.dumps({"a": entry(shape=None)}).encode(), "has shape"),
         (json.dumps({"a": entry(shape=[10**30])}).encode(), "has shape"),
         (json.dumps({"a": entry(place=[0])}).encode(), "has shape"),
-        (json.dumps({"a": entry(place=[0, 11])}).encode(), "lies at"),
-        (json.dumps({"a": entry(place=[12, 0])}).encode(), "lies at"),
+        (json.dumps({"a": entry(place=[0, 11])}).encode(), "has the place"),
+        (json.dumps({"a": entry(place=[12, 0])}).encode(), "has the place"),
         (json.dumps({"a": entry(), "b": entry()}).encode(), "belong to no tensor, or to two"),
         (json.dumps({"a": entry(), "__metadata__": {"steps": 3}}).encode(), "__metadata__ is {'steps': 3}"),
         (json.dumps({"a": entry(), "__metadata__": "x"}).encode(), "not texts by name"),
         (json.dumps({"a\ud800": entry()}).encode(), "cannot be read"),
-        (b'{"a": {"dtype": "F16", "dtype": "F32", "shape": [3], "data_offsets": [0, 12]}}', "'dtype' is there twice"),
+        (b'{"a": {"dtype": "F16", "dtype": "F32", "shape": [3], "data_offsets": [0, 12]}}', "'dtype' occurs twice"),
         (json.dumps({"a": entry(place=[4, 16])}).encode(), "bytes 0 to 4 belong to no tensor"),
     ],
 )
 def test_headers_that_lie_are_refused(tmp_path: Path, header: bytes, words: str):
-    told = refusal(tmp_path / "x.safetensors", framed(header, 12))
-    assert "is damaged" in told and words in told and len(told) < 500
+    message = refusal(tmp_path / "x.safetensors", framed(header, 12))
+    assert "is damaged" in message and words in message and len(message) < 500
 
 
 def test_a_zip_and_a_missing_file(tmp_path: Path):

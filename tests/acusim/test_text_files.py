@@ -13,7 +13,7 @@ from acusim.errors import ConfigError, LabelError
 from acusim.labels import dump_label, empty_label, parse_label
 from acusim.prompt_sets import load_prompt_sets
 from acusim.text_files import json_of, text_of, toml_of
-from controller.gate import GateSettings
+from controller.gate_settings import GateSettings
 from engines.comfyui.workflow import Workflow, shipped_workflow
 from engines.recipe import Recipe
 from evaluation.thresholds import Thresholds
@@ -72,11 +72,11 @@ def test_labels_and_workflows_are_read_in_every_encoding(encode: Encode) -> None
     [
         (
             'a = "f\u00fcr"'.encode("latin-1"),
-            "line 1 holds the byte 0xfc, which is no UTF-8; the file may be in Latin-1",
+            "line 1 holds the byte 0xfc, which is not UTF-8; the file may be in Latin-1",
         ),
-        ('a = 1\nb = "迎香"'.encode("gbk"), "line 2 holds the byte 0xcf, which is no UTF-8; the file may be in GBK"),
+        ('a = 1\nb = "迎香"'.encode("gbk"), "line 2 holds the byte 0xcf, which is not UTF-8; the file may be in GBK"),
         (codecs.BOM_UTF16_LE + b"a\0=\0001", "its UTF-16 is damaged at byte 6: truncated data"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "byte 0x89 at place 0 is no text: this is a file of another kind"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "byte 0x89 at place 0 is not text: this is a file of another kind"),
     ],
 )
 def test_other_encodings_are_refused_with_what_was_found(data: bytes, words: str, tmp_path: Path) -> None:
@@ -103,11 +103,11 @@ def test_other_encodings_are_refused_with_what_was_found(data: bytes, words: str
         ("[" * 100_000, "nested too deeply"),
         ('{"a":' * 100_000, "nested too deeply"),
         ("9" * 5000, "thousands of digits"),
-        ('{"a": 1, "a": 2}', "the key 'a' stands twice in one object, with different values"),
-        ('[{"b": {"a": 1, "a": "1"}}]', "the key 'a' stands twice"),
+        ('{"a": 1, "a": 2}', "the key 'a' occurs twice in one object, with different values"),
+        ('[{"b": {"a": 1, "a": "1"}}]', "the key 'a' occurs twice"),
     ],
 )
-def test_what_is_no_json_is_told(text: str, words: str) -> None:
+def test_what_is_no_json_is_reported(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         json_of(text.encode())
 

@@ -6,13 +6,23 @@ import pytest
 from acusim import tolerances
 from acusim.errors import LabelError, shown
 from acusim.labels import XY_RANGE, dump_label, empty_label, parse_label
-from acusim.tolerances import OUTSIDE, OUTSIDE_CLIPPED, TABLE, Change, clipped, identity, local_path, notes_of, whole
+from acusim.tolerances import (
+    OUTSIDE,
+    OUTSIDE_CLIPPED,
+    TABLE,
+    Change,
+    clip_points,
+    comparable_id,
+    local_path,
+    notes_of,
+    whole_number,
+)
 from tests.support import ROOT
 
 
 def test_the_page_shows_the_table() -> None:
-    page = (ROOT / "docs" / "tolerances.md").read_text(encoding="utf-8")
-    assert tolerances.as_markdown() in page, f"docs/tolerances.md should hold:\n{tolerances.as_markdown()}"
+    page = (ROOT / "docs" / "results" / "tolerances.md").read_text(encoding="utf-8")
+    assert tolerances.as_markdown() in page, f"docs/results/tolerances.md should contain:\n{tolerances.as_markdown()}"
 
 
 def test_every_row_is_in_the_table_once() -> None:
@@ -27,7 +37,7 @@ def test_every_row_is_in_the_table_once() -> None:
      (True, None), (None, None), ([96], None)],
 )  # fmt: skip
 def test_whole_numbers(value: object, expected: int | None) -> None:
-    assert whole(value) == expected and type(whole(value)) is type(expected)
+    assert whole_number(value) == expected and type(whole_number(value)) is type(expected)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +46,7 @@ def test_whole_numbers(value: object, expected: int | None) -> None:
      ({}, None), ("9" * 40, "9" * 40)],
 )  # fmt: skip
 def test_ids(value: object, expected: object) -> None:
-    assert identity(value) == expected
+    assert comparable_id(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -73,7 +83,7 @@ def test_a_path_counts_from_its_folder() -> None:
 def test_points_up_to_the_limit_are_moved_and_noted() -> None:
     xy = np.array([[10, 20], [-0.96, 20], [10, 80.8], [np.nan, np.nan], [96, 80]])
     changes: list[Change] = []
-    moved, fault = clipped(xy, (96, 80), "abcde", "p.jpg", changes.append)
+    moved, fault = clip_points(xy, (96, 80), "abcde", "p.jpg", changes.append)
     assert not fault
     np.testing.assert_array_equal(moved, [[10, 20], [0, 20], [10, 80], [np.nan, np.nan], [96, 80]])
     assert [change.detail for change in changes] == ["b at (-0.96, 20) to (0, 20)", "c at (10, 80.8) to (10, 80)"]
@@ -82,7 +92,7 @@ def test_points_up_to_the_limit_are_moved_and_noted() -> None:
 
 @pytest.mark.parametrize(("point", "share"), [((-0.97, 20), "1.01"), ((10, 82), "2.5"), ((1e9, 0), "1.04e+09")])
 def test_points_beyond_the_limit_are_refused_with_all_numbers(point: tuple[float, float], share: str) -> None:
-    _, fault = clipped(np.array([point]), (96, 80), ["SI1"], "p.jpg", [].append)
+    _, fault = clip_points(np.array([point]), (96, 80), ["SI1"], "p.jpg", [].append)
     assert fault == (
         f"SI1 at ({point[0]:g}, {point[1]:g}) is outside the picture of 96 x 80, by {share} % of the side; "
         "up to 1 % is moved to the edge"

@@ -33,7 +33,7 @@ def test_texts_are_those_of_the_prompt_set(dataset: Path, node: Callable[..., An
     assert other[0].startswith("candid portrait photo of a woman") and other[1:] == (negative, name)
 
 
-def test_bald_is_told_by_the_labels_of_the_whole_data_set(server: Server, node: Callable[..., Any]):
+def test_bald_is_reported_by_the_labels_of_the_whole_data_set(server: Server, node: Callable[..., Any]):
     for model in FOUR_SETS:
         for frame in (1, 8, 60):
             add_sample(server.input / "heads", f"{model}_{frame:04d}", size=48)
@@ -48,7 +48,7 @@ def test_bald_is_not_guessed_without_labels(dataset: Path, node: Callable[..., A
     for label in (dataset / "train/label/label").glob("M_*"):
         label.unlink()
     batch = _batch(node, samples="train/image/img_40/M_Dan_N_HB_C_0001.png")
-    with pytest.raises(ConfigError, match="no label of hair code HB to tell by"):
+    with pytest.raises(ConfigError, match="no label of hair code HB to infer"):
         node("AcuSimPromptSet", samples=batch)
 
 
@@ -132,9 +132,9 @@ def test_one_scene_does_for_a_batch_and_the_kept_background_is_exact(dataset: Pa
     [
         ({"background": "blur"}, ConfigError, "'blur' is not one of keep, black, scene"),
         ({"background": "scene"}, ConfigError, "no scene is connected"),
-        ({"originals": HALF[:1]}, PictureError, "do not fit"),
-        ({"mask": np.ones((2, 2, 1), np.float32)}, PictureError, "do not fit"),
-        ({"mask": np.ones((2, 1), np.float32)}, ConfigError, "mask is of shape"),
+        ({"originals": HALF[:1]}, PictureError, "do not match"),
+        ({"mask": np.ones((2, 2, 1), np.float32)}, PictureError, "do not match"),
+        ({"mask": np.ones((2, 1), np.float32)}, ConfigError, "mask has the shape"),
         ({"background": "scene", "scene": np.ones((3, 2, 2, 3), np.float32)}, PictureError, "scene .* does not fit"),
     ],
 )

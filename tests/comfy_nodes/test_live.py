@@ -59,8 +59,8 @@ class Live:
         )
         head = f'--{edge}\r\nContent-Disposition: form-data; name="image"; filename="{path.name}"\r\n\r\n'
         body = (fields + head).encode() + path.read_bytes() + f"\r\n--{edge}--\r\n".encode()
-        status, told = self.post("/upload/image", body, f"multipart/form-data; boundary={edge}")
-        assert status == 200 and told["name"] == path.name, told
+        status, message = self.post("/upload/image", body, f"multipart/form-data; boundary={edge}")
+        assert status == 200 and message["name"] == path.name, message
 
     def queue(self, graph: dict[str, Any]) -> tuple[int, Any]:
         """Queues a graph."""
@@ -68,10 +68,10 @@ class Live:
 
     def run(self, graph: dict[str, Any]) -> dict[str, Any]:
         """Queues a graph and waits for its entry in the history."""
-        status, told = self.queue(graph)
-        assert status == 200 and not told["node_errors"], told
+        status, message = self.queue(graph)
+        assert status == 200 and not message["node_errors"], message
         for _ in range(600):
-            entry = self.json(f"/history/{told['prompt_id']}").get(told["prompt_id"])
+            entry = self.json(f"/history/{message['prompt_id']}").get(message["prompt_id"])
             if entry and entry.get("status"):
                 return entry
             time.sleep(0.1)
@@ -98,12 +98,12 @@ def _graph(load: dict[str, Any], save: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_server_explains_every_input_and_output(live: Live):
     for name in NODE_CLASS_MAPPINGS:
-        told = live.json(f"/object_info/{name}")[name]
-        inputs = {**told["input"].get("required", {}), **told["input"].get("optional", {})}
-        assert told["category"] == "AcuSim" and told["description"]
+        message = live.json(f"/object_info/{name}")[name]
+        inputs = {**message["input"].get("required", {}), **message["input"].get("optional", {})}
+        assert message["category"] == "AcuSim" and message["description"]
         assert all(spec[1]["tooltip"] for spec in inputs.values())
-        assert len(told["output"]) == len(told.get("output_tooltips", ()))
-        pack = told["python_module"].removeprefix("custom_nodes.")
+        assert len(message["output"]) == len(message.get("output_tooltips", ()))
+        pack = message["python_module"].removeprefix("custom_nodes.")
         for page in (f"{name}.md", f"{name}/zh.md"):
             assert live.get(f"/extensions/{pack}/docs/{page}").startswith(b"# AcuSim")
         assert "AcuSim" in live.json("/i18n")["zh"]["nodeDefs"][name]["display_name"]
@@ -120,9 +120,9 @@ def test_samples_come_back_bit_for_bit(live: Live, tmp_path: Path):
     for _ in range(2):  # the second time from ComfyUI's cache
         entry = live.run(graph)
         assert entry["status"]["status_str"] == "success", entry["status"]
-        told = entry["outputs"]["2"]["acusim"]
-        assert [one["sample"] for one in told] == list(STEMS)
-        for one, path in zip(told, pictures, strict=True):
+        message = entry["outputs"]["2"]["acusim"]
+        assert [one["sample"] for one in message] == list(STEMS)
+        for one, path in zip(message, pictures, strict=True):
             folder, name = one["file"].rsplit("/", 1)
             data = live.get("/view", filename=name, subfolder=folder, type="output")
             assert one["sha256"] == sha256(data) and one["source_sha256"] == sha256(path.read_bytes())
@@ -143,7 +143,7 @@ def test_samples_come_back_bit_for_bit(live: Live, tmp_path: Path):
     ],
 )
 def test_paths_that_lead_out_are_refused_by_post(live: Live, load: dict[str, str], save: dict[str, str]):
-    status, told = live.queue(_graph(load, save))
+    status, message = live.queue(_graph(load, save))
     assert status == 400
-    errors = [error for node in told["node_errors"].values() for error in node["errors"]]
+    errors = [error for node in message["node_errors"].values() for error in node["errors"]]
     assert {error["type"] for error in errors} == {"custom_validation_failed"}, errors

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from acusim import layout, unit
+from acusim import float_images, layout
 from acusim.errors import AcuSimError, ConfigError, LayoutError, PictureError, SampleIdError
 from acusim.files import sha256
 from acusim.pictures import read_rgb
@@ -31,10 +31,10 @@ WHERE: dict[str, Any] = {
 
 def test_padding_by_hand():
     picture = np.arange(6, dtype=np.float32).reshape(2, 3, 1)
-    out = unit.pad_picture(picture, 3, 5)[..., 0]
+    out = float_images.pad_picture(picture, 3, 5)[..., 0]
     assert out.tolist() == [[0, 1, 2, 2, 2], [3, 4, 5, 5, 5], [3, 4, 5, 5, 5]]
-    assert unit.pad_mask(np.ones((1, 2), np.float32), 2, 3).tolist() == [[1, 1, 0], [0, 0, 0]]
-    assert [unit.padded(side) for side in (1, 15, 16, 17, 512, 513)] == [16, 16, 16, 32, 512, 528]
+    assert float_images.pad_mask(np.ones((1, 2), np.float32), 2, 3).tolist() == [[1, 1, 0], [0, 0, 0]]
+    assert [float_images.padded(side) for side in (1, 15, 16, 17, 512, 513)] == [16, 16, 16, 32, 512, 528]
 
 
 def test_a_batch_is_padded_and_nothing_else(dataset: Path, node: Callable[..., Any]):
@@ -77,9 +77,9 @@ def test_samples_are_chosen(dataset: Path, node: Callable[..., Any], how: dict[s
         ({"selection": "name=Zoe"}, ConfigError, "matches none of the 3 samples"),
         ({"selection": "nme=Ann"}, ConfigError, "^selection: 'nme' is not one of gender"),
         ({"size": 64}, LayoutError, "no split of .* has pictures of size 64; there are train: 40"),
-        ({"samples": "F_Zoe_N_HA_O_0001"}, LayoutError, "'F_Zoe_N_HA_O_0001' is not in data set 'heads'"),
+        ({"samples": "F_Zoe_N_HA_O_0001"}, LayoutError, "'F_Zoe_N_HA_O_0001' is not in dataset 'heads'"),
         ({"samples": "Ann"}, SampleIdError, "the grammar is"),
-        ({"samples": ANN.replace("Ann", "Zoe")}, LayoutError, "is not in data set"),
+        ({"samples": ANN.replace("Ann", "Zoe")}, LayoutError, "is not in dataset"),
         ({"samples": f"{ANN}\n{ANN}"}, ConfigError, "twice"),
         ({"samples": f"{ANN}\nF_Ann_N_HA_O_0001"}, ConfigError, "twice"),
         ({"samples": "../heads/" + ANN}, LayoutError, "is not of the form"),
@@ -138,7 +138,7 @@ def test_a_sample_without_foreground_is_named(dataset: Path, node: Callable[...,
 
 def test_a_batch_is_bounded(dataset: Path, node: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("comfy_nodes.load.MAX_BATCH_PIXELS", 4000)
-    with pytest.raises(ConfigError, match="3 pictures of 40 x 40 are more than"):
+    with pytest.raises(ConfigError, match="3 images of 40 x 40 are more than"):
         node("AcuSimLoadSamples", **WHERE)
 
 
@@ -198,9 +198,9 @@ def test_a_root_says_which_folder_to_give(dataset: Path, node: Callable[..., Any
         node("AcuSimLoadSamples", **{**WHERE, "folder": "heads/train"})
 
 
-def test_names_that_are_too_long_are_told(dataset: Path, node: Callable[..., Any]):
+def test_names_that_are_too_long_are_reported(dataset: Path, node: Callable[..., Any]):
     name = f"train/image/img_40/F_{'a' * 300}_N_HA_O_0001.png"
-    with pytest.raises(LayoutError, match="is not in data set 'heads'"):
+    with pytest.raises(LayoutError, match="is not in dataset 'heads'"):
         node("AcuSimLoadSamples", **{**WHERE, "samples": name})
     with pytest.raises(PictureError, match="is not in root 'input'"):
         node("AcuSimLoadScene", root="input", file="x" * 300 + ".png")

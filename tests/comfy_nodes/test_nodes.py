@@ -144,10 +144,10 @@ def test_a_linked_pack_and_a_linked_repository_load(custom_nodes: Path, what: st
     place.symlink_to(ROOT / what)
     done = _load(place)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["ids"] == IDS and told["web"] == "True"
-    assert told["routes"] == ["/acusim/info", "/acusim/file", "/acusim/model"]
-    assert Path(told["acusim"]) == ROOT / "acusim"
+    message = json.loads(done.stdout)
+    assert message["ids"] == IDS and message["web"] == "True"
+    assert message["routes"] == ["/acusim/info", "/acusim/file", "/acusim/model"]
+    assert Path(message["acusim"]) == ROOT / "acusim"
 
 
 def _copied(custom_nodes: Path) -> Path:
@@ -182,7 +182,7 @@ def test_another_version_of_acusim_is_not_mixed_in(custom_nodes: Path, tmp_path:
     done = _load(custom_nodes / "comfy_nodes", "import acusim\n" + LOADER, PYTHONPATH=str(tmp_path / "site"))
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
-    assert f"need acusim {NEEDS}, but acusim 9.9 is loaded from {other}" in last
+    assert f"acusim {NEEDS} is required, but acusim 9.9 is loaded from {other}" in last
 
 
 def test_two_copies_of_the_pack_do_not_stop_the_server(custom_nodes: Path):
@@ -190,4 +190,4 @@ def test_two_copies_of_the_pack_do_not_stop_the_server(custom_nodes: Path):
     done = _load(custom_nodes / "comfy_nodes", LOADER.replace("COPIES = 1", "COPIES = 2"))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["routes"] == ["/acusim/info", "/acusim/file", "/acusim/model"]
-    assert "there twice" in done.stderr
+    assert "installed twice" in done.stderr

@@ -37,11 +37,11 @@ def models(server: Server, tmp_path: Path) -> Path:
 
 
 def test_info_tells_version_and_roots(server: Server):
-    told = routes.info()
-    assert told["version"] == acusim.__version__
-    assert told["roots"]["input"]["path"] == str(server.input) and not told["roots"]["input"]["writable"]
-    assert told["roots"]["output"]["writable"] and not told["roots"]["output"]["exists"]
-    assert all(root["free_bytes"] > 0 for root in told["roots"].values())
+    message = routes.info()
+    assert message["version"] == acusim.__version__
+    assert message["roots"]["input"]["path"] == str(server.input) and not message["roots"]["input"]["writable"]
+    assert message["roots"]["output"]["writable"] and not message["roots"]["output"]["exists"]
+    assert all(root["free_bytes"] > 0 for root in message["roots"].values())
 
 
 def test_file_facts_are_true_and_stay_inside(server: Server, monkeypatch: pytest.MonkeyPatch):
@@ -57,7 +57,7 @@ def test_file_facts_are_true_and_stay_inside(server: Server, monkeypatch: pytest
         with pytest.raises(LayoutError, match=words):
             routes.file_facts("input", path)
     monkeypatch.setattr(routes, "MAX_FILE_BYTES", 2)
-    with pytest.raises(LayoutError, match="is of 3 bytes; allowed are 2"):
+    with pytest.raises(LayoutError, match="has 3 bytes; allowed are 2"):
         routes.file_facts("input", "a/b.bin")
 
 
@@ -86,7 +86,7 @@ def test_a_model_tells_its_kind_by_shapes(models: Path):
 )
 def test_damaged_and_pickled_models_are_not_opened(models: Path, data: bytes, name: str):
     (models / name).write_bytes(data)
-    with pytest.raises(LayoutError, match=f"{name}'.*(damaged|no safetensors file)"):
+    with pytest.raises(LayoutError, match=f"{name}'.*(damaged|not a safetensors file)"):
         routes.model_facts("unet", name)
 
 
@@ -101,7 +101,7 @@ def test_only_listed_models_are_opened(models: Path):
 
 
 def test_routes_answer_errors_as_json(server: Server, monkeypatch: pytest.MonkeyPatch):
-    web = SimpleNamespace(json_response=lambda told, status=200: (status, told))
+    web = SimpleNamespace(json_response=lambda message, status=200: (status, message))
     monkeypatch.setitem(sys.modules, "aiohttp.web", web)  # type: ignore[arg-type]
     handlers: dict[str, Any] = {}
 
@@ -120,5 +120,5 @@ def test_routes_answer_errors_as_json(server: Server, monkeypatch: pytest.Monkey
     assert get("/acusim/info")[0] == 200
     assert get("/acusim/file", root="input") == (400, {"error": "parameter path is missing"})
     assert get("/acusim/file", root="input", path="none")[0] == 404
-    status, told = get("/acusim/file", root="input", path="../x")
-    assert status == 400 and "allowed are" in told["error"]
+    status, message = get("/acusim/file", root="input", path="../x")
+    assert status == 400 and "allowed are" in message["error"]

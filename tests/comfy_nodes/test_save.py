@@ -15,8 +15,8 @@ import acusim
 from acusim import layout
 from acusim.errors import AcuSimError, ConfigError, LabelError, LayoutError, OutputError
 from acusim.files import sha256
+from acusim.float_images import to_levels
 from acusim.pictures import read_provenance, read_rgb
-from acusim.unit import to_levels
 from comfy_nodes import NODE_CLASS_MAPPINGS
 from tests.comfy_nodes.conftest import Server
 from tests.support import add_sample
@@ -63,10 +63,10 @@ def test_a_round_trip_is_a_data_set_of_equal_pixels(
 
 
 def test_the_report_is_true(server: Server, dataset: Path, loaded: dict[str, Any], node: Callable[..., Any]):
-    told = node("AcuSimSaveSamples", **loaded)["ui"]
-    json.dumps(told, allow_nan=False)
-    assert len(told["acusim"]) == 3
-    for entry, sample in zip(told["acusim"], loaded["samples"].samples, strict=True):
+    message = node("AcuSimSaveSamples", **loaded)["ui"]
+    json.dumps(message, allow_nan=False)
+    assert len(message["acusim"]) == 3
+    for entry, sample in zip(message["acusim"], loaded["samples"].samples, strict=True):
         data = (server.output / entry["file"]).read_bytes()
         assert entry["file"] == f"new/set/{sample.image}" and entry["sample"] == str(sample.id)
         assert (entry["sha256"], entry["bytes"]) == (sha256(data), len(data))
@@ -74,7 +74,7 @@ def test_the_report_is_true(server: Server, dataset: Path, loaded: dict[str, Any
         assert entry["source_sha256"] == sha256((dataset / sample.image).read_bytes())
         pixels = read_rgb(dataset / sample.image).pixels
         assert entry["minimum"] == pixels.min() / 255 and entry["maximum"] == pytest.approx(pixels.max() / 255)
-    assert told["images"][0] == {
+    assert message["images"][0] == {
         "filename": "F_Ann_N_HA_O_0001.png",
         "subfolder": "new/set/train/image/img_40",
         "type": "output",
@@ -86,8 +86,8 @@ def test_each_picture_says_what_made_it(
     server: Server, loaded: dict[str, Any], node: Callable[..., Any], format: str, extension: str
 ):
     fields = {"recipe": "abc", "steps": 24, "sample": "a lie", "ä": "穴位"}
-    told = node("AcuSimSaveSamples", **loaded, format=format, record=json.dumps(fields), prompt={"1": {}})
-    sample, path = loaded["samples"].samples[0], server.output / told["ui"]["acusim"][0]["file"]
+    message = node("AcuSimSaveSamples", **loaded, format=format, record=json.dumps(fields), prompt={"1": {}})
+    sample, path = loaded["samples"].samples[0], server.output / message["ui"]["acusim"][0]["file"]
     assert path.suffix == extension
     assert read_provenance(path) == {
         **fields,
@@ -104,8 +104,8 @@ def test_a_picture_saved_by_hand_opens_as_its_graph(
     server: Server, loaded: dict[str, Any], node: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ):
     graph = {"prompt": {"1": {"class_type": "X"}}, "extra_pnginfo": {"workflow": {"nodes": ["ü"]}, "acusim": 1}}
-    told = node("AcuSimSaveSamples", **loaded, **graph)
-    path = server.output / told["ui"]["acusim"][0]["file"]
+    message = node("AcuSimSaveSamples", **loaded, **graph)
+    path = server.output / message["ui"]["acusim"][0]["file"]
     info = Image.open(path).info
     assert json.loads(info["prompt"]) == graph["prompt"]
     assert json.loads(info["workflow"]) == {"nodes": ["ü"]}
@@ -127,18 +127,18 @@ def test_bytes_do_not_depend_on_the_batch(server: Server, loaded: dict[str, Any]
     assert not (server.output / "new/set/map.txt").exists() and not (server.output / "new/set/train/label").exists()
 
 
-def test_a_picture_that_is_not_finite_is_told_and_not_written(
+def test_a_picture_that_is_not_finite_is_reported_and_not_written(
     server: Server, loaded: dict[str, Any], node: Callable[..., Any]
 ):
     images = loaded["images"].copy()
     images[0, 3, 4, 1], images[2, 0, 0, 0] = np.nan, np.inf
     images[1, 45, 45] = np.nan  # in the padding: it is cut off
-    told = node("AcuSimSaveSamples", **{**loaded, "images": images})["ui"]
-    json.dumps(told, allow_nan=False)
-    assert [entry["finite"] for entry in told["acusim"]] == [False, True, False]
-    assert (told["acusim"][0]["file"], told["acusim"][0]["sha256"]) == (None, "")
+    message = node("AcuSimSaveSamples", **{**loaded, "images": images})["ui"]
+    json.dumps(message, allow_nan=False)
+    assert [entry["finite"] for entry in message["acusim"]] == [False, True, False]
+    assert (message["acusim"][0]["file"], message["acusim"][0]["sha256"]) == (None, "")
     assert [path.stem for path in server.output.rglob("*_0*.*")].count("F_Ann_N_HA_O_0008") == 3
-    assert not list(server.output.rglob("M_Dan*")) and len(told["images"]) == 1
+    assert not list(server.output.rglob("M_Dan*")) and len(message["images"]) == 1
 
 
 def _scaled(loaded: dict[str, Any], side: int) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def test_dropped_pictures_and_other_channels_are_refused(loaded: dict[str, Any],
         ({"record": "{"}, ConfigError, "record is not a JSON object: "),
         ({"record": '{"a": NaN}'}, ConfigError, "NaN is not JSON"),
         ({"record": '{"a": "' + "x" * 50_000 + '"}'}, ConfigError, "allowed are 50000 bytes"),
-        ({"root": "input"}, LayoutError, "may only be read"),
+        ({"root": "input"}, LayoutError, "is read-only"),
     ],
 )
 def test_bad_input_is_named_and_nothing_is_written(
@@ -190,8 +190,8 @@ def test_the_source_is_never_overwritten(
     (server.input / "tree").mkdir()
     (server.input / "tree/train").symlink_to(dataset / "train")
     for folder, words in {
-        "heads": "the data set that the samples were loaded from",
-        "alias": "the data set that the samples were loaded from",
+        "heads": "the dataset that the samples were loaded from",
+        "alias": "the dataset that the samples were loaded from",
         "tree": "leads out of its root",
     }.items():
         with pytest.raises(LayoutError, match=words):
@@ -202,7 +202,7 @@ def test_the_source_is_never_overwritten(
 def test_a_second_picture_of_a_sample_is_refused(loaded: dict[str, Any], node: Callable[..., Any]):
     node("AcuSimSaveSamples", **loaded)
     node("AcuSimSaveSamples", **loaded)
-    with pytest.raises(LayoutError, match=r"\.png is there already beside .*\.jpg"):
+    with pytest.raises(LayoutError, match=r"\.png already exists beside .*\.jpg"):
         node("AcuSimSaveSamples", **loaded, format="jpg")
 
 
@@ -213,7 +213,7 @@ def test_labels_that_are_missing_or_damaged_are_named(dataset: Path, loaded: dic
         node("AcuSimSaveSamples", **loaded)
     label.unlink()
     bare = node("AcuSimLoadSamples", root="input", folder="heads", samples=loaded["samples"].samples[1].image)
-    with pytest.raises(ConfigError, match="has no label in its data set; turn labels off"):
+    with pytest.raises(ConfigError, match="has no label in its dataset; turn labels off"):
         node("AcuSimSaveSamples", **{**loaded, "images": bare[0], "samples": bare[2]})
 
 
@@ -239,13 +239,13 @@ def test_previews_outside_output_are_small_pictures_in_temp(
     monkeypatch.setenv("ACUSIM_ROOTS", f"other={tmp_path}/else")
     for folder, count in (("many", 16), ("large", 1)):
         images, _, batch, _ = node("AcuSimLoadSamples", root="input", folder=folder, count=18)
-        told = node("AcuSimSaveSamples", images=images, samples=batch, root="other", folder=folder)["ui"]
-        assert len(told["images"]) == count and len(told["acusim"]) == len(images)
-        for entry in told["images"]:
+        message = node("AcuSimSaveSamples", images=images, samples=batch, root="other", folder=folder)["ui"]
+        assert len(message["images"]) == count and len(message["acusim"]) == len(images)
+        for entry in message["images"]:
             assert (entry["type"], entry["subfolder"]) == ("temp", "")
             assert max(Image.open(server.temp / entry["filename"]).size) <= 384
-    told = node("AcuSimSaveSamples", images=images, samples=batch, root="other", folder=folder, preview=False)["ui"]
-    assert told["images"] == []
+    message = node("AcuSimSaveSamples", images=images, samples=batch, root="other", folder=folder, preview=False)["ui"]
+    assert message["images"] == []
 
 
 def test_saving_lists_no_folder(loaded: dict[str, Any], node: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):

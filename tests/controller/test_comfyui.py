@@ -1,4 +1,4 @@
-"""The command against a stand-in ComfyUI server: batch, texts and seeds, signals, resuming, reproducing."""
+"""The command against a fake ComfyUI server: batch, texts and seeds, signals, resuming, reproducing."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ import pytest
 from acusim.layout import scan
 from acusim.pictures import read_provenance, read_rgb
 from acusim.seeds import derive_seed
-from tests.engines.comfyui.standin import StandIn
+from tests.engines.comfyui.fake_server import FakeServer
 from tests.support import ROOT
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -29,24 +29,29 @@ def root(make_dataset: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture
-def server(tmp_path: Path, root: Path) -> Iterator[StandIn]:
+def server(tmp_path: Path, root: Path) -> Iterator[FakeServer]:
     """A server that sees everything below the test's folder."""
-    made = StandIn(tmp_path / "server", {"all": tmp_path})
+    made = FakeServer(tmp_path / "server", {"all": tmp_path})
     yield made
     made.kill()
 
 
-def _line(server: StandIn, root: Path, out: Path, *more: object) -> list[str]:
+def _line(server: FakeServer, root: Path, out: Path, *more: object) -> list[str]:
     return ["--batch", "--dataset", str(root), "--output", str(out), "--server", server.url, *map(str, more)]
 
 
-def test_a_batch_is_a_data_set_and_says_what_made_it(server: StandIn, root: Path, tmp_path: Path, command: Run):
+def test_a_batch_is_a_data_set_and_says_what_made_it(server: FakeServer, root: Path, tmp_path: Path, command: Run):
     out = tmp_path / "out"
     report = json.loads(command(*_line(server, root, out), "--json", check=0).stdout)
-    assert report["made"] == 8 and report["prompt_sets"] == {"bald_female": 2, "bald_male": 2, "female": 2, "male": 2}
+    assert report["created"] == 8 and report["prompt_sets"] == {
+        "bald_female": 2,
+        "bald_male": 2,
+        "female": 2,
+        "male": 2,
+    }
     assert [s.image for s in scan(out).samples] == [s.image for s in scan(root).samples]
     for sample in scan(root).samples:
-        # The stand-in inverts what it is given.
+        # The fake server inverts what it is given.
         assert (read_rgb(out / sample.image).pixels == 255 - read_rgb(root / sample.image).pixels).all()
         assert (out / sample.label).read_bytes() == (root / sample.label).read_bytes()
         record = read_provenance(out / sample.image)
@@ -60,14 +65,14 @@ def test_a_batch_is_a_data_set_and_says_what_made_it(server: StandIn, root: Path
     assert json.loads((out / "workflow.json").read_text()) == shipped
     assert not list((out / ".acusim").glob("staging/**/*.png"))
     again = json.loads(command(*_line(server, root, out), "--json", check=0).stdout)
-    assert (again["made"], again["already"], len(server.posts)) == (0, 8, len(server.posts))
+    assert (again["created"], again["already"], len(server.posts)) == (0, 8, len(server.posts))
 
 
-def test_a_bad_sample_is_set_aside_and_costs_no_other(server: StandIn, root: Path, tmp_path: Path, command: Run):
+def test_a_bad_sample_is_set_aside_and_costs_no_other(server: FakeServer, root: Path, tmp_path: Path, command: Run):
     image = root / scan(root).samples[0].image
     image.write_bytes(image.read_bytes()[:300])
     report = json.loads(command(*_line(server, root, tmp_path / "out"), "--json", check=2).stdout)
-    assert report["made"] == 7 and "damaged" in report["set_aside"][0][1]
+    assert report["created"] == 7 and "damaged" in report["skipped"][0][1]
 
 
 def _manifest(out: Path) -> list[dict[str, object]]:
@@ -76,7 +81,7 @@ def _manifest(out: Path) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("lost", [("ledger.sqlite",), ("ledger.sqlite", "settings.json", "../manifest.jsonl")])
 def test_a_lost_ledger_is_rebuilt_without_asking_the_server_for_a_picture(
-    server: StandIn, root: Path, tmp_path: Path, command: Run, tree: Callable[[Path], dict[str, str]], lost: tuple
+    server: FakeServer, root: Path, tmp_path: Path, command: Run, tree: Callable[[Path], dict[str, str]], lost: tuple
 ):
     out = tmp_path / "out"
     command(*_line(server, root, out), check=0)
@@ -93,7 +98,7 @@ def test_a_lost_ledger_is_rebuilt_without_asking_the_server_for_a_picture(
         mine.write_text(json.dumps(graph))
         assert "workflow is " in command(*line, "--workflow", mine, check=1).stderr
     report = json.loads(command(*line, check=0).stdout)
-    assert report["made"] == 0 and sum(report["rebuilt"].values()) == 8
+    assert report["created"] == 0 and sum(report["rebuilt"].values()) == 8
     after = tree(out)
     if "../manifest.jsonl" in lost:  # which server made a picture stands there alone
         assert [line | {"server": server.url} for line in _manifest(out)] == manifest
@@ -101,7 +106,7 @@ def test_a_lost_ledger_is_rebuilt_without_asking_the_server_for_a_picture(
     assert after == before and len(server.posts) == posts
 
 
-def test_another_workflow_is_refused_for_the_same_output(server: StandIn, root: Path, tmp_path: Path, command: Run):
+def test_another_workflow_is_refused_for_the_same_output(server: FakeServer, root: Path, tmp_path: Path, command: Run):
     out, mine = tmp_path / "out", tmp_path / "mine.json"
     graph = json.loads((ROOT / "workflows/api/fc.json").read_text())
     graph["9"]["inputs"]["end_at"] = 0.8
@@ -112,10 +117,10 @@ def test_another_workflow_is_refused_for_the_same_output(server: StandIn, root: 
     assert json.loads((tmp_path / "other/workflow.json").read_text()) == graph
 
 
-def test_check_is_a_table_and_queues_nothing(server: StandIn, root: Path, tmp_path: Path, command: Run):
+def test_check_is_a_table_and_queues_nothing(server: FakeServer, root: Path, tmp_path: Path, command: Run):
     arguments = ("--check", "--dataset", root, "--output", tmp_path / "out", "--server", server.url)
     table = command(*arguments, check=0).stdout
-    assert "shared folders" in table and "8 pictures to make" in table
+    assert "shared folders" in table and "8 images to create" in table
     report = json.loads(command(*arguments, "--set", "wiring=fbc", "--json", check=0).stdout)
     assert report["ok"] and any("12 input channels (fbc)" in check["found"] for check in report["checks"])
     missing = json.loads(command(*arguments, "--set", "checkpoint=no.safetensors", "--json", check=3).stdout)
@@ -125,7 +130,7 @@ def test_check_is_a_table_and_queues_nothing(server: StandIn, root: Path, tmp_pa
 
 
 def test_a_picture_is_made_again_while_a_batch_may_be_at_work(
-    server: StandIn, root: Path, tmp_path: Path, command: Run
+    server: FakeServer, root: Path, tmp_path: Path, command: Run
 ):
     out = tmp_path / "out"
     command(*_line(server, root, out), check=0)
@@ -138,7 +143,7 @@ def test_a_picture_is_made_again_while_a_batch_may_be_at_work(
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c(server: StandIn, root: Path, tmp_path: Path, command: Run, times: int):
+def test_ctrl_c(server: FakeServer, root: Path, tmp_path: Path, command: Run, times: int):
     """Once: what is in hand is finished. Twice: our prompts are taken back."""
     out, server.gate = tmp_path / "out", threading.Event()
     line = [sys.executable, str(ROOT / "controller/controller.py"), *_line(server, root, out, "--batch-size", 1)]
@@ -157,9 +162,9 @@ def test_ctrl_c(server: StandIn, root: Path, tmp_path: Path, command: Run, times
     made = len(scan(out).samples) if (out / "train").exists() else 0
     assert (made == 0) if times == 2 else (0 < made < 8)
     status: dict[str, Any] = json.loads(command("--status", "--output", out, "--json", check=0).stdout)
-    assert status["counts"] == {"planned": 8 - made, "running": 0, "done": made, "set aside": 0}
+    assert status["counts"] == {"planned": 8 - made, "running": 0, "done": made, "skipped": 0}
     server.gate = None
-    assert json.loads(command(*_line(server, root, out), "--json", check=0).stdout)["made"] == 8 - made
+    assert json.loads(command(*_line(server, root, out), "--json", check=0).stdout)["created"] == 8 - made
     assert np.all([(out / sample.image).is_file() for sample in scan(root).samples])
 
 

@@ -15,12 +15,13 @@ from acusim.pictures import read_provenance, read_rgb
 from acusim.point_mask import read_point_mask
 from acusim.seeds import derive_seed
 from controller.cli import main
-from controller.gate import GateSettings, attempts
+from controller.gate import attempts
+from controller.gate_settings import GateSettings
 from engines.base import Engine, Request, Result
 from engines.recipe import Recipe
 from evaluation.warps import Warp, shifted
 from synthetic.generate import generate
-from synthetic.plan import Settings
+from synthetic.settings import HeadSettings
 
 Bad = Callable[[Request], NDArray[np.uint8] | AcuSimError | None]
 FACE = (100.0, 100.0)
@@ -31,7 +32,7 @@ FACE = (100.0, 100.0)
 def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two rendered persons from the front and from one side, 256 pixels, with depth."""
     root = tmp_path_factory.mktemp("gate") / "data"
-    generate(Settings(root, 2, (1, 10), 256, "draft", 0, 1, "studio"))
+    generate(HeadSettings(out=root, identities=2, views="1,10", size=256))
     return root
 
 
@@ -43,7 +44,7 @@ class Painter(Engine):
 
     def __init__(self, bad: Bad):
         super().__init__(Recipe(engine="embedded"))
-        self.batch_size, self.lanes, self.bad = 3, 2, bad
+        self.batch_size, self.concurrency, self.bad = 3, 2, bad
         self.asked: list[Request] = []
 
     def open(self) -> None:
@@ -101,36 +102,36 @@ def test_what_is_tried_in_which_order():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
-        ("rerols = 3", "'rerols' is not a setting; there are rerolls, softer"),
+        ("rerols = 3", "'rerols' is not a gate setting; there are rerolls, softer"),
         ("rerolls = 21", "rerolls = 21 is outside 0..20"),
-        ("rerolls = 1.5", "rerolls = 1.5 is not a whole number"),
-        ("softer = true", "softer = True is not a whole number"),
+        ("rerolls = 1.5", "rerolls = 1.5 is not of type int"),
+        ("softer = true", "softer = True is not of type int"),
         ("denoise_factor = nan", "denoise_factor = nan is outside 0.1..1"),
-        ("fallback = 'comfyui'", "fallback = 'comfyui'; there are relight, none"),
+        ("fallback = 'comfyui'", "fallback = 'comfyui' is not one of relight, none"),
         ("thresholds = 3", "thresholds = 3 is not a table"),
         ("[thresholds]\nfund = 3", "'fund' is not a threshold"),
         ("rerolls =", "cannot be read"),
     ],
 )
-def test_wrong_settings_are_named(tmp_path: Path, text: str, told: str):
+def test_wrong_settings_are_named(tmp_path: Path, text: str, message: str):
     path = tmp_path / "gate.toml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"gate\.toml") as caught:
         GateSettings.from_toml(path)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_settings_survive_the_ledger():
-    settings = GateSettings.from_dict({"rerolls": 5, "thresholds": {"tolerance_mm": 3}})
-    assert GateSettings.from_dict(json.loads(json.dumps(settings.as_dict()))) == settings
+    settings = GateSettings(rerolls=5, thresholds={"tolerance_mm": 3})
+    assert GateSettings(**json.loads(json.dumps(settings.as_dict()))) == settings
 
 
 def test_good_pictures_pass_at_once(batch: Any, tmp_path: Path):
     code, summary, manifest, engine = batch(lambda request: None)
-    assert code == 0 and len(engine.asked) == summary["made"] == 4
-    assert summary["gate"] == {"planned": 4, "re-rolled": 0, "softened": 0, "fallen back": 0, "set aside": 0}
+    assert code == 0 and len(engine.asked) == summary["created"] == 4
+    assert summary["gate"] == {"planned": 4, "re-rolled": 0, "softened": 0, "fallen back": 0, "skipped": 0}
     for line in manifest:
         [attempt] = line["attempts"]
         assert attempt["accept"] and attempt["reason"] == "" and attempt["structure"] > 0.9 and attempt["visible"] > 0
@@ -160,7 +161,7 @@ def test_a_bad_picture_is_made_again_with_another_seed(batch: Any, heads: Path, 
         assert np.array_equal(read_rgb(stored).pixels, relit(read_rgb(heads / line["source"]).pixels))
         assert read_provenance(stored)["seed"] == line["seed"]
     again, summary, *_ = batch(bad)
-    assert again == 0 and summary["made"] == 0 and summary["already"] == 4
+    assert again == 0 and summary["created"] == 0 and summary["already"] == 4
 
 
 def test_then_it_gets_less_freedom(batch: Any, tmp_path: Path):
@@ -205,7 +206,7 @@ def test_no_bad_picture_gets_through(batch: Any, tmp_path: Path, how: str):
         return SPOILT[how](request) if request.sample.frame == 10 else None
 
     code, summary, manifest, _ = batch(bad, "rerolls = 1\nsofter = 1\nfallback = 'none'")
-    assert code == 2 and summary["gate"]["set aside"] == 2 and summary["gate"]["planned"] == 2
+    assert code == 2 and summary["gate"]["skipped"] == 2 and summary["gate"]["planned"] == 2
     assert {line["sample"][-4:] for line in manifest if line["status"] == "done"} == {"0001"}
     for line in (line for line in manifest if line["status"] == "set aside"):
         assert "none of 3 attempts" in line["reason"] and len(line["attempts"]) == 3
@@ -233,17 +234,17 @@ def test_a_lost_ledger_is_rebuilt_with_attempts_and_masks(
 
     gate = "rerolls = 1\nsofter = 0\nfallback = 'none'"
     code, summary, *_ = batch(bad, gate)
-    assert code == 2 and [summary["gate"][way] for way in ("planned", "re-rolled", "set aside")] == [2, 1, 1]
+    assert code == 2 and [summary["gate"][way] for way in ("planned", "re-rolled", "skipped")] == [2, 1, 1]
     out = tmp_path / "out"
     before = tree(out)
     if "manifest" in lost:
         (out / "manifest.jsonl").unlink()
     (out / ".acusim/ledger.sqlite").write_bytes(b"")
     assert main(["--repair", "--output", str(out), "--json", "--quiet"]) == code
-    told = json.loads(capsys.readouterr().out)
-    assert told["made"] == 0 and tree(out) == before
+    message = json.loads(capsys.readouterr().out)
+    assert message["created"] == 0 and tree(out) == before
     again, summary, *_ = batch(bad, gate)
-    assert again == code and summary["made"] == 0 and tree(out) == before
+    assert again == code and summary["created"] == 0 and tree(out) == before
     picture = out / next(path for path in before if "/image/" in path)
     record = read_provenance(picture)
     assert record["way"] == record["attempts"][-1]["way"] and record["attempts"][-1]["accept"]
@@ -252,7 +253,7 @@ def test_a_lost_ledger_is_rebuilt_with_attempts_and_masks(
     mask.unlink()
     (out / ".acusim/ledger.sqlite").unlink()
     assert main(["--repair", "--output", str(out), "--json", "--quiet"]) == code
-    assert json.loads(capsys.readouterr().out)["made"] == 1 and mask.read_bytes() == kept and tree(out) == before
+    assert json.loads(capsys.readouterr().out)["created"] == 1 and mask.read_bytes() == kept and tree(out) == before
 
 
 def test_a_gate_belongs_to_out(batch: Any, capsys: pytest.CaptureFixture[str]):

@@ -264,7 +264,7 @@ def test_what_can_be_made_is_made(hostile: Hostile):
 def test_the_rest_is_listed_with_its_reason(hostile: Hostile):
     aside = {str(line["image"]): str(line["reason"]) for line in _manifest(hostile.out) if line["status"] != "done"}
     assert len(aside) == len(LOST) + 1
-    assert f"{NESTED} pictures lie a folder too deep" in aside.pop(f"{IMAGES}/img_64")
+    assert f"{NESTED} images are a folder too deep" in aside.pop(f"{IMAGES}/img_64")
     renamed = {"no sample ID": "holiday", "an unknown gender": "X_Ann_N_HA_O_0001"}
     for kind, stem in BAD.items():
         reason = aside.pop(f"{IMAGES}/{renamed.get(kind, stem)}.png")
@@ -274,10 +274,10 @@ def test_the_rest_is_listed_with_its_reason(hostile: Hostile):
 
 def test_litter_and_circles_are_few_notes(hostile: Hostile):
     notes = [line for line in hostile.done.stderr.splitlines() if line.startswith("note:")]
-    told = "\n".join(notes)
+    message = "\n".join(notes)
     assert sum("files of operating systems" in note for note in notes) == 1
     for name in ("Thumbs.db", "__MACOSX", "._M_Odd00", "desktop.ini"):
-        assert told.count(name) <= 1
+        assert message.count(name) <= 1
     scenes = [line for line in hostile.done.stderr.splitlines() if line.startswith("scene ")]
     assert len(scenes) == 3, "notes.txt, the pipe and the link"
 
@@ -288,7 +288,7 @@ def test_the_same_again_makes_nothing_and_what_is_there_verifies(hostile: Hostil
     scenes = hostile.root.parent / "scenes"
     line = ("--dataset", hostile.root, "--output", hostile.out, "--scenes", scenes)
     again = _controller("--batch", "--engine", "relight", *line, "--json")
-    assert again.returncode == 2 and json.loads(again.stdout)["made"] == 0
+    assert again.returncode == 2 and json.loads(again.stdout)["created"] == 0
     assert json.loads(again.stdout)["already"] == 113 and tree(hostile.out) == before
 
 

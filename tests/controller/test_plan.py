@@ -133,7 +133,7 @@ def test_seed_is_a_function_of_the_sample():
 def test_bald_codes_from_labels(make_dataset: Callable[..., Path]):
     root = make_dataset(frames=(1, 73, 91, 110))
     dataset = scan(root)
-    evidence = {entry.code: entry for entry in bald.gather(dataset.root, dataset.samples)}
+    evidence = {entry.code: entry for entry in bald.gather_evidence(dataset.root, dataset.samples)}
     assert {code for code, entry in evidence.items() if entry.bald} == {"HB"}
     assert evidence["HB"].listed == evidence["HB"].facing > 40
     assert evidence["HA"].listed == 0 < evidence["HA"].facing
@@ -146,7 +146,7 @@ def test_real_asher_labels_say_haired(make_dataset: Callable[..., Path]):
     for real in (Path(__file__).parents[1] / "data" / "acusim").glob("*.json"):
         (root / "train/label/label" / real.name).write_bytes(real.read_bytes())
     dataset = scan(root)
-    [entry] = bald.gather(dataset.root, dataset.samples)
+    [entry] = bald.gather_evidence(dataset.root, dataset.samples)
     assert not entry.bald and entry.listed == 0 and entry.facing > 50
 
 
@@ -155,7 +155,7 @@ def test_no_evidence_means_haired_and_says_so(make_dataset: Callable[..., Path])
     for path in (root / "train/label/label").iterdir():
         path.write_text("broken")
     dataset = scan(root)
-    [entry] = bald.gather(dataset.root, dataset.samples)
+    [entry] = bald.gather_evidence(dataset.root, dataset.samples)
     assert not entry.bald and "no evidence" in entry.reason
 
 
@@ -180,16 +180,16 @@ def test_scan_pairs_by_stem_and_lists_the_rest(make_dataset: Callable[..., Path]
     dataset = scan(root)
     assert len(dataset.samples) == 4 * 3 - 2
     assert all(Path(s.image).stem == Path(s.label).stem for s in dataset.samples)
-    told = {problem.path.rsplit("/", 1)[1]: problem for problem in dataset.problems}
-    assert set(told) == {
+    message = {problem.path.rsplit("/", 1)[1]: problem for problem in dataset.problems}
+    assert set(message) == {
         "F_Ann_N_HA_O_0001.png",
         "F_Ann_N_HA_O_0002.json",
         "holiday.png",
         "notes.txt",
         "M_Eve_N_HA_O_0001.png",
     }
-    assert "orphan" in told["F_Ann_N_HA_O_0002.json"].reason and not told["F_Ann_N_HA_O_0002.json"].is_image
-    assert "leads out" in told["M_Eve_N_HA_O_0001.png"].reason and told["M_Eve_N_HA_O_0001.png"].is_image
+    assert "orphan" in message["F_Ann_N_HA_O_0002.json"].reason and not message["F_Ann_N_HA_O_0002.json"].is_image
+    assert "leads out" in message["M_Eve_N_HA_O_0001.png"].reason and message["M_Eve_N_HA_O_0001.png"].is_image
 
 
 def test_scan_matches_composed_and_decomposed_names(make_dataset: Callable[..., Path]):
@@ -202,7 +202,7 @@ def test_scan_matches_composed_and_decomposed_names(make_dataset: Callable[..., 
     assert sample.id.name == "Zoé" and sample.label.endswith(unicodedata.normalize("NFD", label.name))
 
 
-def test_colliding_names_are_told_apart(make_dataset: Callable[..., Path]):
+def test_colliding_names_are_reported_apart(make_dataset: Callable[..., Path]):
     root = make_dataset(frames=(1,), models=("F_ann_N_HA_O", "F_Ann_N_HA_O"))
     items = [Item(sample, 0, "") for sample in scan(root).samples]
     reasons = [reason for _, reason in split_colliding(items)]

@@ -1,4 +1,4 @@
-"""What a batch says while it works, and the table of --check."""
+"""What a batch reports while it runs, and its times."""
 
 import sys
 import threading
@@ -10,86 +10,79 @@ from typing import Any
 import pytest
 
 from acusim.errors import AcuSimError
-from controller import batch, progress
+from controller import batch, batch_run, progress
 from controller.batch import run_batch
-from controller.check_table import print_checks
+from controller.batch_run import BatchRun
 from controller.progress import Progress
-from controller.settings import Settings
-from engines.base import Check, Engine, Request, Result, Setup
+from controller.settings import BatchSettings
+from engines.base import Engine, Request, Result, Setup
 from engines.recipe import Recipe
-
-LONG = "https://huggingface.co/h94/IP-Adapter/resolve/main/models/ip-adapter_sd15.safetensors"
-ROOTS = (
-    "ACUSIM_ROOTS=data@ro=/a/rather/long/folder/with/the/data/set:out=/another/rather/long/folder/for/the/output/of/it"
-)
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time that progress and batch see."""
     now = [100.0]
-    for module in (progress, batch):
+    for module in (progress, batch, batch_run):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 
 def test_a_log_shows_that_the_server_samples_and_the_time_left(clock: list[float], capsys: pytest.CaptureFixture[str]):
-    told = Progress()
-    told.begin(8)
+    message = Progress()
+    message.begin(8)
 
     def step(seconds: float, *state: Any) -> list[str]:
         clock[0] += seconds
-        told.advance(*state)
+        message.advance(*state)
         return capsys.readouterr().err.splitlines()
 
     assert step(0.2, 0, 0, 0.0) == []
     assert step(0.2, 0, 0, 0.0, "server prepares: node 'Checkpoint'") == [
-        "0 of 8, server prepares: node 'Checkpoint', 0 set aside"
+        "0 of 8, server prepares: node 'Checkpoint', 0 skipped"
     ]
     assert step(0.2, 0, 0, 0.0, "server prepares: node 'IC-Light'") == [], "one line is enough"
-    assert step(30, 0, 0, 4 / 12, "server samples: step 1 of 12") == [
-        "0 of 8, server samples: step 1 of 12, 0 set aside"
-    ]
+    assert step(30, 0, 0, 4 / 12, "server samples: step 1 of 12") == ["0 of 8, server samples: step 1 of 12, 0 skipped"]
     assert step(5, 0, 0, 8 / 12, "server samples: step 2 of 12") == []
     # A third of a picture in 5 s, twice: 7 pictures are left, 15 s each.
     assert step(5, 0, 0, 1.0, "server samples: step 3 of 12") == []
     assert step(0.1, 0, 0, 1.0, "server samples: step 3 of 12") == [
-        "0 of 8, 4.0/min, 106 s left, server samples: step 3 of 12, 0 set aside"
+        "0 of 8, 4.0/min, 106 s left, server samples: step 3 of 12, 0 skipped"
     ]
     # 4 2/3 pictures in 610 s; one more was given up, two are left.
     assert step(600, 4, 1, 1.0, "server samples: step 3 of 12") == [
-        "4 of 8, 0.5/min, 4 min left, server samples: step 3 of 12, 1 set aside"
+        "4 of 8, 0.5/min, 4 min left, server samples: step 3 of 12, 1 skipped"
     ]
 
 
 def test_a_slow_rate_is_shown_per_minute_and_slower_ones_per_hour(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ):
-    told = Progress()
-    told.begin(100)
-    told.advance(1, 0)
+    message = Progress()
+    message.begin(100)
+    message.advance(1, 0)
     clock[0] += 100
-    told.advance(6, 0)
-    assert capsys.readouterr().err == "6 of 100, 3.0/min, 31 min left, 0 set aside\n"
+    message.advance(6, 0)
+    assert capsys.readouterr().err == "6 of 100, 3.0/min, 31 min left, 0 skipped\n"
     clock[0] += 36_000
-    told.advance(7, 0)
+    message.advance(7, 0)
     assert "0.6/h" in capsys.readouterr().err
 
 
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]):
-    told = Progress(quiet=True)
-    told.begin(8)
-    told.advance(0, 0, 0.5, "server samples: step 1 of 12")
+    message = Progress(quiet=True)
+    message.begin(8)
+    message.advance(0, 0, 0.5, "server samples: step 1 of 12")
     assert capsys.readouterr().err == ""
 
 
 def test_a_terminal_shows_it_beside_the_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setenv("COLUMNS", "140")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    told = Progress()
-    told.begin(8)
-    told.advance(0, 0, 0.5, "server samples: step 3 of 12")
-    told.end()
+    message = Progress()
+    message.begin(8)
+    message.advance(0, 0, 0.5, "server samples: step 3 of 12")
+    message.end()
     shown = capsys.readouterr().err
     assert "augmenting" in shown and "0/8" in shown and "server samples: step 3 of 12" in shown
 
@@ -128,45 +121,15 @@ def test_seconds_count_from_the_start_of_the_command(
         noted(self, job)
         engines[-1].taken_up.set()
 
-    engines, noted = list[Slow](), batch._Batch._job_started
-    monkeypatch.setattr(batch._Batch, "_job_started", job_started)
+    engines, noted = list[Slow](), BatchRun._job_started
+    monkeypatch.setattr(BatchRun, "_job_started", job_started)
     monkeypatch.setattr(batch, "make_engine", make)
-    settings = Settings(make_dataset(), tmp_path / "out", Recipe(engine="relight"), limit=1)
+    settings = BatchSettings(dataset=make_dataset(), output=tmp_path / "out", recipe=Recipe(engine="relight"), limit=1)
     summary = run_batch(settings, Progress(quiet=True), started=98.0)
     assert summary.seconds_to_open == 2 + 1 + 5
     assert summary.seconds_to_first == (2 + 1 + 5 + 7 if good else None)
     assert summary.seconds == clock[0] - 98
-    assert summary.servers == {"http://a:1": summary.made, "http://b:1": 0}
+    assert summary.servers == {"http://a:1": summary.created, "http://b:1": 0}
     again = run_batch(settings, Progress(quiet=True))
     if good:
         assert (again.seconds_to_open, again.seconds_to_first) == (None, None), "there was nothing to make"
-
-
-@pytest.mark.parametrize("columns", ["80", "40", "200"])
-def test_what_may_be_copied_stands_below_the_table_in_one_piece(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: str
-):
-    monkeypatch.setenv("COLUMNS", columns)
-    server = "https://abcdefghijkl-8188.proxy.example.net/comfy"
-    checks = [
-        Check("ComfyUI", True, f"{server}, version 0.3.64"),
-        Check(f"{server} ip_adapter", False, "[mine].safetensors is not on the server", f"put it there: {LONG}"),
-        Check("transport", None, "upload and download: http://127.0.0.1:8188", f"start ComfyUI with {ROOTS} [to save]"),
-        Check("queue", True, "no prompts of others", "not shown"),
-    ]
-    for terminal in (False, True):
-        monkeypatch.setattr(sys.stdout, "isatty", lambda terminal=terminal: terminal, raising=False)
-        print_checks(checks)
-        table, _, below = capsys.readouterr().out.partition("\n\n")
-        assert "[1]" in table and server not in table and "http://127.0.0.1:8188" in table
-        assert "[mine].safetensors" in table.replace("\n", "")
-        lines = below.splitlines()
-        assert lines[0] == f"[1] {server}"
-        assert f"  {server} ip_adapter: put it there: {LONG}" in lines
-        assert f"  transport: start ComfyUI with {ROOTS} [to save]" in lines
-        assert "not shown" not in below and len(lines) == 5
-
-
-def test_a_good_preflight_is_a_table_alone(capsys: pytest.CaptureFixture[str]):
-    print_checks([Check("plan", True, "8 pictures to make")])
-    assert capsys.readouterr().out.split() == ["what", "found", "ok", "plan", "8", "pictures", "to", "make"]

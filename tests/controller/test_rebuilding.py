@@ -57,10 +57,10 @@ def report(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
     def run(*arguments: object, code: int) -> dict[str, Any]:
         capsys.readouterr()
         got = main([*map(str, arguments), "--json"])
-        told = capsys.readouterr()
-        assert got == code, told.err
-        assert "Traceback" not in told.err
-        return {**(json.loads(told.out) if told.out else {}), "said": told.err}
+        message = capsys.readouterr()
+        assert got == code, message.err
+        assert "Traceback" not in message.err
+        return {**(json.loads(message.out) if message.out else {}), "printed": message.err}
 
     return run
 
@@ -114,41 +114,41 @@ def test_a_damaged_ledger_is_refused_by_all_and_rebuilt_by_repair(
     DAMAGE[how](out / LEDGER)
     damaged = (out / LEDGER).read_bytes() if (out / LEDGER).is_file() else None
     for line in (["--batch", *_settings(root)], ["--dry-run", *_settings(root)], ["--verify"], ["--status"]):
-        assert f"--repair --output {out}" in report(*line, "--output", out, code=1)["said"], line
+        assert f"--repair --output {out}" in report(*line, "--output", out, code=1)["printed"], line
     assert tree(out) == before
     found = report("--repair", "--output", out, code=2)
-    assert found["made"] == 0 and found["already"] == 8 and found["planned"] == 10
-    assert found["rebuilt"] == {"by manifest": 8, "set aside": 2}
-    assert "the ledger is rebuilt: 8 pictures by manifest.jsonl" in found["said"]
+    assert found["created"] == 0 and found["already"] == 8 and found["planned"] == 10
+    assert found["rebuilt"] == {"by manifest": 8, "skipped": 2}
+    assert "the ledger is rebuilt: 8 images by manifest.jsonl" in found["printed"]
     assert tree(out) == before
     aside = out / ".acusim/ledger.damaged-1.sqlite"
     assert os.path.lexists(aside) == (how != "gone")
     if damaged is not None and "identity" not in how:
         assert aside.read_bytes() == damaged
     again = report("--batch", *_settings(root), "--output", out, code=2)
-    assert again["made"] == 0 and again["rebuilt"] == {} and tree(out) == before
+    assert again["created"] == 0 and again["rebuilt"] == {} and tree(out) == before
     report("--verify", "--output", out, code=0)
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "message"),
     [
         ("UPDATE items SET record = '{' WHERE state = 'done'", "cannot be read"),
         ("UPDATE items SET record = NULL WHERE state = 'done'", "cannot be read"),
         ("UPDATE items SET record = '[]' WHERE state = 'done'", "cannot be read"),
-        ("UPDATE items SET record = '{}' WHERE state = 'done'", "is not whole"),
-        ("UPDATE items SET sha256 = NULL WHERE state = 'done'", "is not whole"),
+        ("UPDATE items SET record = '{}' WHERE state = 'done'", "is incomplete"),
+        ("UPDATE items SET sha256 = NULL WHERE state = 'done'", "is incomplete"),
     ],
 )
-def test_a_damaged_record_in_the_ledger(done: tuple[Path, Path], report: Run, tree: Tree, statement: str, told: str):
+def test_a_damaged_record_in_the_ledger(done: tuple[Path, Path], report: Run, tree: Tree, statement: str, message: str):
     root, out = done
     before = tree(out)
     _execute(out / LEDGER, "UPDATE items SET record = '{\"attempts\": []}' WHERE state = 'set aside'", statement)
     for line in (("--batch", *_settings(root)), ("--verify",)):
         refused = report(*line, "--output", out, code=1)
-        assert told in refused["said"] and "--repair" in refused["said"]
+        assert message in refused["printed"] and "--repair" in refused["printed"]
     assert tree(out) == before
-    assert report("--repair", "--output", out, code=2)["made"] == 0
+    assert report("--repair", "--output", out, code=2)["created"] == 0
     assert tree(out) == before
 
 
@@ -185,7 +185,7 @@ def test_a_damaged_manifest(done: tuple[Path, Path], report: Run, tree: Tree, ho
     if how == "a folder":
         (out / "manifest.jsonl").rmdir()  # nothing is written over a folder
     found = report("--repair", "--output", out, code=2)
-    assert found["made"] == 0 and tree(out) == before
+    assert found["created"] == 0 and tree(out) == before
     if ledger == "gone":
         assert found["rebuilt"]["by record"] == unknown and found["rebuilt"].get("by manifest", 0) == 8 - unknown
 
@@ -196,20 +196,20 @@ def test_everything_gone_but_the_pictures(done: tuple[Path, Path], report: Run, 
     before = tree(out)
     shutil.rmtree(out / ".acusim")
     (out / "manifest.jsonl").unlink()
-    assert "--repair" in report("--batch", *_settings(root), "--output", out, code=1)["said"]
-    assert "with --dataset" in report("--repair", "--output", out, code=1)["said"]
-    for wrong, told in (
+    assert "--repair" in report("--batch", *_settings(root), "--output", out, code=1)["printed"]
+    assert "with --dataset" in report("--repair", "--output", out, code=1)["printed"]
+    for wrong, message in (
         (("--seed", 4), "seed is "),
         (("--set", "light_strength=0.1"), "recipe is "),
         (("--bald-codes", "none"), "bald is True"),
         (("--gate",), "no gate was used"),
     ):
-        refused = report("--repair", *_settings(root), "--output", out, *wrong, code=1)["said"]
-        assert "were made with other settings" in refused and told in refused
+        refused = report("--repair", *_settings(root), "--output", out, *wrong, code=1)["printed"]
+        assert "were created with other settings" in refused and message in refused
     found = report("--repair", *_settings(root), "--output", out, code=0)
-    assert found["made"] == 0 and found["rebuilt"] == {"by record": 8}
+    assert found["created"] == 0 and found["rebuilt"] == {"by record": 8}
     again = report("--batch", *_settings(root), "--output", out, code=2)
-    assert again["made"] == 0 and again["already"] == 8 and tree(out) == before
+    assert again["created"] == 0 and again["already"] == 8 and tree(out) == before
 
 
 def test_settings_that_are_kept_are_not_changed_on_the_way(done: tuple[Path, Path], report: Run, tree: Tree):
@@ -217,7 +217,7 @@ def test_settings_that_are_kept_are_not_changed_on_the_way(done: tuple[Path, Pat
     before = tree(out)
     (out / LEDGER).write_text("damaged")
     refused = report("--repair", *_settings(root), "--output", out, "--seed", 4, code=1)
-    assert "seed: 3 -> 4" in refused["said"] and tree(out) == before
+    assert "seed: 3 -> 4" in refused["printed"] and tree(out) == before
     assert (out / LEDGER).read_text() == "damaged", "it is put aside when the new one is whole"
 
 
@@ -235,7 +235,7 @@ def test_altered_and_missing_files_are_made_again(done: tuple[Path, Path], repor
     if not manifest:
         (out / "manifest.jsonl").unlink()
     (out / LEDGER).unlink()
-    assert report("--repair", "--output", out, code=2)["made"] == 6
+    assert report("--repair", "--output", out, code=2)["created"] == 6
     assert tree(out) == before
 
 
@@ -248,7 +248,7 @@ def test_a_picture_that_kept_its_record_but_not_its_pixels(done: tuple[Path, Pat
         image.convert("L").convert("RGB").save(path, comment=image.info["comment"])
     (out / LEDGER).unlink()
     found = report("--repair", "--output", out, code=2)
-    assert found["made"] == 1 and "it was altered" in found["said"] and tree(out) == before
+    assert found["created"] == 1 and "it was altered" in found["printed"] and tree(out) == before
 
 
 def test_pictures_newer_than_the_manifest(done: tuple[Path, Path], report: Run, tree: Tree):
@@ -264,7 +264,7 @@ def test_pictures_newer_than_the_manifest(done: tuple[Path, Path], report: Run, 
     (out / "manifest.jsonl").write_bytes(old)
     (out / LEDGER).unlink()
     found = report("--repair", "--output", out, code=2)
-    assert found["made"] == 0 and found["rebuilt"]["by record"] == 2 and tree(out) == before
+    assert found["created"] == 0 and found["rebuilt"]["by record"] == 2 and tree(out) == before
 
 
 def test_a_source_that_changed_since_is_made_again(done: tuple[Path, Path], report: Run):
@@ -273,7 +273,7 @@ def test_a_source_that_changed_since_is_made_again(done: tuple[Path, Path], repo
     with Image.open(data / IMAGES / "M_Bob_F_HC_C_0001.png") as image:
         image.transpose(Image.Transpose.ROTATE_180).save(data / IMAGES / "M_Bob_F_HC_C_0001.png")
     shutil.rmtree(out / ".acusim")
-    assert report("--repair", *_settings(data), "--output", out, code=2)["made"] == 2
+    assert report("--repair", *_settings(data), "--output", out, code=2)["created"] == 2
 
 
 def test_what_the_data_set_lost_stays(done: tuple[Path, Path], report: Run, tree: Tree):
@@ -286,7 +286,7 @@ def test_what_the_data_set_lost_stays(done: tuple[Path, Path], report: Run, tree
         shutil.rmtree(out / ".acusim")
         for name in lost:
             (out / name).unlink()
-        assert report("--repair", *_settings(data), "--output", out, code=0 if lost else 2)["made"] == 0
+        assert report("--repair", *_settings(data), "--output", out, code=0 if lost else 2)["created"] == 0
         report("--batch", *_settings(data), "--output", out, code=2)
         assert {path: value for path, value in tree(out).items() if path != "contact_sheet.jpg"} == {
             path: value for path, value in before.items() if path != "contact_sheet.jpg"
@@ -299,7 +299,7 @@ def test_repair_notes_what_a_killed_batch_did_not(done: tuple[Path, Path], repor
     before = tree(out)
     _execute(out / LEDGER, "UPDATE items SET state = 'running', sha256 = NULL, record = NULL WHERE key LIKE 'v01/%'")
     found = report("--repair", "--output", out, code=2)
-    assert found["made"] == 0 and found["rebuilt"] == {"by manifest": 4} and tree(out) == before
+    assert found["created"] == 0 and found["rebuilt"] == {"by manifest": 4} and tree(out) == before
 
 
 def test_a_repair_that_dies_halfway_is_run_again(
@@ -323,7 +323,7 @@ def test_a_repair_that_dies_halfway_is_run_again(
         with pytest.raises(SystemExit):
             main(["--repair", "--output", str(out), "--quiet"])
         monkeypatch.setattr(rebuilding.os, "rename", rename)
-    assert report("--repair", "--output", out, code=2)["made"] == 0
+    assert report("--repair", "--output", out, code=2)["created"] == 0
     assert tree(out) == before
 
 
@@ -338,7 +338,7 @@ def test_what_a_worker_set_aside_comes_back_too(report: Run, tree: Tree, tmp_pat
         for name in lost:
             (out / name).unlink()
         found = report("--repair", "--output", out, code=2)
-        assert found["made"] == 0 and len(found["set_aside"]) == 4 and tree(out) == before
+        assert found["created"] == 0 and len(found["skipped"]) == 4 and tree(out) == before
 
 
 def test_growth_is_not_asked_for_by_a_repair(report: Run, tmp_path: Path):
@@ -350,7 +350,7 @@ def test_growth_is_not_asked_for_by_a_repair(report: Run, tmp_path: Path):
     made[0].unlink()
     (out / LEDGER).unlink()
     (out / "manifest.jsonl").unlink()
-    assert report("--repair", "--output", out, code=0)["made"] == 1
+    assert report("--repair", "--output", out, code=0)["created"] == 1
     assert sorted((out / IMAGES).iterdir()) == made
 
 
@@ -359,6 +359,6 @@ def test_a_folder_of_somebody_else_is_not_repaired(report: Run, tmp_path: Path):
     (out / IMAGES).mkdir(parents=True)
     Image.new("RGB", (64, 64)).save(out / IMAGES / "F_Ann_N_HA_O_0001.png")
     for line in (("--batch", *_settings(root)), ("--repair", *_settings(root))):
-        said = report(*line, "--output", out, code=1)["said"]
-        assert "holds files but no ledger of this program" in said and "--repair" not in said
-    assert "was not made by --batch" in report("--repair", "--output", out, code=1)["said"]
+        printed = report(*line, "--output", out, code=1)["printed"]
+        assert "holds files but no ledger of this program" in printed and "--repair" not in printed
+    assert "was not created by --batch" in report("--repair", "--output", out, code=1)["printed"]

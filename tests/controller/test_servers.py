@@ -16,7 +16,7 @@ from acusim.layout import scan
 from controller.ledger import LEDGER_FILE, STATE_FOLDER, Ledger
 from engines.comfyui.header_file import VARIABLE
 from tests.controller.test_comfyui import _line, _wait_for
-from tests.engines.comfyui.standin import StandIn
+from tests.engines.comfyui.fake_server import FakeServer
 from tests.support import ROOT
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -30,12 +30,12 @@ def root(make_dataset: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture
-def new_server(tmp_path: Path) -> Iterator[Callable[[], StandIn]]:
+def new_server(tmp_path: Path) -> Iterator[Callable[[], FakeServer]]:
     """Makes servers that see everything below the test's folder."""
-    made: list[StandIn] = []
+    made: list[FakeServer] = []
 
-    def make() -> StandIn:
-        made.append(StandIn(tmp_path / f"server{len(made)}", {"all": tmp_path}))
+    def make() -> FakeServer:
+        made.append(FakeServer(tmp_path / f"server{len(made)}", {"all": tmp_path}))
         return made[-1]
 
     yield make
@@ -47,7 +47,7 @@ def _manifest(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
 
 
-def test_two_servers_are_told_apart(new_server: Callable[[], StandIn], root: Path, tmp_path: Path, command: Run):
+def test_two_servers_are_reported_apart(new_server: Callable[[], FakeServer], root: Path, tmp_path: Path, command: Run):
     first, second = new_server(), new_server()
     out = tmp_path / "out"
     line = _line(first, root, out, "--server", second.url, "--batch-size", 1)
@@ -58,14 +58,14 @@ def test_two_servers_are_told_apart(new_server: Callable[[], StandIn], root: Pat
     assert {url: found.count(url) for url in made} == made
     for sample in scan(out).samples:  # the address is no part of the picture
         assert not any(url.encode() in (out / sample.image).read_bytes() for url in made)
-    told = command(*_line(first, root, tmp_path / "other", "--server", second.url), check=0).stdout
-    assert f"  {first.url}: " in told and f"  {second.url}: " in told
+    message = command(*_line(first, root, tmp_path / "other", "--server", second.url), check=0).stdout
+    assert f"  {first.url}: " in message and f"  {second.url}: " in message
     checks = json.loads(command("--check", *line[1:], "--json", check=0).stdout)["checks"]
     assert all(any(check["name"] == f"{url} websocket" for check in checks) for url in made)
 
 
 def test_the_same_picture_from_another_server_has_the_same_bytes(
-    new_server: Callable[[], StandIn], root: Path, tmp_path: Path, command: Run
+    new_server: Callable[[], FakeServer], root: Path, tmp_path: Path, command: Run
 ):
     first, second = new_server(), new_server()
     out = tmp_path / "out"
@@ -75,7 +75,7 @@ def test_the_same_picture_from_another_server_has_the_same_bytes(
 
 
 def test_a_log_shows_that_the_server_samples(
-    new_server: Callable[[], StandIn], root: Path, tmp_path: Path, command: Run
+    new_server: Callable[[], FakeServer], root: Path, tmp_path: Path, command: Run
 ):
     done = command(*_line(new_server(), root, tmp_path / "out"), check=0)
     assert "server samples: step 2 of 2" in done.stderr
@@ -94,7 +94,7 @@ def _hangs(handler: Any, body: bytes) -> bool:
 
 @pytest.mark.parametrize("hanging", [False, True])
 def test_one_ctrl_c_while_no_server_is_up_stops_at_once(
-    new_server: Callable[[], StandIn], root: Path, tmp_path: Path, command: Run, hanging: bool
+    new_server: Callable[[], FakeServer], root: Path, tmp_path: Path, command: Run, hanging: bool
 ):
     """Otherwise it would wait five minutes for the server, so the time limit below is no matter of speed."""
     server, out = new_server(), tmp_path / "out"
@@ -121,7 +121,7 @@ def test_one_ctrl_c_while_no_server_is_up_stops_at_once(
 
 
 def test_ctrl_c_before_the_server_is_lost_does_not_wait_for_it(
-    new_server: Callable[[], StandIn], root: Path, tmp_path: Path
+    new_server: Callable[[], FakeServer], root: Path, tmp_path: Path
 ):
     server = new_server()
     server.gate = threading.Event()
@@ -135,7 +135,9 @@ def test_ctrl_c_before_the_server_is_lost_does_not_wait_for_it(
     assert process.returncode == 130 and "stopping now: no server can be reached" in stderr
 
 
-def test_ctrl_c_while_the_preflight_waits_stops_at_once(new_server: Callable[[], StandIn], root: Path, tmp_path: Path):
+def test_ctrl_c_while_the_preflight_waits_stops_at_once(
+    new_server: Callable[[], FakeServer], root: Path, tmp_path: Path
+):
     server = new_server()
     server.hooks["GET /system_stats"] = _hangs
     for order in (["--batch"], ["--check"]):
@@ -157,7 +159,7 @@ def _echo(handler: Any) -> bool:
 
 @pytest.mark.parametrize("way", ["file", "variable"])
 def test_the_secret_opens_the_login_and_is_seen_nowhere(
-    new_server: Callable[[], StandIn],
+    new_server: Callable[[], FakeServer],
     root: Path,
     tmp_path: Path,
     command: Run,
@@ -176,11 +178,11 @@ def test_the_secret_opens_the_login_and_is_seen_nowhere(
         return handler.headers.get("X-Api-Key") != SECRET and _echo(handler)
 
     server.guard = guard
-    said: list[str] = []
+    printed: list[str] = []
 
     def run(*arguments: object, check: int) -> str:
         done = command(*arguments, check=check)
-        said.extend((done.stdout, done.stderr))
+        printed.extend((done.stdout, done.stderr))
         return done.stdout
 
     run("--check", *_line(server, root, out)[1:], *more, check=0)
@@ -194,33 +196,33 @@ def test_the_secret_opens_the_login_and_is_seen_nowhere(
     server.guard = _echo  # the token expires, and the login repeats it
     run("--check", *_line(server, root, out)[1:], *more, "--json", check=3)
     run(*_line(server, root, out), *more, check=3)
-    assert "a login stands in front of the server" in said[-1]
-    assert "X-Api-Key" in said[-1], "the header's name helps"
+    assert "a login stands in front of the server" in printed[-1]
+    assert "X-Api-Key" in printed[-1], "the header's name helps"
     everything = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
     for secret in (SECRET, SECRET.upper(), SECRET.encode().hex()):
-        assert secret not in "".join(said) and secret.encode() not in everything
+        assert secret not in "".join(printed) and secret.encode() not in everything
     assert b"where-headers-lie" not in everything
     assert SECRET not in json.dumps([prompt.graph for prompt in server.posts])
 
 
 def test_without_the_header_a_batch_makes_nothing_and_says_what_to_give(
-    new_server: Callable[[], StandIn], root: Path, tmp_path: Path, command: Run
+    new_server: Callable[[], FakeServer], root: Path, tmp_path: Path, command: Run
 ):
     server, out = new_server(), tmp_path / "out"
     server.guard = lambda handler: handler.reply(b"", 302, {"Location": "https://login.example.org/"}) or True
-    told = command(*_line(server, root, out), check=3).stderr
-    assert "redirects to https://login.example.org/; no header was sent" in told
-    assert "--server-header-file FILE" in told
+    message = command(*_line(server, root, out), check=3).stderr
+    assert "redirects to https://login.example.org/; no header was sent" in message
+    assert "--server-header-file FILE" in message
     bad = tmp_path / "bad"
     bad.write_text(f"key={SECRET} x")
-    told = command(*_line(server, root, tmp_path / "new", "--server-header-file", bad), check=1).stderr
-    assert "line 1 is neither" in told and SECRET not in told and not (tmp_path / "new").exists()
+    message = command(*_line(server, root, tmp_path / "new", "--server-header-file", bad), check=1).stderr
+    assert "line 1 is neither" in message and SECRET not in message and not (tmp_path / "new").exists()
     relight = ("--batch", "--engine", "relight", "--dataset", root, "--output", tmp_path / "relit")
     assert "does not use --server-header-file" in command(*relight, "--server-header-file", bad, check=0).stderr
 
 
 def test_a_recipe_for_both_wirings_goes_on_with_an_older_out(
-    new_server: Callable[[], StandIn], root: Path, tmp_path: Path, command: Run
+    new_server: Callable[[], FakeServer], root: Path, tmp_path: Path, command: Run
 ):
     server, out, recipe = new_server(), tmp_path / "out", tmp_path / "recipe.toml"
     for kind, name, file in (
@@ -234,11 +236,11 @@ def test_a_recipe_for_both_wirings_goes_on_with_an_older_out(
         identity = ledger.get_meta("identity")
     recipe.write_text('ic_light = { fc = "sub\\\\mine_fc.safetensors", fbc = "sub/mine_fbc.safetensors" }\n')
     more = json.loads(command(*_line(server, root, out, "--recipe", recipe, "--limit", 4), "--json", check=0).stdout)
-    assert (more["already"], more["made"]) == (2, 2)
+    assert (more["already"], more["created"]) == (2, 2)
     with Ledger(out / STATE_FOLDER / LEDGER_FILE, read_only=True) as ledger:
         assert ledger.get_meta("identity").keys() == identity.keys(), "what OUT is known by has not grown"
     refused = command(*_line(server, root, out, "--recipe", recipe, "--set", "wiring=fbc"), check=1).stderr
-    assert "begun with other settings" in refused
+    assert "created with other settings" in refused
     other = _line(server, root, tmp_path / "fbc", "--recipe", recipe, "--set", "wiring=fbc", "--limit", 2)
     command(*other, check=0)
     assert server.posts[-1].inputs("LoadAndApplyICLightUnet")["model_path"] == "sub\\mine_fbc.safetensors"

@@ -13,11 +13,11 @@ from PIL import Image
 
 from acusim.errors import ConfigError
 from comfy_nodes.scene import load_scene
-from engines.make_scenes import clinic
 from engines.recipe import Recipe
 from engines.relight.engine import RelightEngine
 from engines.scenes import SHIPPED, load_scenes, pick_scene, scene_file, scene_pixels, scenes_digest
 from tests.support import ROOT
+from tools.make_scenes import clinic
 
 
 def _scene(folder: Path, name: str, shade: int) -> None:
@@ -55,7 +55,7 @@ def test_pick_depends_on_seed_and_content_only(tmp_path: Path):
     assert set(changed) == {"new.png"} and 250 < len(changed) < 420  # 333 expected
 
 
-def test_unusable_files_are_told(tmp_path: Path):
+def test_unusable_files_are_reported(tmp_path: Path):
     folder = tmp_path / "scenes"
     _scene(folder, "good.png", 9)
     _scene(folder, "twin.png", 9)
@@ -82,7 +82,7 @@ def test_no_scene_at_all(tmp_path: Path):
 @pytest.mark.slow
 def test_the_script_draws_the_same_bytes_twice(tmp_path: Path):
     for name in ("one", "two"):
-        subprocess.run([sys.executable, "-m", "engines.make_scenes", str(tmp_path / name)], cwd=ROOT, check=True)
+        subprocess.run([sys.executable, "-m", "tools.make_scenes", str(tmp_path / name)], cwd=ROOT, check=True)
     pairs = [(path, tmp_path / "two" / path.name) for path in (tmp_path / "one").iterdir()]
     assert len(pairs) == 8 and all(a.read_bytes() == b.read_bytes() for a, b in pairs)
 

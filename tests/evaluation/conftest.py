@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from synthetic.generate import generate
-from synthetic.plan import Settings
+from synthetic.settings import HeadSettings
 
 SIDE = 256
 
@@ -51,7 +51,7 @@ def skin() -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
 def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Root of a data set: two rendered persons in four views at 256 pixels, with depth."""
     root = tmp_path_factory.mktemp("heads") / "data"
-    generate(Settings(root, 2, (1, 4, 10, 34), 256, "draft", 0, 1, "studio"))
+    generate(HeadSettings(out=root, identities=2, views="1,4,10,34", size=256))
     return root
 
 

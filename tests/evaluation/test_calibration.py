@@ -1,74 +1,18 @@
-"""Thresholds from trials whose figures are known, and the rates they give."""
+"""The trials of calibrate."""
 
-import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation import calibrating
-from evaluation.calibration import LADDER, Kind, Trial, coverage, deceived, fit, rejected, table
-from evaluation.run import Settings, plan
-from evaluation.thresholds import Thresholds
+from evaluation import calibration
+from evaluation.run import plan
+from evaluation.settings import CalibrationSettings
 from tests.evaluation.conftest import draw_skin, relit
 
 pytestmark = pytest.mark.numeric
-
-
-def _trial(kind: Kind = "nothing", size: float = 0.0, strength: float = 0.0, bound: float = 3.0, **figures: float):
-    """A trial with two acupoints, the second one moved by ``size``; its bound grows with the ladder."""
-    measured = {"texture": 0.9, "structure": 0.9, "shift_px": 0.0, "shift_gain": 0.0, "outline_px": 1.0} | figures
-    bounds = np.outer(np.array(LADDER) / 8, [2.0, bound]).astype(np.float32)
-    return Trial(
-        person="one",
-        frame=1,
-        look="relit",
-        kind=kind,
-        size_px=size,
-        strength=strength,
-        outline_seen=1.0,
-        moved_px=np.array([0, size], np.float32),
-        bounds_px=bounds,
-        still_px=bounds,
-        mm_per_px=np.full(2, 0.5, np.float32),
-        **measured,
-    )
-
-
-def test_one_in_a_hundred_of_what_did_not_move_is_rejected():
-    random = np.random.default_rng(0)
-    null = [_trial(strength=s, outline_px=o) for s, o in random.exponential(1, (2000, 2))]
-    strangers = [_trial("stranger", structure=s) for s in random.uniform(0, 0.2, 100)]
-    limits = fit([*null, *strangers], Thresholds())
-    assert np.mean([rejected(trial, limits) for trial in null]) == pytest.approx(0.01, abs=0.002)
-    assert np.mean([rejected(trial, limits) for trial in strangers]) == pytest.approx(0.95, abs=0.02)
-
-
-def test_bounds_that_did_not_hold_become_wider():
-    null = [_trial() for _ in range(100)]
-    kept = fit([*null, *(_trial("warp", 2.0) for _ in range(50))], Thresholds())
-    wider = fit([*null, *(_trial("warp", 4.0) for _ in range(50))], Thresholds())
-    assert kept.excluded < 8 and 3 * wider.excluded / 8 >= 4 > 3 * LADDER[LADDER.index(wider.excluded) - 1] / 8
-
-
-def test_few_trials_are_refused():
-    with pytest.raises(ValueError, match="at least 100"):
-        fit([_trial()] * 99, Thresholds())
-
-
-def test_rates_of_the_table():
-    limits = Thresholds(found=5, excluded=8)
-    believed, masked, found = (_trial("warp", 9.0, s, b) for s, b in ((0, 8.0), (0, 12.0), (9, 8.0)))
-    row = next(row for row in table([believed, masked, found], limits) if row.view == "all")
-    assert (row.pictures, row.rejected, row.rejected_certain) == (3, pytest.approx(1 / 3), pytest.approx(1 / 2))
-    assert (row.caught, row.true, row.trusted) == (pytest.approx(2 / 3), pytest.approx(2 / 3), pytest.approx(5 / 6))
-    assert (row.bound_px, row.bound_mm) == (pytest.approx(8), pytest.approx(4))
-    assert deceived([believed, masked, found], limits, 4.0) == (3, 1), "one moved by 4.5 mm is believed"
-    assert coverage([believed, masked, found], limits) == (0.0, 1)
-    assert math.isnan(table([_trial()], limits)[0].caught)
 
 
 def test_trials_of_large_pictures_are_those_of_work_size(make_dataset: Callable[..., Path], tmp_path: Path):
@@ -81,9 +25,9 @@ def test_trials_of_large_pictures_are_those_of_work_size(make_dataset: Callable[
             large = picture.repeat(enlarged, 0).repeat(enlarged, 1)  # shrinks to the very same picture
             for path in (root / "train/image/img_64").iterdir():
                 Image.fromarray(large).save(path)
-        settings = Settings(*roots, tmp_path / "out")
-        calibrating.prepare(*roots, Thresholds())
-        answer = calibrating.make_trials(calibrating.Task(plan(settings).pairs[0], None, 0))
+        settings = CalibrationSettings(original=roots[0], augmented=roots[1], out=tmp_path / "out")
+        calibration.prepare(settings)
+        answer = calibration.make_trials(calibration.Task(plan(settings).pairs[0], None))
         assert answer.problem is None and len(answer.trials) == 27
         strengths.append([trial.strength for trial in answer.trials])
     assert max(strengths[0]) > 20 and strengths[1] == pytest.approx(strengths[0], rel=0.1, abs=0.5)

@@ -7,9 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from acusim.keypoint_metrics import mask_iou
-from evaluation.certificate import Judge, Verdict
+from evaluation.certificate import Certificate, Judge
 from evaluation.matching import bounds, match
 from evaluation.outline import compare, offsets, silhouette_of
+from evaluation.reference import make_reference
 from evaluation.structure import Inside, agreement, maps_of, squeezed
 from evaluation.thresholds import Thresholds
 from evaluation.warps import Warp, shifted
@@ -21,42 +22,42 @@ Skin = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 POINTS = np.array([(x, y) for x in (80.0, 128.0, 176.0) for y in (80.0, 128.0, 176.0)])
 
 
-def _judge(skin: Skin, augmented: NDArray[np.uint8], **thresholds: float) -> Verdict:
+def _judge(skin: Skin, augmented: NDArray[np.uint8], **thresholds: float) -> Certificate:
     pixels, mask = skin
     return Judge(Thresholds(**thresholds)).judge(pixels, augmented, coords_px=POINTS, mask=mask)
 
 
 def test_a_copy_is_the_same_in_everything(skin: Skin):
-    verdict = _judge(skin, skin[0].copy())
-    assert verdict.accept and not verdict.reason
-    assert verdict.structure == pytest.approx(1, abs=1e-3) and verdict.texture == pytest.approx(1, abs=1e-3)
-    assert verdict.trusted.all() and np.abs(verdict.displacement_px).max() < 0.1
-    assert verdict.excluded_px.max() <= 2 and verdict.found_px == 0 and verdict.shift_px == (0, 0)
-    assert verdict.outline.iou == 1 and verdict.outline.distance_px == 0
+    certificate = _judge(skin, skin[0].copy())
+    assert certificate.valid and not certificate.reason
+    assert certificate.structure == pytest.approx(1, abs=1e-3) and certificate.texture == pytest.approx(1, abs=1e-3)
+    assert certificate.trusted.all() and np.abs(certificate.displacement_px).max() < 0.1
+    assert certificate.excluded_px.max() <= 2 and certificate.found_px == 0 and certificate.shift_px == (0, 0)
+    assert certificate.outline.iou == 1 and certificate.outline.distance_px == 0
 
 
 def test_other_light_moves_nothing(skin: Skin):
-    verdict = _judge(skin, relit(skin[0]))
-    assert verdict.accept and verdict.trusted.all() and verdict.structure > 0.9
-    assert np.abs(verdict.displacement_px).max() < 0.5
+    certificate = _judge(skin, relit(skin[0]))
+    assert certificate.valid and certificate.trusted.all() and certificate.structure > 0.9
+    assert np.abs(certificate.displacement_px).max() < 0.5
 
 
 @pytest.mark.parametrize("step", [(3.0, -2.0), (-6.0, 4.0), (0.0, 9.0)])
 def test_a_shift_is_measured_under_other_light(skin: Skin, step: tuple[float, float]):
-    verdict = _judge(skin, shifted(relit(skin[0]), *step))
-    assert not verdict.accept
-    assert np.median(verdict.displacement_px, axis=0) == pytest.approx(step, abs=0.5)
-    assert (verdict.excluded_px >= np.hypot(*step) - 0.5).all()
+    certificate = _judge(skin, shifted(relit(skin[0]), *step))
+    assert not certificate.valid
+    assert np.median(certificate.displacement_px, axis=0) == pytest.approx(step, abs=0.5)
+    assert (certificate.excluded_px >= np.hypot(*step) - 0.5).all()
 
 
 def test_a_local_warp_is_found_where_it_is(skin: Skin):
     warp = Warp((128, 128), 45, 4, 3)
-    verdict = _judge(skin, warp.apply(relit(skin[0])))
-    assert not verdict.accept and "point 4 moved by" in verdict.reason
-    assert verdict.displacement_px[4] == pytest.approx((4, 3), abs=1.0)
-    others = np.delete(verdict.displacement_px, 4, axis=0)
+    certificate = _judge(skin, warp.apply(relit(skin[0])))
+    assert not certificate.valid and "point 4 moved by" in certificate.reason
+    assert certificate.displacement_px[4] == pytest.approx((4, 3), abs=1.0)
+    others = np.delete(certificate.displacement_px, 4, axis=0)
     assert np.abs(others).max() < 1
-    assert verdict.found_px == pytest.approx(5, abs=1.0)
+    assert certificate.found_px == pytest.approx(5, abs=1.0)
 
 
 def test_bare_skin_is_not_trusted_and_an_edge_tells_only_across():
@@ -66,10 +67,10 @@ def test_bare_skin_is_not_trusted_and_an_edge_tells_only_across():
     pixels = np.full((side, side, 3), 150, np.uint8)
     pixels[:, 128:] = 90
     pixels[~mask] = 0
-    verdict = Judge().judge(pixels, pixels.copy(), coords_px=[(64, 128), (128, 128)], mask=mask)
-    assert verdict.accept, "what cannot be told is no reason to reject"
-    assert np.isinf(verdict.excluded_px).all() and not verdict.trusted.any()
-    assert verdict.summary()["excluded_px"] is None
+    certificate = Judge().judge(pixels, pixels.copy(), coords_px=[(64, 128), (128, 128)], mask=mask)
+    assert certificate.valid, "a lack of evidence is no reason to reject"
+    assert np.isinf(certificate.excluded_px).all() and not certificate.trusted.any()
+    assert certificate.summary()["excluded_px"] is None
 
 
 def test_bounds_follow_the_likelihood():
@@ -127,7 +128,7 @@ def test_depth_tells_outlines_inside_the_head():
     depth = np.where(head, 850.0, 0) - 40 * nose
     pixels = (np.where(nose, 200, 120) * head)[..., None].repeat(3, axis=2).astype(np.uint8)
     judge = Judge()
-    reference = judge.reference(pixels, depth)
+    reference = make_reference(pixels, depth)
     assert judge.compare(reference, pixels).depth_agreement == 1
     larger = np.hypot(u - 128, v - 128) < 36
     other = (np.where(larger, 200, 120) * head)[..., None].repeat(3, axis=2).astype(np.uint8)
@@ -149,61 +150,61 @@ def test_depth_tells_outlines_inside_the_head():
     ],
 )
 def test_pictures_that_cannot_be_right(skin: Skin, make: object, reason: str):
-    verdict = _judge(skin, make(skin[0]))  # type: ignore[operator]
-    assert not verdict.accept and reason in verdict.reason
-    assert len(verdict.trusted) == len(POINTS)
-    assert verdict.summary()["accept"] is False
+    certificate = _judge(skin, make(skin[0]))  # type: ignore[operator]
+    assert not certificate.valid and reason in certificate.reason
+    assert len(certificate.trusted) == len(POINTS)
+    assert certificate.summary()["accept"] is False
 
 
 def test_a_shape_that_does_not_fit_is_the_callers_fault(skin: Skin):
-    judge, (pixels, mask) = Judge(), skin
+    pixels, mask = skin
     with pytest.raises(ValueError, match=r"depth_mm is \(3, 4\)"):
-        judge.reference(pixels, np.zeros((3, 4)))
+        make_reference(pixels, np.zeros((3, 4)))
     with pytest.raises(ValueError, match=r"coords_px is \(4,\)"):
-        judge.reference(pixels, coords_px=[1, 2, 3, 4])
+        make_reference(pixels, coords_px=[1, 2, 3, 4])
     with pytest.raises(ValueError, match=r"visible is \(1,\)"):
-        judge.reference(pixels, coords_px=[(1, 2), (3, 4)], visible=np.array([True]))
+        make_reference(pixels, coords_px=[(1, 2), (3, 4)], visible=np.array([True]))
     with pytest.raises(ValueError, match="uint8"):
-        judge.reference(mask)  # type: ignore[arg-type]
+        make_reference(mask)  # type: ignore[arg-type]
 
 
 def test_points_that_are_not_visible_or_not_in_the_picture_are_left_out(skin: Skin):
     coords = np.array([(128.0, 128.0), (np.nan, 5.0), (400.0, 10.0), (90.0, 90.0)])
     visible = np.array([True, True, True, False])
-    verdict = Judge().judge(skin[0], relit(skin[0]), coords_px=coords, visible=visible, mask=skin[1])
-    assert verdict.visible.tolist() == [True, False, False, False]
-    assert np.isnan(verdict.excluded_px[1:]).all() and not verdict.trusted[1:].any()
-    assert Judge().judge(skin[0], relit(skin[0]), mask=skin[1]).accept, "no labels: the head is looked at"
+    certificate = Judge().judge(skin[0], relit(skin[0]), coords_px=coords, visible=visible, mask=skin[1])
+    assert certificate.visible.tolist() == [True, False, False, False]
+    assert np.isnan(certificate.excluded_px[1:]).all() and not certificate.trusted[1:].any()
+    assert Judge().judge(skin[0], relit(skin[0]), mask=skin[1]).valid, "no labels: the head is looked at"
 
 
 def test_without_depth_the_silhouette_tells_the_head(skin: Skin):
-    assert Judge().reference(skin[0]).mask_source == "silhouette"
+    assert make_reference(skin[0]).mask_source == "silhouette"
     noise = np.random.default_rng(0).integers(0, 255, skin[0].shape, np.uint8)
-    reference = Judge().reference(noise)
+    reference = make_reference(noise)
     assert reference.mask_source == "whole picture"
-    assert Judge().compare(reference, noise.copy()).accept
+    assert Judge().compare(reference, noise.copy()).valid
 
 
 def test_large_pictures_are_judged_at_work_size():
     pixels, mask = draw_skin(side=1024)
-    verdict = Judge().judge(pixels, shifted(relit(pixels), 12, 0), coords_px=4 * POINTS, mask=mask)
-    assert np.median(verdict.displacement_px, axis=0) == pytest.approx((12, 0), abs=1)
-    assert not verdict.accept
+    certificate = Judge().judge(pixels, shifted(relit(pixels), 12, 0), coords_px=4 * POINTS, mask=mask)
+    assert np.median(certificate.displacement_px, axis=0) == pytest.approx((12, 0), abs=1)
+    assert not certificate.valid
 
 
 def test_threads_and_repetition_change_nothing(skin: Skin):
     judge, pixels = Judge(), relit(skin[0])
-    reference = judge.reference(skin[0], coords_px=POINTS, mask=skin[1])
+    reference = make_reference(skin[0], coords_px=POINTS, mask=skin[1])
     first = judge.compare(reference, pixels)
     with ThreadPoolExecutor(4) as pool:
-        for verdict in pool.map(lambda _: judge.compare(reference, pixels), range(8)):
-            np.testing.assert_array_equal(verdict.displacement_px, first.displacement_px)
-            np.testing.assert_array_equal(verdict.excluded_px, first.excluded_px)
-            assert verdict.summary() == first.summary()
+        for certificate in pool.map(lambda _: judge.compare(reference, pixels), range(8)):
+            np.testing.assert_array_equal(certificate.displacement_px, first.displacement_px)
+            np.testing.assert_array_equal(certificate.excluded_px, first.excluded_px)
+            assert certificate.summary() == first.summary()
 
 
 def test_thresholds_decide(skin: Skin):
     pixels = shifted(relit(skin[0]), 2, 0)
-    assert not _judge(skin, pixels).accept
-    assert _judge(skin, pixels, allowed_px=3.0, most_outline_px=12.0, global_gain=2.0, least_structure=-1.0).accept
+    assert not _judge(skin, pixels).valid
+    assert _judge(skin, pixels, allowed_px=3.0, most_outline_px=12.0, global_gain=2.0, least_structure=-1.0).valid
     assert "trusted" in _judge(skin, relit(skin[0]), tolerance_mm=0.1, least_trusted=0.5).reason

@@ -1,4 +1,4 @@
-"""Pairing by stem, and what is told of the rest."""
+"""Pairing by stem, and what is reported of the rest."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ def roots(make_dataset: MakeDataset) -> tuple[Path, Path]:
     return make_dataset(name="a"), make_dataset(name="b")
 
 
-def test_pairs_are_told_by_stem_whatever_the_extension(roots: tuple[Path, Path], make_dataset: MakeDataset):
+def test_pairs_are_found_by_stem_whatever_the_extension(roots: tuple[Path, Path], make_dataset: MakeDataset):
     original, _ = roots
     augmented = make_dataset(name="jpg", extension=".jpg")
     got = pair_up(original, augmented)
@@ -31,18 +31,18 @@ def test_pairs_are_told_by_stem_whatever_the_extension(roots: tuple[Path, Path],
     assert {pair.bald for pair in got.pairs if pair.id.hair == "HB"} == {True}
 
 
-def test_missing_and_extra_pictures_are_told(roots: tuple[Path, Path]):
+def test_missing_and_extra_pictures_are_reported(roots: tuple[Path, Path]):
     original, augmented = roots
     (augmented / SHAPE / "F_Ann_N_HA_O_0001.png").unlink()
     (original / SHAPE / "M_Bob_F_HC_C_0008.png").unlink()
     got = pair_up(original, augmented)
-    told = {problem.path: problem.reason for problem in got.problems}
+    reasons = {problem.path: problem.reason for problem in got.problems}
     assert len(got.pairs) == 6
-    assert told[f"{SHAPE}/F_Ann_N_HA_O_0001.png"] == "no augmented picture of this stem"
-    assert told[f"{SHAPE}/M_Bob_F_HC_C_0008.png"] == "no original of this stem"
+    assert reasons[f"{SHAPE}/F_Ann_N_HA_O_0001.png"] == "no augmented picture of this stem"
+    assert reasons[f"{SHAPE}/M_Bob_F_HC_C_0008.png"] == "no original of this stem"
 
 
-def test_absent_labels_are_told_and_the_pair_stays(roots: tuple[Path, Path]):
+def test_absent_labels_are_reported_and_the_pair_stays(roots: tuple[Path, Path]):
     original, augmented = roots
     shutil.rmtree(original / "train/label")
     shutil.rmtree(augmented / "train/label")
@@ -60,29 +60,30 @@ def test_variants_are_pairs_of_their_own(roots: tuple[Path, Path], tmp_path: Pat
     assert got.pairs[0].augmented.startswith(f"v01/{SHAPE}/")
 
 
-def test_a_manifest_tells_prompt_sets_and_why_a_picture_is_missing(roots: tuple[Path, Path]):
+@pytest.mark.parametrize("status", ["skipped", "set aside"])
+def test_a_manifest_lists_prompt_sets_and_why_a_picture_is_missing(roots: tuple[Path, Path], status: str):
     original, augmented = roots
     gone = f"{SHAPE}/F_Ann_N_HA_O_0001.png"
     (augmented / gone).unlink()
     lines = [
         {"status": "done", "image": f"{SHAPE}/F_Ann_N_HA_O_0008.png", "prompt_set": "mine"},
-        {"status": "set aside", "image": gone, "reason": "too dark"},
+        {"status": status, "image": gone, "reason": "too dark"},
     ]
     text = "\n".join(map(json.dumps, lines)) + '\n{"broken\n[1]\n'
     (augmented / "manifest.jsonl").write_text(text)
     got = pair_up(original, augmented)
     assert [pair.prompt_set for pair in got.pairs if str(pair.id) == "F_Ann_N_HA_O_0008"] == ["mine"]
-    assert [p.reason for p in got.problems] == ["no augmented picture: it was set aside (too dark)"]
+    assert [p.reason for p in got.problems] == ["no augmented picture: it was skipped (too dark)"]
     assert got.notes == ["manifest.jsonl: 2 lines are damaged and were left out"]
 
 
-def test_a_root_made_by_something_else(roots: tuple[Path, Path]):
+def test_a_root_of_another_program(roots: tuple[Path, Path]):
     original, augmented = roots
     (augmented / SHAPE / "holiday.png").write_bytes(b"x")
     (augmented / SHAPE / "notes.txt").write_bytes(b"x")
     got = pair_up(original, augmented)
     reasons = "\n".join(problem.reason for problem in got.problems)
-    assert "'holiday'" in reasons and "not a picture" in reasons
+    assert "'holiday'" in reasons and "not an image" in reasons
     assert any("missing" in note for note in got.notes)
 
 
@@ -113,7 +114,7 @@ def test_nothing_to_measure_is_an_error(roots: tuple[Path, Path], make_dataset: 
         pair_up(original, tmp_path / "flat")
 
 
-def test_litter_and_circles_are_no_pairs(roots: tuple[Path, Path]):
+def test_junk_files_and_circles_are_no_pairs(roots: tuple[Path, Path]):
     original, augmented = roots
     for root in roots:
         for folder in ("", SHAPE, "train/label/label"):
@@ -127,18 +128,18 @@ def test_litter_and_circles_are_no_pairs(roots: tuple[Path, Path]):
     assert sum("files of operating systems" in note for note in got.notes) == 2, "one for each root"
 
 
-def test_variants_that_are_links_are_told(roots: tuple[Path, Path], tmp_path: Path):
+def test_variants_that_are_links_are_reported(roots: tuple[Path, Path], tmp_path: Path):
     original, augmented = roots
     shutil.copytree(augmented, tmp_path / "variants/v01")
     (tmp_path / "variants/v02").symlink_to("v02")
     (tmp_path / "variants/v03").symlink_to("v01")
     got = pair_up(original, tmp_path / "variants")
     assert len(got.pairs) == 8
-    told = {problem.path: problem.reason for problem in got.problems}
-    assert "leads back to itself" in told["v02"] and "a link" in told["v03"]
+    reasons = {problem.path: problem.reason for problem in got.problems}
+    assert "leads back to itself" in reasons["v02"] and "a link" in reasons["v03"]
 
 
-def test_both_roots_say_what_to_give(roots: tuple[Path, Path], tmp_path: Path):
+def test_both_roots_report_what_to_give(roots: tuple[Path, Path], tmp_path: Path):
     original, augmented = roots
     shutil.move(augmented, tmp_path / "outer/OUT")
     with pytest.raises(LayoutError, match=f"give '{tmp_path}/outer/OUT'"):

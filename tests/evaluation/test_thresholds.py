@@ -19,23 +19,23 @@ def test_toml_round_trip(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("tolerance = 5", "'tolerance' is not a threshold"),
         ("tolerance_mm = -1", "outside 0.1..100"),
         ("tolerance_mm = nan", "outside 0.1..100"),
-        ("tolerance_mm = true", "not a number"),
-        ('tolerance_mm = "5"', "not a number"),
+        ("tolerance_mm = true", "not of type float"),
+        ('tolerance_mm = "5"', "not of type float"),
         ("tolerance_mm =", "cannot be read"),
     ],
 )
-def test_bad_files_are_told(tmp_path: Path, text: str, told: str):
+def test_bad_files_are_reported(tmp_path: Path, text: str, message: str):
     path = tmp_path / "t.toml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         Thresholds.from_toml(path)
 
 
-def test_a_missing_file_is_told(tmp_path: Path):
+def test_a_missing_file_is_reported(tmp_path: Path):
     with pytest.raises(ConfigError, match="cannot be read"):
         Thresholds.from_toml(tmp_path / "none.toml")

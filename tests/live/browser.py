@@ -36,12 +36,12 @@ class Page:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        told = profile / "DevToolsActivePort"
+        port_file = profile / "DevToolsActivePort"
         deadline = time.monotonic() + 60
-        while not (told.is_file() and told.read_text().count("\n")):
+        while not (port_file.is_file() and port_file.read_text().count("\n")):
             assert time.monotonic() < deadline, "Chromium does not start"
             time.sleep(0.05)
-        port = told.read_text().split("\n")[0]
+        port = port_file.read_text().split("\n")[0]
         pages = requests.get(f"http://127.0.0.1:{port}/json/list", timeout=10).json()
         [address] = [page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page"]
         self._socket = websocket.create_connection(address, timeout=120, suppress_origin=True)

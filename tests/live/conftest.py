@@ -63,7 +63,7 @@ class Live:
 
     @property
     def random(self) -> bool:
-        """Whether the models are those of benchmarks.random_weights."""
+        """Whether the models are those of tools.random_weights."""
         return f"checkpoint={RANDOM['checkpoint']}" in self.recipe
 
     def batch(self, out: Path, wiring: str, *more: object, check: int = 0) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
     python -m tests.live.record_goldens --server URL --models DIR --source NAME=DIR ... --out tests/data/embedded
 
-DIR of --models is the server's models folder with the files of ``benchmarks.random_weights``; each --source is a git
+DIR of --models is the server's models folder with the files of ``tools.random_weights``; each --source is a git
 clone of ComfyUI or of a node pack that the server runs, whose commit is noted under NAME. The graphs have nodes of
 ComfyUI, ComfyUI-IC-Light and ComfyUI_IPAdapter_plus only, none of this project's. ``--check`` writes nothing: it
 empties the server's caches, runs the cases in the opposite order and compares every byte with what was recorded.
@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import load as load_safetensors
 
-from benchmarks.random_weights import FILES
 from tests.live.golden_cases import CASES, PICTURES, Case, picture_png
+from tools.random_weights import FILES
 
 Graph = dict[str, dict[str, Any]]
 Arrays = dict[str, NDArray[Any]]

@@ -4,7 +4,7 @@
 
 PYTHON is the one that ComfyUI runs with; this needs nothing else of this project's requirements than ComfyUI has.
 The code of ComfyUI (--comfyui) and of ComfyUI_IPAdapter_plus (--ip-adapter) is called where it lies; models are those
-of ``benchmarks.random_weights``, in a models folder. All on the CPU.
+of ``tools.random_weights``, in a models folder. All on the CPU.
 
 Written:
 
@@ -28,9 +28,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.random_weights import FILES
 from tests.live.golden_cases import picture
 from tests.live.golden_texts import NEGATIVE, POSITIVE, TEXTS, TRICKY
+from tools.random_weights import FILES
 
 SEEN = ("head_a.png", "scene.png", "scene_upright.png")
 CHANNEL_STRIDE, PIXEL_STRIDE = 96, 7
@@ -64,7 +64,7 @@ def text_conditioning(clip: Any) -> dict[str, np.ndarray]:
 
 def vision(clip_vision: ModuleType, encoder: Any, pack: ModuleType, model: Any, ip_file: Path) -> dict[str, np.ndarray]:
     """What the image encoder sees and says, and the IP-Adapter's tokens."""
-    import torch  # ComfyUI's own; imported late, after ComfyUI has said how it is to be used
+    import torch  # ComfyUI's own; imported late, after ComfyUI has configured it
 
     nodes = pack.NODE_CLASS_MAPPINGS
     (adapter,) = nodes["IPAdapterModelLoader"]().load_ipadapter_model(ip_file.name)

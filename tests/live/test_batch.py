@@ -16,8 +16,8 @@ from PIL import Image
 
 from acusim.layout import scan
 from acusim.pictures import read_provenance
-from controller.checking import open_ledger
 from controller.ledger import DONE
+from controller.stored import open_ledger
 from tests.live.conftest import Live, difference
 from tests.live.server import LocalServer
 
@@ -27,10 +27,10 @@ Pictures = Callable[[Path], dict[str, bytes]]
 
 
 def _exact(out: Path, heads: Path) -> None:
-    """OUT is a data set the reader accepts, with every label true and the ledger telling just what lies there."""
-    made, source = scan(out), scan(heads)
-    assert [sample.image for sample in made.samples] == [sample.image for sample in source.samples]
-    assert not made.problems
+    """OUT is a data set the reader accepts, with every label true and the ledger exact."""
+    written, source = scan(out), scan(heads)
+    assert [sample.image for sample in written.samples] == [sample.image for sample in source.samples]
+    assert not written.problems
     for sample in source.samples:
         assert (out / sample.label).read_bytes() == (heads / sample.label).read_bytes()
         picture, before = Image.open(out / sample.image), Image.open(heads / sample.image)
@@ -38,18 +38,18 @@ def _exact(out: Path, heads: Path) -> None:
         assert read_provenance(out / sample.image)["sample"] == str(sample.id)
     assert (out / "map.txt").read_bytes() == (heads / "map.txt").read_bytes()
     with open_ledger(out) as ledger:
-        assert ledger.counts() == {"planned": 0, "running": 0, DONE: COUNT, "set aside": 0}
+        assert ledger.counts() == {"planned": 0, "running": 0, DONE: COUNT, "skipped": 0}
     assert not any((out / ".acusim/staging").glob("*/*/*")), "staged pictures were left behind"
 
 
 @pytest.fixture(scope="module")
 def whole(live: Live, ground: Path) -> dict[str, Path]:
-    """What undisturbed runs make, by wiring."""
+    """Wiring -> output of an undisturbed run."""
     outs: dict[str, Path] = {}
     for wiring in ("fc", "fbc"):
         outs[wiring] = ground / f"whole_{wiring}"
         report = live.batch(outs[wiring], wiring)
-        assert (report["made"], report["set_aside"], report["planned"]) == (COUNT, [], COUNT)
+        assert (report["created"], report["skipped"], report["planned"]) == (COUNT, [], COUNT)
         assert report["prompt_sets"] == {"bald_female": 6, "bald_male": 6, "female": 6, "male": 6}
     return outs
 
@@ -58,7 +58,7 @@ def whole(live: Live, ground: Path) -> dict[str, Path]:
 def test_a_batch_over_all_prompt_sets_is_a_data_set(whole: dict[str, Path], live: Live, wiring: str):
     _exact(whole[wiring], live.heads)
     again = live.batch(whole[wiring], wiring)
-    assert (again["made"], again["already"]) == (0, COUNT)
+    assert (again["created"], again["already"]) == (0, COUNT)
     queue = live.get("/queue")
     assert not queue["queue_running"] and not queue["queue_pending"]
 
@@ -100,7 +100,7 @@ def test_both_transports_give_the_same_pictures(
             "say --comfyui-folder DIR, a folder below one of the server's roots, to compare with shared folders"
         )
     report = live.batch(tmp_path / "out", wiring, "--transport", "remote", "--limit", 6)
-    assert report["made"] == 6
+    assert report["created"] == 6
     here, there = pictures(tmp_path / "out"), pictures(whole[wiring])
     for key, data in here.items():
         levels, share = difference(data, there[key])
@@ -141,7 +141,7 @@ def test_kill_9_of_the_controller_leaves_the_ledger_exact(
         process.kill()
         process.communicate()
     report = live.batch(out, "fc", "--batch-size", 2)
-    assert report["made"] + report["already"] == COUNT and report["already"] >= 11
+    assert report["created"] + report["already"] == COUNT and report["already"] >= 11
     _exact(out, live.heads)
     for key, data in pictures(out).items():
         assert difference(data, pictures(whole["fc"])[key])[0] <= 1

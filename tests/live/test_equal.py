@@ -65,14 +65,14 @@ def _compared(
     count = len(pictures(engines["comfyui"].heads))
     for name, engine in engines.items():
         report = engine.batch(folder / name, wiring, *more)
-        assert (report["made"], report["set_aside"]) == (count, [])
+        assert (report["created"], report["skipped"]) == (count, [])
         assert not scan(folder / name).problems
-    made = {name: pictures(folder / name) for name in engines}
-    assert made["comfyui"].keys() == made["embedded"].keys() == pictures(engines["comfyui"].heads).keys()
+    created = {name: pictures(folder / name) for name in engines}
+    assert created["comfyui"].keys() == created["embedded"].keys() == pictures(engines["comfyui"].heads).keys()
     for sample in scan(folder / "comfyui").samples:
         labels = [(folder / name / sample.label).read_bytes() for name in engines]
         assert labels[0] == labels[1], sample.label
-    apart = {key: difference(data, made["embedded"][key]) for key, data in made["comfyui"].items()}
+    apart = {key: difference(data, created["embedded"][key]) for key, data in created["comfyui"].items()}
     largest, share = max(levels for levels, _ in apart.values()), sum(part for _, part in apart.values()) / count
     print(f"{wiring} {more}: at most {largest} level, in {100 * share:.3f} % of the pixels")
     assert largest <= 1 and share <= LARGEST_SHARE, apart

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from acusim.errors import ConfigError
 from acusim.labels import read_label
 from synthetic import cli
 from synthetic.generate import generate
-from synthetic.plan import Settings, parse_persons
+from synthetic.settings import HeadSettings, parse_persons
 
 ROOT = Path(__file__).parents[2]
 ARGUMENTS = ["--identities", "2", "--views", "1,55", "--size", "64", "--quiet"]
@@ -32,35 +31,35 @@ def command(*arguments: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("made") / "heads"
+def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("heads") / "heads"
     assert cli.main(["--out", str(root), *ARGUMENTS, "--workers", "1"]) == 0
     return root
 
 
-def test_layout_is_acusims(made: Path) -> None:
-    dataset = layout.scan(made)
+def test_layout_is_acusims(heads: Path) -> None:
+    dataset = layout.scan(heads)
     assert not dataset.problems and len(dataset.samples) == 4
-    assert (made / "map.txt").read_bytes() == acupoints.MAP_TXT
+    assert (heads / "map.txt").read_bytes() == acupoints.MAP_TXT
     for sample in dataset.samples:
         assert sample.depth is not None and str(sample.id) == sample.stem
         # Long hair may well hide every point from behind; a face shows many.
-        assert read_label(made / sample.label).listed.sum() > 30 or sample.id.frame == 55
-        assert pictures.read_rgb(made / sample.image).pixels.shape == (64, 64, 3)
-        depth, kind = pictures.read_depth(made / sample.depth)
+        assert read_label(heads / sample.label).listed.sum() > 30 or sample.id.frame == 55
+        assert pictures.read_rgb(heads / sample.image).pixels.shape == (64, 64, 3)
+        depth, kind = pictures.read_depth(heads / sample.depth)
         assert kind == "mm16" and depth.shape == (64, 64)
         assert depth.min() == 0 and 600 < depth[depth > 0].min() < depth.max() < 1300
 
 
-def test_pictures_say_what_made_them(made: Path) -> None:
-    for sample in layout.scan(made).samples:
-        record = pictures.read_provenance(made / sample.image)
+def test_images_name_their_generator(heads: Path) -> None:
+    for sample in layout.scan(heads).samples:
+        record = pictures.read_provenance(heads / sample.image)
         assert record["generator"] == "synthetic" and record["frame"] == sample.id.frame
         assert record["identity"]["name"] == sample.id.name
-        assert str(made) not in json.dumps(record)
+        assert str(heads) not in json.dumps(record)
 
 
-def test_two_workers_make_the_same_bytes(made: Path, tmp_path: Path) -> None:
+def test_two_workers_write_the_same_bytes(heads: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         command("--out", str(tmp_path / "b"), *ARGUMENTS, "--workers", "2"),
         cwd=ROOT,
@@ -68,24 +67,24 @@ def test_two_workers_make_the_same_bytes(made: Path, tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "4 views made" in done.stdout and "MB a worker" in done.stdout
-    assert snapshot(tmp_path / "b") == snapshot(made)
+    assert "4 views created" in done.stdout and "MB a worker" in done.stdout
+    assert snapshot(tmp_path / "b") == snapshot(heads)
 
 
-def test_resumes_what_is_missing_and_nothing_else(made: Path, tmp_path: Path) -> None:
+def test_resumes_what_is_missing_and_nothing_else(heads: Path, tmp_path: Path) -> None:
     root = tmp_path / "c"
-    settings = Settings(root, identities=1, frames=(55,), size=64)
-    assert generate(settings).made == 1
+    settings = HeadSettings(out=root, identities=1, views="55", size=64)
+    assert generate(settings).created == 1
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*_0055.*")}
-    grown = generate(replace(settings, identities=2, frames=(1, 55)))
-    assert (grown.made, grown.skipped) == (3, 1)
+    grown = generate(settings.changed(identities=2, views="1,55"))
+    assert (grown.created, grown.skipped) == (3, 1)
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert snapshot(root) == snapshot(made)
-    # A sample without its picture, the file written last, is made again.
+    assert snapshot(root) == snapshot(heads)
+    # A sample without its picture, the file written last, is created again.
     victim = next(root.rglob("image/*/*_0001.png"))
     victim.unlink()
-    assert generate(replace(settings, identities=2, frames=(1, 55))).made == 1
-    assert snapshot(root) == snapshot(made)
+    assert generate(settings.changed(identities=2, views="1,55")).created == 1
+    assert snapshot(root) == snapshot(heads)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -95,7 +94,7 @@ def test_interrupt_leaves_whole_samples_and_the_rest_can_follow(workers: str, tm
     process = subprocess.Popen(command(*arguments, workers), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 40
     while not any(root.glob("train/image/img_64/*.png")):
-        assert process.poll() is None and time.monotonic() < deadline, "no picture was made"
+        assert process.poll() is None and time.monotonic() < deadline, "no image was created"
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
@@ -117,43 +116,43 @@ def test_interrupt_leaves_whole_samples_and_the_rest_can_follow(workers: str, tm
         ("--split", "test", "--split was train, now test"),
     ],
 )
-def test_refuses_a_folder_made_with_other_arguments(
-    made: Path, option: str, value: str, words: str, capsys: pytest.CaptureFixture[str]
+def test_refuses_a_folder_created_with_other_arguments(
+    heads: Path, option: str, value: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = snapshot(made)
-    assert cli.main(["--out", str(made), *ARGUMENTS, option, value]) == 1
+    before = snapshot(heads)
+    assert cli.main(["--out", str(heads), *ARGUMENTS, option, value]) == 1
     errors = capsys.readouterr().err
     assert words in errors and "another --out" in errors
-    assert snapshot(made) == before
+    assert snapshot(heads) == before
 
 
 def test_refuses_a_folder_of_somebody_else(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="not made by this program"):
-        generate(Settings(tmp_path, frames=(1,)))
+    with pytest.raises(ConfigError, match="not created by this program"):
+        generate(HeadSettings(out=tmp_path, views="1"))
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
 def test_refuses_a_damaged_record(tmp_path: Path) -> None:
     (tmp_path / "synthetic.json").write_text("{")
     with pytest.raises(ConfigError, match="damaged"):
-        generate(Settings(tmp_path, frames=(1,)))
+        generate(HeadSettings(out=tmp_path, views="1"))
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--size", "500"], ["--size 500", "64, 128, 256, 512, 1024", "choose"]),
-        (["--identities", "0"], ["--identities 0", "1..100000"]),
+        (["--size", "500"], ["--size", "500", "64, 128, 256, 512, 1024", "choose"]),
+        (["--identities", "0"], ["identities = 0", "1..100000"]),
         (["--identities", "many"], ["'many'", "--help"]),
-        (["--workers", "0"], ["--workers 0", "1..256"]),
-        (["--seed", "-1"], ["--seed -1", "0.."]),
+        (["--workers", "0"], ["workers = 0", "1..256"]),
+        (["--seed", "-1"], ["seed = -1", "0.."]),
         (["--views", "1,200"], ["--views", "200", "1..144"]),
         (["--views", "9-5"], ["--views", "'9-5'"]),
         (["--views", ""], ["--views"]),
-        (["--quality", "best"], ["'best'", "draft, fine"]),
-        (["--light", "sun"], ["'sun'", "studio, wild"]),
-        (["--split", "temp"], ["'temp'", "train, test"]),
+        (["--quality", "best"], ["'best'", "'draft', 'fine'"]),
+        (["--light", "sun"], ["'sun'", "'studio', 'wild'"]),
+        (["--split", "temp"], ["'temp'", "'train', 'test'"]),
         (["--nonsense"], ["--nonsense", "--help"]),
     ],
 )
@@ -183,22 +182,22 @@ def test_help_does_not_load_the_heavy_libraries() -> None:
     assert done.stdout.strip() == "set()"
 
 
-def test_wild_light_changes_the_picture_and_not_the_label(made: Path, tmp_path: Path) -> None:
+def test_wild_light_changes_the_picture_and_not_the_label(heads: Path, tmp_path: Path) -> None:
     root = tmp_path / "w"
-    settings = Settings(root, identities=1, frames=(1,), size=64, light="wild")
+    settings = HeadSettings(out=root, identities=1, views="1", size=64, light="wild")
     generate(settings)
     sample = layout.scan(root).samples[0]
-    assert (root / sample.label).read_bytes() == (made / sample.label).read_bytes()
-    assert sample.depth and (root / sample.depth).read_bytes() == (made / sample.depth).read_bytes()
-    studio, wild = (pictures.read_rgb(folder / sample.image).pixels.astype(int) for folder in (made, root))
+    assert (root / sample.label).read_bytes() == (heads / sample.label).read_bytes()
+    assert sample.depth and (root / sample.depth).read_bytes() == (heads / sample.depth).read_bytes()
+    studio, wild = (pictures.read_rgb(folder / sample.image).pixels.astype(int) for folder in (heads, root))
     background = pictures.read_depth(root / sample.depth)[0] == 0
     assert studio[background].max() == 0 and wild[background].mean() > 15
     assert np.abs(studio - wild)[~background].mean() > 4
 
 
 def test_some_persons_are_jpeg_without_depth_as_acusim_ships_them(tmp_path: Path) -> None:
-    settings = Settings(tmp_path / "heads", identities=2, frames=(1,), size=64, jpeg=(2,), jpeg_quality=75)
-    assert generate(settings).made == 2 and generate(settings).skipped == 2
+    settings = HeadSettings(out=tmp_path / "heads", identities=2, views="1", size=64, jpeg="2", jpeg_quality=75)
+    assert generate(settings).created == 2 and generate(settings).skipped == 2
     with_depth, without = sorted(layout.scan(tmp_path / "heads").samples, key=lambda sample: sample.depth is None)
     assert with_depth.image.endswith(".png") and with_depth.depth is not None
     assert without.image.endswith(".jpg") and without.depth is None

@@ -88,7 +88,9 @@ def test_a_link_is_used_where_it_is_complete_and_never_changed(tmp_path, monkeyp
     (tmp_path / ".venv").symlink_to(target)
     environment.complete(tmp_path / ".venv", "core", this_python=True)
     (tmp_path / "pins.txt").write_text("alpha==1.0\ngamma==3.0\n")
-    with pytest.raises(environment.Refused, match=r"lacks gamma==3\.0.*pip install -r pins\.txt.*remove the link"):
+    with pytest.raises(
+        environment.Refused, match=r"missing packages: gamma==3\.0.*pip install -r pins\.txt.*remove the link"
+    ):
         environment.complete(tmp_path / ".venv", "core")
     assert keep.read_text() == "mine"
     assert not pips
@@ -106,7 +108,7 @@ def test_a_folder_that_is_no_environment_is_left_alone(tmp_path, monkeypatch, pi
     _requirements(monkeypatch, tmp_path, "alpha==1.0\n")
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "thesis.txt").write_text("years of work")
-    with pytest.raises(environment.Refused, match="no virtual environment"):
+    with pytest.raises(environment.Refused, match="not a virtual environment"):
         environment.complete(tmp_path / ".venv", "core")
     assert (tmp_path / ".venv" / "thesis.txt").read_text() == "years of work"
 
@@ -114,13 +116,13 @@ def test_a_folder_that_is_no_environment_is_left_alone(tmp_path, monkeypatch, pi
 def test_another_python_makes_it_again_only_when_it_was_asked_for(tmp_path, monkeypatch, pips, bare):
     _requirements(monkeypatch, tmp_path, "alpha==1.0\n")
     folder = _made(tmp_path / ".venv", alpha="1.0")
-    real = environment.asked
+    real = environment.query
     other = environment.Interpreter((3, 12), "/opt/other-python", {"alpha": "1.0"})
-    monkeypatch.setattr(environment, "asked", lambda _: other)
+    monkeypatch.setattr(environment, "query", lambda _: other)
     environment.complete(folder, "core")
     assert list(folder.rglob("alpha-1.0.dist-info")), "without PYTHON= the environment stays"
     answers = iter([other])
-    monkeypatch.setattr(environment, "asked", lambda place: next(answers, None) or real(place))
+    monkeypatch.setattr(environment, "query", lambda place: next(answers, None) or real(place))
     environment.complete(folder, "core", this_python=True)
     assert not list(folder.rglob("alpha-1.0.dist-info"))
     assert pips == [(folder, ["alpha==1.0"])]
@@ -133,13 +135,13 @@ def test_an_environment_whose_python_no_longer_runs_is_made_again(tmp_path, monk
         python.unlink()
         python.symlink_to(tmp_path / "removed-python")
     environment.complete(folder, "core")
-    assert environment.asked(folder) is not None
+    assert environment.query(folder) is not None
 
 
 def test_a_python_that_is_not_supported_is_named_with_what_is(tmp_path, monkeypatch, pips):
     _requirements(monkeypatch, tmp_path, "alpha==1.0\n")
     monkeypatch.setattr(environment.sys, "version_info", (3, 13, 0, "final", 0))
-    with pytest.raises(environment.Refused, match=r"Python 3\.11 or 3\.12 is needed, .* is 3\.13\.0"):
+    with pytest.raises(environment.Refused, match=r"Python 3\.11 or 3\.12 is required, .* is 3\.13\.0"):
         environment.complete(tmp_path / ".venv", "core")
     assert not (tmp_path / ".venv").exists()
 

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from tests.training.labelme_files import document, pixels
-from training.config import Config, load_config
+from training.config import load_config
 from training.data.records import HeadData, load
+from training.tasks.head_config import HeadConfig
 
 SMALL = (
     "model.backbone=resnet18",
@@ -36,10 +37,10 @@ def few_threads():
 
 
 @pytest.fixture
-def small_config() -> Callable[..., Config]:
+def small_config() -> Callable[..., HeadConfig]:
     """A configuration that trains quickly."""
 
-    def make(*assignments: str, name: str = "acusimnet") -> Config:
+    def make(*assignments: str, name: str = "acusimnet") -> HeadConfig:
         return load_config(name).with_settings([*SMALL, *assignments])
 
     return make

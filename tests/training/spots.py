@@ -56,7 +56,7 @@ class SpotNet(HandModel):
         self.feature_dim = 3
         self.layers = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, points, 5, padding=2))
 
-    def look(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def points_and_features(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return self.layers(x), x.mean((2, 3))
 
 
@@ -70,7 +70,7 @@ class FlatNet(HandModel):
         self.feature_dim = 3
         self.layer = nn.Linear(3 * SIZE * SIZE, 2 * points)
 
-    def look(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def points_and_features(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return self.layer(x.flatten(1)).unflatten(1, (-1, 2)), x.mean((2, 3))
 
 

@@ -24,9 +24,11 @@ from training.cli.training_run import alone, ensure_free
 from training.hardware import Hardware
 from training.history import History
 from training.loop import Loop
-from training.models.branches import Branches, GroupedLinear
+from training.models.branches import Branches
 from training.models.grouping import make_groups
 
+BRANCHES = Path(__file__).parent / "previous_version/branches.json"
+"""Names and shapes of parameters of Branches(groups, 8, trunk) in formats 1 and 2, by grouping; three: its trunk."""
 STATE = {"epoch": 1, "step": 0, "best": None, "best_epoch": 0, "history": [], "identity": {}, "logs": None}
 
 
@@ -66,7 +68,7 @@ def test_the_newest_are_kept_beside_last_and_best(tmp_path: Path, keep: int, cou
     assert (tmp_path / "checkpoints/last" / checkpoint.OPTIMIZER).is_file()
 
 
-def test_the_newest_is_told_by_numbers(tmp_path: Path):
+def test_the_newest_is_reported_by_numbers(tmp_path: Path):
     names = ["epoch_9998", "epoch_9999", "epoch_10000", "epoch_10000_step_0000007", "epoch_10001"]
     _fake(tmp_path, names, "epoch_10001", "epoch_10001")
     (tmp_path / "checkpoints/epoch_mine").mkdir()
@@ -85,9 +87,9 @@ def test_a_run_keeps_what_its_settings_say(tmp_path: Path, keep: int):
     assert moments == ["epoch_0007"]
 
 
-def _branches(grouping: str = "meridian", features: int = 16) -> Branches:
+def _branches() -> Branches:
     torch.manual_seed(5)
-    return Branches(make_groups(grouping, 0), features, "single")  # type: ignore[arg-type]
+    return Branches(make_groups("meridians"), 16, "single")
 
 
 def _stepped(module: nn.Module) -> torch.optim.Optimizer:
@@ -102,18 +104,12 @@ def _stepped(module: nn.Module) -> torch.optim.Optimizer:
     return optimizer
 
 
-def test_padding_is_not_stored_and_comes_back(tmp_path: Path):
+def test_weights_and_moments_come_back(tmp_path: Path):
     module = _branches()
     optimizer = _stepped(module)
     moments = checkpoint.optimizer_tensors(module, optimizer)
-    checkpoint.save(tmp_path, "epoch_0001", ["last"], checkpoint.model_tensors(module), moments, STATE)
+    checkpoint.save(tmp_path, "epoch_0001", ["last"], module.state_dict(), moments, STATE)
     held = checkpoint.load(checkpoint.find(tmp_path, "last"), with_optimizer=True)
-    parameters = sum(value.numel() for value in module.parameters())
-    assert sum(value.numel() for value in held.model.values()) == module.parameter_count() < parameters
-    for kind in ("exp_avg", "exp_avg_sq"):
-        stored = sum(value.numel() for key, value in held.optimizer.items() if key.startswith(f"{kind}/"))
-        assert 0 < stored <= module.parameter_count()
-    assert held.model["visibility.weight"].shape == (174, 512) and held.model["coordinate.bias"].shape == (348,)
     other = _branches()
     for value in other.parameters():
         nn.init.zeros_(value)
@@ -127,28 +123,17 @@ def test_padding_is_not_stored_and_comes_back(tmp_path: Path):
             assert torch.equal(value, again.state[second][kind])
 
 
-def test_a_row_of_a_stored_layer_is_an_output_that_exists():
-    used = torch.tensor([[True, True, False], [True, False, False]])
-    layer = GroupedLinear(2, 4, 3, used=used)
-    packed = layer.pack("weight", layer.weight.detach())
-    wanted = [layer.weight[0, :, 0], layer.weight[0, :, 1], layer.weight[1, :, 0]]
-    assert torch.equal(packed, torch.stack(wanted)) and torch.equal(layer.pack("bias", layer.bias), layer.bias[used])
-    assert torch.equal(layer.unpack("weight", packed), layer.weight)
-    with pytest.raises(ValueError, match=r"shape \[2, 4\] instead of \[3, 4\]"):
-        layer.unpack("weight", packed[:2])
-    shared = GroupedLinear(2, 4, 3, shared=True, used=used)
-    assert torch.equal(shared.unpack("weight", shared.pack("weight", shared.weight.detach())), shared.weight)
-
-
-def test_other_groups_are_told_by_the_shapes_that_are_stored():
-    held = checkpoint.model_tensors(_branches())
+def test_other_groups_are_reported_by_the_shapes_that_are_stored():
+    held = _branches().state_dict()
     with pytest.raises(ConfigError, match="belongs to another configuration") as error:
-        checkpoint.load_into(_branches("random_equal"), {**held, "visibility.weight": torch.zeros(173, 512)}, "it")
-    assert "visibility.weight of shape [173, 512] instead of [174, 512]" in str(error.value)
+        checkpoint.load_into(_branches(), {**held, "0.visibility.weight": torch.zeros(9, 512)}, "it")
+    assert "0.visibility.weight of shape [9, 512] instead of [10, 512]" in str(error.value)
+    with pytest.raises(ConfigError, match="'visibility.weight'"):  # format 2, of other groups
+        checkpoint.load_into(_branches(), {**held, "visibility.weight": torch.zeros(173, 512)}, "it")
 
 
 class Heads(Line):
-    """Learns with padded branches."""
+    """Learns with branches."""
 
     def __init__(self) -> None:
         super().__init__(dropout=0.0)
@@ -166,39 +151,45 @@ class Heads(Line):
         return {"score": float(-abs(epoch - 1)), "error": 0.0}
 
 
-def _to_format_1(run: Path, task: Heads) -> None:
-    """Makes of a run what the version before would have left: padded tensors, moments in every checkpoint."""
-    padded = checkpoint.padded_layers(task.trainee)
-    for folder in (path for path in (run / "checkpoints").iterdir() if not path.is_symlink()):
-        model = load_file(folder / checkpoint.MODEL)
-        for name, (layer, own) in padded.items():
-            model[name] = layer.unpack(own, model[name]).contiguous()
-        save_file(model, folder / checkpoint.MODEL)
-        moments = load_file(run / "checkpoints/last" / checkpoint.OPTIMIZER)
-        for key in moments:
-            kind, _, name = key.partition("/")
-            if name in padded and kind != checkpoint.STEP and moments[key].dim() < padded[name][0].weight.dim():  # type: ignore[attr-defined]
-                moments[key] = padded[name][0].unpack(padded[name][1], moments[key]).contiguous()
-        save_file(moments, folder / checkpoint.OPTIMIZER)
-        state = json.loads((folder / checkpoint.STATE).read_text())
-        (folder / checkpoint.STATE).write_text(json.dumps({**state, "format": 1}))
+def _to_format_2(name: str, of_branches: list[torch.Tensor]) -> torch.Tensor:
+    """A parameter of all branches as format 2 stored it."""
+    if name in ("trunk.0.weight",) or not name.startswith("trunk"):
+        return torch.cat(of_branches)
+    return torch.stack(of_branches)  # biases and normalisation of the trunk
+
+
+def _merged(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """``<start>branches.<number>.<name>`` of all branches made one tensor ``<start>branches.<name>``."""
+    groups: dict[tuple[str, str], list[torch.Tensor]] = {}
+    for key in sorted(tensors, key=lambda key: int(key.split("branches.")[1].split(".")[0])):
+        start, rest = key.split("branches.")
+        groups.setdefault((start, rest.split(".", 1)[1]), []).append(tensors[key])
+    return {
+        f"{start}branches.{name}": values[0] if "step/" in start else _to_format_2(name, values).contiguous()
+        for (start, name), values in groups.items()
+    }
 
 
 def test_a_run_of_the_version_before_is_gone_on_with(tmp_path: Path):
     _loop(tmp_path / "whole", Heads(), epochs=5).train()
     _loop(tmp_path / "old", Heads(), epochs=3).train()
-    task = Heads()
-    _to_format_1(tmp_path / "old", task)
-    padded = (checkpoint.find(tmp_path / "old", "last") / checkpoint.MODEL).stat().st_size
+    for folder in (path for path in (tmp_path / "old/checkpoints").iterdir() if not path.is_symlink()):
+        for file in (checkpoint.MODEL, checkpoint.OPTIMIZER):
+            if (folder / file).exists():
+                save_file(_merged(load_file(folder / file)), folder / file)
+        state = json.loads((folder / checkpoint.STATE).read_text())
+        (folder / checkpoint.STATE).write_text(json.dumps({**state, "format": 2}))
     held = checkpoint.load(checkpoint.find(tmp_path / "old", "best"))
-    checkpoint.load_into(task.trainee, held.model, "it")
+    layout = json.loads(BRANCHES.read_text())["meridians"]["2"]
+    shapes = {name.removeprefix("branches."): list(value.shape) for name, value in held.model.items()}
+    assert shapes == layout | {"trunk.0.weight": [4608, 16]}, "format 2 as the version before wrote it"
+    checkpoint.load_into(Heads().trainee, held.model, "it")
     loop = _loop(tmp_path / "old", Heads(), epochs=5)
     assert loop.resume()
     loop.train()
     whole, old = (checkpoint.find(tmp_path / name, "last").resolve() for name in ("whole", "old"))
     assert _files(whole) == _files(old)
     assert [path.parent.name for path in (tmp_path / "old").rglob(checkpoint.OPTIMIZER)] == ["epoch_0005"]
-    assert (old / checkpoint.MODEL).stat().st_size < padded
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o027, 0o002])
@@ -309,35 +300,41 @@ def test_of_two_processes_the_first_takes_the_lock_and_both_end_where_it_is_take
     """By torchrun, which needs no GPU for it."""
     script = tmp_path / "alone.py"
     script.write_text(
-        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        f"import os, sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "from pathlib import Path\n"
         "from acusim.errors import AcuSimError\n"
         "from training.hardware import Hardware\n"
         "from training.cli.training_run import alone, ensure_free\n"
+        "def show(*words):  # in one piece: both processes write to one pipe\n"
+        "    os.write(1, (' '.join(map(str, words)) + '\\n').encode())\n"
         "hardware = Hardware('cpu')\n"
         "try:\n"
         "    with alone(Path(sys.argv[1]), hardware):\n"
-        "        print('at work', hardware.rank, flush=True)\n"
+        "        show('at work', hardware.rank)\n"
         "except AcuSimError as error:\n"
-        "    print('refused', hardware.rank, error, flush=True)\n"
+        "    show('refused', hardware.rank, error)\n"
         "except SystemExit as end:\n"
-        "    print('ended', hardware.rank, end.code, flush=True)\n"
+        "    show('ended', hardware.rank, end.code)\n"
         "hardware.close()\n"
     )
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
     environment = {"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     how: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 300, "env": environment, "check": True}
-    told = subprocess.run([*launch, str(tmp_path / "run")], **how).stdout.splitlines()
-    assert sorted(told) == ["at work 0", "at work 1"]
+    message = subprocess.run([*launch, str(tmp_path / "run")], **how).stdout.splitlines()
+    assert sorted(message) == ["at work 0", "at work 1"]
     with Lock(tmp_path / "run" / LOCK_FILE, "trainer", tmp_path / "run"):
-        told = sorted(subprocess.run([*launch, str(tmp_path / "run")], **how).stdout.splitlines())
-    assert told[0] == "ended 1 1" and told[1].startswith("refused 0 another trainer") and f"{os.getpid()}" in told[1]
+        message = sorted(subprocess.run([*launch, str(tmp_path / "run")], **how).stdout.splitlines())
+    assert (
+        message[0] == "ended 1 1"
+        and message[1].startswith("refused 0 another trainer")
+        and f"{os.getpid()}" in message[1]
+    )
 
 
 def test_a_second_trainer_is_refused_and_names_the_first(tmp_path: Path):
     with alone(tmp_path / "run", Hardware("cpu")):
         for second in (lambda: ensure_free(tmp_path / "run", Hardware("cpu")), lambda: _enter(tmp_path / "run")):
-            with pytest.raises(ConfigError, match=rf"another trainer is at work on .*process {os.getpid()} on .*since"):
+            with pytest.raises(ConfigError, match=rf"another trainer is working on .*process {os.getpid()} on .*since"):
                 second()
     ensure_free(tmp_path / "run", Hardware("cpu"))
     _enter(tmp_path / "run")
@@ -366,15 +363,6 @@ def test_the_lock_of_a_killed_trainer_is_free_whoever_has_its_number_now(tmp_pat
     assert done.returncode == -9 and "process" in path.read_text()
     path.write_text(f"process {os.getpid()} on here, since yesterday\n")
     _enter(tmp_path)
-
-
-def test_a_file_system_without_locks_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def without(*_: object) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr("acusim.lock.fcntl.flock", without)
-    with pytest.raises(OutputError, match="No locks available"), Lock(tmp_path / "lock", "trainer", tmp_path):
-        pass
 
 
 def test_a_best_checkpoint_outlives_a_crash_between_the_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

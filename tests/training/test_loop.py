@@ -11,10 +11,10 @@ from torch import nn
 
 from acusim.errors import ConfigError, OutputError, TrainingError
 from training import checkpoint
-from training.config import Config, TrainConfig
 from training.hardware import Hardware
 from training.history import History
 from training.loop import Batch, Interrupted, Loop, Step, Task, learning_rate
+from training.tasks.head_config import HeadConfig, HeadTrainConfig
 
 
 class Line(Task):
@@ -78,13 +78,13 @@ def shared(run: Path) -> None:
     hardware, task = Hardware("cpu"), Line(dropout=0.0)
     print("processes:", hardware.world)
     task.step = _plain
-    Loop(Config(train=TrainConfig(epochs=2, batch_size=4, lr=0.05)), task, run, hardware).train()
+    Loop(HeadConfig(train=HeadTrainConfig(epochs=2, batch_size=4, lr=0.05)), task, run, hardware).train()
     hardware.close()
 
 
 def _loop(run: Path, task: Task, **train) -> Loop:
     settings = {"epochs": 3, "batch_size": 4, "lr": 0.05} | train
-    return Loop(Config(train=TrainConfig(**settings)), task, run, Hardware("cpu"))
+    return Loop(HeadConfig(train=HeadTrainConfig(**settings)), task, run, Hardware("cpu"))
 
 
 def _weights(run: Path) -> dict[str, torch.Tensor]:
@@ -258,11 +258,11 @@ def test_a_batch_that_parts_cannot_share_is_refused(tmp_path):
 
 
 def test_the_learning_rate_by_hand():
-    cosine = TrainConfig(epochs=10, lr=1.0, schedule="cosine", warmup_epochs=2)
+    cosine = HeadTrainConfig(epochs=10, lr=1.0, schedule="cosine", warmup_epochs=2)
     # 5 steps an epoch: warm-up over steps 0..9, then half a cosine over 40 steps.
     rates = [learning_rate(cosine, step, 5) for step in (0, 4, 9, 10, 30, 49)]
     assert rates == pytest.approx([0.1, 0.5, 1.0, 1.0, 0.5, 0.0015413], abs=1e-6)
-    assert learning_rate(TrainConfig(lr=0.3), 999, 5) == 0.3
+    assert learning_rate(HeadTrainConfig(lr=0.3), 999, 5) == 0.3
 
 
 @pytest.mark.parametrize(("file", "content", "message"), [
@@ -272,7 +272,7 @@ def test_the_learning_rate_by_hand():
     ("model.safetensors", b"PK\x03\x04 a pickle", "take another checkpoint"),
     ("optimizer.safetensors", None, "missing"),
 ])  # fmt: skip
-def test_damaged_checkpoints_are_told(tmp_path, file, content, message):
+def test_damaged_checkpoints_are_reported(tmp_path, file, content, message):
     _loop(tmp_path, Line(), epochs=1).train()
     path = checkpoint.find(tmp_path, "last") / file
     path.unlink() if content is None else path.write_bytes(content)
@@ -280,7 +280,7 @@ def test_damaged_checkpoints_are_told(tmp_path, file, content, message):
         _loop(tmp_path, Line(), epochs=1).resume()
 
 
-def test_weights_of_another_network_are_told(tmp_path):
+def test_weights_of_another_network_are_reported(tmp_path):
     _loop(tmp_path, Line(), epochs=1).train()
     model = checkpoint.load(checkpoint.find(tmp_path)).model
     with pytest.raises(ConfigError, match=r"no 1.weight, no 1.bias, an unknown '2\..* and 1 more"):

@@ -1,34 +1,31 @@
-"""How the commands talk to a person: progress bars, sentences and lists of what was set aside, on stderr."""
+"""What the commands print on stderr: progress, messages, notes, and what was skipped; and their exit codes."""
 
-import argparse
-import contextlib
-import os
+import logging
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Sequence
+from typing import Any
 
-from acusim.errors import AcuSimError, OutputError
+from acusim.command_line import USAGE
 from acusim.layout import Problem
 from acusim.plain_progress import PlainProgress
-from training.cli.main import OK, PROBLEMS
-from training.io.skipped import FILE, SetAside
+from training.io.skipped import SkippedFiles
 
-if TYPE_CHECKING:
-    from training.inference.predict import Outcome
-
+OK, ERROR, PROBLEMS, DIVERGED, INTERRUPTED = 0, USAGE, 2, 3, 130
+EPILOG = """exit codes: 0 done; 1 nothing was done, the message states why; 2 done, but some items were skipped, each
+with its reason; 3 training cannot continue, its checkpoints are intact; 130 interrupted, the same command continues"""
 SHOWN = 8
-"""Problems that are printed; data.json or set_aside.csv holds all."""
+"""Problems that are printed; data.json or skipped.csv holds all."""
+_log = logging.getLogger("training")
 
 
 class Bars:
-    """Progress on stderr: bars, one after the other, on a terminal; lines now and then where it goes to a file."""
+    """Progress on stderr: bars, one after the other, on a terminal; a line now and then where it goes to a file."""
 
     def __init__(self, quiet: bool):
         self.quiet = quiet
         self.bar: Any = None
         self.what: object = None
-        self._lines = PlainProgress(say)
+        self._lines = PlainProgress(message)
 
     def __call__(self, what: object, done: int, total: int, note: str = "") -> None:
         """Shows how many of what are done."""
@@ -47,104 +44,61 @@ class Bars:
             self.bar.set_postfix_str(note, refresh=False)
         self.bar.update(done - self.bar.n)
 
+    def counter(self, what: str, total: int) -> Any:
+        """A function that is called with how many more are done."""
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            self(what, done, total)
+
+        return advance
+
     def close(self) -> None:
-        """Takes the bar away."""
+        """Removes the bar."""
         if self.bar is not None:
             self.bar.close()
         self.bar = self.what = None
 
 
-def say(sentence: str) -> None:
-    """A line on stderr."""
-    print(sentence, file=sys.stderr, flush=True)
+def message(text: str) -> None:
+    """The outcome of a command, a line on stderr."""
+    print(text, file=sys.stderr, flush=True)
 
 
-def tell(notes: Sequence[str], problems: Sequence[Problem]) -> None:
-    """What a reader of the figures should know, and what could not be used."""
+def log_notes(notes: Sequence[str], problems: Sequence[Problem]) -> None:
+    """Logs what a reader of the figures should know, and which files are not used."""
     for note in notes:
-        say(f"note: {note}")
+        _log.warning("note: %s", note)
     if problems:
-        say(f"{len(problems)} files take no part:")
-        _list("  ", problems)
+        _log.warning("%d files are not used:\n%s", len(problems), "\n".join(_lines("  ", problems)))
 
 
-def aside(problems: Sequence[Problem], table: SetAside, looked_at: Collection[str] | None = None) -> int:
-    """Lists what was set aside, all of it in a table; returns the exit code. ``looked_at`` as for SetAside.write.
+def list_skipped(problems: Sequence[Problem], table: SkippedFiles, inspected: Collection[str] | None = None) -> int:
+    """Lists what was skipped, all of it in a table; returns the exit code. ``inspected`` as for SkippedFiles.write.
 
     Raises:
         OutputError: the table cannot be written.
     """
-    table.write(problems, looked_at)
-    _list("  set aside: ", problems)
+    table.write(problems, inspected)
+    for line in _lines("  skipped: ", problems):
+        message(line)
     if problems:
-        say(f"all {len(problems)} with their reasons: {table.path}")
+        message(f"all {len(problems)} with their reasons: {table.path}")
     return PROBLEMS if problems else OK
 
 
-@contextlib.contextmanager
-def predicting(options: argparse.Namespace) -> Iterator[tuple["Outcome", Callable[[int, int], None]]]:
-    """What ``predict`` does around the work: progress, and the table of what was set aside, also where it is cut off.
-
-    Yields:
-        Where to note what becomes of the pictures, and the progress.
-
-    Raises:
-        ConfigError: a file of somebody else lies where the table should be.
-        OutputError: it cannot be written.
-    """
-    from training.inference.predict import Outcome
-
-    bars, table, outcome = Bars(options.quiet), SetAside(options.out / FILE), Outcome()
-    try:
-        yield outcome, lambda done, total: bars("pictures", done, total)
-    except BaseException:
-        bars.close()
-        with contextlib.suppress(AcuSimError):  # what broke the work off is more to the point
-            if outcome.looked_at:
-                table.write(outcome.problems, outcome.looked_at)
-        raise
-    bars.close()
-    say(f"{len(outcome.written)} pictures in {options.out}")
-    aside(outcome.problems, table, outcome.looked_at)
-
-
-def _list(prefix: str, problems: Sequence[Problem]) -> None:
-    for problem in problems[:SHOWN]:
-        say(f"{prefix}{problem.path}: {problem.reason}")
-    if len(problems) > SHOWN:
-        say(f"  and {len(problems) - SHOWN} more")
+def _lines(prefix: str, problems: Sequence[Problem]) -> list[str]:
+    more = [f"  and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+    return [f"{prefix}{problem.path}: {problem.reason}" for problem in problems[:SHOWN]] + more
 
 
 def exit_code(problems: Sequence[Problem]) -> int:
-    """What a command that went through returns: whether a picture was set aside."""
+    """The exit code of a command that is done: whether a picture was skipped."""
     return PROBLEMS if any(problem.is_image for problem in problems) else OK
 
 
 def as_json(problems: Sequence[Problem]) -> list[dict[str, str]]:
     """Problems as a run's data.json holds them."""
     return [{"path": problem.path, "reason": problem.reason} for problem in problems]
-
-
-@contextlib.contextmanager
-def writing(target: Path) -> Iterator[None]:
-    """Tells what the file system says of a file or folder that is being written.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{str(target)!r} cannot be written: {error.strerror or error}") from None
-
-
-def cache_folder(options: argparse.Namespace) -> Path:
-    """Where decoded pictures are kept."""
-    if options.cache:
-        return options.cache
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "acusim-augment"
-
-
-def workers_of(options: argparse.Namespace) -> int:
-    """Processes that decode."""
-    return options.workers or os.cpu_count() or 1

@@ -1,17 +1,16 @@
-"""A run of training, whatever its task: goes on where the folder stands, writes what made it, says what came of it."""
+"""A run of training, whatever its task: continues what the folder holds, and records what was used for it."""
 
-import argparse
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from acusim.errors import AcuSimError
-from acusim.files import write_atomic
+from acusim.errors import AcuSimError, OutputError
 from acusim.lock import LOCK_FILE, Lock, lock_owner
-from training.cli.console import Bars, say, writing
-from training.cli.main import ERROR, INTERRUPTED, OK
+from acusim.results import write_result
+from training.cli.console import ERROR, INTERRUPTED, OK, Bars, message
+from training.cli.options import TrainOptions
 from training.hardware import Hardware
 from training.history import History
 from training.loop import Interrupted, Loop, Task
@@ -19,11 +18,11 @@ from training.runs import CONFIG, DATA
 from training.settings import BaseConfig
 
 FORMAT = 1
-WHO = "trainer"
+OWNER = "trainer"
 
 
 def ensure_free(run: Path, hardware: Hardware) -> None:
-    """Refuses a run that another trainer is at work on, before time is spent on its data; makes nothing.
+    """Refuses a run that another trainer uses, before time is spent on its data; creates nothing.
 
     Raises:
         ConfigError: names the other one.
@@ -31,7 +30,7 @@ def ensure_free(run: Path, hardware: Hardware) -> None:
     error = None
     if hardware.is_main and lock_owner(run / LOCK_FILE) is not None:
         try:
-            with Lock(run / LOCK_FILE, WHO, run):
+            with Lock(run / LOCK_FILE, OWNER, run):
                 pass
         except AcuSimError as refused:
             error = refused
@@ -40,19 +39,19 @@ def ensure_free(run: Path, hardware: Hardware) -> None:
 
 @contextlib.contextmanager
 def alone(run: Path, hardware: Hardware) -> Iterator[None]:
-    """Holds the lock of a run, whose folder is made; of several processes the first does it for all.
+    """Holds the lock of a run, whose folder is created; of several processes the first does it for all.
 
     Raises:
-        ConfigError: another trainer is at work on it; names that one.
+        ConfigError: another trainer uses it; names that one.
         OutputError: the folder cannot be written.
     """
     with contextlib.ExitStack() as held:
         error = None
         if hardware.is_main:
             try:
-                with writing(run):
+                with _writing(run):
                     run.mkdir(parents=True, exist_ok=True)
-                held.enter_context(Lock(run / LOCK_FILE, WHO, run))
+                held.enter_context(Lock(run / LOCK_FILE, OWNER, run))
             except AcuSimError as refused:
                 error = refused
         _agree(hardware, error)
@@ -68,18 +67,52 @@ def _agree(hardware: Hardware, error: AcuSimError | None) -> None:
         raise SystemExit(ERROR)
 
 
+@contextlib.contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Reports why a file or folder cannot be written.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{str(target)!r} cannot be written: {error.strerror or error}") from None
+
+
+class _Savable(Protocol):
+    def save(self, path: Path) -> None: ...
+
+
+def save_predictions(predictions: _Savable, path: Path | None) -> None:
+    """Writes the file of --predictions, where one is wanted.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    if path:
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            predictions.save(path)
+
+
+def baseline_of(row: Mapping[str, Any], name: str) -> float:
+    """A baseline's figure in a row of the history; older runs call it floor."""
+    return row[f"baseline_{name}"] if f"baseline_{name}" in row else row[f"floor_{name}"]
+
+
 def train_task(
     config: BaseConfig,
     task: Task,
-    options: argparse.Namespace,
+    options: TrainOptions,
     hardware: Hardware,
     bars: Bars,
     *,
-    tell: Callable[[], None],
+    report_data: Callable[[], None],
     document: Mapping[str, Any],
     summary: Callable[[History], str],
 ) -> int:
-    """Trains a task in --out, or goes on with it.
+    """Trains a task in --out, or continues there.
 
     Args:
         config: all settings.
@@ -87,9 +120,9 @@ def train_task(
         options: of ``train``.
         hardware: device and processes.
         bars: progress.
-        tell: says what a person should know of the data.
+        report_data: prints what a person should know of the data.
         document: of the run's data.json.
-        summary: what the run came to.
+        summary: the run's result, for people.
 
     Returns:
         The exit code.
@@ -102,23 +135,24 @@ def train_task(
     with alone(options.out, hardware):
         resumed = loop.resume()
         if hardware.is_main:
-            tell()
+            report_data()
             if resumed:
-                say(f"going on after epoch {loop.epoch}, step {loop.step}")
-            with writing(options.out):
-                write_atomic(options.out / CONFIG, config.to_toml().encode())
-                text = json.dumps({"format": FORMAT, **document}, ensure_ascii=False, indent=1)
-                write_atomic(options.out / DATA, text.encode())
+                message(f"continuing after epoch {loop.epoch}, step {loop.step}")
+            write_result(options.out / CONFIG, config.to_toml().encode())
+            text = json.dumps({"format": FORMAT, **document}, ensure_ascii=False, indent=1)
+            write_result(options.out / DATA, text.encode())
         try:
             loop.train()
         except Interrupted:
             if hardware.is_main:
-                say(f"stopped in epoch {loop.epoch + 1}; the same command goes on there")
+                message(f"interrupted in epoch {loop.epoch + 1}; the same command continues there")
             return INTERRUPTED
         finally:
             bars.close()
     if hardware.is_main:
-        say(summary(loop.history))
+        message(summary(loop.history))
         if loop.epoch < config.train.epochs:
-            say(f"ended early: no better epoch in {config.train.patience} (train.patience)")
+            message(f"ended early: no better epoch in {config.train.patience} (train.patience)")
+        run = options.out
+        message(f"see {run / 'curves'}; evaluate it: python -m training evaluate {run} --data ROOT --out REPORT")
     return OK

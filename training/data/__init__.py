@@ -1,13 +1,13 @@
-"""From dataset roots to batches: which pictures, who is trained and who tested on, decoded pictures, their order.
+"""From dataset roots to batches.
 
-records.py  roots -> HeadData: pictures that can be used, their targets, their cache
-reading.py  records -> rows: labels, masks, pictures and depths read, each fault told
-sources.py  roots -> records: sizes, variants of augmented outputs, bald heads
-points.py   label, point mask and depth map -> what is known of the 174 points of a picture
-split.py    persons -> train, val, test
-leaks.py    refuses parts that know each other's persons
-cache.py    decoded pictures, memory-mapped; shards.py: their files; memory.py: hashes and depths, remembered;
-            pool.py: work spread over processes
-loader.py   the order of pictures, exact from any step on; batches, made ahead
-augmentation.py  changes of a batch on the device, points included
+records.py          roots -> HeadData: usable pictures, their targets, their cache
+reading.py          records -> rows: labels, masks, pictures and depths, each problem recorded
+sources.py          roots -> records: sizes, variants of augmented outputs, bald heads
+head_points.py      label, point mask and depth map -> position, visibility and depth of the 174 points of a picture
+split.py, leaks.py  persons -> train, val, test; refuses persons or pictures that are in two of them
+cache.py            decoded pictures, memory-mapped; shards.py: their files; memory.py: stored hashes and depths
+threads.py          work spread over processes
+loader.py           the order of pictures, exact from any step on; prefetched batches
+augmentation.py     changes of a batch on the device, points included
+hand_dataset.py     folders of labelled hands -> squares; hand_loader.py: read, checked, divided, cached
 """

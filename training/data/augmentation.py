@@ -1,19 +1,20 @@
-"""Changes of a batch on its device: light, colour, noise, and movements that take the points along.
+"""Changes of a batch on its device: light, colour, noise, and movements of pictures with their points.
 
 All are off by default. Coordinates are shares of the picture, 0 at its left or top edge and 1 at the other, so the
-centre of pixel i of S lies at (i + 0.5) / S; that is what grid_sample means without align_corners. One picture's draws
-depend on the generator alone. A movement that would carry a visible point out of the picture is weakened, for that
-picture, until none is.
+centre of pixel i of S is at (i + 0.5) / S, as in grid_sample without align_corners. One picture's draws depend on the
+generator alone. A movement that would carry a visible point out of the picture is weakened for that picture.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from acusim import acupoints
 from acusim.errors import ConfigError
+from acusim.settings import Settings
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _SIDE = {"left": "right", "right": "left", "mid": "mid"}
 _UNNAMED_PAIRS = (("EX-HN1_003", "EX-HN1_004"), ("EX-HN12_金津", "EX-HN13_玉液"))
-"""Left and right points whose names do not say so."""
+"""Left and right points whose names do not contain the side."""
 _DRAWS = 13
 _HALVINGS = 12
 """How finely a movement is weakened: to 1/4096 of what was drawn."""
@@ -29,39 +30,33 @@ _LUMA = (0.299, 0.587, 0.114)
 """ITU-R BT.601."""
 
 
-@dataclass(frozen=True, slots=True)
-class Augmentation:
-    """How far pictures are changed; each value is drawn evenly and anew for each picture. 0 is off."""
+class Augmentation(Settings):
+    """How far pictures are changed; each value is drawn uniformly and anew for each picture. 0 is off."""
 
-    brightness: float = 0.0
+    WHAT = "setting of [augment]"
+
+    brightness: float = Field(default=0.0, ge=0.0, le=1.0)
     """Added, in -value..value of the range 0..1."""
-    contrast: float = 0.0
+    contrast: float = Field(default=0.0, ge=0.0, le=0.99)
     """Factor 1-value..1+value about the picture's mean grey."""
-    gamma: float = 0.0
+    gamma: float = Field(default=0.0, ge=0.0, le=4.0)
     """Exponent, as a factor between 1/(1+value) and 1+value."""
-    colour: float = 0.0
+    colour: float = Field(default=0.0, ge=0.0, le=0.99)
     """Gain of each channel, factor 1-value..1+value."""
-    noise: float = 0.0
+    noise: float = Field(default=0.0, ge=0.0, le=1.0)
     """Largest standard deviation of Gaussian noise, of the range 0..1."""
-    blur: float = 0.0
+    blur: float = Field(default=0.0, ge=0.0, le=16.0)
     """Largest standard deviation of a Gaussian blur, in pixels."""
-    rotation_deg: float = 0.0
+    rotation_deg: float = Field(default=0.0, ge=0.0, le=180.0)
     """About the picture's centre, either way."""
-    scale: float = 0.0
+    scale: float = Field(default=0.0, ge=0.0, le=0.9)
     """Factor 1-value..1+value."""
-    translate: float = 0.0
+    translate: float = Field(default=0.0, ge=0.0, le=1.0)
     """Shift in either direction, in shares of the picture."""
-    flip: float = 0.0
+    flip: float = Field(default=0.0, ge=0.0, le=1.0)
     """Probability of a mirrored picture; points of the left become those of the right."""
-    fill: float = 0.0
+    fill: float = Field(default=0.0, ge=0.0, le=1.0)
     """Grey beyond the edge of the picture: 0 black as behind heads, 1 white."""
-
-    def __post_init__(self) -> None:
-        highest = {"rotation_deg": 180.0, "blur": 16.0, "gamma": 4.0, "contrast": 0.99, "colour": 0.99, "scale": 0.9}
-        for entry in fields(self):
-            value, high = getattr(self, entry.name), highest.get(entry.name, 1.0)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high:
-                raise ConfigError(f"augmentation: {entry.name} = {value!r} is not in 0..{high:g}")
 
     @property
     def moves(self) -> bool:
@@ -93,8 +88,8 @@ class Augmented:
     visible: "Tensor"
     """bool [B, N]"""
     source: "Tensor"
-    """int64 [B, N] which point of the original each is: other than its own number in a mirrored picture. What else is
-    known of points follows by ``torch.gather(known, 1, source)``."""
+    """int64 [B, N] which point of the original each is: another one in a mirrored picture. Other values of points
+    follow by ``torch.gather(values, 1, source)``."""
 
 
 def augment(
@@ -123,14 +118,14 @@ def augment(
     if images.shape[2] != images.shape[3]:
         raise ConfigError(f"augmentation: pictures of {images.shape[3]} x {images.shape[2]} pixels are not square")
     batch, points = visible.shape
-    # One row of draws a picture, all of them whatever is on: a setting never changes what another one draws.
+    # One row of draws a picture, whatever is on: a setting never changes what another one draws.
     draws = 2 * torch.rand((batch, _DRAWS), generator=generator, device=images.device) - 1
     source = torch.arange(points, device=xy.device).expand(batch, points)
     if settings.moves:
         mirrored = draws[:, 0] < 2 * settings.flip - 1
         if settings.flip:
             if flip is None:
-                raise ConfigError("augmentation: flip is on, and nothing says which points change sides")
+                raise ConfigError("augmentation: flip is on, and flip= does not give which points change sides")
             source = torch.where(mirrored[:, None], flip.to(xy.device), source)
         images, xy = _move(images, xy, visible, draws[:, 1:5], mirrored, settings)
         xy = torch.gather(xy, 1, source[..., None].expand_as(xy))
@@ -152,7 +147,7 @@ def _move(
     x, y = (xy.float() - 0.5).unbind(2)
     x = x * sign[:, None]
 
-    # No matrix products: a trainer may have these done in TF32 or bfloat16, which is pixels off.
+    # No matrix products: a trainer may compute these in TF32 or bfloat16, which is pixels off.
     def turned(strength: "Tensor") -> "tuple[Tensor, Tensor]":
         """[B] each, c and s of scale * R = [[c, -s], [s, c]]."""
         factor = 1 + strength * scale
@@ -164,7 +159,7 @@ def _move(
         at = c * x - s * y + (strength * shift_x)[:, None], s * x + c * y + (strength * shift_y)[:, None]
         return torch.stack(at, 2)
 
-    # A label may lie a little outside already: up to there its picture's points may go.
+    # A label may already be a little outside: its picture's points may reach as far.
     reach = torch.where(visible, torch.maximum(x.abs(), y.abs()), 0.0).amax(1, keepdim=True).clamp(min=0.5) + 1e-6
 
     def stays(strength: "Tensor") -> "Tensor":
@@ -179,7 +174,7 @@ def _move(
         low, high = torch.where(fits, middle, low), torch.where(fits, high, middle)
     strength = torch.where(stays(whole), whole, low)
 
-    # grid_sample asks the other way: for a pixel of the new picture, where in the old one; -1..1 from edge to edge.
+    # grid_sample needs the inverse: for a pixel of the new picture, its place in the old one, -1..1 from edge to edge.
     side = images.shape[-1]
     centres = (2 * torch.arange(side, device=images.device) + 1) / side - 1
     c, s = turned(strength)

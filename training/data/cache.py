@@ -1,16 +1,14 @@
 """Decoded pictures, memory-mapped: decoded once for all runs, checked when first read.
 
-A start opens the shards (shards.py) that are there, and decodes only pictures that none of them holds. Whoever decodes
-holds a lock meanwhile; a second trainer waits and finds the work done. What a killed one leaves behind is a part file,
-which the next one removes. A damaged shard is made again; a damaged entry is decoded again from its file.
+A start opens the existing shards (shards.py) and decodes only pictures that none of them contains. A lock is held while
+decoding; a second trainer waits and finds the work done. A killed trainer leaves a temporary file, which the next one
+removes. A damaged shard is regenerated; a damaged entry is decoded again from its file.
 """
 
-import os
 import shutil
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,7 @@ from numpy.typing import NDArray
 
 from acusim.errors import OutputError
 from acusim.files import is_part, sha256
-from acusim.lock import LOCK_FILE, open_lock_file, try_lock, wait_for_lock
+from acusim.lock import LOCK_FILE, Lock
 from training.data.shards import (
     SUFFIX,
     Shard,
@@ -28,26 +26,26 @@ from training.data.shards import (
     bytes_each,
     decode,
     make_shard,
-    mend,
     open_shard,
     per_shard,
     read_source,
+    repair,
     why_not,
 )
 from training.data.threads import Progress, Say, spread
 
 _FEW = 64
-"""So few pictures are decoded in this process: others would take longer to start."""
+"""Up to so many pictures are decoded in this process, since others would take longer to start."""
 
 
 class PictureCache:
-    """The pixels of some pictures, in the order in which they were asked for; may be read from several threads.
+    """The pixels of some pictures, in the order of the sources; may be read from several threads.
 
     Args:
         size: side of the pictures in pixels.
         sources: the files they come from.
-        places: the shard and the place in it of each.
-        say: told of damaged entries.
+        places: the shard and the index in it of each.
+        say: called with a message about a damaged entry.
     """
 
     def __init__(self, size: int, sources: Sequence[Source], places: Sequence[tuple[Shard, int]], say: Say):
@@ -55,7 +53,7 @@ class PictureCache:
         self._sources, self._places, self._say = tuple(sources), tuple(places), say
         self._checked = np.zeros(len(sources), bool)
         self._kept: dict[int, NDArray[np.uint8]] = {}
-        self._mending = threading.Lock()
+        self._repairing = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._sources)
@@ -64,7 +62,7 @@ class PictureCache:
         """[size, size, 3] uint8 RGB, read-only.
 
         Raises:
-            PictureError: the entry is damaged and its file is gone or another.
+            PictureError: the entry is damaged and its file is missing or has changed.
         """
         if index in self._kept:
             return self._kept[index]
@@ -72,7 +70,7 @@ class PictureCache:
         pixels = shard.pixels[slot]
         if not self._checked[index]:
             if zlib.crc32(pixels.data) != shard.crcs[slot]:
-                return self._mended(index)
+                return self._repaired(index)
             self._checked[index] = True
         return pixels
 
@@ -86,15 +84,15 @@ class PictureCache:
         rows = [shard.thumbnails[slot] for shard, slot in self._places]
         return np.stack(rows) if rows else np.zeros((0, 32, 32), np.uint8)
 
-    def _mended(self, index: int) -> NDArray[np.uint8]:
+    def _repaired(self, index: int) -> NDArray[np.uint8]:
         source, (shard, slot) = self._sources[index], self._places[index]
-        with self._mending:
+        with self._repairing:
             if index in self._kept:
                 return self._kept[index]
             self._say(f"cache: the entry of {source.name} in {shard.path.name} is damaged; it is decoded again")
             pixels, _ = decode(read_source(source), source, self.size)
             right = zlib.crc32(pixels.data) == shard.crcs[slot]
-            if right and mend(shard, slot, pixels) and zlib.crc32(shard.pixels[slot].data) == shard.crcs[slot]:
+            if right and repair(shard, slot, pixels) and zlib.crc32(shard.pixels[slot].data) == shard.crcs[slot]:
                 return shard.pixels[slot]
             self._kept[index] = pixels
             return pixels
@@ -106,18 +104,18 @@ def open_cache(
     """Opens the cache of some pictures, after decoding those that it lacks.
 
     Args:
-        folder: where caches lie; one folder serves any number of data sets and sizes.
+        folder: of caches; one folder serves any number of data sets and sizes.
         sources: the pictures.
-        size: side in pixels; larger pictures are made smaller, see shards.decode.
+        size: side in pixels; larger pictures are reduced, see shards.decode.
         workers: processes that decode.
-        progress: told how many of the missing pictures are decoded.
-        say: told of what is damaged, and of waiting.
+        progress: called with how many of the missing pictures are decoded.
+        say: called with a message about damage or waiting.
 
     Returns:
-        The cache of the pictures that can be used; which of the sources they are, in order; and why the others cannot.
+        The cache of the usable pictures; the indices of their sources, in order; and why the others are not usable.
 
     Raises:
-        OutputError: too little space, or the folder cannot be written.
+        OutputError: not enough space, or the folder cannot be written.
     """
     place = folder / f"img_{size}"
     found, damaged = _open_shards(place, size)
@@ -126,8 +124,8 @@ def open_cache(
         try:
             place.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"cache {str(place)!r} cannot be made: {error.strerror or error}") from None
-        with locked(folder / LOCK_FILE, say):
+            raise OutputError(f"cache {str(place)!r} cannot be created: {error.strerror or error}") from None
+        with _lock(folder, say):
             _clean(place, size, say)
             found, _ = _open_shards(place, size)
             missing = _missing(sources, found)
@@ -149,13 +147,13 @@ def open_cache(
 
 
 def _open_shards(place: Path, size: int) -> tuple[dict[str, tuple[Shard, int]], dict[Path, str]]:
-    """Where each picture lies by its file's SHA-256; and damaged shards with what is wrong."""
+    """The shard and index of each picture by its file's SHA-256; and damaged shards with the reason."""
     found: dict[str, tuple[Shard, int]] = {}
     damaged: dict[Path, str] = {}
     for path in sorted(place.glob(f"[!.]*{SUFFIX}")):
         try:
             shard = open_shard(path, size)
-        except FileNotFoundError:  # another process just removed it because it is damaged
+        except FileNotFoundError:  # another process just removed it as damaged
             continue
         except (ShardError, OSError) as error:
             damaged[path] = str(error)
@@ -170,7 +168,7 @@ def _missing(sources: Sequence[Source], found: dict[str, tuple[Shard, int]]) -> 
 
 
 def _clean(place: Path, size: int, say: Say) -> None:
-    """Removes what killed processes and failing disks left behind; only while the lock is held."""
+    """Removes damaged shards and temporary files; only while the lock is held."""
     for path, reason in _open_shards(place, size)[1].items():
         say(f"cache: {path.name} is damaged ({reason}); its pictures are decoded again")
         path.unlink(missing_ok=True)
@@ -185,8 +183,8 @@ def _build(
     needed, free = len(missing) * bytes_each(size), shutil.disk_usage(place).free
     if needed > free:
         raise OutputError(
-            f"cache {str(place)!r}: {len(missing)} pictures take {needed:,} bytes and {free:,} are free; "
-            "free some space, name another folder for the cache, or take a smaller size"
+            f"cache {str(place)!r}: {len(missing)} pictures need {needed:,} bytes and {free:,} are free; "
+            "free some space, name another folder for the cache, or choose a smaller size"
         )
     step = per_shard(size) if workers == 1 else max(1, min(per_shard(size), -(-len(missing) // workers)))
     tasks: list[Task] = []
@@ -203,24 +201,10 @@ def _build(
         progress("decode", done, len(missing))
 
 
-@contextmanager
-def locked(path: Path, say: Say) -> Iterator[None]:
-    """Holds a lock that goes with the process; says so where it has to wait.
+def _lock(folder: Path, say: Say) -> Lock:
+    """A lock that goes with the process and waits for another trainer."""
 
-    Raises:
-        OutputError: the lock's file cannot be made.
-    """
-    try:
-        handle = open_lock_file(path)
-    except OSError as error:
-        raise OutputError(f"cache: lock {str(path)!r} cannot be made: {error.strerror or error}") from None
-    try:
-        try:
-            if not try_lock(handle):
-                say(f"cache: another process decodes pictures into {str(path.parent)!r}; this one waits for it")
-                wait_for_lock(handle)
-        except OSError as error:
-            raise OutputError(f"cache: lock {str(path)!r} cannot be used: {error.strerror or error}") from None
-        yield
-    finally:
-        os.close(handle)
+    def on_wait(owner: str) -> None:
+        say(f"cache: another process decodes pictures into {str(folder)!r} ({owner}); this one waits for it")
+
+    return Lock(folder / LOCK_FILE, "trainer", folder, on_wait)

@@ -1,18 +1,17 @@
-"""Three more pictures of each, as Xu et al. 2025 make them: turned, lighter or darker, and noisy.
+"""Three variants of each training picture, as in Xu et al. 2025: rotated, lighter or darker, and noisy.
 
-The paper makes four pictures of one (784 become 3,136) before it splits, so that siblings stand on both sides; here
-only training pictures are given siblings. Its ranges are not printed; those in Augmentation are ours.
+The paper augments before it splits (784 pictures become 3,136), so that variants of one picture are in several parts;
+here only training pictures have variants. Its ranges are not printed; those in Augmentation are ours.
 """
 
-from dataclasses import dataclass
 from typing import Literal, get_args
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from acusim.seeds import generator_of
-from acusim.settings import check_fields, number
+from acusim.settings import Settings
 
 Variant = Literal["original", "turned", "light", "noise"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
@@ -21,31 +20,29 @@ Floats = NDArray[np.float64]
 _TRIES = 30
 
 
-@dataclass(frozen=True, kw_only=True)
-class Augmentation:
-    """The three siblings of a training picture, and how far they go."""
+class Augmentation(Settings):
+    """The three variants of a training picture, and how far they go."""
+
+    WHAT = "setting of [augment]"
 
     siblings: bool = True
-    """Whether training pictures have them; without, each comes once."""
-    turn_deg: float = number(45.0, 0.0, 180.0)
+    """Whether training pictures have variants."""
+    turn_deg: float = Field(default=45.0, ge=0.0, le=180.0)
     """Angles are drawn from -turn_deg to turn_deg."""
-    contrast: float = number(0.3, 0.0, 1.0)
+    contrast: float = Field(default=0.3, ge=0.0, le=1.0)
     """Contrast is multiplied by 1 - contrast to 1 + contrast, about mid-grey."""
-    brightness: float = number(40.0, 0.0, 255.0)
+    brightness: float = Field(default=40.0, ge=0.0, le=255.0)
     """Added to all levels: from -brightness to brightness, of 255."""
-    noise: float = number(15.0, 0.0, 255.0)
+    noise: float = Field(default=15.0, ge=0.0, le=255.0)
     """Standard deviation of the noise in levels: from a third of it to all of it."""
-    seed: int = number(0, 0, 2**31)
-    """Draws angles, levels and noise."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
+    seed: int = Field(default=0, ge=0, le=2**31)
+    """Seed of angles, levels and noise."""
 
 
 def turned(
     pixels: Pixels, xy: Floats, visible: NDArray[np.bool_], degrees: float
 ) -> tuple[Pixels, Floats, NDArray[np.bool_]]:
-    """Turns a picture about its middle at its own size; what comes in from outside is white.
+    """Rotates a picture about its centre at its own size; what comes in from outside is white.
 
     Args:
         pixels: [H, W, 3].
@@ -54,8 +51,10 @@ def turned(
         degrees: counter-clockwise, as one sees it.
 
     Returns:
-        The picture, the points moved with it, and [P] which of the points that count still lie in it.
+        The picture, the points moved with it, and [P] which of the points that count are still in it.
     """
+    import cv2
+
     height, width = pixels.shape[:2]
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     matrix = np.array([[c, s], [-s, c]])  # y points down

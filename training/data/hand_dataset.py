@@ -1,7 +1,7 @@
-"""Hand pictures for training: whose hand it is, who is trained on, squares of 224 with their points.
+"""Hand pictures for training: their subjects, the division of subjects, squares of 224 with their points.
 
-Subjects are divided, never pictures; copies of one picture under two subjects make these one. Only then are training
-pictures given their augmented siblings, so no sibling crosses parts.
+Subjects are divided, never pictures; two subjects that share a copied picture count as one. Only then training pictures
+are augmented, so variants of one picture are in one part.
 """
 
 import re
@@ -9,62 +9,54 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import model_validator
 
 from acusim.errors import AcuSimError, ConfigError, shown
-from acusim.files import printable, same_on_every_disk
+from acusim.files import portable_name, printable
 from acusim.layout import Problem
 from acusim.tolerances import Change, notes_of
 from training.data.hand_augmentation import VARIANTS, Augmentation, Variant, augmented
 from training.data.photographs import Transform, letterbox
-from training.data.split import PARTS, Part, cut, ranked
+from training.data.shards import unit_thumbnails
+from training.data.split import PARTS, Part, Shares, cut, ranked
 from training.io.labelme import LabelledHand, LabelmeFolder, read_picture, scan_labelme
 from training.tasks.hand_points import HandPoints, read_points
 
 SIZE = 224
 SUBJECT = r"^(?P<subject>S\d{4,})_(?P<side>[LR])_(?P<face>back|palm)_\d+$"
-"""Names of the synthetic hands; other data give their own pattern."""
+"""Names of the synthetic hands; other data need their own pattern."""
 SAME_PICTURE = 0.12
-"""Distance of two thumbnails without mean and of length 1 under which they are one picture. Of the 276 pairs of 24
-synthetic hands the nearest are 0.84 apart; copies saved as JPEG of quality 50 are 0.08 away at most, of quality 30
-0.10."""
+"""Distance of two thumbnails without mean and of length 1 below which they are one picture. Of the 276 pairs of 24
+synthetic hands the nearest are 0.84 apart; copies saved as JPEG of quality 50 at most 0.08, of quality 30 0.10."""
 _SIDES = {"L": "left", "R": "right", "left": "left", "right": "right"}
 
 Missing = Literal["leave out", "keep"]
 
 
-@dataclass(frozen=True, slots=True)
-class HandSettings:
-    """How a folder is read and divided."""
+class HandSettings(Shares):
+    """How a folder is read, and how its subjects are divided."""
 
-    points_file: Path | None = None
-    """Mapping file; None for the one in this package."""
+    WHAT = "setting of hands"
+
     subject: str = SUBJECT
-    """Regular expression for a picture's file name without extension. Its group ``subject`` tells the person; ``side``
-    (L, R, left, right) and ``face`` (back, palm) may be there. A name that it does not find is a subject of its own."""
+    """Regular expression for a picture's file name without extension. Its group ``subject`` is the person; the groups
+    ``side`` (L, R, left, right) and ``face`` (back, palm) are optional. A name without a match is its own subject."""
     missing: Missing = "leave out"
     """Pictures that lack a point: left out, as in the paper, or kept with the point not visible."""
-    train: float = 0.7
-    """Share of the subjects; the three sum to 1."""
-    val: float = 0.1
-    test: float = 0.2
-    seed: int = 0
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _pattern(self) -> Self:
         try:
             groups = re.compile(self.subject).groupindex
         except (re.error, RecursionError) as error:
-            raise ConfigError(f"hands: subject = {self.subject!r} is no regular expression: {error}") from None
+            raise ConfigError(f"subject = {self.subject!r} is not a regular expression: {error}") from None
         if "subject" not in groups:
-            raise ConfigError(f"hands: subject = {self.subject!r} has no group (?P<subject>...)")
-        if self.missing not in get_args(Missing):
-            raise ConfigError(f"hands: missing = {self.missing!r} is not one of {', '.join(get_args(Missing))}")
-        shares = [getattr(self, part) for part in PARTS]
-        if not all(0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
-            raise ConfigError(f"hands: train, val, test = {shares} must each be in 0..1 and sum to 1")
+            raise ConfigError(f"subject = {self.subject!r} has no group (?P<subject>...)")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +67,9 @@ class HandRecord:
     """Relative to the root."""
     label: str
     subject: str
-    """Whose hand; of the pictures of one subject all are in one part."""
+    """The person; all pictures of one subject are in one part."""
     side: str | None
-    """left or right, None where nothing tells."""
+    """left or right, None where unknown."""
     face: str | None
     """back or palm."""
     size: tuple[int, int]
@@ -96,15 +88,15 @@ class HandData:
     visible: NDArray[np.bool_]
     """[N, P] True where the file has the point."""
     problems: tuple[Problem, ...]
-    """What could not be used, and why."""
+    """What is not usable, and why."""
     left_out: tuple[str, ...]
-    """Pictures without all points, where settings say so."""
+    """Pictures that lack a point, unless they are kept."""
     notes: tuple[str, ...] = ()
-    """What a person should know: labels not in the mapping, conversions, changes, subjects made one."""
+    """Notes for the user: labels not in the mapping, conversions, changes, merged subjects."""
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Subject to all names of it, its own among them; several where copies made subjects one."""
+    """Subject to all its names, its own included; several where copies merged subjects."""
     changes: tuple[Change, ...] = ()
-    """What was read otherwise than it stands; summed up in the notes."""
+    """What was read differently from how it is written; summed up in the notes."""
 
     def describe(self) -> str:
         """One line: how many of what."""
@@ -112,7 +104,7 @@ class HandData:
         return (
             f"{len(self.records)} pictures of {subjects} subjects; {len(self.left_out)} left out for missing points, "
             f"{sum(problem.is_image for problem in self.problems)} pictures and "
-            f"{sum(not problem.is_image for problem in self.problems)} other files set aside"
+            f"{sum(not problem.is_image for problem in self.problems)} other files skipped"
         )
 
 
@@ -127,15 +119,15 @@ def read_hands(
     Args:
         root: the folder.
         settings: see HandSettings.
-        points: the mapping; None reads that of the settings.
-        progress: called with how many pictures are through, and of how many.
+        points: the mapping; None takes the one in this package.
+        progress: called with how many pictures are read, and of how many.
 
     Raises:
         ConfigError: the mapping is wrong.
-        LayoutError: the root is no folder that can be read.
+        LayoutError: the root is not a readable folder.
     """
     settings = settings or HandSettings()
-    points = points or (read_points(settings.points_file) if settings.points_file else read_points())
+    points = points or read_points()
     folder = scan_labelme(root, points, progress)
     hands = [hand for hand in folder.hands if settings.missing == "keep" or not np.isnan(hand.xy).any()]
     kept = {hand.image for hand in hands}
@@ -176,7 +168,7 @@ def _who(hand: LabelledHand, settings: HandSettings) -> tuple[str, str | None, s
         side = "left" if hand.flags["left hand"] else "right"
     if face is None and "palm" in hand.flags:
         face = "palm" if hand.flags["palm"] else "back"
-    return same_on_every_disk(subject), side, face
+    return portable_name(subject), side, face
 
 
 def _notes(folder: LabelmeFolder) -> list[str]:
@@ -191,14 +183,8 @@ def _notes(folder: LabelmeFolder) -> list[str]:
 
 def thumbnail_distance(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
     """[N, N] distance of thumbnails [N, 32, 32] without their mean and of length 1; 2 for a flat one."""
-    flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
-    flat -= flat.mean(1, keepdims=True)
-    length = np.linalg.norm(flat, axis=1, keepdims=True)
-    even = length[:, 0] < 1e-3 * flat.shape[1] ** 0.5
-    flat /= np.maximum(length, 1e-6)
-    distance = np.sqrt(np.clip(2 - 2 * flat @ flat.T, 0, None))
-    distance[even] = distance[:, even] = 2
-    return distance
+    unit = unit_thumbnails(thumbnails)
+    return np.nan_to_num(np.sqrt(np.clip(2 - 2 * unit @ unit.T, 0, None)), nan=2)
 
 
 def _same_pictures(hands: Sequence[LabelledHand], chunk: int = 2048) -> list[tuple[int, int]]:
@@ -218,7 +204,7 @@ def _same_pictures(hands: Sequence[LabelledHand], chunk: int = 2048) -> list[tup
 
 
 def _joined(subjects: list[str], same: Iterable[tuple[int, int]]) -> tuple[list[str], list[str]]:
-    """Subjects after those that share a picture are made one, and what to tell of it."""
+    """Subjects after merging those that share a picture, and a note about each merge."""
     parent = {subject: subject for subject in subjects}
 
     def root(subject: str) -> str:
@@ -226,13 +212,13 @@ def _joined(subjects: list[str], same: Iterable[tuple[int, int]]) -> tuple[list[
             subject = parent[subject]
         return subject
 
-    told: list[str] = []
+    notes: list[str] = []
     for a, b in same:
         first, second = sorted((root(subjects[a]), root(subjects[b])))
         if first != second:
             parent[second] = first
-            told.append(f"subjects {printable(first)} and {printable(second)} share a picture: taken as one")
-    return [root(subject) for subject in subjects], told
+            notes.append(f"subjects {printable(first)} and {printable(second)} share a picture: taken as one")
+    return [root(subject) for subject in subjects], notes
 
 
 def split_subjects(records: Sequence[HandRecord], settings: HandSettings) -> dict[str, Part]:
@@ -243,9 +229,9 @@ def split_subjects(records: Sequence[HandRecord], settings: HandSettings) -> dic
     """
     order = ranked({record.subject for record in records}, settings.seed)
     try:
-        return cut(order, [getattr(settings, part) for part in PARTS])
+        return cut(order, settings.shares)
     except ConfigError as error:
-        raise ConfigError(f"{error}; or give the pattern that tells subjects from file names") from None
+        raise ConfigError(f"{error}; or set the pattern that finds subjects in file names") from None
 
 
 def rows_of(records: Sequence[HandRecord], parts: Mapping[str, Part]) -> dict[Part, NDArray[np.int64]]:
@@ -258,7 +244,7 @@ def rows_of(records: Sequence[HandRecord], parts: Mapping[str, Part]) -> dict[Pa
 
 @dataclass(slots=True, eq=False)
 class HandSquares:
-    """Pictures made ready for a model: M squares, of which several may come from one picture."""
+    """Input of a model: M squares, several of which may come from one picture."""
 
     pixels: NDArray[np.uint8]
     """[M, S, S, 3] RGB."""
@@ -273,7 +259,7 @@ class HandSquares:
     transforms: tuple[Transform, ...] = ()
     """[M] from the (augmented) picture to the square, and back."""
     problems: list[Problem] = field(default_factory=list)
-    """Pictures that could not be read any more."""
+    """Pictures that could not be read."""
 
     @property
     def size(self) -> int:
@@ -291,12 +277,12 @@ class HandSquares:
 def make_squares(
     data: HandData, rows: NDArray[np.int64], augmentation: Augmentation | None = None, size: int = SIZE
 ) -> HandSquares:
-    """Reads pictures and makes squares of them: scaled to fit, the aspect kept, padded with zeros.
+    """Reads pictures as squares: scaled to fit, the aspect kept, padded with zeros.
 
     Args:
         data: the folder.
         rows: which pictures, such as those of one part.
-        augmentation: for training: each picture comes four times (original, turned, light, noise). None for others.
+        augmentation: for training: four variants of each picture (original, turned, light, noise). None for others.
         size: side of the squares.
     """
     variants: tuple[Variant, ...] = VARIANTS if augmentation and augmentation.siblings else VARIANTS[:1]

@@ -1,4 +1,4 @@
-"""A folder of labelled hands as training and evaluation see it: read, checked, divided by subject."""
+"""A folder of labelled hands for training and evaluation: read, checked, divided by subject."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ _FEW = 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HandSet:
-    """Labelled hands and who is in which part."""
+    """Labelled hands and the part of each subject."""
 
     data: HandData
     digest: str
@@ -51,9 +51,9 @@ class HandSet:
         """The squares of a part.
 
         Raises:
-            ConfigError: none of its pictures can be read any more.
+            ConfigError: none of its pictures can be read.
         """
-        made = squares_of(
+        squares = squares_of(
             self.data,
             self.digest,
             self.rows[part],
@@ -64,10 +64,10 @@ class HandSet:
             progress=progress,
             say=say,
         )
-        if not len(made):
-            why = f"; {made.problems[0].path}: {made.problems[0].reason}" if made.problems else ""
-            raise ConfigError(f"no picture of part {part!r} can be read{why}")
-        return made
+        if not len(squares):
+            reason = f"; {squares.problems[0].path}: {squares.problems[0].reason}" if squares.problems else ""
+            raise ConfigError(f"no picture of part {part!r} can be read{reason}")
+        return squares
 
 
 def load_hands(
@@ -85,13 +85,13 @@ def load_hands(
         root: the folder.
         config: for labels, subjects and parts.
         points: the mapping of a run; None takes the configuration's.
-        persons: who was in which part of a run; None divides anew.
-        cache: keeps squares.
+        persons: the part of each person in a run; None divides anew.
+        cache: folder of cached squares.
         workers: processes that decode.
 
     Raises:
         ConfigError: no picture is usable, too few subjects, or one subject in two parts.
-        LayoutError: the root is no folder that can be read.
+        LayoutError: the root is not a readable folder.
     """
     data = read_hands(root, config.data.settings(), points or config.data.mapping())
     if not data.records:
@@ -111,21 +111,21 @@ def load_hands(
 
 
 def pattern_note(data: HandData, pattern: str) -> str | None:
-    """What a person should know of pictures whose names do not tell the subject; None if all do."""
+    """A warning about pictures whose names do not contain the subject; None if all do."""
     unnamed = sum(not re.search(pattern, Path(record.image).stem) for record in data.records)
     if not unnamed:
         return None
     return (
-        f"the names of {unnamed} of {len(data.records)} pictures do not tell whose hand it is; each counts as a person "
-        "of its own, so one hand may be trained on and tested with: set data.subject"
+        f"the names of {unnamed} of {len(data.records)} pictures do not contain the subject; each counts as a person "
+        "of its own, so one hand may be both trained on and tested: set data.subject"
     )
 
 
 def _check_pattern(data: HandData, pattern: str) -> None:
-    """A pattern that somebody gave must find someone.
+    """Checks that a pattern other than the default matches some name.
 
     Raises:
-        ConfigError: it finds no subject in any name.
+        ConfigError: it matches none.
     """
     stems = [Path(record.image).stem for record in data.records]
     if pattern != SUBJECT and not any(re.search(pattern, stem) for stem in stems):
@@ -136,18 +136,17 @@ def _check_pattern(data: HandData, pattern: str) -> None:
 
 def _nothing(data: HandData) -> str:
     """Why a folder has no usable picture."""
-    told = f"{str(data.root)!r} has no usable picture: {data.describe()}"
     reasons = [f"{problem.path}: {problem.reason}" for problem in data.problems[:_FEW]]
     if data.left_out:
         ids = ", ".join(data.points.ids)
         reasons += [f"pictures without one of {ids} are left out unless data.missing=keep", *data.notes[:_FEW]]
     if not reasons:
-        reasons = ["there is neither a picture nor a labelme file in it"]
-    return f"{told}; {'; '.join(reasons)}"
+        reasons = ["it contains neither a picture nor a labelme file"]
+    return f"{str(data.root)!r} has no usable picture: {data.describe()}; {'; '.join(reasons)}"
 
 
 def _parts(data: HandData, persons: Mapping[str, Part]) -> dict[str, Part]:
-    """The part of each subject that a run knows by any of its names.
+    """The part of each subject that was in a run under any of its names.
 
     Raises:
         ConfigError: a subject is in two parts.
@@ -156,8 +155,8 @@ def _parts(data: HandData, persons: Mapping[str, Part]) -> dict[str, Part]:
     for subject, names in data.aliases.items():
         found: set[Part] = {persons[name] for name in names if name in persons}
         if len(found) > 1:
-            told = ", ".join(f"{name} ({persons[name]})" for name in names if name in persons)
-            raise ConfigError(f"pictures of {told} are copies: one hand cannot be in two parts; remove the copies")
+            listed = ", ".join(f"{name} ({persons[name]})" for name in names if name in persons)
+            raise ConfigError(f"pictures of {listed} are copies: one hand cannot be in two parts; remove the copies")
         for part in found:
             out[subject] = part
     return out

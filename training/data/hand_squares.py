@@ -1,6 +1,5 @@
-"""Squares of hands, made once: kept in a file under the hash of what they were made from, decoded by processes."""
+"""Squares of hands, cached: stored in a file named by the hash of their inputs, decoded by processes."""
 
-import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +17,10 @@ from training.data.photographs import Transform
 from training.data.threads import Progress, spread
 
 FORMAT = 1
-"""Goes up when the same pictures give other squares."""
+"""Incremented when the same pictures give other squares."""
 _CHUNK = 16
 _FEW = 64
-"""So few pictures are decoded in this process: others would take longer to start."""
+"""Up to so many pictures are decoded in this process, since others would take longer to start."""
 _ARRAYS = ("pixels", "xy", "visible", "row", "variant")
 _WAYS = "transforms"
 
@@ -46,7 +45,7 @@ def squares_of(
     progress: Progress = lambda *_: None,
     say: Callable[[str], None] = lambda _: None,
 ) -> HandSquares:
-    """Squares of some pictures: make_squares, from the cache where they are there already.
+    """Squares of some pictures: make_squares, or from the cache.
 
     Args:
         data: the folder.
@@ -54,14 +53,14 @@ def squares_of(
         rows: which pictures.
         augmentation: for training pictures.
         size: side of the squares.
-        cache: folder that keeps them; None keeps nothing.
+        cache: folder that stores them; None stores nothing.
         workers: processes that decode.
-        progress: told how many pictures are decoded.
-        say: told where the cache cannot be used.
+        progress: called with how many pictures are decoded.
+        say: called with a message where the cache cannot be used.
     """
-    settings = dataclasses.asdict(augmentation) if augmentation else None
-    made_from = json.dumps([FORMAT, digest, rows.tolist(), settings, size], sort_keys=True)
-    path = cache / f"hands_{size}" / f"{sha256(made_from.encode())[:32]}.safetensors" if cache else None
+    settings = augmentation.as_dict() if augmentation else None
+    inputs = json.dumps([FORMAT, digest, rows.tolist(), settings, size], sort_keys=True)
+    path = cache / f"hands_{size}" / f"{sha256(inputs.encode())[:32]}.safetensors" if cache else None
     if path is not None and path.is_file():
         try:
             return _load(path)
@@ -71,7 +70,7 @@ def squares_of(
     tasks = [(k, _Task(data, chunk, augmentation, size)) for k, chunk in enumerate(chunks)]
     parts: list[HandSquares | None] = [None] * len(tasks)
     done = 0
-    for k, part in spread(_made, tasks, workers if len(rows) > _FEW else 1):
+    for k, part in spread(_decoded, tasks, workers if len(rows) > _FEW else 1):
         parts[k] = part
         done += len(chunks[k])
         progress("decode", done, len(rows))
@@ -81,11 +80,11 @@ def squares_of(
             path.parent.mkdir(parents=True, exist_ok=True)
             _save(squares, path)
         except OSError as error:
-            say(f"cache: {str(path)!r} cannot be written ({error.strerror or error}); going on without")
+            say(f"cache: {str(path)!r} cannot be written ({error.strerror or error}); continuing without it")
     return squares
 
 
-def _made(task: tuple[int, _Task]) -> tuple[int, HandSquares]:
+def _decoded(task: tuple[int, _Task]) -> tuple[int, HandSquares]:
     k, it = task
     return k, make_squares(it.data, it.rows, it.augmentation, it.size)
 
@@ -112,7 +111,7 @@ def _load(path: Path) -> HandSquares:
     from safetensors.numpy import load_file
 
     if set(read_header(path)) != {*_ARRAYS, _WAYS}:
-        raise LayoutError("it holds other arrays")
+        raise LayoutError("it contains other arrays")
     try:
         arrays = load_file(path)
     except (SafetensorError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Label, point mask and depth map of a picture: what is known of its 174 points."""
+"""Position, visibility, trust and depth of the 174 points, from a picture's label, point mask and depth map."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,14 @@ from acusim.rig import ORBIT_RADIUS_MM
 TRUE_DEPTH_FRAMES = (1, 19, 55, 91, 127)
 """Frames in which the released labels' h is the depth along the camera's axis."""
 SEARCH_PX = 2
-"""So far from a point its depth is looked for in the map: a point on the outline may fall beside it."""
+"""Search radius for a point's depth in the map: a point on the outline may fall beside it."""
 PLAUSIBLE_MM = (ORBIT_RADIUS_MM - 400, ORBIT_RADIUS_MM + 400)
-"""What a head's depth can be; other values are not taken."""
+"""Range of a head's depth; other values are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class DepthTask:
-    """A depth map to be read at the points of a label."""
+    """A depth map to read at the points of a label."""
 
     key: str
     path: Path
@@ -52,16 +52,16 @@ def read_mask(path: Path, listed: NDArray[np.bool_], image_sha256: str) -> tuple
         image_sha256: of the picture's file.
 
     Returns:
-        [174] False for listed points whose label may be false there; where the picture as a whole was rejected, why;
+        [174] False for listed points whose label may be wrong; the reason where the picture as a whole was rejected;
         and a digest of both.
 
     Raises:
-        LabelError: damaged, or it speaks of another picture.
+        LabelError: damaged, or of another picture.
     """
     mask = read_point_mask(path)
     if mask.image_sha256 != image_sha256:
         raise LabelError(
-            f"point mask {path.name!r}: it speaks of another picture, SHA-256 {mask.image_sha256[:12]}…, not "
+            f"point mask {path.name!r}: it is of another picture, SHA-256 {mask.image_sha256[:12]}…, not "
             f"{image_sha256[:12]}…; run `python -m evaluation certify` again"
         )
     trusted = ~listed | (mask.listed & mask.trusted)
@@ -69,9 +69,9 @@ def read_mask(path: Path, listed: NDArray[np.bool_], image_sha256: str) -> tuple
 
 
 def read_depths(tasks: list[DepthTask]) -> list[tuple[str, NDArray[np.float32] | None, str]]:
-    """For each map its key, the depth of each point in mm (NaN where the map has none), and what is wrong with it.
+    """For each map its key, the depth of each point in mm (NaN where the map has none), and the error.
 
-    The depths are None where the map is relative; they are None with a reason where it cannot be read.
+    The depths are None for a relative map, and None with an error for one that cannot be read.
     """
     out: list[tuple[str, NDArray[np.float32] | None, str]] = []
     for task in tasks:
@@ -89,10 +89,10 @@ def depth_at(values: NDArray[np.float32], xy: NDArray[np.float32], visible: NDAr
     Args:
         values: [H, W] millimetres, 0 where there is nothing.
         xy: [N, 2] 0..1 of the picture.
-        visible: [N] points that are looked up.
+        visible: [N] points to look up.
 
     Returns:
-        [N] millimetres, NaN where not visible or where nothing plausible lies within SEARCH_PX.
+        [N] millimetres, NaN where not visible or without a plausible depth within SEARCH_PX.
     """
     size = np.array([values.shape[1], values.shape[0]])
     at = xy[visible].astype(np.float64) * size
@@ -105,13 +105,13 @@ def depth_at(values: NDArray[np.float32], xy: NDArray[np.float32], visible: NDAr
     distance = np.where(plausible, np.linalg.norm(pixels + 0.5 - at[:, None], axis=2), np.inf)
     best = distance.argmin(1)[:, None]
     out = np.full(len(xy), np.nan, np.float32)
-    there = np.take_along_axis(plausible, best, 1)[:, 0]
-    out[visible] = np.where(there, np.take_along_axis(found, best, 1)[:, 0], np.nan)
+    known = np.take_along_axis(plausible, best, 1)[:, 0]
+    out[visible] = np.where(known, np.take_along_axis(found, best, 1)[:, 0], np.nan)
     return out
 
 
 def depth_of_label(label: Label, frame: int) -> NDArray[np.float32]:
-    """[174] millimetres from the label itself, NaN where it does not tell them truly."""
+    """[174] millimetres from the label itself, NaN where its depth is not true."""
     if frame not in TRUE_DEPTH_FRAMES:
         return np.full(acupoints.COUNT, np.nan, np.float32)
     return (1000 * label.h_m).astype(np.float32)

@@ -1,15 +1,15 @@
-"""Refuses parts that know each other's persons.
+"""Refuses parts that share persons or pictures.
 
-Told are: a person in two parts; a picture in one part and a variant of it in another; and two names for one head, by
-its labels or by its pictures. All comparisons are within a frame, vectorised.
+Detected are: a person in two parts; a picture in one part and a variant of it in another; and two names for one head,
+by its labels or by its pictures. All comparisons are within a frame, vectorised.
 
 The thresholds were measured on synthetic heads: 12 persons in the 45 kept views at 512, and 48 persons in five views,
-the back among them, at 64. Labels: of two persons at most 64 % of the points that both list lie within TOLERANCE, of
-copies all do. Pictures, as the distance of thumbnails whose brightness and contrast are taken out: copies at 512
-differ by 0.023 (JPEG of quality 30), 0.019 (quality 50), 0.013 (smaller and back, or brighter by 15 % and 12 levels);
-two persons by 0.031 from the back, where both have the same hair, else by 0.06 and more. So near one another is not
-enough in one view: half of the views that two persons share must be. Below 128 pixels the noise of a JPEG remains in
-the thumbnail, and only what is nearly exact is found by its picture.
+the back among them, at 64. Labels: of two persons at most 64 % of the points that both list are within TOLERANCE, of
+copies all are. Pictures, as the distance of thumbnails without brightness and contrast: copies at 512 differ by 0.023
+(JPEG of quality 30), 0.019 (quality 50), 0.013 (resized and back, or brighter by 15 % and 12 levels); two persons by
+0.031 from the back with the same hair, else by 0.06 and more. So nearness in one view is not enough: half of the views
+that two persons share must be near. Below 128 pixels the noise of a JPEG remains in the thumbnail, and only nearly
+exact copies are found by their pictures.
 """
 
 from collections import defaultdict
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from acusim.errors import ConfigError
 from training.data.records import HeadData, Record, Targets
+from training.data.shards import unit_thumbnails
 from training.data.split import Part
 
 Kind = Literal["person", "sibling", "labels", "pictures"]
@@ -32,26 +33,24 @@ TOLERANCE = 1e-4
 SAME_POINTS = 0.9
 """Share of the points that both pictures list that must be the same."""
 MIN_POINTS = 12
-"""Points that both must list before labels say anything."""
+"""Points that both must list before labels are compared."""
 MIN_COMMON = 0.8
 """Share of the points of the picture that lists fewer that both must list."""
 SAME_PICTURE = 0.008
 """Distance of thumbnails under which two pictures are one."""
 LIKE_PICTURE = 0.024
-"""Distance under which they may be one: half of the views of two persons must be."""
+"""Distance under which they may be one, if half of the views of two persons are."""
 _FEW = 3
 _CHUNK = 1024
 _MOST = 10_000
-"""Near-duplicates after which none is looked for."""
+"""Near-duplicates after which the search ends."""
 _CANDIDATE_RMS = 0.004
-"""Labels further apart than this on average are not looked at point by point."""
-_FLAT = 1e-3
-"""A thumbnail that varies less, in grey levels, says nothing."""
+"""Labels further apart than this on average are not compared point by point."""
 _WHAT: dict[Kind, tuple[str, str]] = {
     "person": ("persons are in two parts", "divide persons, not pictures"),
     "sibling": (
         "pictures have an augmented variant in another part",
-        "give a variant the part of its original, as its name says",
+        "give a variant the part of its original",
     ),
     "labels": ("pairs of pictures of two names have the same acupoints", "they are one head: give them one name"),
     "pictures": ("pairs of pictures of two names are the same picture", "they are one head: give them one name"),
@@ -70,30 +69,30 @@ class Leak:
 
 
 def check(data: HeadData, parts: Mapping[Part, NDArray[np.int64]]) -> None:
-    """Passes if no part knows a person of another.
+    """Checks that no two parts share a person or picture.
 
     Args:
         data: all pictures.
         parts: numbers of the pictures of each part.
 
     Raises:
-        ConfigError: counts each kind of leak, names the first few, and says what to do.
+        ConfigError: they do; counts each kind of leak, names the first few, and what to do.
     """
     leaks = find(data.records, data.targets, data.cache.thumbnails(), {str(part): rows for part, rows in parts.items()})
     if not leaks:
         return
-    lines = ["the parts are not independent, so a test would flatter:"]
+    lines = ["the parts are not independent, so test figures would be too good:"]
     for kind, (what, remedy) in _WHAT.items():
         found = [leak for leak in leaks if leak.kind == kind]
         if found:
-            shown = "; ".join(_told(data.records, leak) for leak in found[:_FEW])
+            shown = "; ".join(_described(data.records, leak) for leak in found[:_FEW])
             more = "; …" if len(found) > _FEW else ""
             count = f"{len(found)}{' or more' if len(leaks) >= _MOST else ''}"
             lines.append(f"  {count} {what}: {shown}{more}. To do: {remedy}")
     raise ConfigError("\n".join(lines))
 
 
-def _told(records: Sequence[Record], leak: Leak) -> str:
+def _described(records: Sequence[Record], leak: Leak) -> str:
     ends = zip((records[leak.first], records[leak.second]), leak.parts, strict=True)
     return " and ".join(f"{record.image} of root {record.root} ({part})" for record, part in ends)
 
@@ -144,7 +143,7 @@ def _near(
     alike: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
     for frame in np.unique(targets.frame):
         rows = np.flatnonzero((targets.frame == frame) & (part_of >= 0))
-        faces = _normalised(thumbnails[rows])
+        faces = unit_thumbnails(thumbnails[rows])
         for start in range(0, len(rows), _CHUNK):
             ours, others = rows[start : start + _CHUNK], rows[start:]
             apart = (part_of[ours][:, None] != part_of[others]) & (person_of[ours][:, None] != person_of[others])
@@ -163,14 +162,6 @@ def _near(
         if 2 * len({int(targets.frame[a]) for a, _ in found}) >= len(first & second):
             for a, b in found:
                 yield "pictures", a, b
-
-
-def _normalised(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """[N, 1024] without mean and of length 1; flat ones NaN, which is near nothing."""
-    flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
-    flat -= flat.mean(1, keepdims=True)
-    length = np.linalg.norm(flat, axis=1, keepdims=True)
-    return flat / np.where(length < _FLAT * flat.shape[1] ** 0.5, np.float32(np.nan), length)
 
 
 def _same_labels(

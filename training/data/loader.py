@@ -1,7 +1,7 @@
-"""Batches: an order that seed and epoch decide, and pictures copied ahead of the step that uses them.
+"""Batches: an order that seed and epoch decide, and pictures prefetched before the step that uses them.
 
-Nothing random is kept between steps: (seed, epoch, step) decides a batch, so a run that goes on from any step sees
-what an uninterrupted one would have seen.
+No random state is kept between steps: (seed, epoch, step) decides a batch, so a run that resumes at any step gets the
+batches of an uninterrupted one.
 """
 
 from collections import deque
@@ -19,12 +19,12 @@ from acusim.seeds import generator_of
 if TYPE_CHECKING:
     import torch
 
-AHEAD = 3
-"""Batches that are ready before they are asked for."""
+PREFETCH = 3
+"""Batches that are copied before they are requested."""
 
 
 class Pictures(Protocol):
-    """What batches are copied from; training.data.cache.PictureCache is one."""
+    """The source of batches, such as training.data.cache.PictureCache."""
 
     @property
     def size(self) -> int:
@@ -37,19 +37,14 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Which pictures make up each batch.
+    """Which pictures make up each batch: that of all processes together, of which each has an equal share.
 
-    A batch is that of all processes together; each has its own part of it, the ranks in turn. Without ``drop_last``
-    the last batch of an epoch is smaller, and its parts differ by one picture at most; a rank may then have none.
+    Pictures of an epoch that do not fill a batch are omitted; other epochs omit others.
     """
 
     seed: int
     batch_size: int
     """Pictures of a batch over all processes."""
-    shuffle: bool = True
-    """False keeps the order given, for measuring."""
-    drop_last: bool = True
-    """Leave out the pictures of an epoch that do not fill a batch; other epochs leave out others."""
     rank: int = 0
     world: int = 1
     """Processes that share a batch."""
@@ -60,35 +55,34 @@ class Order:
         if self.batch_size < 1 or self.batch_size % self.world:
             raise ConfigError(
                 f"a batch of {self.batch_size} pictures cannot be divided among {self.world} processes evenly; "
-                f"take a multiple of {self.world}"
+                f"choose a multiple of {self.world}"
             )
 
     def steps(self, count: int) -> int:
         """Batches in an epoch of so many pictures.
 
         Raises:
-            ConfigError: there is no whole batch in them.
+            ConfigError: they do not fill one batch.
         """
-        steps = count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+        steps = count // self.batch_size
         if not steps:
-            raise ConfigError(f"{count} pictures make no batch of {self.batch_size}; take a smaller one")
+            raise ConfigError(f"{count} pictures do not fill a batch of {self.batch_size}; choose a smaller one")
         return steps
 
     def epoch(self, indices: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
         """The pictures of all processes in the order of an epoch."""
-        if not self.shuffle:
-            return indices
         return generator_of(f"order\n{self.seed}\n{epoch}").permutation(indices)
 
     def batch(self, ordered: NDArray[np.int64], step: int) -> NDArray[np.int64]:
-        """This process's part of a batch.
+        """This process's share of a batch.
 
         Args:
             ordered: what epoch() returned.
             step: 0-based.
         """
-        whole = ordered[step * self.batch_size : (step + 1) * self.batch_size]
-        return np.array_split(whole, self.world)[self.rank]
+        share = self.batch_size // self.world
+        start = step * self.batch_size + self.rank * share
+        return ordered[start : start + share]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,9 +92,9 @@ class Batch:
     step: int
     """0-based within the epoch."""
     images: "torch.Tensor"
-    """uint8 [B, S, S, 3] RGB, in pinned memory where that was asked for."""
+    """uint8 [B, S, S, 3] RGB, in pinned memory where requested."""
     index: "torch.Tensor"
-    """int64 [B] numbers of the pictures, which find their targets."""
+    """int64 [B] numbers of the pictures, which index their targets."""
 
 
 def batches(
@@ -113,29 +107,29 @@ def batches(
     threads: int = 2,
     pin: bool = False,
 ) -> Iterator[Batch]:
-    """The batches of an epoch, made ahead by threads.
+    """The batches of an epoch, prefetched by threads.
 
-    Leaving the loop early, or an error, ends the threads; an error of a picture is raised where its batch is due.
+    Leaving the loop early, or an error, ends the threads; an error of a picture is raised with its batch.
 
     Args:
         pictures: decoded pictures.
-        indices: numbers of those that take part.
+        indices: numbers of those to use.
         order: seed, batch size, processes.
         epoch: 0-based.
-        start_step: the first batch wanted; those before it are not read.
+        start_step: the first batch; those before it are not read.
         threads: how many batches are copied at the same time.
         pin: pinned memory, from which a GPU copies while it computes.
 
     Raises:
-        ConfigError: there is no whole batch in the pictures, or no such step.
+        ConfigError: the pictures do not fill one batch, or there is no such step.
     """
     steps = order.steps(len(indices))
     if not 0 <= start_step <= steps:
         raise ConfigError(f"step {start_step} is not in 0..{steps}, the steps of this epoch")
-    return _made_ahead(pictures, order.epoch(indices, epoch), order, range(start_step, steps), max(1, threads), pin)
+    return _prefetched(pictures, order.epoch(indices, epoch), order, range(start_step, steps), max(1, threads), pin)
 
 
-def _made_ahead(
+def _prefetched(
     pictures: Pictures, ordered: NDArray[np.int64], order: Order, steps: range, threads: int, pin: bool
 ) -> Iterator[Batch]:
     import torch
@@ -152,7 +146,7 @@ def _made_ahead(
     todo = iter(steps)
     try:
         while True:
-            while len(waiting) < max(AHEAD, threads) and (step := next(todo, None)) is not None:
+            while len(waiting) < max(PREFETCH, threads) and (step := next(todo, None)) is not None:
                 waiting.append(pool.submit(make, step))
             if not waiting:
                 return

@@ -1,8 +1,7 @@
-"""What need not be worked out again at the next start: hashes of files, and depths of points.
+"""Hashes of files and depths of points, stored so that the next start need not compute them again.
 
-One SQLite file in the cache's folder. A file's hash counts as long as its size and its time stand; depths are known by
-the content of the depth map and the label. Nothing depends on it: where it is damaged or cannot be written, all of it
-is worked out again.
+One SQLite file in the cache's folder. A file's hash is valid as long as its size and time are unchanged; depths are
+keyed by the content of the depth map and the label. If the file is damaged or not writable, all is computed again.
 """
 
 import os
@@ -31,11 +30,11 @@ _TABLES = (
 
 
 class Memory:
-    """What was found out before.
+    """The stored values.
 
     Args:
-        folder: the cache's folder, which is made.
-        say: told of a damaged file.
+        folder: the cache's folder, created where missing.
+        say: called with a message about a damaged file.
     """
 
     def __init__(self, folder: Path, say: Say):
@@ -47,7 +46,7 @@ class Memory:
             try:
                 self._db = self._open(path)
             except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):  # locked, read-only, full: not damaged
+                if isinstance(error, sqlite3.OperationalError):  # locked, read-only or full, not damaged
                     raise
                 say(f"cache: {path.name} is damaged ({error}); the files are read again")
                 path.unlink(missing_ok=True)
@@ -57,7 +56,7 @@ class Memory:
 
     @staticmethod
     def _open(path: Path) -> sqlite3.Connection:
-        path.touch()  # SQLite would let nobody but its owner write to it, whatever the umask
+        path.touch()  # SQLite would create it for its owner alone, whatever the umask
         db = sqlite3.connect(path, timeout=_WAIT_SECONDS)
         try:
             (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
@@ -98,15 +97,15 @@ class Memory:
             self.close()
 
     def hashes(
-        self, paths: Sequence[Path], threads: int, tell: Callable[[int, int], None], what: str = "picture"
+        self, paths: Sequence[Path], threads: int, progress: Callable[[int, int], None], what: str = "picture"
     ) -> list[str | AcuSimError]:
-        """The SHA-256 of each file, or why it cannot be read.
+        """The SHA-256 of each file, or the error of one that cannot be read.
 
         Args:
             paths: the files.
             threads: how many read at the same time.
-            tell: called with how many of the unknown files are read, and of how many.
-            what: the files are called in messages.
+            progress: called with how many of the unknown files are read, and of how many.
+            what: name of such a file in messages.
         """
         known = self._get("SELECT size, time, sha256 FROM file WHERE path = ?", map(os.fspath, paths))
         out: list[str | AcuSimError] = [""] * len(paths)
@@ -138,11 +137,11 @@ class Memory:
                     if isinstance(result, str):
                         rows.append((os.fspath(paths[index]), *now, result))
                 self._put("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?)", rows)
-                tell(start + len(part), len(unknown))
+                progress(start + len(part), len(unknown))
         return out
 
     def depths(self, keys: Iterable[str], count: int) -> dict[str, NDArray[np.float32]]:
-        """Depths [count] that are known, by their key."""
+        """Stored depths [count] by their key."""
         rows = self._get("SELECT crc, mm FROM depth WHERE key = ?", keys)
         return {
             key: np.frombuffer(data, np.float32)
@@ -151,6 +150,6 @@ class Memory:
         }
 
     def keep_depths(self, depths: Iterable[tuple[str, NDArray[np.float32]]]) -> None:
-        """Remembers depths by their key."""
+        """Stores depths by their key."""
         rows = ((key, zlib.crc32(data), data) for key, values in depths for data in (values.tobytes(),))
         self._put("INSERT OR REPLACE INTO depth VALUES (?, ?, ?)", rows)

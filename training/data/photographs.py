@@ -1,14 +1,14 @@
-"""Any user's photograph made ready for a model, and points brought back to it."""
+"""Photographs prepared for a model, and points mapped back to them."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from acusim.pictures import decode_photograph
+from acusim.photo_decoding import decode_photograph
 
 MAX_PIXELS = 64 << 20
-"""64 megapixels: more than phones make, some 400 MB at work."""
+"""64 megapixels: more than phones have, some 400 MB while decoding."""
 
 Pixels = NDArray[np.uint8]
 
@@ -36,8 +36,8 @@ def read_photograph(data: bytes, name: str, enough: int | None = None) -> Photog
     Args:
         data: the file's bytes, untrusted.
         name: of the file, for messages.
-        enough: pixels that both sides should keep; large JPEGs are then read at 1/2, 1/4 or 1/8 where that goes
-            exactly. None reads all.
+        enough: pixels that both sides should keep; large JPEGs are then read at 1/2, 1/4 or 1/8 where that is exact.
+            None reads all.
 
     Raises:
         PictureError: not a PNG or JPEG, damaged, over 64 megapixels, or animated.
@@ -48,7 +48,7 @@ def read_photograph(data: bytes, name: str, enough: int | None = None) -> Photog
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """From pixels of a picture to pixels of the square made of it: ``square = picture * scale + offset``."""
+    """From pixels of a picture to pixels of its square: ``square = picture * scale + offset``."""
 
     scale: tuple[float, float]
     """Of x and y. They differ by less than a pixel over the square's side, because sizes are whole."""
@@ -81,10 +81,10 @@ def letterbox(pixels: Pixels, size: int, fill: int = 0) -> tuple[Pixels, Transfo
         fill: grey value of the padding; black is the background of AcuSim's pictures.
 
     Returns:
-        [size, size, 3] and the way back.
+        [size, size, 3] and the transform to it.
 
     Raises:
-        ValueError: the picture is no [H, W, 3] uint8, or the size is not positive.
+        ValueError: the picture is not [H, W, 3] uint8, or the size is not positive.
     """
     import cv2
 

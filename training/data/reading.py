@@ -1,4 +1,4 @@
-"""From records to rows that can be trained on: labels, masks, pictures and depths are read, each fault told."""
+"""From records to rows to train on: labels, masks, pictures and depths are read, each problem recorded."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -25,14 +25,14 @@ from training.data.threads import Progress, Say, spread
 
 _DEPTH_CHUNK = 64
 _FEW_DEPTHS = 256
-"""So few depth maps are read in this process: others would take longer to start."""
+"""Up to so many depth maps are read in this process, since others would take longer to start."""
 _DISAGREE_MM = 10.0
 _FEW = 3
 
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """What is known of one picture."""
+    """The data of one picture."""
 
     record: Record
     label: Label
@@ -48,15 +48,15 @@ class Row:
 
 
 class Reading:
-    """Reads roots; pictures drop out on the way, each with its reason in ``problems``.
+    """Reads roots; pictures that are not usable are skipped, each with its reason in ``problems``.
 
     Args:
         roots: dataset roots.
         size: side in pixels.
         folder: the cache's.
         workers: processes that decode.
-        progress: told what is done.
-        say: told what a user should read at once.
+        progress: called with the progress.
+        say: called with a message that a user should read now.
     """
 
     def __init__(self, roots: Sequence[Path], size: int, folder: Path, workers: int, progress: Progress, say: Say):
@@ -67,15 +67,15 @@ class Reading:
         self.problems: list[Problem] = []
         self.notes: list[str] = []
         self.rejected = 0
-        """Augmented pictures whose point mask says that they do not pass."""
+        """Augmented pictures that their point mask rejects."""
 
     def run(
         self, frames: Sequence[int], selection: Selection | None, bald_codes: str
     ) -> tuple[list[Row], PictureCache]:
-        """The rows that can be used, at least one, and their pictures in the same order.
+        """The usable rows, at least one, and their pictures in the same order.
 
         Raises:
-            LayoutError: a root is none, or no picture can be used.
+            LayoutError: a root is not a dataset root, or no picture is usable.
             ConfigError: the codes are malformed, or a root is named twice.
             OutputError: the cache cannot be written.
         """
@@ -90,7 +90,7 @@ class Reading:
                 self._folder, wanted, self._size, self._workers, self._progress, self._say
             )
             for index, reason in reasons.items():
-                self._aside(rows[index].record, reason)
+                self._skip(rows[index].record, reason)
             rows = [rows[index] for index in kept]
             self._depths(rows, memory)
         finally:
@@ -100,16 +100,16 @@ class Reading:
         if not rows:
             few = "; ".join(f"{problem.path}: {problem.reason}" for problem in self.problems[:_FEW])
             raise LayoutError(
-                f"no picture of {', '.join(self._names)} can be used: {len(found.records)} were chosen by frames and "
+                f"no picture of {', '.join(self._names)} is usable: {len(found.records)} were chosen by frames and "
                 f"selection, {self.rejected} of them are rejected by their point mask, and {len(self.problems)} files "
-                f"were set aside{': ' if few else ''}{few}"
+                f"were skipped{': ' if few else ''}{few}"
             )
         return rows, cache
 
     def _path(self, record: Record, relative: str) -> Path:
         return safe_join(self._roots[record.root], relative)
 
-    def _aside(self, record: Record, reason: str, path: str | None = None) -> None:
+    def _skip(self, record: Record, reason: str, path: str | None = None) -> None:
         name = printable(f"{self._names[record.root]}/{path or record.image}")
         self.problems.append(Problem(name, reason, path is None, record.id))
 
@@ -118,7 +118,7 @@ class Reading:
             try:
                 label, known_by = points.read_points(self._path(record, record.label))
             except AcuSimError as error:
-                self._aside(record, str(error))
+                self._skip(record, str(error))
                 continue
             xy = np.where(label.listed[:, None], label.xy, 0).astype(np.float32)
             depth_mm = points.depth_of_label(label, record.id.frame)
@@ -133,18 +133,18 @@ class Reading:
                 row.image_sha256 = known
                 kept.append(row)
             else:
-                self._aside(row.record, str(known))
+                self._skip(row.record, str(known))
         return kept
 
     def _masked(self, rows: Sequence[Row]) -> Iterator[Row]:
-        """Rows that their point mask accepts, or that have none, with what it trusts."""
+        """Rows that their point mask accepts, or without a point mask, with the points that it trusts."""
         untrusted = masks = 0
         for row in rows:
             try:
-                # A variant's mask lies in the variant's own root, which is the first folder of the path.
+                # A variant's mask is in the variant's own root, which is the first folder of the path.
                 folder, split, rest = row.record.image.rpartition(f"{row.record.split_folder}/image/")
                 path = self._path(row.record, folder + mask_path(split + rest))
-                if os.path.lexists(path):  # one that cannot be read is no mask that trusts everything
+                if os.path.lexists(path):  # an unreadable mask must not trust everything
                     masks += 1
                     row.trusted, rejected, mask_known = points.read_mask(path, row.visible, row.image_sha256)
                     row.known_by += mask_known
@@ -153,7 +153,7 @@ class Reading:
                         self.rejected += 1
                         continue
             except AcuSimError as error:
-                self._aside(row.record, str(error))
+                self._skip(row.record, str(error))
                 continue
             yield row
         if masks:
@@ -168,10 +168,10 @@ class Reading:
                 yield row
             else:
                 twin = printable(f"{self._names[first.root]}/{first.image}")
-                self._aside(row.record, f"the same picture as {twin}")
+                self._skip(row.record, f"the same picture as {twin}")
 
     def _depths(self, rows: Sequence[Row], memory: Memory) -> None:
-        """Takes depths from millimetre maps where there are any; else they stay as the label has them."""
+        """Replaces the label's depths by those of millimetre maps."""
         mapped = [row for row in rows if row.record.depth]
         paths = [self._path(row.record, row.record.depth or "") for row in mapped]
         hashes = memory.hashes(paths, self._workers, lambda *_: None, "depth")
@@ -183,7 +183,7 @@ class Reading:
                 row_of.setdefault(key, []).append(row)
                 path_of[key] = path
             else:
-                self._aside(row.record, str(known), row.record.depth)
+                self._skip(row.record, str(known), row.record.depth)
         depths = memory.depths(row_of, acupoints.COUNT)
         missing = [
             points.DepthTask(key, path_of[key], row_of[key][0].xy, row_of[key][0].visible)
@@ -198,7 +198,7 @@ class Reading:
             depths.update(fresh)
             for key, _, reason in result:
                 if reason:
-                    self._aside(row_of[key][0].record, reason, row_of[key][0].record.depth)
+                    self._skip(row_of[key][0].record, reason, row_of[key][0].record.depth)
             relative += sum(values is None and not reason for _, values, reason in result)
             done += len(result)
             self._progress("depth", done, len(missing))
@@ -209,12 +209,12 @@ class Reading:
                 off.append(np.abs(values - row.depth_mm)[known & np.isfinite(row.depth_mm)])
                 row.depth_mm = np.where(known, values, row.depth_mm)
         if relative:
-            self.notes.append(f"{relative} depth maps are relative, not in mm: they tell no distance")
+            self.notes.append(f"{relative} depth maps are relative, not in mm: they have no distances")
         both = np.concatenate(off) if off else np.zeros(0, np.float32)
         if len(both) and (median := float(np.median(both))) > _DISAGREE_MM:
             self.notes.append(
                 f"depth maps and labels differ by {median:.0f} mm (median) in frames "
-                f"{', '.join(map(str, points.TRUE_DEPTH_FRAMES))}, where both should be true; the maps were taken"
+                f"{', '.join(map(str, points.TRUE_DEPTH_FRAMES))}, where both should be true; the maps are used"
             )
 
 
@@ -223,7 +223,7 @@ def _of(row: Row) -> tuple[str, str, int]:
 
 
 def view_bias(frames: Sequence[int]) -> str:
-    """How many of the frames look from which side of the subject."""
+    """How many of the frames are on which side of the subject."""
     azimuths = [rig.camera(frame).azimuth_deg for frame in frames]
     left, right = sum(0 < azimuth < 180 for azimuth in azimuths), sum(azimuth > 180 for azimuth in azimuths)
     return (

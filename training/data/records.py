@@ -1,4 +1,4 @@
-"""Everything a trainer knows of its pictures: records, targets, decoded pictures, and what could not be used."""
+"""The pictures of a trainer: records, targets, decoded pixels, and what is not usable."""
 
 import hashlib
 import logging
@@ -25,17 +25,19 @@ if TYPE_CHECKING:
 
 __all__ = ["HeadData", "Record", "Targets", "TorchTargets", "load"]
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
-    """What a model should answer for N pictures, in the order of ``acupoints.NAMES``."""
+    """The correct output for N pictures, in the order of ``acupoints.NAMES``."""
 
     xy: NDArray[np.float32]
     """[N, 174, 2] 0..1 of the picture, x right, y down; (0, 0) where occluded."""
     visible: NDArray[np.bool_]
     """[N, 174]"""
     trusted: NDArray[np.bool_]
-    """[N, 174] False: no loss of coordinates, the augmented picture may have moved the point."""
+    """[N, 174] False: no loss of coordinates, as augmentation may have moved the point."""
     depth_mm: NDArray[np.float32]
     """[N, 174] along the camera's axis, NaN where unknown."""
     frame: NDArray[np.int16]
@@ -80,30 +82,22 @@ class TorchTargets:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadData:
-    """Pictures that can be used, in a fixed order, and what is known of the others."""
+    """Usable pictures in a fixed order, and the problems of the others."""
 
     records: tuple[Record, ...]
     targets: Targets
     cache: PictureCache
     """The decoded pictures, in the order of the records."""
     problems: tuple[Problem, ...]
-    """Files that take no part; paths begin with the root's name."""
+    """Skipped files; paths begin with the root's name."""
     notes: tuple[str, ...]
     digest: str
-    """SHA-256 over which pictures, labels and masks these are, and the size."""
+    """SHA-256 over pictures, labels, masks and size."""
     rejected: int = 0
-    """Augmented pictures left out because their point mask says that they do not pass."""
+    """Augmented pictures that their point mask rejects."""
 
     def __len__(self) -> int:
         return len(self.records)
-
-
-def _quiet(what: str, done: int, total: int) -> None:
-    """Progress that nobody looks at."""
-
-
-def _log(sentence: str) -> None:
-    logging.getLogger("training.data").warning(sentence)
 
 
 def load(
@@ -115,24 +109,24 @@ def load(
     selection: Selection | None = None,
     bald_codes: str = "auto",
     workers: int = 1,
-    progress: Progress = _quiet,
-    say: Say = _log,
+    progress: Progress = lambda *_: None,
+    say: Say = _log.warning,
 ) -> HeadData:
     """Reads dataset roots, and decodes what the cache lacks.
 
     Args:
         roots: AcuSim roots, augmented outputs (of one or several variants), in any mixture.
-        size: side in pixels of the pictures that a model gets.
-        cache_dir: folder of decoded pictures; may serve any number of data sets.
-        frames: cameras that take part.
+        size: side in pixels of the model's input.
+        cache_dir: folder of decoded pictures; serves any number of data sets.
+        frames: cameras to use.
         selection: further conditions.
         bald_codes: hair codes that mean bald, or auto.
         workers: processes that decode.
-        progress: called with a word for what is done, how many are done, of how many.
-        say: called with what a user should read at once: waiting, damaged entries.
+        progress: called with a word for the work, how many items are done, of how many.
+        say: called with a message that a user should read now: waiting, damaged entries.
 
     Raises:
-        LayoutError: a root is none, or no picture can be used.
+        LayoutError: a root is not a dataset root, or no picture is usable.
         ConfigError: an argument is wrong.
         OutputError: the cache cannot be written.
     """

@@ -9,7 +9,8 @@
     end         CRC-32 and length of the index, eight letters
 
 A picture is known by the SHA-256 of the file it was decoded from, so equal files share one entry and a changed file
-never meets its old pixels. A shard is written aside and renamed, and never changed but for mending a damaged entry.
+is never paired with its old pixels. A shard is written to a temporary file and renamed; only a damaged entry is ever
+changed in it.
 """
 
 import json
@@ -30,6 +31,8 @@ FORMAT = 1
 """Raised whenever acusim.pictures decodes anything in another way."""
 SUFFIX = ".pictures"
 THUMBNAIL = 32
+FLAT = 1e-3
+"""A thumbnail that varies less, in grey levels, is not compared."""
 MAX_SIDE = 4096
 _SHARD_BYTES = 128 << 20
 _SHARD_PICTURES = 1024
@@ -41,20 +44,20 @@ _MAGIC = b"ACUSHARD"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A picture file that is wanted decoded."""
+    """A picture file to decode."""
 
     path: Path
     name: str
-    """What it is called in messages: relative to its root."""
+    """Its name in messages: relative to its root."""
     sha256: str
     """Of the file."""
     side: int
-    """Side in pixels that its folder says."""
+    """Side in pixels that its folder states."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A shard to be made."""
+    """A shard to write."""
 
     path: Path
     size: int
@@ -75,7 +78,7 @@ class Shard:
     """SHA-256 of each picture's file."""
     crcs: tuple[int, ...]
     sides: tuple[int, ...]
-    """Side of each picture as it was read, before it was made smaller."""
+    """Side of each picture as it was read, before it was reduced."""
     pixels: NDArray[np.uint8]
     """[n, size, size, 3], memory-mapped."""
     thumbnails: NDArray[np.uint8]
@@ -88,17 +91,17 @@ def per_shard(size: int) -> int:
 
 
 def bytes_each(size: int) -> int:
-    """What a picture takes on the disk at most."""
+    """Most bytes of a picture on the disk."""
     return 3 * size * size + THUMBNAIL * THUMBNAIL + _ENTRY_BYTES
 
 
 def why_not(side: int, source: Source) -> str | None:
-    """What is wrong with a square picture of that side."""
-    return None if side == source.side else f"{side} x {side} pixels in a folder that says {source.side}"
+    """Why a square picture of that side is not usable; None if it is."""
+    return None if side == source.side else f"{side} x {side} pixels in a folder of size {source.side}"
 
 
 def decode(data: bytes, source: Source, size: int) -> tuple[NDArray[np.uint8], int]:
-    """The pixels that a model gets: as acusim.pictures decodes them, a larger picture averaged over areas.
+    """The pixels for a model: as acusim.pictures decodes them, a larger picture averaged over areas.
 
     Averaging whole areas keeps every point of the picture at the same share of its side.
 
@@ -106,7 +109,7 @@ def decode(data: bytes, source: Source, size: int) -> tuple[NDArray[np.uint8], i
         [size, size, 3] uint8 RGB, and the picture's own side.
 
     Raises:
-        PictureError: it cannot be decoded, is not square, or not of the side that its folder says.
+        PictureError: it cannot be decoded, is not square, or not of the side that its folder states.
     """
     import cv2
 
@@ -122,10 +125,10 @@ def decode(data: bytes, source: Source, size: int) -> tuple[NDArray[np.uint8], i
 
 
 def read_source(source: Source) -> bytes:
-    """The bytes of the file, which must still be the ones that were asked for.
+    """The bytes of the file, which must still have the source's hash.
 
     Raises:
-        PictureError: it cannot be read, or its content is another now.
+        PictureError: it cannot be read, or its content has changed.
     """
     data = read_file(source.path)
     if sha256(data) != source.sha256:
@@ -141,11 +144,19 @@ def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def unit_thumbnails(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """[N, 32, 32] -> [N, 1024] without mean and of length 1; flat ones NaN, which is near nothing."""
+    flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
+    flat -= flat.mean(1, keepdims=True)
+    length = np.linalg.norm(flat, axis=1, keepdims=True)
+    return flat / np.where(length < FLAT * flat.shape[1] ** 0.5, np.float32(np.nan), length)
+
+
 def make_shard(task: Task) -> tuple[Task, dict[Source, str]]:
     """Decodes the pictures of a shard and writes it.
 
     Returns:
-        The task, and the sources that cannot be used with the reason.
+        The task, and the sources that are not usable with the reason.
 
     Raises:
         OutputError: it cannot be written.
@@ -229,8 +240,8 @@ def open_shard(path: Path, size: int) -> Shard:
     return Shard(path, size, keys, crcs, sides, pixels, thumbnails)
 
 
-def mend(shard: Shard, slot: int, pixels: NDArray[np.uint8]) -> bool:
-    """Writes the pixels that a damaged entry should hold; False if the file cannot be written."""
+def repair(shard: Shard, slot: int, pixels: NDArray[np.uint8]) -> bool:
+    """Writes the correct pixels of a damaged entry; False if the file cannot be written."""
     try:
         with open(shard.path, "r+b") as stream:
             stream.seek(3 * shard.size * shard.size * slot)

@@ -1,4 +1,4 @@
-"""Dataset roots to records: which folder of pictures serves, what was augmented, whose head is bald.
+"""Dataset roots to records: the folder of pictures to use, augmented outputs, bald heads.
 
 A root is a plain AcuSim root, an augmented output of the controller, or a folder of such outputs v01, v02, ….
 """
@@ -16,7 +16,7 @@ from acusim import acupoints, bald, layout
 from acusim.dataset_root import check_root
 from acusim.errors import AcuSimError, ConfigError, LayoutError, shown
 from acusim.files import is_inside, printable, safe_join
-from acusim.folders import list_folder, why
+from acusim.folders import list_folder, os_error_reason
 from acusim.layout import Dataset, Problem, Sample
 from acusim.pictures import read_provenance
 from acusim.sample_id import SampleId
@@ -32,29 +32,29 @@ _FEW = 3
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A picture that takes part."""
+    """A picture to use."""
 
     id: SampleId
     root: int
-    """Which of the given roots it lies in."""
+    """Which of the given roots it is in."""
     image: str
     """Relative to that root, with forward slashes; label and depth, too."""
     label: str
     depth: str | None
     split_folder: str
-    """The dataset's own split: train, test, …; it decides nothing here."""
+    """The dataset's own split: train, test, …; not used for dividing persons."""
     person: str
     """The model's name, the same for all its hair, body sizes and pictures."""
     variant: str
-    """Empty for an original, else which augmented variant: ``<root's name>`` or ``<root's name>/v01``."""
+    """Empty for an original, else the augmented variant: ``<root's name>`` or ``<root's name>/v01``."""
     bald: bool
     side: int = 0
-    """Side of the picture in pixels, as its folder says; 0 where nobody asks."""
+    """Side of the picture in pixels, as its folder states; 0 where unknown."""
 
 
 @dataclass(slots=True)
 class Found:
-    """What lies in the roots."""
+    """The content of the roots."""
 
     records: list[Record] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Found:
 
 
 def person_of(name: str) -> str:
-    """What a person is known by: the name without regard to case and Unicode form."""
+    """The key of a person: the name without regard to case and Unicode form."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
@@ -70,7 +70,7 @@ def root_names(roots: Sequence[Path]) -> list[str]:
     """A short name for each root, all different.
 
     Raises:
-        ConfigError: two of them are the same folder, or there is none.
+        ConfigError: two of them are the same folder, or none is given.
     """
     if not roots:
         raise ConfigError("no dataset root is named")
@@ -87,17 +87,17 @@ def root_names(roots: Sequence[Path]) -> list[str]:
 def find(
     roots: Sequence[Path], size: int, frames: Sequence[int], selection: Selection | None, bald_codes: str
 ) -> Found:
-    """All pictures of some roots that have a label and a good name.
+    """All pictures of some roots that have a label and a valid name.
 
     Args:
         roots: dataset roots.
-        size: side in pixels that is wanted.
-        frames: cameras that take part.
+        size: side in pixels.
+        frames: cameras to use.
         selection: further conditions; None takes all.
         bald_codes: hair codes that mean bald, or auto; see acusim.bald.
 
     Raises:
-        LayoutError: a root is none, or holds no picture with a label or of this size.
+        LayoutError: a root is not a dataset root, or has no picture with a label or of this size.
         ConfigError: the codes are malformed, or a root is named twice.
     """
     given = bald.parse_bald_codes(bald_codes)
@@ -112,15 +112,15 @@ def find(
         if not samples:
             reasons = "; ".join(f"{problem.path}: {problem.reason}" for problem in found.problems[-_FEW:])
             raise LayoutError(
-                f"{str(root)!r} holds no picture that can be used; expected <split>/image/img_{size}/<sample ID>.png "
+                f"{str(root)!r} has no usable picture; expected <split>/image/img_{size}/<sample ID>.png "
                 f"with <split>/label/label/<sample ID>.json{': ' if reasons else ''}{reasons}"
             )
         augmented = bool(variants[0]) or _is_augmented(real, samples[0][0].image)
         all_samples = [sample for sample, _ in samples]
-        evidence = bald.gather(real, all_samples) if given is None else bald.given(all_samples, given)
+        evidence = bald.gather_evidence(real, all_samples) if given is None else bald.given_evidence(all_samples, given)
         bald_hair = {entry.code for entry in evidence if entry.bald}
-        told = (f"hair code {entry}" for entry in evidence)
-        found.notes += [f"{name}: {text}" for text in told if not any(note.endswith(text) for note in found.notes)]
+        lines = (f"hair code {entry}" for entry in evidence)
+        found.notes += [f"{name}: {text}" for text in lines if not any(note.endswith(text) for note in found.notes)]
         taken = 0
         for sample, folder in sorted(samples, key=lambda item: item[0].image):
             if sample.id.frame not in wanted or not (selection is None or selection(sample.id, sample.split)):
@@ -157,14 +157,14 @@ def _variants(root: Path, name: str, found: Found) -> list[str]:
     own = [entry.name for entry in folders if os.path.isdir(os.path.join(entry.path, "image"))]
     if names and own:
         raise LayoutError(
-            f"{str(root)!r} holds pictures of its own ({own[0]}/image) and variants ({names[0]}): which are meant? "
-            "Move one of them to another folder"
+            f"{str(root)!r} has pictures of its own ({own[0]}/image) and variants ({names[0]}): move one of them to "
+            "another folder"
         )
     return names or [""]
 
 
 def _samples(root: Path, folder: str, name: str, size: int, found: Found) -> list[Sample]:
-    """The samples of one dataset, of each split in the size that serves; paths relative to the given root."""
+    """The samples of one dataset, of each split in the smallest sufficient size; paths relative to the given root."""
     place = root / folder if folder else root
     shown_as = f"{name}/{folder}".rstrip("/")
     dataset = layout.scan(place)
@@ -177,7 +177,7 @@ def _samples(root: Path, folder: str, name: str, size: int, found: Found) -> lis
             continue
         chosen[split] = larger[0]
         if larger[0] != size:
-            found.notes.append(f"{shown_as}: {split} has no size {size}; size {larger[0]} is made smaller")
+            found.notes.append(f"{shown_as}: {split} has no size {size}; size {larger[0]} is reduced")
     if not chosen:
         sizes = sorted({side for offered in dataset.sizes.values() for side in offered})
         raise LayoutError(
@@ -204,7 +204,7 @@ def _samples(root: Path, folder: str, name: str, size: int, found: Found) -> lis
 
 
 def _check_map(dataset: Dataset, name: str, found: Found) -> None:
-    """Tells of a map.txt that differs from the network's names."""
+    """Notes a map.txt that differs from the network's names."""
     path = dataset.root / layout.MAP_FILE
     if not is_inside(str(dataset.root), path) or not os.path.isfile(path):
         found.notes.append(f"{name}: no {layout.MAP_FILE}; labels are read by name")
@@ -214,7 +214,7 @@ def _check_map(dataset: Dataset, name: str, found: Found) -> None:
             data = stream.read(MAX_MAP_BYTES)
         names = text_of(data).split("\n")
     except (OSError, ValueError) as error:
-        fault = why(error) if isinstance(error, OSError) else error
+        fault = os_error_reason(error) if isinstance(error, OSError) else error
         found.notes.append(f"{name}: {layout.MAP_FILE} cannot be read: {fault}; labels are read by name")
         return
     names = [line.strip() for line in names if line.strip()]
@@ -222,8 +222,8 @@ def _check_map(dataset: Dataset, name: str, found: Found) -> None:
     if unknown:
         few = ", ".join(shown(line) for line in unknown[:_FEW])
         found.notes.append(
-            f"{name}: {layout.MAP_FILE} has {len(unknown)} names that are none of AcuSim's {acupoints.COUNT}, such as "
-            f"{few}; labels that use them are set aside"
+            f"{name}: {layout.MAP_FILE} has {len(unknown)} names that are not among AcuSim's {acupoints.COUNT}, such "
+            f"as {few}; labels that use them are skipped"
         )
     elif names != list(acupoints.NAMES):
         counted = Counter(names)
@@ -233,11 +233,11 @@ def _check_map(dataset: Dataset, name: str, found: Found) -> None:
 
 
 def _is_augmented(real: Path, image: str) -> bool:
-    """Whether a root was made from another: by its manifest, or by what its first picture says of itself."""
+    """Whether a root is an augmented output: by its manifest, or by the provenance of its first picture."""
     try:
         with open(safe_join(real, MANIFEST), "rb") as stream:
             line = json.loads(stream.readline(MAX_LINE))
-        if isinstance(line, dict) and line.get("status") in ("done", "set aside"):
+        if isinstance(line, dict) and line.get("status") in ("done", "skipped", "set aside"):
             return True
     except (OSError, ValueError, RecursionError, LayoutError):
         pass  # no manifest, or one of something else

@@ -1,7 +1,7 @@
-"""Who is trained on and who is tested on: persons are divided, never pictures.
+"""Division into training, validation and test: persons are divided, never pictures.
 
-A person is a name, whatever hair, body size, camera or light; so no head is seen in training and met again in the
-test. Which part a person goes to depends on the seed and the persons' names alone.
+A person is a name, whatever hair, body size, camera or light; so no head is in two parts. Which part a person goes to
+depends on the seed and the persons' names alone.
 """
 
 import hashlib
@@ -9,42 +9,57 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from acusim.errors import ConfigError, shown
+from acusim.settings import Settings
 from training.data.records import Record
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
-Pictures = Literal["originals", "augmented", "all"]
+Pictures = Literal["all", "originals", "augmented"]
 """Which pictures of its persons a part uses."""
 
 
-@dataclass(frozen=True, slots=True)
-class SplitSettings:
-    """How persons are divided."""
+class Shares(Settings):
+    """Which share of the persons each part has; the three sum to 1."""
 
-    train: float = 0.7
-    """Share of the persons; the three sum to 1."""
-    val: float = 0.1
-    test: float = 0.2
+    WHAT = "setting of the split"
+
+    train: float = Field(default=0.7, ge=0.0, le=1.0)
+    """Share of the persons to train on."""
+    val: float = Field(default=0.1, ge=0.0, le=1.0)
+    """Share of the persons that chooses the best epoch."""
+    test: float = Field(default=0.2, ge=0.0, le=1.0)
+    """Share of the persons that chooses nothing."""
     seed: int = 0
-    train_pictures: Pictures = "all"
-    """originals, augmented or all."""
-    val_pictures: Pictures = "originals"
-    test_pictures: Pictures = "originals"
+    """Seed of the division."""
 
-    def __post_init__(self) -> None:
-        shares = [getattr(self, part) for part in PARTS]
-        if not all(0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
-            raise ConfigError(f"split: train, val, test = {shares} must each be in 0..1 and sum to 1")
-        for part in PARTS:
-            if (value := getattr(self, f"{part}_pictures")) not in get_args(Pictures):
-                allowed = ", ".join(get_args(Pictures))
-                raise ConfigError(f"split: {part}_pictures = {value!r} is not one of {allowed}")
+    @model_validator(mode="after")
+    def _sum(self) -> Self:
+        if abs(sum(self.shares) - 1) > 1e-6:
+            raise ConfigError(f"train, val, test = {list(self.shares)} must sum to 1")
+        return self
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """In the order of PARTS."""
+        return self.train, self.val, self.test
+
+
+class SplitSettings(Shares):
+    """How persons are divided, and which of their pictures each part uses."""
+
+    train_pictures: Pictures = "all"
+    """Pictures of the training persons."""
+    val_pictures: Pictures = "originals"
+    """Pictures of the validation persons."""
+    test_pictures: Pictures = "originals"
+    """Pictures of the test persons."""
 
     def pictures(self, part: Part) -> Pictures:
         """Which pictures a part uses."""
@@ -62,14 +77,9 @@ class Split:
     new: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     """Pictures of persons that the assignment does not know."""
 
-    @property
-    def new_persons(self) -> bool:
-        """Whether there are any such pictures."""
-        return bool(len(self.new))
-
 
 def assign(records: Sequence[Record], settings: SplitSettings) -> dict[str, Part]:
-    """Divides the persons of some pictures; women and men in about the same shares.
+    """Divides the persons of some pictures, women and men in about the same shares.
 
     Persons are ranked within their gender by SHA-256 of seed and name, the two rankings are merged evenly, and the
     merged one is cut into the parts' shares. A part with a share above 0 gets at least one person.
@@ -90,7 +100,7 @@ def assign(records: Sequence[Record], settings: SplitSettings) -> dict[str, Part
         for group in by_gender.values()
         for number, person in enumerate(group)
     }
-    return cut(sorted(places, key=lambda person: places[person]), [getattr(settings, part) for part in PARTS])
+    return cut(sorted(places, key=lambda person: places[person]), settings.shares)
 
 
 def ranked(persons: Iterable[str], seed: int) -> list[str]:
@@ -133,27 +143,27 @@ def _counts(total: int, shares: Sequence[float]) -> list[int]:
 
 
 def apply(records: Sequence[Record], persons: Mapping[str, Part], settings: SplitSettings) -> Split:
-    """Which pictures each part has, for an assignment made before, on these or on other data.
+    """Which pictures each part has, for an earlier assignment, of these or of other data.
 
     Raises:
         ConfigError: a part that has persons here is left without a picture.
     """
     chosen: dict[Part, list[int]] = {part: [] for part in PARTS}
-    there: set[Part] = set()
+    present: set[Part] = set()
     new: list[int] = []
     for number, record in enumerate(records):
         part = persons.get(record.person)
         if part is None:
             new.append(number)
             continue
-        there.add(part)
+        present.add(part)
         use = settings.pictures(part)
         if use == "all" or (use == "originals") == (record.variant == ""):
             chosen[part].append(number)
     for part in PARTS:
-        if part in there and not chosen[part]:
+        if part in present and not chosen[part]:
             raise ConfigError(
-                f"split: part {part} uses {settings.pictures(part)}, and no picture of its persons is one; "
+                f"split: part {part} uses {settings.pictures(part)}, and no picture of its persons is among them; "
                 f"set {part}_pictures to another of {', '.join(get_args(Pictures))}, or name a root that has them"
             )
     indices: dict[Part, NDArray[np.int64]] = {part: np.array(rows, np.int64) for part, rows in chosen.items()}
@@ -161,17 +171,12 @@ def apply(records: Sequence[Record], persons: Mapping[str, Part], settings: Spli
 
 
 def split(records: Sequence[Record], settings: SplitSettings) -> Split:
-    """Divides the persons and says which pictures each part has.
+    """Divides the persons and their pictures.
 
     Raises:
         ConfigError: as assign and apply.
     """
     return apply(records, assign(records, settings), settings)
-
-
-def dump_persons(persons: Mapping[str, Part]) -> str:
-    """JSON text of an assignment."""
-    return json.dumps(dict(sorted(persons.items())), ensure_ascii=False, indent=1)
 
 
 def parse_persons(document: Any) -> dict[str, Part]:

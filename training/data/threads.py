@@ -16,9 +16,9 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is done, how many are done, and of how many."""
+"""Called with a word for the work, how many items are done, and of how many."""
 Say = Callable[[str], None]
-"""Called with a sentence that a user should read now."""
+"""Called with a message that a user should read now."""
 
 
 def _start() -> None:
@@ -39,11 +39,11 @@ def spread(function: Callable[[Task], Result], tasks: Sequence[Task], workers: i
 
     Args:
         function: module-level; takes a task.
-        tasks: what is to be done.
-        workers: processes; 1, or a single task, works in this process.
+        tasks: its arguments.
+        workers: processes; 1, or a single task, runs in this process.
 
     Raises:
-        OutputError: a process died; what was finished is kept by whoever took it.
+        OutputError: a process died; results that were yielded before are complete.
     """
     if workers <= 1 or len(tasks) <= 1:
         yield from map(function, tasks)

@@ -1,1 +1,1 @@
-"""How good a model is: metrics, trivial baselines, plots and reports."""
+"""Evaluation of models: metrics, trivial baselines, plots and reports."""

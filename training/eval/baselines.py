@@ -1,6 +1,6 @@
-"""What is reached without looking at a picture: predictions fitted on the training part alone.
+"""What is reached without seeing a picture: predictions fitted on the training part alone.
 
-They are Predictions, so that the same ``metrics.score`` measures them, and stand beside every figure of a model.
+They are Predictions, so that the same ``score`` measures them, and are printed beside every figure of a model.
 """
 
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 
 from acusim import acupoints, rig
 from acusim.errors import ConfigError
-from training.eval.metrics import Predictions, Targets
+from training.eval.predictions import Predictions, Targets
 
 ALL_OCCLUDED = "all occluded"
 PER_POINT = "per point"
 PER_POINT_AND_FRAME = "per point and frame: knows the camera"
-FLOORS = (ALL_OCCLUDED, PER_POINT, PER_POINT_AND_FRAME)
-COORDINATE_FLOORS = (PER_POINT, PER_POINT_AND_FRAME)
-"""Floors that say where a point is; the first one answers (0, 0) for all, as the labels do for occluded points."""
+BASELINES = (ALL_OCCLUDED, PER_POINT, PER_POINT_AND_FRAME)
+COORDINATE_BASELINES = (PER_POINT, PER_POINT_AND_FRAME)
+"""Baselines with positions; the first one has (0, 0) for all, as the labels do for occluded points."""
 _CENTRE = 0.5
 _FRAMES = len(rig.FRAMES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Floors:
+class Baselines:
     """Frequencies and mean positions of the training part."""
 
     visible: NDArray[np.float64]
@@ -32,11 +32,11 @@ class Floors:
     """[145, 174, 2] mean position where it is visible; row 0 is over all pictures."""
 
     def predict(self, frame: NDArray[np.int16]) -> dict[str, Predictions]:
-        """The floors' predictions of N pictures, by the names of FLOORS.
+        """The baselines' predictions for N pictures, by the names of BASELINES.
 
         "Per point" is the majority (a probability of at least one half is visible) and the mean position of each
-        point. "Per point and frame" is the same among the training pictures of one camera, which is told to it and not
-        to the model; where training lacks the camera, or the point in it, it answers as "per point".
+        point. "Per point and frame" is the same among the training pictures of one camera, which it is given and the
+        model is not; where training lacks the camera, or the point in it, it is the same as "per point".
 
         Args:
             frame: [N] cameras 1..144.
@@ -52,17 +52,17 @@ class Floors:
         return {ALL_OCCLUDED: nothing, **known}
 
 
-def fit_floors(targets: Targets) -> Floors:
-    """Fits the floors on the targets of the training part.
+def fit_baselines(targets: Targets) -> Baselines:
+    """Fits the baselines on the targets of the training part.
 
-    A point that is nowhere visible in training is put at the mean of all visible points.
+    A point that is nowhere visible in training gets the mean of all visible points.
 
     Raises:
         ConfigError: there are no pictures.
     """
     visible = np.asarray(targets.visible)
     if not len(visible):
-        raise ConfigError("the training part holds no pictures, so there are no floors")
+        raise ConfigError("the training part holds no pictures, so there are no baselines")
     located = visible & targets.trusted
     frame = np.asarray(targets.frame, int)
     pictures = _totals(np.ones((len(frame), 1)), frame)
@@ -71,7 +71,7 @@ def fit_floors(targets: Targets) -> Floors:
     position = _ratio(_totals(np.where(located[..., None], targets.xy, 0), frame), count)
     anywhere = targets.xy[located].mean(0) if located.any() else np.full(2, _CENTRE)
     position[0] = np.where(np.isnan(position[0]), anywhere, position[0])
-    return Floors(np.where(np.isnan(share), share[0], share), np.where(np.isnan(position), position[0], position))
+    return Baselines(np.where(np.isnan(share), share[0], share), np.where(np.isnan(position), position[0], position))
 
 
 def _totals(values: NDArray[np.generic], frame: NDArray[np.int_]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The same figures by meridian, ring, azimuth, gender, hair, variant and acupoint, each beside its floors."""
+"""The same figures by meridian, ring, azimuth, gender, hair, variant and acupoint, each beside its baselines."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from acusim import acupoints, rig
 from acusim.sample_id import SampleId
 from acusim.statistics import bootstrap_of_sums, cluster_sums
-from training.eval.metrics import RATES, TERMS, Predictions, Targets, by_meridian, measure, rates
+from training.eval.metrics import RATES, TERMS, by_meridian, measure, rates
+from training.eval.predictions import Predictions, Targets
+from training.eval.summary import figures_of
 
 ROW_FIGURES = ("micro", "fpr", "fnr", "mean_px", "mean_mm", "within_5_mm")
 """Figures of each row; their names are those of metrics.RATES."""
@@ -23,7 +25,7 @@ Floats = NDArray[np.float64]
 
 
 class Record(Protocol):
-    """What is known of one picture: training.data's Record, or anything with these."""
+    """Facts about one picture: training.data's Record, or anything with these."""
 
     @property
     def id(self) -> SampleId:
@@ -90,7 +92,7 @@ def groups_of(records: Sequence[Record]) -> dict[str, list[str]]:
 
 
 def rows_by_picture(
-    labels: Sequence[str], persons: Sequence[str], model: Sums, floors: Mapping[str, Sums]
+    labels: Sequence[str], persons: Sequence[str], model: Sums, baselines: Mapping[str, Sums]
 ) -> list[dict[str, Any]]:
     """One row for each group of pictures.
 
@@ -98,11 +100,11 @@ def rows_by_picture(
         labels: [N] the group of each picture.
         persons: [N] whom each shows.
         model: the model's sums.
-        floors: the floors' sums, by name.
+        baselines: the baselines' sums, by name.
 
     Returns:
-        Rows with ``value``, counts, ``figures`` (name -> Figure) and ``floors`` (name -> name -> number), angles by
-        their number, everything else by its letters.
+        Rows with ``value``, counts, ``figures`` (name -> Figure) and ``baselines`` (name -> name -> number), in
+        numerical order of angles, else in alphabetical order.
     """
     names, group = np.unique(np.asarray(labels), return_inverse=True)
     kinds, person = np.unique(np.asarray(persons), return_inverse=True)
@@ -114,20 +116,20 @@ def rows_by_picture(
         return out.reshape(len(kinds), len(names), -1)
 
     count = np.bincount(cell % len(names), pictures, len(names)).astype(int)
-    rows = _rows(names.tolist(), count.tolist(), sums(model), {name: sums(side) for name, side in floors.items()})
+    rows = _rows(names.tolist(), count.tolist(), sums(model), {name: sums(side) for name, side in baselines.items()})
     return sorted(rows, key=lambda row: _order(row["value"]))
 
 
-def rows_by_point(pictures: int, model: Sums, floors: Mapping[str, Sums]) -> list[dict[str, Any]]:
+def rows_by_point(pictures: int, model: Sums, baselines: Mapping[str, Sums]) -> list[dict[str, Any]]:
     """One row for each acupoint, in the table's order; as rows_by_picture."""
-    sides = {name: side.by_person for name, side in floors.items()}
+    sides = {name: side.by_person for name, side in baselines.items()}
     return _rows(list(acupoints.NAMES), [pictures] * acupoints.COUNT, model.by_person, sides)
 
 
-def rows_by_meridian(pictures: int, model: Sums, floors: Mapping[str, Sums]) -> list[dict[str, Any]]:
+def rows_by_meridian(pictures: int, model: Sums, baselines: Mapping[str, Sums]) -> list[dict[str, Any]]:
     """One row for each meridian, in the network's order; as rows_by_picture."""
     names = list(acupoints.MERIDIANS)
-    sides = {name: by_meridian(side.by_person) for name, side in floors.items()}
+    sides = {name: by_meridian(side.by_person) for name, side in baselines.items()}
     return _rows(names, [pictures] * len(names), by_meridian(model.by_person), sides)
 
 
@@ -138,31 +140,31 @@ def row_rates(sums: Floats) -> dict[str, Floats]:
 
 
 def _rows(
-    names: Sequence[str], pictures: Sequence[int], model: Floats, floors: Mapping[str, Floats]
+    names: Sequence[str], pictures: Sequence[int], model: Floats, baselines: Mapping[str, Floats]
 ) -> list[dict[str, Any]]:
     """Rows from sums [P, G, T] of each person."""
     figures = bootstrap_of_sums(model, lambda sums: rates(sums)[..., _CHOSEN])
-    below = {name: rates(sums.sum(0))[:, _CHOSEN] for name, sums in floors.items()}
+    of_baselines = {name: rates(sums.sum(0))[:, _CHOSEN] for name, sums in baselines.items()}
     points = model[..., _POINTS].sum(-1)
     total, visible, people = points.sum(0), model[..., _VISIBLE].sum((0, 2)), (points > 0).sum(0)
     return [
         {
-            "value": name,
+            "value": value,
             "pictures": pictures[row],
             "persons": int(people[row]),
             "points": int(total[row]),
             "visible_points": int(visible[row]),
             "figures": {figure: figures[row, k] for k, figure in enumerate(ROW_FIGURES)},
-            "floors": {
-                floor: {figure: float(values[row, k]) for k, figure in enumerate(ROW_FIGURES)}
-                for floor, values in below.items()
+            "baselines": {
+                name: figures_of(name, {figure: float(values[row, k]) for k, figure in enumerate(ROW_FIGURES)})
+                for name, values in of_baselines.items()
             },
         }
-        for row, name in enumerate(names)
+        for row, value in enumerate(names)
     ]
 
 
 def _order(name: str) -> tuple[int, str]:
-    """Angles by their number, everything else by its letters."""
+    """Sort key: angles by their number, everything else alphabetically."""
     number = re.fullmatch(r"([+-]?\d+)°", name)
     return int(number[1]) if number else 0, name

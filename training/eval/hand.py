@@ -1,6 +1,5 @@
 """From predictions of hands to files: results.json, tables in CSV, and one page that shows all of it."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,16 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from acusim.results import csv_line, plain, put
+from acusim.results import csv_line, write_result
 from training.data.hand_dataset import HandData, HandSquares
-from training.eval import hand_report as page
-from training.eval.hand_metrics import FIGURES, MetricSettings, point_terms, report
+from training.eval import hand_plots, hand_report
+from training.eval.hand_metrics import FIGURES, HandReport, MetricSettings, point_terms, report
+from training.eval.overlays import enlargement, overlays
+from training.eval.tables import cell, row_lines, write_results
+from training.inference.drawing import draw_points, hand_palette
 from training.tasks import hand_type
 from training.tasks.hand import HandPredictions
 
-FORMAT = 1
+FORMAT = 2
+"""1 had "floors" for "baselines"."""
 MEAN_POSE = "mean pose"
-"""The floor: the mean place of each point over the training pictures, told without looking at a picture."""
+"""The baseline: the mean place of each point over the training pictures."""
 MEANINGS = {
     "mse_px2": "squared error in px², mean over x and y",
     "mse": "squared error in units of the square's side",
@@ -27,167 +30,203 @@ MEANINGS = {
     "iou": "overlap of boxes of {box_px:g} px around the true and the predicted point",
     "oks": "exp(-d² / (2 s² k²)), k = {k:g}, s² the area of the box around the true points; mean over pictures",
 }
+_COUNTS = ("pictures", "subjects", "visible_points")
+Heatmaps = Callable[[int], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""True and predicted heatmaps [P, S, S] of a square by its number."""
+Measure = Callable[[NDArray[np.intp]], dict[str, HandReport]]
+"""Reports of the model and its baseline over some squares."""
 
 
 def evaluate(
     predictions: HandPredictions,
     squares: HandSquares,
     data: HandData,
-    floor: NDArray[np.float64] | None,
+    mean_pose: NDArray[np.float64] | None,
     out: Path,
     *,
     settings: MetricSettings,
     title: str,
     metadata: Mapping[str, object],
     majority: Sequence[int] | None = None,
-    heatmaps: Callable[[int], tuple[NDArray[np.float32], NDArray[np.float32]]] | None = None,
+    heatmaps: Heatmaps | None = None,
 ) -> dict[str, Any]:
-    """Measures predictions and their floor, in pixels of the square, and writes what was found below ``out``.
+    """Measures predictions and their baseline, in pixels of the square, and writes the results to ``out``.
 
     ``results.json``; ``overall.csv``, ``by_acupoint.csv``, ``by_group.csv``, ``by_point.csv`` (every point of every
-    picture, in the picture's own pixels); ``hand_type.csv`` where the network tells it; and ``report.html``.
+    picture, in the picture's own pixels); ``hand_type.csv`` where the network has that output; ``report.html``.
 
     Args:
         predictions: of N squares.
         squares: the same.
         data: the folder they come from.
-        floor: [P, 2] mean pose in pixels of the square; None where no training picture is there.
-        out: folder, made if need be.
-        settings: what the figures are measured with.
+        mean_pose: [P, 2] the baseline, in pixels of the square; None where no training picture is available.
+        out: folder, created if need be.
+        settings: parameters of the figures.
         title: of the page.
         metadata: what was evaluated; shown as it is.
         majority: as for hand_type.report.
-        heatmaps: true and predicted heatmaps [P, S, S] of a square by its number; None for networks without.
+        heatmaps: None for networks without.
 
     Returns:
-        What results.json holds.
+        The content of results.json.
 
     Raises:
         OutputError: a file cannot be written.
     """
     records = [data.records[row] for row in squares.row]
-    subjects = [record.subject for record in records]
+    subjects = np.array([record.subject for record in records])
     predicted = {"model": predictions.xy.astype(np.float64) * squares.size}
-    if floor is not None:
-        predicted[MEAN_POSE] = np.broadcast_to(floor, squares.xy.shape)
+    if mean_pose is not None:
+        predicted[MEAN_POSE] = np.broadcast_to(mean_pose, squares.xy.shape)
 
-    def measured(rows: NDArray[np.intp], who: str) -> Any:
-        chosen = [subjects[row] for row in rows]
-        true, visible = squares.xy[rows], squares.visible[rows]
-        return report(predicted[who][rows], true, visible, chosen, data.points.ids, settings)
-
-    everything = np.arange(len(squares))
-    reports = {who: measured(everything, who) for who in predicted}
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for name in ("side", "face"):
-        values = np.array([getattr(record, name) or "not told" for record in records])
-        groups[name] = []
-        for value in sorted(set(values)) if len(set(values)) > 1 else []:
-            rows = np.flatnonzero(values == value)
-            figures = {who: measured(rows, who).overall for who in predicted}
-            groups[name].append(_row(value, figures, squares.visible[rows], len({subjects[row] for row in rows})))
-    model = reports["model"]
-    by_point = [
-        {
-            **_row(
-                point.id,
-                {who: found.points[point.id] for who, found in reports.items()},
-                squares.visible[:, [point.index]],
-                model.subjects,
-            ),
-            "pinyin": point.pinyin,
-            "chinese": point.chinese,
+    def measure(rows: NDArray[np.intp]) -> dict[str, HandReport]:
+        true, visible, chosen = squares.xy[rows], squares.visible[rows], subjects[rows].tolist()
+        return {
+            name: report(xy[rows], true, visible, chosen, data.points.ids, settings) for name, xy in predicted.items()
         }
-        for point in data.points.points
-    ]
-    found = {
-        "format": FORMAT,
-        "title": title,
-        "metadata": {str(name): str(value) for name, value in metadata.items()},
-        "settings": model.as_json()["settings"],
-        "meanings": {name: text.format(**model.as_json()["settings"]) for name, text in MEANINGS.items()},
-        "pictures": model.pictures,
-        "subjects": model.subjects,
-        "visible_points": int(squares.visible.sum()),
-        **_figures({who: entry.overall for who, entry in reports.items()}),
-        "by_acupoint": by_point,
-        "by_group": {name: rows for name, rows in groups.items() if rows},
-    }
+
+    found = {"format": FORMAT, "title": title, "metadata": {name: str(value) for name, value in metadata.items()}}
+    found |= _results(squares, data, measure, settings)
     if predictions.types is not None:
-        found["hand_type"] = hand_type.report(predictions.types, hand_type.known_types(records), subjects, majority)
-    results = plain(found, decimals=None)
-    put(out / "results.json", (json.dumps(results, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode())
-    put(out / "overall.csv", _overall_lines(results))
-    put(out / "by_acupoint.csv", _row_lines({"acupoint": results["by_acupoint"]}))
-    put(out / "by_group.csv", _row_lines(results["by_group"]))
-    put(out / "by_point.csv", _point_lines(predictions, squares, data))
-    if predictions.types is not None:
-        put(out / "hand_type.csv", _type_lines(predictions.types, squares, data))
+        known = hand_type.known_types(records)
+        found["hand_type"] = hand_type.report(predictions.types, known, subjects.tolist(), majority)
+    results = write_results(out, found)
+    _write_tables(out, results, predictions, squares, data)
     errors = {
-        who: point_terms(places, squares.xy, squares.visible, settings)["error_px"] for who, places in predicted.items()
+        name: point_terms(xy, squares.xy, squares.visible, settings)["error_px"] for name, xy in predicted.items()
     }
-    put(out / "report.html", page.page(results, errors, predictions, squares, data, settings, heatmaps))
+    write_result(out / "report.html", _page(results, errors, predictions, squares, data, settings, heatmaps))
     return results
 
 
-def _figures(by_whom: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """``figures`` of the model and ``floors`` of the others."""
-    told = {who: {name: figure.as_json() for name, figure in figures.items()} for who, figures in by_whom.items()}
-    return {"figures": told.pop("model"), "floors": told}
+def _results(squares: HandSquares, data: HandData, measure: Measure, settings: MetricSettings) -> dict[str, Any]:
+    """All figures: overall, by acupoint and by group."""
+    reports = measure(np.arange(len(squares)))
+    model, parameters = reports["model"], settings.as_json()
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for name in ("side", "face"):
+        values = np.array([getattr(data.records[row], name) or "unknown" for row in squares.row])
+        for value in sorted(set(values)) if len(set(values)) > 1 else []:
+            rows = np.flatnonzero(values == value)
+            part = measure(rows)
+            figures = {name: entry.overall for name, entry in part.items()}
+            groups.setdefault(name, []).append(_row(value, figures, squares.visible[rows], part["model"].subjects))
+    by_point = []
+    for point in data.points.points:
+        figures = {name: entry.points[point.id] for name, entry in reports.items()}
+        row = _row(point.id, figures, squares.visible[:, [point.index]], model.subjects)
+        by_point.append({**row, "pinyin": point.pinyin, "chinese": point.chinese})
+    return {
+        "settings": parameters,
+        "meanings": {name: text.format(**parameters) for name, text in MEANINGS.items()},
+        "pictures": model.pictures,
+        "subjects": model.subjects,
+        "visible_points": int(squares.visible.sum()),
+        **_figures({name: entry.overall for name, entry in reports.items()}),
+        "by_acupoint": by_point,
+        "by_group": groups,
+    }
 
 
-def _row(value: str, by_whom: Mapping[str, Any], visible: NDArray[np.bool_], subjects: int) -> dict[str, Any]:
+def _figures(by_predictor: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """``figures`` of the model and ``baselines`` of the others."""
+    found = {who: {name: figure.as_json() for name, figure in figures.items()} for who, figures in by_predictor.items()}
+    return {"figures": found.pop("model"), "baselines": found}
+
+
+def _row(value: str, by_predictor: Mapping[str, Any], visible: NDArray[np.bool_], subjects: int) -> dict[str, Any]:
     counts = {"pictures": len(visible), "subjects": subjects, "visible_points": int(visible.sum())}
-    return {"value": value, **counts, **_figures(by_whom)}
+    return {"value": value, **counts, **_figures(by_predictor)}
+
+
+def _write_tables(
+    out: Path, results: Mapping[str, Any], predictions: HandPredictions, squares: HandSquares, data: HandData
+) -> None:
+    write_result(out / "overall.csv", _overall_lines(results))
+    for name, tables in (("by_acupoint", {"acupoint": results["by_acupoint"]}), ("by_group", results["by_group"])):
+        lines = row_lines(
+            tables, _COUNTS, FIGURES, "{baseline}: {figure}", lambda entry, figure: entry[figure]["value"]
+        )
+        write_result(out / f"{name}.csv", lines)
+    write_result(out / "by_point.csv", _point_lines(predictions, squares, data))
+    if predictions.types is not None:
+        write_result(out / "hand_type.csv", _type_lines(predictions.types, squares, data))
 
 
 def _overall_lines(results: Mapping[str, Any]) -> Iterable[bytes]:
-    floors = results["floors"]
-    yield csv_line(["figure", "value", "low", "high", *floors, "meaning"])
+    baselines = results["baselines"]
+    yield csv_line(["figure", "value", "low", "high", *baselines, "meaning"])
     for name in FIGURES:
-        below = [entry[name]["value"] for entry in floors.values()]
-        yield csv_line([name, *map(_cell, (*results["figures"][name].values(), *below)), results["meanings"][name]])
-
-
-def _row_lines(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterable[bytes]:
-    ends = ("value", "low", "high")
-    header = [name if end == "value" else f"{name}_{end}" for name in FIGURES for end in ends]
-    counts = ("pictures", "subjects", "visible_points")
-    floors = next((list(row["floors"]) for rows in tables.values() for row in rows), [])
-    yield csv_line(["group", "value", *counts, *header, *(f"{floor}: {name}" for floor in floors for name in FIGURES)])
-    for group, rows in tables.items():
-        for row in rows:
-            figures = [row["figures"][name][end] for name in FIGURES for end in ends]
-            below = [row["floors"][floor][name]["value"] for floor in floors for name in FIGURES]
-            yield csv_line([group, row["value"], *(row[name] for name in counts), *map(_cell, (*figures, *below))])
+        others = [entry[name]["value"] for entry in baselines.values()]
+        yield csv_line([name, *map(cell, (*results["figures"][name].values(), *others)), results["meanings"][name]])
 
 
 def _point_lines(predictions: HandPredictions, squares: HandSquares, data: HandData) -> Iterable[bytes]:
     """Every point of every picture, in pixels of the upright picture."""
     yield csv_line(["image", "subject", "point", "visible", "true_x", "true_y", "x", "y", "confidence"])
     for k, row in enumerate(squares.row):
-        record, way = data.records[row], squares.transforms[k]
-        found = way.from_unit(predictions.xy[k])
+        record, found = data.records[row], squares.transforms[k].from_unit(predictions.xy[k])
         for point in data.points.points:
-            seen = bool(squares.visible[k, point.index])
-            true = data.xy[row, point.index].tolist() if seen else (None, None)
-            sure = None if predictions.confidence is None else float(predictions.confidence[k, point.index])
-            numbers = map(_cell, (*true, *found[point.index].tolist(), sure))
-            yield csv_line([record.image, record.subject, point.id, int(seen), *numbers])
+            visible = bool(squares.visible[k, point.index])
+            true = data.xy[row, point.index].tolist() if visible else (None, None)
+            confidence = None if predictions.confidence is None else float(predictions.confidence[k, point.index])
+            numbers = map(cell, (*true, *found[point.index].tolist(), confidence))
+            yield csv_line([record.image, record.subject, point.id, int(visible), *numbers])
 
 
 def _type_lines(types: NDArray[np.float32], squares: HandSquares, data: HandData) -> Iterable[bytes]:
-    """Every picture: what it is and what the network says, with its probability."""
+    """Every picture: its type, and the network's answer with its probability."""
     yield csv_line(
         ["image", "subject", *(f"{word}{name}" for name in hand_type.TRAITS for word in ("true ", "", "p "))]
     )
     for row, probability in zip(squares.row, types, strict=True):
         record, cells = data.records[row], []
-        for name, said in hand_type.type_json(probability).items():
-            cells += [getattr(record, name) or "", said["value"], _cell(said["probability"])]
+        for name, answer in hand_type.type_json(probability).items():
+            cells += [getattr(record, name) or "", answer["value"], cell(answer["probability"])]
         yield csv_line([record.image, record.subject, *cells])
 
 
-def _cell(value: float | None) -> str:
-    """Six digits are more than any of these figures is good for; empty where there is nothing."""
-    return "" if value is None else f"{value:.6g}"
+def _page(
+    results: Mapping[str, Any],
+    errors: Mapping[str, NDArray[np.float64]],
+    predictions: HandPredictions,
+    squares: HandSquares,
+    data: HandData,
+    settings: MetricSettings,
+    heatmaps: Heatmaps | None,
+) -> bytes:
+    """The page; ``errors`` are [N, P] distances in px of the model and its baseline, NaN where not visible."""
+    counted = (~np.isnan(errors["model"])).sum(1)
+    means = np.divide(np.nansum(errors["model"], 1), counted, out=np.full(len(counted), np.nan), where=counted > 0)
+
+    def draw(row: int) -> NDArray[np.uint8]:
+        return draw_points(
+            squares.pixels[row],
+            predictions.xy[row] * squares.size,
+            np.arange(len(data.points)),
+            true_xy_px=np.where(squares.visible[row][:, None], squares.xy[row].astype(np.float64), np.nan),
+            names=True,
+            confidence=None if predictions.confidence is None else predictions.confidence[row],
+            scale=enlargement(squares.size),
+            palette=hand_palette(data.points),
+        )
+
+    def caption(row: int) -> str:
+        record = data.records[squares.row[row]]
+        traits = ", ".join(text for text in (record.side, record.face) if text)
+        named = f"{record.image} ({traits})" if traits else record.image
+        return f"{named}: {means[row]:.1f} px over {squares.visible[row].sum()} points"
+
+    maps = []
+    if heatmaps:
+        maps = overlays(
+            means,
+            lambda row: hand_plots.heatmap_overlay(squares.pixels[row], heatmaps(row)),
+            caption,
+            of_each=1,
+        )
+    plots = {
+        "cumulative": hand_plots.cumulative_plot(errors, settings),
+        "by_point": hand_plots.point_plot(results),
+    }
+    return hand_report.page(results, plots, overlays(means, draw, caption), maps)

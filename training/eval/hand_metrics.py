@@ -1,9 +1,9 @@
-"""How good predicted hand points are: the figures of Xu et al. 2025, over all points and for each.
+"""The accuracy of predicted hand points: the figures of Xu et al. 2025, over all points and for each.
 
 Arrays: predicted and true xy [N, P, 2] in pixels of a square picture (224 in the paper), visible [N, P] of the truth:
 only visible points count. A figure over no point is NaN.
 
-| figure | a point's share in it |
+| figure | value of a point |
 |---|---|
 | mse_px2, mse | squared error, mean over x and y; mse in units of the picture's side |
 | error_px | Euclidean distance |
@@ -12,12 +12,12 @@ only visible points count. A figure over no point is NaN.
 | iou | overlap of two squares of 20 px around the true and the predicted point; the paper does not give the size |
 | oks | exp(-d² / (2 s² k²)), k = 0.3 for every point, s² the object's area |
 
-The paper leaves open what s is: here s² is the area of the box around a picture's visible true points, or what the
-caller gives. keypoint_metrics.oks takes COCO's sigma, of which k is twice.
+The paper does not define s: here s² is the area of the box around a picture's visible true points. k is twice the sigma
+of COCO, which keypoint_metrics.oks takes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,12 @@ Bools = NDArray[np.bool_]
 
 FIGURES = ("mse_px2", "mse", "error_px", "pck", "precision", "iou", "oks")
 MIN_AREA_PX = 1.0
-"""Of an object whose points lie in one line; else its OKS would be 0 for any error."""
+"""Of an object whose points are in one line; else its OKS would be 0 for any error."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricSettings:
-    """What the figures are measured with."""
+    """Parameters of the figures."""
 
     size: int = 224
     """Side of the square picture in pixels."""
@@ -53,6 +53,10 @@ class MetricSettings:
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"hand metrics: {name} = {getattr(self, name)} must be above 0")
 
+    def as_json(self) -> dict[str, float]:
+        """All parameters by name."""
+        return asdict(self)
+
 
 def box_area(true: ArrayLike, visible: ArrayLike) -> Floats:
     """[N] area in square pixels of the box around each picture's visible points, at least MIN_AREA_PX; NaN for none."""
@@ -68,16 +72,14 @@ def point_terms(
     true: ArrayLike,
     visible: ArrayLike,
     settings: MetricSettings | None = None,
-    area_px: ArrayLike | None = None,
 ) -> dict[str, Floats]:
-    """Each point's share in each figure, [N, P], NaN where it is not visible.
+    """The value of each point in each figure, [N, P], NaN where it is not visible.
 
     Args:
         predicted: [N, P, 2] pixels.
         true: [N, P, 2] pixels.
         visible: [N, P] bool.
-        settings: see MetricSettings.
-        area_px: [N] the objects' areas in square pixels, such as masks have; None for box_area.
+        settings: parameters.
 
     Raises:
         ValueError: the shapes do not fit, or a prediction of a visible point is not finite.
@@ -95,7 +97,7 @@ def point_terms(
     squared = dx * dx + dy * dy
     if not np.array_equal(np.isfinite(squared), seen):
         raise ValueError("a visible point, or what is predicted for it, is not a finite number")
-    area = box_area(t, seen) if area_px is None else np.asarray(area_px, np.float64)
+    area = box_area(t, seen)
     distance = np.sqrt(squared)
     box = settings.box_px
     shared = np.maximum(box - np.abs(dx), 0) * np.maximum(box - np.abs(dy), 0)
@@ -135,20 +137,6 @@ class HandReport:
     """By the points' ids, then by FIGURES."""
     pictures: int
     subjects: int
-    settings: MetricSettings
-
-    def as_json(self) -> dict[str, Any]:
-        """All of it as JSON values."""
-        return {
-            "pictures": self.pictures,
-            "subjects": self.subjects,
-            "settings": {name: getattr(self.settings, name) for name in ("size", "pck", "precision_px", "box_px", "k")},
-            "overall": {name: figure.as_json() for name, figure in self.overall.items()},
-            "points": {
-                point: {name: figure.as_json() for name, figure in figures.items()}
-                for point, figures in self.points.items()
-            },
-        }
 
 
 def report(
@@ -158,7 +146,6 @@ def report(
     subjects: Sequence[str],
     ids: Sequence[str],
     settings: MetricSettings | None = None,
-    area_px: ArrayLike | None = None,
 ) -> HandReport:
     """All figures of some pictures.
 
@@ -168,14 +155,13 @@ def report(
         visible: [N, P] bool.
         subjects: [N] whose hand each picture shows: what the bootstrap draws.
         ids: [P] the points' names, for the table.
-        settings: see MetricSettings.
-        area_px: as in point_terms.
+        settings: parameters.
 
     Raises:
         ValueError: the shapes do not fit, or there is no picture.
     """
     settings = settings or MetricSettings()
-    terms = point_terms(predicted, true, visible, settings, area_px)
+    terms = point_terms(predicted, true, visible, settings)
     values = np.stack([terms[name] for name in FIGURES], -1)
     if values.shape[1] != len(ids):
         raise ValueError(f"{values.shape[1]} points, {len(ids)} names")
@@ -193,12 +179,11 @@ def report(
         {point: {name: each[row, k] for k, name in enumerate(FIGURES)} for row, point in enumerate(ids)},
         len(values),
         len(sums),
-        settings,
     )
 
 
 def mean_pose(xy: ArrayLike, visible: ArrayLike) -> Floats:
-    """[P, 2] mean place of each point over training pictures: the floor that a model must beat.
+    """[P, 2] mean place of each point over training pictures: the baseline that a model must beat.
 
     Args:
         xy: [N, P, 2] pixels of the square.

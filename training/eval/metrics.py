@@ -1,24 +1,19 @@
-"""How good predictions of acupoints are: one definition of every figure, with intervals over persons.
+"""One definition of every figure of predicted acupoints.
 
 Arrays are in the order of acupoints.NAMES; xy are 0..1 of the picture. A figure over nothing is NaN, never 0.
 
 Every rate and mean is a ratio of sums of *terms*, numbers that each point of each picture has (``measure``). So a
-figure of any part of the data, and its bootstrap, needs the sums of persons only.
+figure of any subset of the data, and its bootstrap, needs the sums of persons only.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from acusim import acupoints, keypoint_metrics, rig
-from acusim.errors import ConfigError, LayoutError
-from acusim.files import write_atomic
-from acusim.statistics import Figure, bootstrap_of_sums, cluster_sums, difference_of_sums, quantiles_by_groups
-from acusim.tensor_files import Tensor, read_header
+from acusim.errors import ConfigError
+from training.eval.predictions import Bools, Floats, Predictions, Targets
 
 THRESHOLD = 0.5
 """A point counts as predicted visible from this probability on."""
@@ -33,15 +28,15 @@ TERMS = (
     + ("seen", "seen_near")  # located and also predicted visible; of these within the tolerance
     + ("generic",)  # located, without a depth of its own
 )
-_ALL = ("tp", "fp", "fn", "tn")
+VISIBILITY_TERMS = ("tp", "fp", "fn", "tn")
 RATES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "micro": (("tp", "tn"), _ALL),
+    "micro": (("tp", "tn"), VISIBILITY_TERMS),
     "fpr": (("fp",), ("fp", "tn")),
     "fnr": (("fn",), ("fn", "tp")),
     "precision": (("tp",), ("tp", "fp")),
     "recall": (("tp",), ("tp", "fn")),
     "f1": (("tp", "tp"), ("tp", "tp", "fp", "fn")),
-    "brier": (("squared",), _ALL),
+    "brier": (("squared",), VISIBILITY_TERMS),
     "mean_px": (("px",), ("located",)),
     "mean_mm": (("mm",), ("located",)),
     "within_5_mm": (("near",), ("located",)),
@@ -51,97 +46,6 @@ RATES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """Figures that are ratios: the terms that are added up above and below the line."""
 OVER_MERIDIANS = ("macro", "official_soft_wing")
 """Figures that are means of the nine meridians' figures."""
-CLASSIFICATION = (
-    "Not informative: the target of the class heads is 0, 1, 2, … in every picture, so a constant answer is always "
-    "right. An accuracy of it is evidence of nothing and is not given."
-)
-
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-
-
-class Targets(Protocol):
-    """What is true of N pictures: training.data's Targets, or anything with these arrays."""
-
-    @property
-    def xy(self) -> NDArray[np.float32]:
-        """[N, 174, 2] 0..1, (0, 0) where occluded."""
-        ...
-
-    @property
-    def visible(self) -> Bools:
-        """[N, 174]."""
-        ...
-
-    @property
-    def trusted(self) -> Bools:
-        """[N, 174] False where the coordinate may not be true."""
-        ...
-
-    @property
-    def depth_mm(self) -> NDArray[np.float32]:
-        """[N, 174] along the camera's axis, NaN where unknown."""
-        ...
-
-    @property
-    def frame(self) -> NDArray[np.int16]:
-        """[N] camera 1..144."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Predictions:
-    """What a model says of N pictures."""
-
-    probability: NDArray[np.float32]
-    """[N, 174] that the point is visible."""
-    xy: NDArray[np.float32]
-    """[N, 174, 2] 0..1 of the picture; also of points that are predicted occluded."""
-
-    def __post_init__(self) -> None:
-        shape = self.probability.shape
-        if len(shape) != 2 or shape[1] != acupoints.COUNT or self.xy.shape != (*shape, 2):
-            raise ValueError(f"probability {shape} and xy {self.xy.shape}; expected [N,174] and [N,174,2]")
-        if self.probability.dtype != np.float32 or self.xy.dtype != np.float32:
-            raise ValueError(f"probability {self.probability.dtype} and xy {self.xy.dtype}; expected float32")
-        if not ((self.probability >= 0) & (self.probability <= 1)).all():  # also refuses NaN
-            raise ValueError("a probability is not within 0..1")
-        if not np.isfinite(self.xy).all():
-            raise ValueError("a coordinate is not a finite number")
-
-    def __len__(self) -> int:
-        return len(self.probability)
-
-    def save(self, path: Path) -> None:
-        """Writes a safetensors file.
-
-        Raises:
-            OSError: as the file system says.
-        """
-        from safetensors.numpy import save
-
-        arrays = {"probability": self.probability, "xy": self.xy}
-        write_atomic(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
-
-    @classmethod
-    def load(cls, path: Path) -> "Predictions":
-        """Reads a file that save wrote.
-
-        Raises:
-            LayoutError: no such file, or other tensors in it, or values that are no predictions.
-        """
-        from safetensors.numpy import load_file
-
-        header = read_header(path)
-        count = header["probability"].shape[0] if "probability" in header and header["probability"].shape else 0
-        points = acupoints.COUNT
-        wanted = {"probability": Tensor("F32", (count, points)), "xy": Tensor("F32", (count, points, 2))}
-        if header != wanted:
-            raise LayoutError(f"{path.name!r} holds no predictions: expected probability [N,174] and xy [N,174,2], F32")
-        try:
-            return cls(**load_file(path))
-        except ValueError as error:
-            raise LayoutError(f"{path.name!r} holds no predictions: {error}") from None
 
 
 def soft_wing_of_public_code(delta: ArrayLike) -> Floats:
@@ -193,7 +97,7 @@ def measure(predictions: Predictions, targets: Targets, size: int, threshold: fl
     mm = px * rig.mm_per_px(depth, size)
     near = located & (mm <= TOLERANCE_MM)
     columns = {
-        **dict(zip(_ALL, confusion(predictions.probability, visible, threshold), strict=True)),
+        **dict(zip(VISIBILITY_TERMS, confusion(predictions.probability, visible, threshold), strict=True)),
         "squared": (predictions.probability.astype(np.float64) - visible) ** 2,
         "wing": soft_wing_of_public_code(np.abs(xy - sentinel)).mean(-1),
         "located": located,
@@ -222,9 +126,9 @@ def rates(sums: Floats) -> Floats:
         return (sums @ above) / (sums @ below)
 
 
-def _overall(sums: Floats) -> Floats:
+def overall(sums: Floats) -> Floats:
     """[..., len(RATES) + len(OVER_MERIDIANS)] figures from sums of terms by meridian [..., 9, len(TERMS)]."""
-    points = sums[..., [TERMS.index(t) for t in _ALL]].sum(-1)
+    points = sums[..., [TERMS.index(t) for t in VISIBILITY_TERMS]].sum(-1)
     micro = rates(sums)[..., list(RATES).index("micro")]
     wing = sums[..., TERMS.index("wing")] / points
     return np.concatenate([rates(sums.sum(-2)), np.stack([micro.mean(-1), wing.mean(-1)], -1)], -1)
@@ -281,126 +185,6 @@ def point_estimates(
         ConfigError: the numbers of pictures differ, or there are none.
     """
     sums = measure(predictions, targets, size, threshold).sum(0, dtype=np.float64)
-    values = _overall(by_meridian(sums))
+    values = overall(by_meridian(sums))
     error, _ = reliability(predictions.probability, np.asarray(targets.visible))
     return {**dict(zip((*RATES, *OVER_MERIDIANS), values.tolist(), strict=True)), "ece": error}
-
-
-def score(
-    predictions: Predictions,
-    targets: Targets,
-    persons: Sequence[str],
-    size: int,
-    threshold: float = THRESHOLD,
-    zero_fpr: float | None = None,
-) -> dict[str, Any]:
-    """All figures over all pictures.
-
-    Args:
-        predictions: of N pictures.
-        targets: of the same pictures.
-        persons: [N] whom each shows; intervals are from drawing persons.
-        size: side of the pictures in pixels, in which errors are told.
-        threshold: probability from which a point counts as predicted visible.
-        zero_fpr: the threshold without false positives that was chosen on other pictures (zero_fpr_threshold);
-            None chooses it on these, which the result says.
-
-    Returns:
-        ``figures``: name -> Figure (definitions: training.eval.summary); counts; ``reliability``, the table.
-
-    Raises:
-        ConfigError: the numbers of pictures or persons differ, or there are no pictures.
-    """
-    terms = measure(predictions, targets, size, threshold)
-    if len(persons) != len(terms):
-        raise ConfigError(f"{len(persons)} persons of {len(terms)} pictures; expected one each")
-    kinds, person = np.unique(np.asarray(persons), return_inverse=True)
-    by_person = cluster_sums(terms, person)
-    visible = np.asarray(targets.visible)
-    whole = bootstrap_of_sums(by_meridian(by_person), _overall)
-    figures = {name: whole[k] for k, name in enumerate((*RATES, *OVER_MERIDIANS))}
-    informative = visible.any(0) & ~visible.all(0)
-    kept = bootstrap_of_sums(by_person[:, informative].sum(1), rates)
-    figures["informative"] = kept[list(RATES).index("micro")]
-    error, table = reliability(predictions.probability, visible)
-    # A resample is calibrated worse than the whole by its own chance, so an interval would not be one.
-    figures["ece"] = Figure(error, float("nan"), float("nan"))
-    located = terms[..., TERMS.index("located")] > 0
-    owner = np.broadcast_to(person[:, None], located.shape)[located]
-    for unit in ("px", "mm"):
-        values = terms[..., TERMS.index(unit)][located]
-        pair = quantiles_by_groups(values, owner, (0.5, 0.95))
-        figures[f"median_{unit}"], figures[f"p95_{unit}"] = pair
-    chosen = zero_fpr_threshold(predictions.probability, visible) if zero_fpr is None else zero_fpr
-    for name, figure in _at_threshold(predictions, visible, person, chosen).items():
-        figures[f"{name}_at_zero_fpr"] = figure
-    total = by_person.sum((0, 1))
-    return {
-        "pictures": len(terms),
-        "persons": len(kinds),
-        "points": int(visible.size),
-        "visible_points": int(visible.sum()),
-        "size": size,
-        "threshold": threshold,
-        **{name: int(total[TERMS.index(term)]) for name, term in _COUNTED.items()},
-        "untrusted": int((visible & ~np.asarray(targets.trusted)).sum()),
-        "informative_points": int(informative.sum()),
-        "always_occluded_points": int((~visible.any(0)).sum()),
-        "always_visible_points": int(visible.all(0).sum()),
-        "zero_fpr_threshold": chosen,
-        "zero_fpr_threshold_from": "these pictures" if zero_fpr is None else "other pictures",
-        "figures": figures,
-        "reliability": table,
-        "classification": CLASSIFICATION,
-    }
-
-
-_COUNTED = {
-    **{"true_positives": "tp", "false_positives": "fp", "false_negatives": "fn", "true_negatives": "tn"},
-    "located": "located",
-}
-
-
-def _at_threshold(
-    predictions: Predictions, visible: Bools, person: NDArray[np.intp], threshold: float
-) -> dict[str, Figure]:
-    """Visibility at another threshold; NaN where there is none."""
-    names = ("fpr", "fnr", "precision", "recall")
-    if np.isnan(threshold):
-        return {name: Figure(*[float("nan")] * 3) for name in names}
-    counts = [part.sum(1) for part in confusion(predictions.probability, visible, threshold)]
-    terms = np.zeros((len(visible), len(TERMS)))
-    terms[:, [TERMS.index(t) for t in _ALL]] = np.stack(counts, -1)
-    whole = bootstrap_of_sums(cluster_sums(terms, person), rates)
-    return {name: whole[list(RATES).index(name)] for name in names}
-
-
-def compare(
-    first: Predictions,
-    second: Predictions,
-    targets: Targets,
-    persons: Sequence[str],
-    size: int,
-    threshold: float = THRESHOLD,
-) -> dict[str, Figure]:
-    """Figures of the first model less those of the second on the same pictures: a paired bootstrap over persons.
-
-    Args:
-        first: of N pictures.
-        second: of the same pictures.
-        targets: of the same pictures.
-        persons: [N] whom each shows.
-        size: side of the pictures in pixels.
-        threshold: probability from which a point counts as predicted visible.
-
-    Returns:
-        Figures of RATES and OVER_MERIDIANS by name; an interval without 0 tells the models apart.
-
-    Raises:
-        ConfigError: the numbers of pictures differ, or there are none.
-    """
-    one, other = (
-        by_meridian(cluster_sums(measure(side, targets, size, threshold), persons)) for side in (first, second)
-    )
-    whole = difference_of_sums(one, other, _overall)
-    return {name: whole[k] for k, name in enumerate((*RATES, *OVER_MERIDIANS))}

@@ -14,7 +14,7 @@ from training.inference.drawing import MERIDIAN_COLOURS
 
 _RING_COLOURS = {0.0: BLUE, 30.0: ORANGE, 60.0: "#97266d", -30.0: "#2f855a"}
 _DARK = "#1a202c"
-"""Meridians' colours are made for pictures on black."""
+"""Meridians' colours are chosen for pictures on black."""
 
 
 def reliability_plot(table: Sequence[Mapping[str, Any]]) -> bytes:
@@ -53,12 +53,12 @@ def view_plot(sums: Sums, frames: NDArray[np.integer[Any]]) -> bytes | None:
     return png(figure)
 
 
-def point_plot(rows: Sequence[Mapping[str, Any]], floor: str | None) -> bytes | None:
-    """Mean error in mm of each acupoint with its interval, the worst first, coloured by meridian; a floor in grey.
+def point_plot(rows: Sequence[Mapping[str, Any]], baseline: str | None) -> bytes | None:
+    """Mean error in mm of each acupoint with its interval, the worst first, coloured by meridian; a baseline in grey.
 
     Args:
         rows: of breakdown.rows_by_point.
-        floor: whose figures stand beside them.
+        baseline: whose figures are drawn beside them.
     """
     known = [k for k, row in enumerate(rows) if not np.isnan(row["figures"]["mean_mm"].value)]
     if not known:
@@ -67,9 +67,9 @@ def point_plot(rows: Sequence[Mapping[str, Any]], floor: str | None) -> bytes | 
     figures = [rows[k]["figures"]["mean_mm"] for k in known]
     figure, axes = new_figure(9, 3.4)
     axes.set_facecolor(_DARK)
-    if floor is not None:
-        below = [rows[k]["floors"][floor]["mean_mm"] for k in known]
-        axes.plot(below, "_", color=GREY, markersize=4, label="floor")
+    if baseline is not None:
+        below = [rows[k]["baselines"][baseline]["mean_mm"] for k in known]
+        axes.plot(below, "_", color=GREY, markersize=4, label="baseline")
     colours = [np.array(MERIDIAN_COLOURS[acupoints.ACUPOINTS[k].meridian]) / 255 for k in known]
     places = np.arange(len(known))
     axes.vlines(places, [entry.low for entry in figures], [entry.high for entry in figures], colours, linewidth=0.8)
@@ -85,13 +85,13 @@ def point_plot(rows: Sequence[Mapping[str, Any]], floor: str | None) -> bytes | 
 
 
 def visibility_plot(sums: Sums) -> bytes:
-    """Truly visible, predicted visible, and told wrongly: shares by acupoint and azimuth, white where no picture is."""
+    """Shares truly visible, predicted visible, and wrong, by acupoint and azimuth; white where there is no picture."""
     tp, fp, fn, tn = (
         np.roll(sums.by_azimuth[..., TERMS.index(term)], 18, axis=0).T for term in ("tp", "fp", "fn", "tn")
     )
     total = tp + fp + fn + tn
     figure, panels = new_figure(10, 4.6, ncols=3, sharey=True)
-    parts = {"truly visible": tp + fn, "predicted visible": tp + fp, "told wrongly": fp + fn}
+    parts = {"truly visible": tp + fn, "predicted visible": tp + fp, "wrong": fp + fn}
     for axes, (title, part) in zip(panels, parts.items(), strict=True):
         share = np.divide(part, total, out=np.full(part.shape, np.nan), where=total > 0)
         axes.imshow(share, vmin=0, vmax=1, cmap="viridis", aspect="auto", interpolation="nearest")

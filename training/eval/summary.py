@@ -1,10 +1,10 @@
-"""What each figure of training.eval.metrics means, for people: title, unit, definition, in the order of the tables."""
+"""The meaning of each figure of training.eval.score, for people: title, unit, definition, in the tables' order."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from training.eval.baselines import COORDINATE_FLOORS
+from training.eval.baselines import COORDINATE_BASELINES
 
 _T = TypeVar("_T")
 Unit = Literal["%", "px", "mm", "probability", "loss"]
@@ -16,13 +16,13 @@ class Definition:
     """One figure."""
 
     name: str
-    """Key in what ``metrics.score`` returns."""
+    """Key in the result of ``score``."""
     title: str
     unit: Unit
     of: Literal["visibility", "coordinates", "sentinels"]
-    """What it speaks of, and so which floors stand beside it; sentinels: coordinates of all points, occluded too."""
+    """What it measures, and so which baselines have it; sentinels: coordinates of all points, occluded too."""
     better: Better
-    """Empty where it is no merit."""
+    """Empty where neither is better."""
     meaning: str
 
     @property
@@ -48,7 +48,7 @@ _PX = "distance in the picture's pixels, over truly visible points"
 _MM = "distance across the line of sight at the point's true depth, over truly visible points"
 DEFINITIONS: tuple[Definition, ...] = (
     _visibility("macro", "visibility accuracy, macro", "higher", "mean of the nine meridians' accuracies"),
-    _visibility("micro", "visibility accuracy, micro", "higher", "share of all points told rightly"),
+    _visibility("micro", "visibility accuracy, micro", "higher", "share of all points classified correctly"),
     _visibility(
         "informative",
         "visibility accuracy, informative points",
@@ -114,7 +114,8 @@ HEADLINES = ("macro", "fpr", "fnr", "median_px", "median_mm", "within_5_mm")
 """Figures at the top of a report."""
 
 
-def told_by(floor: str, figures: Mapping[str, _T]) -> dict[str, _T]:
-    """Those of some figures, by name, that a floor has something to say to: no positions, no errors of positions."""
-    silent = () if floor in COORDINATE_FLOORS else {entry.name for entry in DEFINITIONS if entry.of == "coordinates"}
-    return {name: figure for name, figure in figures.items() if name not in silent}
+def figures_of(baseline: str, figures: Mapping[str, _T]) -> dict[str, _T]:
+    """The figures, by name, that a baseline has: without positions, no errors of positions."""
+    if baseline in COORDINATE_BASELINES:
+        return dict(figures)
+    return {name: figure for name, figure in figures.items() if BY_NAME[name].of != "coordinates"}

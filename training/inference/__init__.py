@@ -1,1 +1,1 @@
-"""Trained models at work: loading, prediction, drawing, export."""
+"""Use of trained models: loading, prediction, drawing, export."""

@@ -1,11 +1,11 @@
-"""What a network is made of: layers, parameters, bytes, floating-point operations.
+"""The composition of a network: layers, parameters, bytes, floating-point operations.
 
-Counted on torch's meta device, without numbers: quick and small for any network. Convention: one multiply-accumulate
+Counted on torch's meta device, without numbers: fast and small for any network. Convention: one multiply-accumulate
 (MAC) is two floating-point operations (FLOP), as torch.utils.flop_counter has it; convolutions and matrix products are
 counted, and normalisation, activations and pooling are not.
 
 "Params (M)" in acuSimNet's tables is not the number of parameters but the bytes of weights and AdamW's two moments,
-divided by four million; it stands beside the true count under the name ``paper_params_m``.
+divided by four million; it is given beside the true count as the name ``paper_params_m``.
 """
 
 import copy
@@ -16,43 +16,87 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+    from training.settings import BaseConfig
+
 CONVENTION = (
     "1 MAC = 2 FLOP; convolutions and matrix products of a forward pass; not normalisation, activation, pooling"
 )
 
 
-def describe(
-    model: "torch.nn.Module",
-    input_shape: Sequence[int],
-    *,
-    depth: int = 1,
-    groups: Mapping[str, Sequence[str]] | None = None,
-) -> dict[str, Any]:
+def network_on_meta(config: "BaseConfig") -> "tuple[torch.nn.Module, int]":
+    """The network of a configuration, with shapes and no numbers, and the side of its input."""
+    from training.models import acusimnet, hand
+    from training.tasks.hand_config import HandConfig
+    from training.tasks.head_config import HeadConfig
+
+    if isinstance(config, HeadConfig):
+        return acusimnet.on_meta(config), config.data.size
+    assert isinstance(config, HandConfig)
+    network = hand.on_meta(config)
+    return network.model if network.hand_type is None else network, config.data.size
+
+
+def describe(model: "torch.nn.Module", input_shape: Sequence[int], *, depth: int = 1) -> dict[str, Any]:
     """Describes a network by JSON values.
 
     Args:
         model: on any device; neither run nor modified (a copy without numbers is).
         input_shape: of one input tensor, with the batch: (1, 3, 512, 512).
         depth: how many levels of modules the table has.
-        groups: name of a part, such as "heads", to the modules that make it up, by their names in the model, such as
-            ("branches.visibility", "branches.coordinates"). By default each top-level module is a part.
 
     Returns:
         ``layers``: rows of name, type, output (shapes, by name where the module returns several), parameters,
-        trainable, flops. ``parameters``: total, trainable, by_part (what belongs to none is "other").
-        ``weights_bytes``: parameters and buffers as stored. ``flops``, ``macs``, ``flops_by_part``, ``convention``,
-        ``input_shape``, ``paper_params_m``.
-
-    Raises:
-        ValueError: a group names a module that is not there, or a parameter belongs to two groups.
+        trainable, flops. ``parameters``: total, trainable, by_part (of each top-level module; what belongs to none is
+        "other"). ``weights_bytes``: parameters and buffers as stored. ``flops``, ``macs``, ``flops_by_part``,
+        ``convention``, ``input_shape``, ``paper_params_m``.
     """
+    ghost = _on_meta(model).eval()
+    rows = {name: module for name, module in ghost.named_modules() if name and name.count(".") < depth}
+    output, outputs, flops, total_flops = _run(ghost, rows, input_shape)
+    parts = [name for name, _ in ghost.named_children()]
+    total, trainable = _count(ghost)
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in (*ghost.parameters(), *ghost.buffers()))
+    kept = ghost.state_dict(keep_vars=True)
+    buffers = sum(buffer.numel() for name, buffer in ghost.named_buffers() if name in kept)
+    counted = {name: _count(module) for name, module in rows.items()}
+    sizes = dict.fromkeys((*parts, "other"), 0)
+    for name, size in _sizes(ghost).items():
+        part = name.split(".")[0]
+        sizes[part if part in parts else "other"] += size
+    flops_by_part = {part: flops[part] for part in parts}
+    flops_by_part["other"] = total_flops - sum(flops_by_part.values())
+    return {
+        "model": type(ghost).__name__,
+        "input_shape": list(input_shape),
+        "output": output,
+        "layers": [
+            {
+                "name": name,
+                "type": type(module).__name__,
+                "output": outputs.get(name),
+                "parameters": counted[name][0],
+                "trainable": counted[name][1],
+                "flops": flops[name],
+            }
+            for name, module in rows.items()
+        ],
+        "parameters": {"total": total, "trainable": trainable, "by_part": _without_empty_rest(sizes)},
+        "weights_bytes": weights,
+        "paper_params_m": round((total + 2 * trainable + buffers) / 1e6, 2),
+        "flops": total_flops,
+        "macs": total_flops // 2,
+        "flops_by_part": _without_empty_rest(flops_by_part),
+        "convention": CONVENTION,
+    }
+
+
+def _run(
+    ghost: "torch.nn.Module", rows: "Mapping[str, torch.nn.Module]", input_shape: Sequence[int]
+) -> tuple[Any, dict[str, Any], dict[str, int], int]:
+    """One forward pass: shapes of the output and of the rows' outputs, and operations by module and in all."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    parts = dict(groups) if groups is not None else {name: (name,) for name, _ in model.named_children()}
-    part_of = _part_of_each(model, parts)
-    ghost = _on_meta(model).eval()
-    rows = {name: module for name, module in ghost.named_modules() if name and name.count(".") < depth}
     outputs: dict[str, Any] = {}
 
     def record(name: str) -> Any:
@@ -67,43 +111,7 @@ def describe(
     root = type(ghost).__name__
     called = {name.removeprefix(f"{root}."): sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
     flops = {name: _flops(module, name, called) for name, module in ghost.named_modules() if name}
-    total_flops = int(counter.get_total_flops())
-    flops_by_part = {part: sum(flops.get(name, 0) for name in names) for part, names in parts.items()}
-    flops_by_part["other"] = total_flops - sum(flops_by_part.values())
-    counted = {name: _count(module) for name, module in rows.items()}
-    total, trainable = _count(ghost)
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in (*ghost.parameters(), *ghost.buffers()))
-    buffers = sum(buffer.numel() for _, buffer in _kept_buffers(ghost))
-    by_part = {part: 0 for part in (*parts, "other")}
-    for name, size in _sizes(ghost).items():
-        by_part[part_of[name]] += size
-    return {
-        "model": root,
-        "input_shape": list(input_shape),
-        "output": _shapes(result),
-        "layers": [
-            {
-                "name": name,
-                "type": type(module).__name__,
-                "output": outputs.get(name),
-                "parameters": counted[name][0],
-                "trainable": counted[name][1],
-                "flops": flops[name],
-            }
-            for name, module in rows.items()
-        ],
-        "parameters": {
-            "total": total,
-            "trainable": trainable,
-            "by_part": _without_empty_rest(by_part),
-        },
-        "weights_bytes": weights,
-        "paper_params_m": round((total + 2 * trainable + buffers) / 1e6, 2),
-        "flops": total_flops,
-        "macs": total_flops // 2,
-        "flops_by_part": _without_empty_rest(flops_by_part),
-        "convention": CONVENTION,
-    }
+    return _shapes(result), outputs, flops, int(counter.get_total_flops())
 
 
 def _on_meta(model: "torch.nn.Module") -> "torch.nn.Module":
@@ -130,8 +138,8 @@ def _without_empty_rest(by_part: Mapping[str, int]) -> dict[str, int]:
 
 
 def _sizes(module: "torch.nn.Module") -> dict[str, int]:
-    """Numbers in each parameter by its name; a shared one counts once, and what a module's ``padding_of`` says is zero
-    always is none."""
+    """Numbers in each parameter by its name; a shared one counts once, and what a module's ``padding_of`` declares
+    always zero does not count."""
     sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
     for prefix, child in module.named_modules():
         for name, count in getattr(child, "padding_of", {}).items():
@@ -139,36 +147,10 @@ def _sizes(module: "torch.nn.Module") -> dict[str, int]:
     return sizes
 
 
-def _kept_buffers(module: "torch.nn.Module") -> "list[tuple[str, torch.Tensor]]":
-    """Buffers that a checkpoint holds."""
-    kept = module.state_dict(keep_vars=True)
-    return [(name, buffer) for name, buffer in module.named_buffers() if name in kept]
-
-
 def _count(module: "torch.nn.Module") -> tuple[int, int]:
     """Parameters, and those of them that are trained."""
     sizes = _sizes(module)
     return sum(sizes.values()), sum(sizes[name] for name, p in module.named_parameters() if p.requires_grad)
-
-
-def _part_of_each(model: "torch.nn.Module", parts: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Parameter's name to the part it belongs to."""
-    names = {name for name, _ in model.named_modules()} | {name for name, _ in model.named_parameters()}
-    out: dict[str, str] = {}
-    for part, members in parts.items():
-        for member in members:
-            if member not in names:
-                raise ValueError(f"part {part!r}: the model has no module or parameter {member!r}")
-    for name, _ in model.named_parameters():
-        owners = [
-            part
-            for part, members in parts.items()
-            if any(name == member or name.startswith(f"{member}.") for member in members)
-        ]
-        if len(owners) > 1:
-            raise ValueError(f"parameter {name!r} belongs to the parts {', '.join(owners)}; name it in one")
-        out[name] = owners[0] if owners else "other"
-    return out
 
 
 def _shapes(output: Any) -> Any:

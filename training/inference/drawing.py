@@ -9,13 +9,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from acusim import acupoints
+
+if TYPE_CHECKING:
+    from training.tasks.hand_points import HandPoints
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[Any]
@@ -36,6 +39,8 @@ MERIDIAN_COLOURS: dict[str, Colour] = {
 and dark skin and black, for normal sight and for each of the three kinds of colour blindness: at least 23. Contrast to
 black is at least 4.5. Meridians that are neighbours on the head have the most different ones."""
 
+OTHER_COLOUR: Colour = (150, 150, 150)
+"""Of meridians that the head does not have."""
 OUTLINE: Colour = (12, 12, 12)
 INK: Colour = (240, 240, 240)
 DOT = 0.0065
@@ -45,21 +50,21 @@ TEXT = 0.014
 """Height of the letters as a share of the drawn picture's shorter side, at least MIN_TEXT pixels."""
 MIN_TEXT = 10
 SURE = 0.95
-"""A confidence below this stands behind the name as a percentage."""
+"""A confidence below this is printed after the name as a percentage."""
 
 _SIDES = {"left": "L", "right": "R", "mid": ""}
 
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """What K kinds of point are called, and their colours."""
+    """Names and colours of K kinds of point."""
 
     names: tuple[str, ...]
     """[K] in full, as in label files."""
     codes: tuple[str, ...]
     """[K] short, for pictures: ASCII."""
     groups: tuple[str, ...]
-    """[K] what the legend sums up, such as the meridian."""
+    """[K] groups of the legend, such as the meridian."""
     colours: Mapping[str, Colour]
     """RGB of each group."""
 
@@ -85,6 +90,14 @@ HEAD = Palette(
 """The 174 acupoints of the head, in the order of acupoints.NAMES."""
 
 
+def hand_palette(points: "HandPoints") -> Palette:
+    """Names and colours of the points of a hand model."""
+    meridians = tuple(point.meridian for point in points.points)
+    others = dict.fromkeys((name for name in meridians if name not in MERIDIAN_COLOURS), OTHER_COLOUR)
+    names = tuple(f"{point.id} {point.pinyin} {point.chinese}" for point in points.points)
+    return Palette(names, points.ids, meridians, {**MERIDIAN_COLOURS, **others})
+
+
 def draw_points(
     pixels: Pixels,
     xy_px: ArrayLike,
@@ -107,7 +120,7 @@ def draw_points(
         names: write each point's code beside it, where possible without covering other names or dots.
         confidence: [K] 0..1: less sure points are smaller, and their names carry a percentage.
         scale: enlarges the picture by a whole number; a point p is then drawn at p * scale.
-        legend: adds a strip below with the groups that are there and how many points each has.
+        legend: adds a strip below with the groups that occur and how many points each has.
         palette: names and colours; the head's by default.
 
     Returns:
@@ -116,6 +129,60 @@ def draw_points(
     Raises:
         ValueError: shapes that do not belong together, an index out of range, a position that is not finite.
     """
+    marks = _checked(pixels, xy_px, indices, true_xy_px, confidence, scale, palette)
+    canvas = _enlarged(pixels, scale)
+    xy, true, sure = marks.xy * float(scale), marks.true * float(scale), marks.sure
+    known = np.isfinite(true).all(1)
+    side = min(canvas.shape[:2])
+    radius = max(MIN_DOT, DOT * side)
+    height = max(MIN_TEXT, round(TEXT * side))
+    groups = [palette.groups[index] for index in marks.which]
+    colours = [palette.colours[group] for group in groups]
+    for row in np.flatnonzero(known):
+        _line(canvas, true[row], xy[row], colours[row], radius)
+        _disc(canvas, true[row], 2.1 * radius, OUTLINE, 1.1 * radius)
+        _disc(canvas, true[row], 1.85 * radius, colours[row], 1.4 * radius)
+    texts: list[_Text] = []
+    if names and len(xy):
+        codes = [
+            palette.codes[index] + (f" {100 * value:.0f}%" if value < SURE else "")
+            for index, value in zip(marks.which, sure, strict=True)
+        ]
+        texts = _placed(codes, xy, np.concatenate([xy, true[known]]), radius, height, canvas.shape)
+    for text in texts:
+        if text.far:
+            _line(canvas, text.nearest(xy[text.row]), xy[text.row], colours[text.row], 0.5 * radius)
+    radii = radius * (0.6 + 0.4 * sure.clip(0, 1))
+    for row in np.argsort(sure, kind="stable"):  # the surest are on top
+        _disc(canvas, xy[row], radii[row] + max(1.0, 0.35 * radius), OUTLINE)
+        _disc(canvas, xy[row], radii[row], colours[row])
+    canvas = _written(canvas, texts, height)
+    return _with_legend(canvas, groups, palette, bool(known.any()), height) if legend else canvas
+
+
+class _Marks(NamedTuple):
+    """What is drawn, checked."""
+
+    xy: Floats
+    """[K, 2]."""
+    which: NDArray[np.intp]
+    """[K] indices of the palette's points."""
+    true: Floats
+    """[K, 2] NaN where there is none."""
+    sure: Floats
+    """[K] confidence, 1 where none is given."""
+
+
+def _checked(
+    pixels: Pixels,
+    xy_px: ArrayLike,
+    indices: ArrayLike,
+    true_xy_px: ArrayLike | None,
+    confidence: ArrayLike | None,
+    scale: int,
+    palette: Palette,
+) -> _Marks:
+    """The arguments of draw_points as arrays; errors as there."""
     xy, which = np.asarray(xy_px, np.float64).reshape(-1, 2), np.asarray(indices, np.intp).reshape(-1)
     count = len(which)
     true = np.full((count, 2), np.nan) if true_xy_px is None else np.asarray(true_xy_px, np.float64).reshape(-1, 2)
@@ -128,34 +195,7 @@ def draw_points(
         raise ValueError(f"indices {which.min()}..{which.max()}; allowed are 0..{len(palette.codes) - 1}")
     if not np.isfinite(xy).all() or not np.isfinite(sure).all():
         raise ValueError("a position or a confidence is not a finite number")
-    canvas = _enlarged(pixels, scale)
-    xy, true, known = xy * float(scale), true * float(scale), np.isfinite(true).all(1)
-    side = min(canvas.shape[:2])
-    radius = max(MIN_DOT, DOT * side)
-    radii = radius * (0.6 + 0.4 * sure.clip(0, 1))
-    colours = [palette.colours[palette.groups[index]] for index in which]
-    for row in np.flatnonzero(known):
-        _line(canvas, true[row], xy[row], colours[row], radius)
-        _disc(canvas, true[row], 2.1 * radius, OUTLINE, 1.1 * radius)
-        _disc(canvas, true[row], 1.85 * radius, colours[row], 1.4 * radius)
-    height = max(MIN_TEXT, round(TEXT * side))
-    texts: list[_Text] = []
-    if names and count:
-        codes = [
-            palette.codes[index] + (f" {100 * value:.0f}%" if value < SURE else "")
-            for index, value in zip(which, sure, strict=True)
-        ]
-        texts = _placed(codes, xy, np.concatenate([xy, true[known]]), radius, height, canvas.shape)
-    for text in texts:
-        if text.far:
-            _line(canvas, text.nearest(xy[text.row]), xy[text.row], colours[text.row], 0.5 * radius)
-    for row in np.argsort(sure, kind="stable"):  # the surest lie on top
-        _disc(canvas, xy[row], radii[row] + max(1.0, 0.35 * radius), OUTLINE)
-        _disc(canvas, xy[row], radii[row], colours[row])
-    canvas = _written(canvas, texts, height)
-    if not legend:
-        return canvas
-    return _with_legend(canvas, [palette.groups[index] for index in which], palette, bool(known.any()), height)
+    return _Marks(xy, which, true, sure)
 
 
 def _enlarged(pixels: Pixels, scale: int) -> Pixels:
@@ -167,7 +207,7 @@ def _enlarged(pixels: Pixels, scale: int) -> Pixels:
 
 
 def _disc(canvas: Pixels, centre: Floats, outer: float, colour: Colour, inner: float = -1.0) -> None:
-    """Lays a disc, or a ring between two radii, over the canvas; each pixel by how much of it is covered."""
+    """Blends a disc, or a ring between two radii, into the canvas; each pixel by how much of it is covered."""
     height, width = canvas.shape[:2]
     left, top = np.maximum(np.floor(centre - outer - 1), 0).astype(int)
     right, bottom = np.minimum(np.ceil(centre + outer + 1), (width, height)).astype(int)
@@ -229,18 +269,18 @@ def _placed(
     height: int,
     shape: tuple[int, ...],
 ) -> list[_Text]:
-    """A place for the text of each point that lies within the picture, from top to bottom, off all ``marks`` [M, 2]."""
+    """A place for the text of each point within the picture, from top to bottom, off all ``marks`` [M, 2]."""
     font, stroke = _font(height), _stroke(height)
     reach = 1.4 * radius
-    taken = np.concatenate([marks - reach, marks + reach], 1)
+    occupied = np.concatenate([marks - reach, marks + reach], 1)
     extent = np.array([shape[1], shape[0]])
     out: list[_Text] = []
     order: list[int] = np.lexsort((xy[:, 0], xy[:, 1])).tolist()
     for row in order:
         if ((xy[row] > 0) & (xy[row] < extent)).all():
             size = np.array([font.getlength(texts[row]) + 2 * stroke, height + 2 * stroke])
-            corner, far = _free_place(xy[row], size, taken, reach, height, extent)
-            taken = np.concatenate([taken, np.concatenate([corner, corner + size])[None]])
+            corner, far = _free_place(xy[row], size, occupied, reach, height, extent)
+            occupied = np.concatenate([occupied, np.concatenate([corner, corner + size])[None]])
             out.append(_Text(texts[row], row, corner, size, far))
     return out
 
@@ -258,21 +298,21 @@ def _written(canvas: Pixels, texts: Sequence[_Text], height: int) -> Pixels:
 def _free_place(
     point: Floats,
     size: Floats,
-    taken: Floats,
+    occupied: Floats,
     reach: float,
     height: int,
     extent: NDArray[np.intp],
 ) -> tuple[Floats, bool]:
-    """Upper left corner of a text, and whether it lies away from its point.
+    """Upper left corner of a text, and whether it is away from its point.
 
-    Of the places around the point, nearest first, the one that covers least of what is ``taken`` [T, 4] (left, top,
+    Of the places around the point, nearest first, the one that covers least of what is ``occupied`` [T, 4] (left, top,
     right, bottom) and of what is outside the picture.
     """
     directions = np.array([(1, 0), (-1, 0), (1, -1), (-1, -1), (1, 1), (-1, 1), (0, -1), (0, 1)], np.float64)
     distances = reach + height * np.array([0.15, 0.9, 1.8, 3.0, 4.5])
     centres = point + directions * (distances[:, None, None] + size / 2)
     corners = (centres - size / 2).reshape(-1, 2)
-    shared = np.minimum(corners[:, None] + size, taken[:, 2:]) - np.maximum(corners[:, None], taken[:, :2])
+    shared = np.minimum(corners[:, None] + size, occupied[:, 2:]) - np.maximum(corners[:, None], occupied[:, :2])
     covered = shared.clip(0).prod(-1).sum(1)
     inside = (np.minimum(corners + size, extent) - np.maximum(corners, 0)).clip(0).prod(-1)
     best = int((covered + 4 * (size.prod() - inside)).round(3).argmin())
@@ -280,7 +320,7 @@ def _free_place(
 
 
 def _with_legend(canvas: Pixels, groups: Sequence[str], palette: Palette, rings: bool, height: int) -> Pixels:
-    """Adds a black strip below: each group's colour, name and number of points."""
+    """Adds a black strip at the bottom: each group's colour, name and number of points."""
     font = _font(height)
     entries = [(name, f"{name} {groups.count(name)}") for name in palette.colours if name in groups]
     entries += [("", "ring: true position")] if rings else []

@@ -1,11 +1,11 @@
-"""A model as ONNX: written only after onnxruntime gives what the model gives.
+"""A model as ONNX: written only after onnxruntime reproduces its output.
 
-The file takes float32 images [B, 3, S, S] in 0..1 with any B, as every model here does, and its metadata say whose
-points come out. Scaling, padding and the way back are those of training.data.photographs; a program in another language
+The file takes float32 images [B, 3, S, S] in 0..1 with any B, as every model here does, and its metadata name the
+points. Scaling, padding and the way back are those of training.data.photographs; a program in another language
 has to do the same.
 
-It is written by torch's TorchScript exporter, because the newer one needs a package that this project does not;
-torch's warning about that is let through.
+It is written by torch's TorchScript exporter, because the newer one needs a package that this project does not need;
+torch's warning about that is shown.
 """
 
 import copy
@@ -24,6 +24,8 @@ from acusim.files import write_atomic
 if TYPE_CHECKING:
     import torch
 
+    from training.runs import Run
+
     Outputs = Callable[[Any], Mapping[str, torch.Tensor]]
     """What a model returns to named tensors whose first axis is the batch."""
 
@@ -33,12 +35,32 @@ TOLERANCE = 1e-4
 PARITY_BATCHES = (1, 3)
 OPSET = 18
 LICENCE = "Apache-2.0"
-"""Of what is exported; weights made from published ones keep what those ask for beside it."""
+"""Of exported models; weights derived from published ones keep the terms of those, too."""
 
 
 def head_outputs(output: Any) -> "dict[str, torch.Tensor]":
     """The head's model: ``visibility`` [B, 174], the probability, and ``coordinates`` [B, 174, 2], 0..1."""
     return {"visibility": output.visibility_logits.sigmoid(), "coordinates": output.coordinates}
+
+
+def export_run(run: "Run", path: Path) -> dict[str, float]:
+    """Writes the network of a run; arguments and errors as for export.
+
+    Heads give ``visibility`` and ``coordinates``, see head_outputs. Hands give ``heatmaps`` [B, P, S, S], which
+    training.models.heatmaps.decode turns into points by the method that the metadata's configuration names under
+    loss.decoding, or ``coordinates`` [B, P, 2] in 0..1; and, where the network has that output, ``hand_type`` [B, 2]:
+    the probability of the left hand and that of the palm.
+    """
+    config, size = run.config.as_dict() | {"run": run.made_by}, run.config.data.size
+    if run.kind == "head":
+        return export(run.network, path, size, config=config, checkpoint_sha256=run.sha256)
+
+    def hand_outputs(output: Any) -> "dict[str, torch.Tensor]":
+        types = {} if output.type_logits is None else {"hand_type": output.type_logits.sigmoid()}
+        return {run.network.OUTPUT: output.points, **types}
+
+    ids, digest = run.points.ids, run.sha256
+    return export(run.network, path, size, config=config, checkpoint_sha256=digest, names=ids, outputs=hand_outputs)
 
 
 def export(
@@ -88,9 +110,9 @@ def export(
     data = proto.SerializeToString(deterministic=True)
     differences = check_parity(data, model, size, outputs=outputs)
     if not all(value <= tolerance for value in differences.values()):  # also true of NaN
-        told = ", ".join(f"{name} {value:.3g}" for name, value in differences.items())
+        text = ", ".join(f"{name} {value:.3g}" for name, value in differences.items())
         raise EngineError(
-            f"the exported file differs from the model by {told}; allowed is {tolerance:g}; {str(path)!r} not written"
+            f"the exported file differs from the model by {text}; allowed is {tolerance:g}; {str(path)!r} not written"
         )
     try:
         write_atomic(path, data)
@@ -209,7 +231,7 @@ def check_parity(
 
     Args:
         file: the ONNX file, or its bytes.
-        model: what it was made from.
+        model: the exported one.
         size: side of the input in pixels.
         outputs: as for export.
         seed: of the pictures.

@@ -1,17 +1,15 @@
-"""COCO's keypoint format: a data set's labels and a model's results, out and in. Source: https://cocodataset.org/#format-data
+"""Data sets in COCO's keypoint format, written and read. Source: https://cocodataset.org/#format-data
 
-What the format's numbers mean here:
+The format's numbers here:
 
 - x, y: pixels from the picture's left and top edge, as everywhere in this project.
-- v: 2 is visible; 0 is not labelled, with x = y = 0. AcuSim does not say where an occluded point is, so that v = 1
-  (labelled but hidden) is never written. It is read as it stands.
-- bbox, area: around the visible points unless the item says otherwise; at least a pixel wide and high, and the whole
+- v: 2 is visible; 0 is not labelled, with x = y = 0. AcuSim has no positions of occluded points, so v = 1 (labelled but
+  hidden) is never written. It is read unchanged.
+- bbox, area: around the visible points unless the item has its own; at least a pixel wide and high, and the whole
   picture where no point is visible (COCO's own tools skip such annotations by num_keypoints = 0).
-- results: the third number of each keypoint is its probability of being visible, which COCO's evaluation ignores;
-  the score is the mean probability of the points at or over the threshold, 0 where there is none.
 
-Files to read are untrusted: what is wrong with the file as a whole is an error, what is wrong with one picture sets
-that picture aside, and what strays from the format within acusim.tolerances is read and noted.
+Files to read are untrusted: a fault of the file as a whole is an error, a picture with a fault of its own is skipped,
+and deviations from the format within acusim.tolerances are read and noted.
 """
 
 import json
@@ -21,25 +19,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from acusim.errors import AcuSimError, LabelError, shown
 from acusim.layout import Problem
-from acusim.text_files import json_of
 from acusim.tolerances import (
     SAME_IMAGE,
     Change,
     Recorder,
-    clipped,
-    identity,
-    unrecorded,
+    clip_points,
+    ignore_change,
 )
 from training.io.coco_parts import (
     by_image,
     check_count,
     file_name,
     images_by_id,
+    json_document,
     name_of,
+    numbers_of,
     objects,
     side,
     the_annotation,
@@ -49,7 +47,7 @@ from training.io.coco_parts import (
 MAX_BYTES = 1 << 30
 """174 keypoints in 64,000 pictures take some 300 MB."""
 EXTRA = "acusim"
-"""Key of an annotation under which numbers stand that COCO has no place for."""
+"""Key of an annotation for numbers that COCO has no place for."""
 CATEGORY_ID = 1
 
 Floats = NDArray[np.float64]
@@ -57,7 +55,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """What is annotated, and its K keypoints."""
+    """An annotated object and its K keypoints."""
 
     name: str
     """Such as "head"."""
@@ -66,25 +64,25 @@ class Category:
     skeleton: tuple[tuple[int, int], ...] = ()
     """Pairs of indices, from 0, that are drawn with a line between them. The file counts from 1."""
     other_names: Mapping[str, int] = field(default_factory=dict, hash=False)
-    """What else files may call a keypoint, and its index."""
+    """Other names of keypoints in files, with their index."""
 
     def __post_init__(self) -> None:
         if len(set(self.keypoints)) != len(self.keypoints):
             raise ValueError(f"category {self.name!r} has two keypoints of one name")
         if not all(0 <= index < len(self.keypoints) for pair in self.skeleton for index in pair):
-            raise ValueError(f"category {self.name!r}: the skeleton names a keypoint that is not there")
+            raise ValueError(f"category {self.name!r}: the skeleton names an unknown keypoint")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Item:
-    """One picture and what is annotated in it."""
+    """One picture and its annotation."""
 
     file_name: str
     """Relative path with forward slashes."""
     width: int
     height: int
     xy_px: Floats
-    """[K, 2]; what stands at v = 0 means nothing."""
+    """[K, 2]; without meaning at v = 0."""
     v: NDArray[np.int8]
     """[K] 0 not labelled, 1 labelled but hidden, 2 visible."""
     bbox_px: tuple[float, float, float, float] | None = None
@@ -160,7 +158,7 @@ def _box(item: Item) -> tuple[float, float, float, float]:
 
 
 def read_document(path: Path, what: str = "document") -> bytes:
-    """The bytes of a COCO file; ``what`` it is called in messages.
+    """The bytes of a COCO file, which messages call ``what``.
 
     Raises:
         LabelError: missing, not a regular file, or too large.
@@ -176,22 +174,24 @@ def read_document(path: Path, what: str = "document") -> bytes:
         raise LabelError(f"{what} {str(path)!r}: {error.strerror or error}") from None
 
 
-def parse_dataset(data: bytes, category: Category, record: Recorder = unrecorded) -> tuple[list[Item], list[Problem]]:
+def parse_dataset(
+    data: bytes, category: Category, record: Recorder = ignore_change
+) -> tuple[list[Item], list[Problem]]:
     """Reads a COCO file.
 
     Args:
         data: the file's content, untrusted.
-        category: what to look for. The file's category may list its keypoints in another order, or fewer of them.
-        record: told of what is read otherwise than it stands; see acusim.tolerances.
+        category: which to read. The file's category may list its keypoints in another order, or fewer of them.
+        record: called with each deviation that is tolerated; see acusim.tolerances.
 
     Returns:
         One item for each picture with one annotation of the category, in the category's order of keypoints; and the
-        pictures that were set aside.
+        pictures that were skipped.
 
     Raises:
         LabelError: not JSON, not COCO, no such category, an unknown keypoint, or no image with an id of its own.
     """
-    document = _json(data)
+    document = json_document(data)
     problems: list[Problem] = []
     parts = {name: objects(document, name, problems) for name in ("images", "annotations", "categories")}
     category_id, order = the_category(
@@ -212,15 +212,15 @@ def parse_dataset(data: bytes, category: Category, record: Recorder = unrecorded
     return _one_of_each_name(items, problems, record), problems
 
 
-def says_other(name: str, by_this_document: bool) -> str:
-    """Why a label file is not written: another of its name is there."""
+def conflict(name: str, by_this_document: bool) -> str:
+    """Why a label file is not written: another of its name exists."""
     if by_this_document:
-        return f"{name} is also the label of another picture of this document, which says something else; rename one"
-    return f"{name} is there already and says something else; move it or name another root"
+        return f"{name} is also the label of another picture of this document, with other content; rename one"
+    return f"{name} exists already with other content; move it or name another root"
 
 
 def _one_of_each_name(items: Sequence[Item], problems: list[Problem], record: Recorder) -> list[Item]:
-    """Items without those of one file_name that say different things."""
+    """Items without those of one file_name that differ."""
     named: dict[str, list[Item]] = {}
     for item in items:
         named.setdefault(item.file_name, []).append(item)
@@ -228,7 +228,7 @@ def _one_of_each_name(items: Sequence[Item], problems: list[Problem], record: Re
     for name, same in named.items():
         if len(same) == 1:
             out.append(same[0])
-        elif len({_says(item) for item in same}) == 1:
+        elif len({_content(item) for item in same}) == 1:
             out.append(same[0])
             record(Change(SAME_IMAGE, name, f"{len(same)} times"))
         else:
@@ -237,15 +237,8 @@ def _one_of_each_name(items: Sequence[Item], problems: list[Problem], record: Re
     return out
 
 
-def _says(item: Item) -> tuple[int, int, bytes, bytes, str]:
+def _content(item: Item) -> tuple[int, int, bytes, bytes, str]:
     return item.width, item.height, item.xy_px.tobytes(), item.v.tobytes(), repr(item.extra)
-
-
-def _json(data: bytes) -> Any:
-    try:
-        return json_of(data)
-    except ValueError as error:
-        raise LabelError(f"not a JSON file: {error}") from None
 
 
 def _item(
@@ -259,7 +252,7 @@ def _item(
     path = file_name(image, record)
     width, height = (side(image, name) for name in ("width", "height"))
     annotation = the_annotation(annotations, category.name, path, record)
-    keypoints = _numbers(_without_unlabelled(annotation), 3 * len(order), "keypoints").reshape(-1, 3)
+    keypoints = numbers_of(_without_unlabelled(annotation), 3 * len(order), "keypoints").reshape(-1, 3)
     given = keypoints[:, 2]
     if not np.isin(given, (0, 1, 2)).all():
         raise LabelError("keypoints: v is not always 0, 1 or 2")
@@ -270,12 +263,12 @@ def _item(
     check_count(annotation, int(labelled.sum()), path, record)
     bbox = area = None
     if annotation.get("bbox") is not None:
-        left, top, box_width, box_height = _numbers(annotation["bbox"], 4, "bbox").tolist()
+        left, top, box_width, box_height = numbers_of(annotation["bbox"], 4, "bbox").tolist()
         if box_width < 0 or box_height < 0:
             raise LabelError(f"bbox of {box_width:g} x {box_height:g}")
         bbox = (left, top, box_width, box_height)
     if annotation.get("area") is not None:
-        (area,) = _numbers([annotation["area"]], 1, "area").tolist()
+        (area,) = numbers_of([annotation["area"]], 1, "area").tolist()
         if area < 0:
             raise LabelError(f"area {area:g} is below 0")
     return Item(path, width, height, xy, v, bbox, area, _extra(annotation, labelled, order, len(v)), key)
@@ -297,7 +290,7 @@ def _inside(
     xy: Floats, size: tuple[int, int], names: Sequence[str], as_released: bool, path: str, record: Recorder
 ) -> Floats:
     """Points within their picture, 0 where they are NaN; AcuSim's own stay where its files have them."""
-    moved, fault = clipped(xy, size, names, path, unrecorded if as_released else record)
+    moved, fault = clip_points(xy, size, names, path, ignore_change if as_released else record)
     if fault:
         raise LabelError(f"keypoints: {fault}")
     return np.nan_to_num(xy if as_released else moved)
@@ -315,85 +308,8 @@ def _extra(
         if not isinstance(values, list) or len(values) != len(order):
             raise LabelError(f"{EXTRA}: {shown(name)} is not a list of {len(order)}")
         rows = np.flatnonzero(labelled)
-        numbers = _numbers([values[row] for row in rows], len(rows), f"{EXTRA}: {shown(name)}")
+        numbers = numbers_of([values[row] for row in rows], len(rows), f"{EXTRA}: {shown(name)}")
         out[name] = [None] * count
         for row, value in zip(rows, numbers.tolist(), strict=True):
             out[name][order[row]] = value
     return out
-
-
-def _numbers(values: Any, count: int, what: str) -> Floats:
-    """A list of so many finite numbers."""
-    if not isinstance(values, list) or len(values) != count:
-        length = f"{len(values)} entries" if isinstance(values, list) else shown(values)
-        raise LabelError(f"{what}: {length}; expected a list of {count} numbers")
-    for value in values:
-        if type(value) not in (int, float) or not abs(value) < 1e9:  # also true of NaN
-            raise LabelError(f"{what}: {shown(value)} is not a number below 1e9")
-    return np.array(values, np.float64)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Result:
-    """What a model found in one picture."""
-
-    image_id: int
-    xy_px: Floats
-    """[K, 2]."""
-    probability: Floats
-    """[K] of being visible."""
-    score: float
-
-
-def result_of(image_id: int, xy_px: ArrayLike, probability: ArrayLike, threshold: float = 0.5) -> Result:
-    """A result with its score: the mean probability of the points at or over the threshold, 0 where there is none."""
-    chances = np.asarray(probability, np.float64)
-    visible = chances[chances >= threshold]
-    score = float(visible.mean()) if visible.size else 0.0
-    return Result(image_id, np.asarray(xy_px, np.float64), chances, score)
-
-
-def dump_results(results: Iterable[Result]) -> bytes:
-    """The COCO results file of some pictures.
-
-    Raises:
-        ValueError: shapes do not belong together, or a number is not finite.
-    """
-    entries = [
-        {
-            "image_id": result.image_id,
-            "category_id": CATEGORY_ID,
-            "keypoints": np.c_[result.xy_px, result.probability].ravel().tolist(),
-            "score": result.score,
-        }
-        for result in results
-    ]
-    return json.dumps(entries, allow_nan=False, separators=(",", ":")).encode()
-
-
-def parse_results(data: bytes, count: int) -> tuple[list[Result], list[Problem]]:
-    """Reads a COCO results file of K = ``count`` keypoints.
-
-    Raises:
-        LabelError: not JSON, or not a list of objects.
-    """
-    document = _json(data)
-    if not isinstance(document, list) or not all(isinstance(entry, dict) for entry in document):
-        raise LabelError("not a list of objects: this is not a COCO results file")
-    results: dict[int, Result] = {}
-    problems: list[Problem] = []
-    for position, entry in enumerate(document):
-        number = identity(entry.get("image_id"))
-        try:
-            if type(number) is not int:
-                raise LabelError(f"image_id is {shown(entry.get('image_id'))}, not a whole number")
-            if number in results:
-                raise LabelError(f"a second result for image {number}")
-            keypoints = _numbers(entry.get("keypoints"), 3 * count, "keypoints").reshape(-1, 3)
-            if not ((keypoints[:, 2] >= 0) & (keypoints[:, 2] <= 1)).all():
-                raise LabelError("keypoints: the third number is not always a probability, 0..1")
-            (score,) = _numbers([entry.get("score")], 1, "score").tolist()
-            results[number] = Result(number, keypoints[:, :2], keypoints[:, 2], score)
-        except LabelError as error:
-            problems.append(Problem(f"result {position}", str(error), True))
-    return list(results.values()), problems

@@ -1,32 +1,30 @@
 """AcuSim's labels, and predictions of them, as COCO keypoints and back.
 
 A label holds two numbers that COCO has no place for: n, the cosine between camera and surface, and h, the depth in
-metres. They are written beside the keypoints under ``acusim``, and read from there. A COCO file of another origin lacks
+metres. They are written beside the keypoints under ``acusim``, and read from there. COCO files of other origin lack
 them, but a label must hold numbers: it then gets n = 0 and h = 0, which no visible point has (n is negative where the
 surface faces the camera, and nothing is 0 m away).
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from acusim import acupoints, layout
-from acusim.errors import AcuSimError, LabelError, OutputError, PictureError
+from acusim.errors import AcuSimError, LabelError, OutputError
 from acusim.files import safe_join, write_atomic
-from acusim.foreground import find_foreground
 from acusim.labels import Label, dump_label, empty_label, parse_label, parse_label_file, read_label
 from acusim.layout import Problem
-from acusim.pictures import EXTENSIONS, picture_size, read_file, read_rgb
-from acusim.tolerances import LAID_OUT, Recorder, unrecorded
-from training.eval.metrics import Predictions
-from training.io.coco import Category, Item, dump_results, parse_dataset, parse_results, result_of, says_other
+from acusim.pictures import EXTENSIONS, picture_size
+from acusim.tolerances import LAID_OUT, Recorder, ignore_change
+from training.eval.predictions import Predictions
+from training.io.coco import Category, Item, conflict, parse_dataset
+from training.io.coco_results import dump_results, parse_results, result_of
 
-Boxes = Literal["points", "foreground"]
 UNKNOWN = 0.0
-"""n and h of points whose origin does not tell them."""
+"""n and h of points from files without them."""
 
 
 def _skeleton() -> tuple[tuple[int, int], ...]:
@@ -117,66 +115,41 @@ def predictions_of(data: bytes, count: int, size: int) -> Predictions:
     return Predictions(probability, np.array([result.xy_px / size for result in ordered], np.float32))
 
 
-def items_of_root(
-    root: Path,
-    size: int | None = None,
-    boxes: Boxes = "points",
-    progress: Callable[[int, int], None] = lambda *_: None,
-) -> Iterator[Item | Problem]:
-    """The pictures of a dataset root as COCO items, one by one, and what is set aside.
+def items_of_root(root: Path, progress: Callable[[int, int], None] = lambda *_: None) -> Iterator[Item | Problem]:
+    """The pictures of a dataset root as COCO items, one by one, and those that are skipped.
 
     Args:
         root: the dataset root.
-        size: which img_<size> to take; None as in layout.scan.
-        boxes: bbox and area of the visible points, or of the head that stands out from its background (slower: every
-            picture is decoded; by the depth map where there is one).
-        progress: called with how many pictures are through, and of how many.
+        progress: called with how many pictures are done, and of how many.
 
     Raises:
         LayoutError: as layout.scan.
     """
-    dataset = layout.scan(root, size)
+    dataset = layout.scan(root)
     yield from dataset.problems
     for number, sample in enumerate(dataset.samples):
         progress(number, len(dataset.samples))
         try:
-            path = safe_join(dataset.root, sample.image)
-            width, height = picture_size(path)
-            item = item_of(read_label(safe_join(dataset.root, sample.label)), sample.image, width, height)
-            if boxes == "foreground":
-                depth = read_file(safe_join(dataset.root, sample.depth), "depth") if sample.depth else None
-                item = _with_head_box(item, path, depth)
+            width, height = picture_size(safe_join(dataset.root, sample.image))
+            yield item_of(read_label(safe_join(dataset.root, sample.label)), sample.image, width, height)
         except AcuSimError as error:
             yield Problem(sample.image, str(error), True, sample.id)
-        else:
-            yield item
 
 
-def _with_head_box(item: Item, path: Path, depth: bytes | None) -> Item:
-    picture = read_rgb(path)
-    mask = find_foreground(picture.pixels, depth, picture.alpha).mask
-    if not mask.any():
-        raise PictureError("no head stands out from the background")
-    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    left, top = float(columns[0]), float(rows[0])
-    box = (left, top, float(columns[-1] + 1 - left), float(rows[-1] + 1 - top))
-    return Item(item.file_name, item.width, item.height, item.xy_px, item.v, box, float(mask.sum()), extra=item.extra)
-
-
-def write_labels(data: bytes, out: Path, record: Recorder = unrecorded) -> tuple[list[str], list[Problem]]:
+def write_labels(data: bytes, out: Path, record: Recorder = ignore_change) -> tuple[list[str], list[Problem]]:
     """Writes the labels of a COCO file of the head below a dataset root.
 
     The label of ``train/image/img_512/STEM.png`` goes to ``train/label/label/STEM.json``; one of a picture that is not
-    laid out like that to the split which has a picture of that stem, else to train. Labels that are there already, with
-    another content, are left as they are.
+    laid out like that to the split which has a picture of that stem, else to train. Existing labels with other content
+    are left unchanged.
 
     Args:
         data: the COCO file, untrusted.
         out: the root, which may hold the pictures already.
-        record: told of what is read otherwise than it stands.
+        record: called with each deviation that is tolerated.
 
     Returns:
-        Relative paths of the labels that are there now, and what was set aside.
+        Relative paths of the labels that exist now, and the pictures that were skipped.
 
     Raises:
         LabelError: as parse_dataset.
@@ -198,7 +171,7 @@ def write_labels(data: bytes, out: Path, record: Recorder = unrecorded) -> tuple
             there = written.get(name) or (parse_label_file(path)[1] if path.exists() else content)
             # A picture in several sizes has one label; its numbers differ by rounding at most.
             if not _same(parse_label(there), parse_label(content)):
-                raise LabelError(says_other(name, name in written))
+                raise LabelError(conflict(name, name in written))
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomic(path, content)

@@ -1,6 +1,6 @@
-"""The parts of a COCO file as other programs write them: ids, names, and which annotation of a picture counts.
+"""The components of a COCO file as other programs write them: ids, names, numbers, and which annotation counts.
 
-What is accepted is in acusim.tolerances. Nothing here knows what is annotated; training/io/coco.py does.
+The accepted deviations are in acusim.tolerances. Nothing here depends on the annotated object; coco.py does.
 """
 
 import difflib
@@ -16,7 +16,7 @@ from acusim.errors import LabelError, shown
 from acusim.files import plain_parts, printable
 from acusim.layout import Problem
 from acusim.pictures import EXTENSIONS
-from acusim.text_files import looks_like
+from acusim.text_files import json_of, looks_like
 from acusim.tolerances import (
     CATEGORY_NAME,
     CROWD,
@@ -29,11 +29,11 @@ from acusim.tolerances import (
     Change,
     Recorder,
     Tolerance,
-    folded,
-    identity,
+    comparable_id,
     local_path,
-    told,
-    whole,
+    normalized_name,
+    read_as,
+    whole_number,
 )
 
 MAX_SIDE = 100_000
@@ -45,18 +45,45 @@ Kind = Literal["good", "flat", "empty", "crowd"]
 _LEFT_OUT: dict[Kind, Tolerance] = {"flat": FLAT, "empty": EMPTY, "crowd": CROWD}
 
 
-def objects(document: Any, name: str, problems: list[Problem]) -> list[Entry]:
-    """One of the lists at the top of a data set; what is no object in it is a problem.
+def json_document(data: bytes) -> Any:
+    """The content of a JSON file.
 
     Raises:
-        LabelError: there is no such list, or it holds nothing but other things.
+        LabelError: it is not JSON.
     """
-    part = document.get(name) if isinstance(document, dict) else None
-    entries: list[Entry] = [entry for entry in part if isinstance(entry, dict)] if isinstance(part, list) else []
-    if not isinstance(part, list) or (part and not entries):
+    try:
+        return json_of(data)
+    except ValueError as error:
+        raise LabelError(f"not a JSON file: {error}") from None
+
+
+def numbers_of(values: Any, count: int, what: str) -> NDArray[np.float64]:
+    """A list of so many finite numbers, which messages call ``what``.
+
+    Raises:
+        LabelError: it is something else.
+    """
+    if not isinstance(values, list) or len(values) != count:
+        length = f"{len(values)} entries" if isinstance(values, list) else shown(values)
+        raise LabelError(f"{what}: {length}; expected a list of {count} numbers")
+    for value in values:
+        if type(value) not in (int, float) or not abs(value) < 1e9:  # also true of NaN
+            raise LabelError(f"{what}: {shown(value)} is not a number below 1e9")
+    return np.array(values, np.float64)
+
+
+def objects(document: Any, name: str, problems: list[Problem]) -> list[Entry]:
+    """One of the lists at the top of a data set; entries that are not objects are problems.
+
+    Raises:
+        LabelError: there is no such list, or no entry is an object.
+    """
+    values = document.get(name) if isinstance(document, dict) else None
+    entries: list[Entry] = [entry for entry in values if isinstance(entry, dict)] if isinstance(values, list) else []
+    if not isinstance(values, list) or (values and not entries):
         like = "" if isinstance(document, dict) and "images" in document else looks_like(document)
         raise LabelError(f"no list of objects {name!r} at the top: this is not a COCO data set{like}")
-    for place, entry in enumerate(part):
+    for place, entry in enumerate(values):
         if not isinstance(entry, dict):
             problems.append(Problem(f"{name} {place}", f"{shown(entry)} is not an object", name == "images"))
     return entries
@@ -71,40 +98,40 @@ def the_category(
         entries: the file's categories.
         name: of ours.
         keypoints: of ours.
-        other_names: what else a keypoint may be called, and its index.
-        record: told of other names.
+        other_names: other names of keypoints, with their index.
+        record: called with each name that differs.
 
     Raises:
         LabelError: there is none, several may be meant, or a keypoint is unknown or listed twice.
     """
     usable = [entry for entry in entries if isinstance(entry.get("keypoints"), list)]
     chosen = [entry for entry in usable if entry.get("name") == name] or usable
-    category_id = identity(chosen[0].get("id")) if len(chosen) == 1 else None
+    category_id = comparable_id(chosen[0].get("id")) if len(chosen) == 1 else None
     if category_id is None:
         found = [f"{shown(entry.get('name'))} (id {shown(entry.get('id'))})" for entry in usable[:_FEW]]
         raise LabelError(
             f"categories with keypoints: {', '.join(found) or 'none'}; expected one with an id, or one called {name!r}"
         )
     if chosen[0].get("name") != name:
-        record(Change(CATEGORY_NAME, "categories", told(chosen[0].get("name"), name)))
-    known = {folded(other): index for other, index in other_names.items()}
-    known |= {folded(ours): index for index, ours in enumerate(keypoints)}
+        record(Change(CATEGORY_NAME, "categories", read_as(chosen[0].get("name"), name)))
+    known = {normalized_name(other): index for other, index in other_names.items()}
+    known |= {normalized_name(ours): index for index, ours in enumerate(keypoints)}
     exact = {ours: index for index, ours in enumerate(keypoints)}
     order: list[int] = []
     texts = [given for given in chosen[0]["keypoints"] if isinstance(given, str)]
-    if texts and not any(given in exact or folded(given) in known for given in texts):
+    if texts and not any(given in exact or normalized_name(given) in known for given in texts):
         few = ", ".join(shown(given) for given in texts[:3])
         raise LabelError(
             f"none of the file's {len(texts)} keypoints ({few}, …) is one of {name!r}; is it of another --kind?"
         )
     for given in chosen[0]["keypoints"]:
-        index = exact.get(given, known.get(folded(given))) if isinstance(given, str) else None
+        index = exact.get(given, known.get(normalized_name(given))) if isinstance(given, str) else None
         if index is None:
             raise LabelError(
                 f"keypoint {shown(given)} is not one of the {len(keypoints)} of {name!r}; {_hint(given, keypoints)}"
             )
         if given != keypoints[index]:
-            record(Change(KEYPOINT_NAME, "categories", told(given, keypoints[index])))
+            record(Change(KEYPOINT_NAME, "categories", read_as(given, keypoints[index])))
         order.append(index)
     if len(set(order)) != len(order):
         raise LabelError(f"category {name!r} lists a keypoint twice")
@@ -121,9 +148,9 @@ def images_by_id(entries: Sequence[Entry], problems: list[Problem]) -> dict[Id, 
     """The images that annotations can belong to; the others are problems.
 
     Raises:
-        LabelError: none is left of those that there are.
+        LabelError: there are images, and none can be used.
     """
-    keys = [identity(entry.get("id")) for entry in entries]
+    keys = [comparable_id(entry.get("id")) for entry in entries]
     counted = Counter(key for key in keys if key is not None)
     out: dict[Id, Entry] = {}
     faults: list[Problem] = []
@@ -144,7 +171,7 @@ def images_by_id(entries: Sequence[Entry], problems: list[Problem]) -> dict[Id, 
 
 
 def name_of(image: Entry, otherwise: str) -> str:
-    """What an image is called in messages."""
+    """The name of an image in messages."""
     path = image.get("file_name")
     return printable(path) if isinstance(path, str) and path else otherwise
 
@@ -156,10 +183,10 @@ def by_image(
     found: dict[Id, list[Entry]] = defaultdict(list)
     others: Counter[str] = Counter()
     for entry in entries:
-        if identity(entry.get("category_id")) != category_id:
+        if comparable_id(entry.get("category_id")) != category_id:
             others[shown(entry.get("category_id"))] += 1
             continue
-        key = identity(entry.get("image_id"))
+        key = comparable_id(entry.get("image_id"))
         if key is not None and key in images:
             found[key].append(entry)
         else:
@@ -174,7 +201,7 @@ def file_name(image: Entry, record: Recorder) -> str:
     """An image's file_name as a relative path with forward slashes.
 
     Raises:
-        LabelError: it is no printable name.
+        LabelError: it is not a printable name.
         LayoutError: it leads nowhere.
     """
     path = image.get("file_name")
@@ -185,7 +212,7 @@ def file_name(image: Entry, record: Recorder) -> str:
         if posixpath.splitext(local)[1].lower() not in EXTENSIONS:
             plain_parts(path)  # which refuses it
             raise LabelError(f"file_name {shown(path)} ends with no name of a PNG or JPEG")
-        record(Change(ELSEWHERE, local, told(path, local)))
+        record(Change(ELSEWHERE, local, read_as(path, local)))
     plain_parts(local)
     return local
 
@@ -194,9 +221,9 @@ def side(image: Entry, name: str) -> int:
     """Width or height.
 
     Raises:
-        LabelError: it is no size.
+        LabelError: it is not a size.
     """
-    value = whole(image.get(name))
+    value = whole_number(image.get(name))
     if value is None or not 1 <= value <= MAX_SIDE:
         raise LabelError(f"{name} is {shown(image.get(name))}; allowed are 1..{MAX_SIDE}, in whole numbers")
     return value
@@ -209,7 +236,7 @@ def the_annotation(entries: Sequence[Entry], category: str, path: str, record: R
         entries: all of the category.
         category: its name, for messages.
         path: of the picture.
-        record: told of those that are left out.
+        record: called with those that are left out.
 
     Raises:
         LabelError: there is none, or several may be meant.
@@ -247,5 +274,5 @@ def _kind(entry: Entry) -> Kind:
 def check_count(entry: Entry, labelled: int, path: str, record: Recorder) -> None:
     """Notes a num_keypoints that is wrong."""
     given = entry.get("num_keypoints")
-    if given is not None and whole(given) != labelled:
+    if given is not None and whole_number(given) != labelled:
         record(Change(NUM_KEYPOINTS, path, f"{shown(given)}, but {labelled} have v > 0"))

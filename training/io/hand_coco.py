@@ -12,9 +12,9 @@ import numpy as np
 from acusim.errors import AcuSimError, LabelError, OutputError
 from acusim.files import safe_join, write_atomic
 from acusim.layout import Problem
-from acusim.tolerances import Recorder, unrecorded
+from acusim.tolerances import Recorder, ignore_change
 from training.data.hand_dataset import HandData, HandSettings, read_hands
-from training.io.coco import Category, Item, parse_dataset, says_other
+from training.io.coco import Category, Item, conflict, parse_dataset
 from training.io.labelme import parse_labelme, pictures_below, read_labelme
 from training.tasks.hand_points import HandPoints, read_points
 
@@ -35,14 +35,14 @@ def category_of(points: HandPoints) -> Category:
 
 
 def items_of_folder(root: Path, progress: Callable[[int, int], None] = lambda *_: None) -> tuple[list[Item], HandData]:
-    """The pictures of a folder of labelme files as COCO items, those that lack points too, and what was found there.
+    """The pictures of a folder of labelme files as COCO items, those that lack points too, and the folder's content.
 
     Args:
         root: the folder.
-        progress: called with how many pictures are through, and of how many.
+        progress: called with how many pictures are done, and of how many.
 
     Raises:
-        LayoutError: the root is no folder that can be read.
+        LayoutError: the root is not a readable folder.
     """
     data = read_hands(root, HandSettings(missing="keep"), progress=progress)
     items = [
@@ -53,7 +53,7 @@ def items_of_folder(root: Path, progress: Callable[[int, int], None] = lambda *_
 
 
 def labelme_of(item: Item, points: HandPoints) -> dict[str, Any]:
-    """The labelme file of a COCO item; points with v = 0 are left out, hidden ones (v = 1) stand like visible ones."""
+    """The labelme file of a COCO item; without points of v = 0; hidden ones (v = 1) are kept like visible ones."""
     shapes = [
         {
             "label": point.labels[0],
@@ -76,18 +76,18 @@ def labelme_of(item: Item, points: HandPoints) -> dict[str, Any]:
     }
 
 
-def write_labelme(data: bytes, out: Path, record: Recorder = unrecorded) -> tuple[list[str], list[Problem]]:
+def write_labelme(data: bytes, out: Path, record: Recorder = ignore_change) -> tuple[list[str], list[Problem]]:
     """Writes a labelme file for each picture of a COCO file, beside the picture, or where it belongs.
 
-    A file that is there already is left as it is; one that says something else sets its picture aside.
+    An existing file is left unchanged; where its content differs, its picture is skipped.
 
     Args:
         data: the COCO file, untrusted.
         out: the root, which may hold the pictures already.
-        record: told of what is read otherwise than it stands.
+        record: called with each deviation that is tolerated.
 
     Returns:
-        Relative paths of the files that are there now, and what was set aside.
+        Relative paths of the files that exist now, and the pictures that were skipped.
 
     Raises:
         LabelError: as parse_dataset.
@@ -111,7 +111,7 @@ def write_labelme(data: bytes, out: Path, record: Recorder = unrecorded) -> tupl
                 there, ours = read_labelme(path, points), parse_labelme(content, points)
                 same = np.allclose(there.xy, ours.xy, rtol=0, atol=SAME_PX, equal_nan=True)
                 if not same or there.image_path != ours.image_path:
-                    raise LabelError(says_other(name, name in written))
+                    raise LabelError(conflict(name, name in written))
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomic(path, content)

@@ -4,9 +4,9 @@
      "imagePath": "S0003_L_back_0012.png", "imageData": null, "imageHeight": 512, "imageWidth": 384}
 
 Coordinates are pixels from the upper left corner of the picture **as labelme shows it**, that is, turned upright by its
-EXIF orientation; sizes in the file are those of the upright picture. imageData is not used: the picture must be there.
+EXIF orientation; sizes in the file are those of the upright picture. imageData is not used.
 
-Nothing in a folder stops the reading: what cannot be used is a Problem with its reason.
+No file stops the reading: what cannot be used becomes a Problem with its reason.
 """
 
 import os
@@ -23,25 +23,25 @@ from numpy.typing import NDArray
 
 from acusim.errors import AcuSimError, LabelError, LayoutError, shown
 from acusim.files import is_inside, printable, safe_join
-from acusim.folders import Entry, fault_of_folder, list_folder
+from acusim.folders import Entry, folder_error, list_folder
 from acusim.layout import UNPRINTABLE, Problem
 from acusim.pictures import EXTENSIONS, read_file
 from acusim.text_files import json_of, looks_like
-from acusim.tolerances import Change, Recorder, clipped, unrecorded, whole
+from acusim.tolerances import Change, Recorder, clip_points, ignore_change, whole_number
 from training.data.hand_pairing import Pictures
 from training.data.photographs import Photograph, read_photograph
 from training.tasks.hand_points import HandPoints
 
 MAX_LABEL_BYTES = 128 << 20
-"""labelme may put the whole picture into the JSON, half as large again."""
+"""labelme may store the whole picture in the JSON, a third larger than its file."""
 OTHER_FILES = ("synthetic.json",)
-"""JSON files that lie beside pictures and are no labels."""
+"""JSON files beside pictures that are not labels."""
 THUMBNAIL = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelmeFile:
-    """The content of a labelme file, as far as it is used."""
+    """The used content of a labelme file."""
 
     xy: NDArray[np.float64]
     """[P, 2] pixels, NaN where the point is missing."""
@@ -80,22 +80,22 @@ class LabelledHand:
 
 @dataclass(slots=True)
 class LabelmeFolder:
-    """What was found below a root, in a fixed order."""
+    """The content of a root folder, in a fixed order."""
 
     root: Path
     hands: list[LabelledHand] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     other_labels: Counter[str] = field(default_factory=Counter)
-    """How often a label came that the mapping does not name."""
+    """Count of each label that the mapping does not name."""
     changes: list[Change] = field(default_factory=list)
-    """What was read otherwise than it stands."""
+    """Deviations that were tolerated."""
 
 
 def parse_labelme(data: bytes, points: HandPoints) -> LabelmeFile:
     """Reads the content of a labelme file.
 
     Raises:
-        LabelError: not JSON, not labelme's, a point twice or not a point, a number that is none.
+        LabelError: not JSON, not labelme's, a point twice or not a point, or an invalid number.
     """
     try:
         document = json_of(data)
@@ -110,7 +110,7 @@ def parse_labelme(data: bytes, points: HandPoints) -> LabelmeFile:
     others: list[str] = []
     for place, shape in enumerate(document["shapes"]):
         label = shape.get("label") if isinstance(shape, dict) else None
-        if (number := whole(label)) is not None:
+        if (number := whole_number(label)) is not None:
             label = str(number)
         if not isinstance(shape, dict) or not isinstance(label, str):
             raise LabelError(f"shape {place} has no label")
@@ -119,7 +119,7 @@ def parse_labelme(data: bytes, points: HandPoints) -> LabelmeFile:
             others.append(label)
             continue
         if not np.isnan(xy[index, 0]):
-            raise LabelError(f"point {label!r} ({points.ids[index]}) is there twice; delete one of them in labelme")
+            raise LabelError(f"point {label!r} ({points.ids[index]}) occurs twice; delete one of them in labelme")
         xy[index] = _position(shape, label)
     flags = document.get("flags")
     flags = {k: v for k, v in flags.items() if isinstance(v, bool)} if isinstance(flags, dict) else {}
@@ -142,7 +142,7 @@ def _size(document: dict[str, Any]) -> tuple[int, int] | None:
     values = [document.get("imageWidth"), document.get("imageHeight")]
     if values[0] is None and values[1] is None:
         return None
-    width, height = map(whole, values)
+    width, height = map(whole_number, values)
     if width is None or height is None or min(width, height) < 1:
         raise LabelError(
             f"imageWidth x imageHeight is {shown(values[0])} x {shown(values[1])}; expected two sizes > 0, which are "
@@ -170,28 +170,28 @@ def read_labelme(path: Path, points: HandPoints) -> LabelmeFile:
 
 
 def check_position(
-    file: LabelmeFile, size: tuple[int, int], points: HandPoints, image: str = "", record: Recorder = unrecorded
+    file: LabelmeFile, size: tuple[int, int], points: HandPoints, image: str = "", record: Recorder = ignore_change
 ) -> NDArray[np.float64]:
     """A file's points [P, 2] in its picture of (width, height), upright; those just outside are moved to its edge.
 
     Args:
-        file: speaks of a picture of that size.
+        file: its size is compared with that of the picture.
         size: in pixels.
         points: the mapping.
         image: the picture, for notes.
-        record: told of each point that was moved.
+        record: called with each point that was moved.
 
     Raises:
-        LabelError: says which number is wrong.
+        LabelError: names the wrong number.
     """
     width, height = size
     if file.size is not None and file.size != size:
         turned = "; it seems to be labelled without its EXIF turn" if file.size == (height, width) else ""
         raise LabelError(
             f"the file is for a picture of {file.size[0]} x {file.size[1]}, this one is {width} x {height}{turned}; "
-            "label this picture, or bring back the one that was labelled"
+            "label this picture, or restore the one that was labelled"
         )
-    xy, fault = clipped(file.xy, size, points.ids, image, record)
+    xy, fault = clip_points(file.xy, size, points.ids, image, record)
     if fault:
         raise LabelError(f"point {fault}; move it in labelme")
     return xy
@@ -203,13 +203,13 @@ def scan_labelme(
     """Reads all labelme files below a root, decodes each picture once, and pairs them by imagePath.
 
     Args:
-        root: folder with pictures and labels, also in folders below it. Hidden files and litter are left alone, links
+        root: folder with pictures and labels, also in folders below it. Hidden and junk files are ignored, links
             to other folders are problems.
         points: the mapping.
-        progress: called with how many pictures are through, and of how many.
+        progress: called with how many pictures are done, and of how many.
 
     Raises:
-        LayoutError: the root is no folder that can be read.
+        LayoutError: the root is not a readable folder.
     """
     out = LabelmeFolder(root)
     labels, images = _files(root, out.problems)
@@ -231,7 +231,7 @@ def scan_labelme(
         progress(number, len(found))
         if len(files) > 1:
             names = ", ".join(printable(label) for label, _ in files)
-            out.problems.append(Problem(printable(image), f"several files speak of this picture: {names}", True))
+            out.problems.append(Problem(printable(image), f"several label files name this picture: {names}", True))
             continue
         label, file = files[0]
         try:
@@ -248,7 +248,7 @@ def scan_labelme(
         out.hands.append(LabelledHand(image, label, size, xy, file.flags, small, photograph.notes))
     for image in images.values():
         if image not in found and posixpath.splitext(image)[0] not in failed:
-            out.problems.append(Problem(printable(image), "no JSON file beside it speaks of this picture", True))
+            out.problems.append(Problem(printable(image), "no label file names this picture", True))
     out.problems.sort(key=lambda problem: problem.path)
     return out
 
@@ -275,10 +275,12 @@ def pictures_below(root: Path) -> Pictures:
 
 def _files(root: Path, problems: list[Problem]) -> tuple[list[str], dict[str, str]]:
     """Relative paths of the JSON files, and of the pictures by their path as it is compared."""
-    fault = fault_of_folder(root)
+    fault = folder_error(root)
     if fault or not os.path.isdir(root):
-        told = f": {fault}" if fault else ""
-        raise LayoutError(f"{str(root)!r} is not a folder that can be read{told}; give the folder of the labelme files")
+        reason = f": {fault}" if fault else ""
+        raise LayoutError(
+            f"{str(root)!r} is not a folder that can be read{reason}; give the folder of the labelme files"
+        )
     labels: list[str] = []
     images: dict[str, str] = {}
     for relative, entry in _entries(root, problems):
@@ -314,11 +316,11 @@ def _entries(root: Path, problems: list[Problem]) -> Iterator[tuple[str, Entry]]
             elif not entry.is_link:
                 waiting.append(f"{relative}/")
             elif is_inside(real, entry.path):
-                told = "a link to a folder that is read in its own place"
-                problems.append(Problem(printable(relative), told, False))
+                reason = "a link to a folder that is read in its own place"
+                problems.append(Problem(printable(relative), reason, False))
             else:
-                told = "a link to a folder outside; its pictures are not read: copy them, or give that folder instead"
-                problems.append(Problem(printable(relative), told, True))
+                reason = "a link to a folder outside; its pictures are not read: copy them, or give that folder instead"
+                problems.append(Problem(printable(relative), reason, True))
 
 
 def _thumbnail(photograph: Photograph) -> NDArray[np.uint8]:

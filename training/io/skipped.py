@@ -1,4 +1,4 @@
-"""The table of what a command set aside, with the reasons, beside what it made."""
+"""The table of what a command skipped, with the reasons, beside what it wrote."""
 
 import csv
 import io
@@ -7,44 +7,43 @@ from pathlib import Path
 
 from acusim.errors import ConfigError, OutputError
 from acusim.layout import Problem
-from acusim.results import csv_line, put
+from acusim.results import csv_line, write_result
 
-FILE = "set_aside.csv"
+FILE = "skipped.csv"
 HEADER = ["path", "reason"]
 MAX_BYTES = 64 << 20
 
 
-class SetAside:
-    """One such table. There is none where nothing was set aside.
+class SkippedFiles:
+    """One such table. There is no file where nothing was skipped.
 
     Args:
         path: of its file.
 
     Raises:
-        ConfigError: a file of somebody else is there.
+        ConfigError: a file that this program did not write is there.
     """
 
     def __init__(self, path: Path):
         self.path = path
         self._before = _rows(path)
 
-    def write(self, problems: Iterable[Problem], looked_at: Collection[str] | None = None) -> None:
-        """Writes the table, or takes it away where it would be empty.
+    def write(self, problems: Iterable[Problem], inspected: Collection[str] | None = None) -> None:
+        """Writes the table, or removes it where it would be empty.
 
         Args:
-            problems: what was set aside.
-            looked_at: paths that this command looked at; what an earlier one told of others stays. None: it looked at
-                everything.
+            problems: what was skipped.
+            inspected: paths that this command processed; rows of an earlier one about others stay. None: all paths.
 
         Raises:
             OutputError: it cannot be written.
         """
         now = [[problem.path, problem.reason] for problem in problems]
-        seen = {path for path, _ in now} | set(looked_at or ())
-        kept = [] if looked_at is None else [row for row in self._before if row[0] not in seen]
+        seen = {path for path, _ in now} | set(inspected or ())
+        kept = [] if inspected is None else [row for row in self._before if row[0] not in seen]
         rows = kept + now
         if rows:
-            put(self.path, (csv_line(row) for row in [HEADER, *rows]))
+            write_result(self.path, (csv_line(row) for row in [HEADER, *rows]))
             return
         try:
             self.path.unlink(missing_ok=True)
@@ -53,7 +52,7 @@ class SetAside:
 
 
 def beside(path: Path) -> Path:
-    """Where the table lies that belongs to a single file: labels.json has labels.set_aside.csv."""
+    """The path of the table that belongs to a single file: labels.json has labels.skipped.csv."""
     return path.with_name(f"{path.stem}.{FILE}")
 
 
@@ -68,4 +67,4 @@ def _rows(path: Path) -> list[list[str]]:
                 return [row for row in rows if len(row) == len(HEADER)]
     except (OSError, ValueError, csv.Error):
         pass
-    raise ConfigError(f"{str(path)!r} is there and was not made by this program; move it or name another --out")
+    raise ConfigError(f"{str(path)!r} exists and was not written by this program; move it or name another --out")

@@ -1,4 +1,4 @@
-"""What every backbone owes: a feature map, a feature vector, and torchvision's names without its last layer."""
+"""Base class of backbones: a feature map, a feature vector, and torchvision's names without its last layer."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -6,14 +6,14 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from training.models.backbones import BackboneName
+from training.models.names import BackboneName
 
 
 class Backbone(nn.Module, ABC):
     """Images [B, 3, H, W] to a feature vector [B, D].
 
-    A subclass owes ``features`` (a module or a method), ``forward`` and the class variable ``CLASSIFIER``. The state
-    dict has the keys of torchvision's model of the same name, but for those that begin with ``CLASSIFIER``.
+    A subclass defines ``features`` (a module or a method), ``forward`` and the class variable ``CLASSIFIER``. The state
+    dict has the keys of torchvision's model of the same name, except those that begin with ``CLASSIFIER``.
     """
 
     CLASSIFIER: ClassVar[str]

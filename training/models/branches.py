@@ -1,19 +1,16 @@
-"""The branches of acuSimNet, all computed together: [B, D] features to visibility, coordinates and class logits.
+"""The branches of acuSimNet: [B, D] features to visibility, coordinates and class logits of each group of acupoints.
 
-A branch is a trunk of fully connected layers and three linear heads (paper, section 3.2). Trunks have one shape, so
-they are one batched matrix product; heads have the size of their group and are padded to the largest. The padding is
-zero, no loss reads it, its gradient is zero, and AdamW leaves zeros with zero gradients as they are.
+A branch is a trunk of fully connected layers and three linear heads (paper, section 3.2).
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from training.config import Trunk
 from training.models.grouping import Groups
+from training.models.names import Trunk
 from training.precision import full_precision
 
 TRUNKS: dict[Trunk, tuple[tuple[int, ...], tuple[float, ...]]] = {
@@ -24,154 +21,104 @@ TRUNKS: dict[Trunk, tuple[tuple[int, ...], tuple[float, ...]]] = {
 
 
 class Output(NamedTuple):
-    """What the network says of B pictures, acupoints in the order of ``acupoints.NAMES``."""
+    """The network's output for B pictures, acupoints in the order of ``acupoints.NAMES``."""
 
     visibility_logits: Tensor
     """[B, 174]"""
     coordinates: Tensor
     """[B, 174, 2] 0..1 of the picture, not clipped."""
-    class_logits: Tensor | None
-    """[B, G, W, W] by branch and slot, padding not masked; None where nobody asked."""
+    class_logits: tuple[Tensor, ...] | None
+    """Of each branch [B, n, n]: for each of its n points a logit of each; None where they were not requested."""
 
 
-class GroupedLinear(nn.Module):
-    """G linear layers of one shape at once: [B, G, D] -> [B, G, E], or [B, D] for all -> [B, G, E].
-
-    Args:
-        groups: G.
-        inputs: D.
-        outputs: E.
-        shared: whether all layers have the same input [B, D].
-        used: [G, E] outputs that exist, None for all; the others are zero and stay so.
-    """
-
-    used: Tensor
-
-    def __init__(self, groups: int, inputs: int, outputs: int, *, shared: bool = False, used: Tensor | None = None):
-        super().__init__()
-        self.groups, self.inputs, self.outputs, self.shared = groups, inputs, outputs, shared
-        # One product for a shared input, [G E, D] as in nn.Linear; else a batched one, [G, D, E].
-        shape = (groups * outputs, inputs) if shared else (groups, inputs, outputs)
-        self.weight = nn.Parameter(torch.empty(shape))
-        self.bias = nn.Parameter(torch.empty(groups, outputs))
-        everything = torch.ones(groups, outputs, dtype=torch.bool)
-        self.register_buffer("used", everything if used is None else used, persistent=False)
-        unused = 0 if used is None else int((~used).sum())
-        self.padding_of = {"weight": unused * inputs, "bias": unused}
-        """Numbers of each parameter that are always zero: they are none."""
-        self.reset_parameters()
-
-    def reset_parameters(self, scale: float = 1.0) -> None:
-        """nn.Linear's initial values, uniform in ±1/sqrt(D), times ``scale``."""
-        bound = scale / math.sqrt(self.inputs)
-        nn.init.uniform_(self.weight, -bound, bound)
-        nn.init.uniform_(self.bias, -bound, bound)
-        with torch.no_grad():
-            self.matrices().mul_(self.used[:, None, :])
-            self.bias.mul_(self.used)
-
-    def matrices(self) -> Tensor:
-        """[G, D, E], a view of the weights."""
-        if not self.shared:
-            return self.weight
-        return self.weight.view(self.groups, self.outputs, self.inputs).transpose(1, 2)
-
-    def pack(self, name: str, value: Tensor) -> Tensor:
-        """The outputs that exist, of a parameter or a moment of it: N rows, as one nn.Linear of them would have.
-
-        Args:
-            name: weight or bias.
-            value: of the parameter's shape.
-
-        Returns:
-            [N, D] or [N].
-        """
-        return (value if name == "bias" else self._rows(value))[self.used]
-
-    def unpack(self, name: str, value: Tensor) -> Tensor:
-        """What pack gives, in the parameter's shape, with padding.
-
-        Raises:
-            ValueError: it is of another shape.
-        """
-        count = int(self.used.sum())
-        wanted = [count] if name == "bias" else [count, self.inputs]
-        if list(value.shape) != wanted:
-            raise ValueError(f"shape {list(value.shape)} instead of {wanted}")
-        parameter = self.bias if name == "bias" else self.weight
-        whole = torch.zeros_like(parameter, requires_grad=False, memory_format=torch.contiguous_format)
-        rows = whole if name == "bias" else self._rows(whole)
-        rows[self.used] = value.to(whole)
-        return whole
-
-    def _rows(self, value: Tensor) -> Tensor:
-        """[G, E, D], a view of something of the weights' shape."""
-        if self.shared:
-            return value.view(self.groups, self.outputs, self.inputs)
-        return value.transpose(1, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, D] or [B, G, D] -> [B, G, E]."""
-        if self.shared:
-            return F.linear(x, self.weight, self.bias.flatten()).unflatten(1, (self.groups, self.outputs))
-        # AMP casts baddbmm's inputs.
-        return torch.baddbmm(self.bias.unsqueeze(1), x.transpose(0, 1), self.weight).transpose(0, 1)
-
-
-class GroupedLayerNorm(nn.Module):
-    """LayerNorm over the last axis of [B, G, E] with a weight and bias for each group."""
-
-    def __init__(self, groups: int, width: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(groups, width))
-        self.bias = nn.Parameter(torch.zeros(groups, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, G, E] -> [B, G, E]"""
-        return torch.addcmul(self.bias, F.layer_norm(x, x.shape[-1:]), self.weight)
-
-
-class Branches(nn.Module):
-    """Trunks and heads of all groups.
+class Branch(nn.Module):
+    """Trunk and heads of one group.
 
     Args:
-        groups: which acupoints are in which branch.
+        points: n, acupoints of the group.
         features: D, the length of the backbone's feature vector.
         trunk: one of TRUNKS.
         dropout: factor on the trunk's dropout.
+        head_scale: factor on the initial weights of the visibility and coordinate heads.
     """
 
-    slots: Tensor
-
-    def __init__(self, groups: Groups, features: int, trunk: Trunk = "three", dropout: float = 1.0):
+    def __init__(self, points: int, features: int, trunk: Trunk, dropout: float, head_scale: float):
         super().__init__()
-        self.count, self.width = groups.count, groups.width
-        widths, dropouts = TRUNKS[trunk]
+        self.points = points
         layers: list[nn.Module] = []
-        for index, (width, share) in enumerate(zip(widths, dropouts, strict=True)):
-            inputs = widths[index - 1] if index else features
-            layers.append(GroupedLinear(self.count, inputs, width, shared=not index))
-            layers += [nn.GELU(), nn.Dropout(dropout * share), GroupedLayerNorm(self.count, width)]
+        for width, share in zip(*TRUNKS[trunk], strict=True):
+            layers += [nn.Linear(features, width), nn.GELU(), nn.Dropout(dropout * share), nn.LayerNorm(width)]
+            features = width
         self.trunk = nn.Sequential(*layers)
-        used = torch.from_numpy(groups.used)
-        last = widths[-1]
-        self.visibility = GroupedLinear(self.count, last, self.width, used=used)
-        self.coordinate = GroupedLinear(self.count, last, 2 * self.width, used=used.repeat_interleave(2, 1))
-        pairs = (used[:, :, None] & used[:, None, :]).flatten(1)
-        self.classifier = GroupedLinear(self.count, last, self.width**2, used=pairs)
-        self.register_buffer("slots", torch.from_numpy(groups.slots), persistent=False)
+        self.visibility = nn.Linear(features, points)
+        self.coordinate = nn.Linear(features, 2 * points)
+        self.classifier = nn.Linear(features, points**2)
+        with torch.no_grad():
+            for parameter in (*self.visibility.parameters(), *self.coordinate.parameters()):
+                parameter.mul_(head_scale)
+
+    def forward(self, features: Tensor, classify: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+        """[B, D] -> visibility logits [B, n], coordinates [B, n, 2], and class logits [B, n, n] where requested."""
+        hidden = self.trunk(features)
+        with full_precision(hidden):
+            coordinates = self.coordinate(hidden.to(self.coordinate.weight.dtype)).unflatten(1, (self.points, 2))
+        classes = self.classifier(hidden).unflatten(1, (self.points, self.points)) if classify else None
+        return self.visibility(hidden), coordinates, classes
+
+
+class Branches(nn.ModuleList):
+    """A branch for each group.
+
+    Args:
+        groups: which acupoints are in which branch.
+        features, trunk, dropout, head_scale: as of Branch.
+    """
+
+    order: Tensor
+
+    def __init__(
+        self, groups: Groups, features: int, trunk: Trunk = "three", dropout: float = 1.0, head_scale: float = 1.0
+    ):
+        super().__init__(Branch(points, features, trunk, dropout, head_scale) for points in groups.sizes)
+        self.register_buffer("order", torch.from_numpy(groups.order), persistent=False)
 
     def forward(self, features: Tensor, classify: bool = True) -> Output:
-        """[B, D] -> Output; ``classify=False`` leaves out the class logits, which no prediction needs."""
-        hidden = self.trunk(features)
-        visibility = self.visibility(hidden).flatten(1)[:, self.slots]
-        with full_precision(hidden):
-            places = self.coordinate(hidden.to(self.coordinate.weight.dtype)).unflatten(2, (self.width, 2))
-        coordinates = places.flatten(1, 2)[:, self.slots]
-        logits = self.classifier(hidden).unflatten(2, (self.width, self.width)) if classify else None
-        return Output(visibility, coordinates, logits)
+        """[B, D] -> Output; ``classify=False`` omits the class logits, which only training needs."""
+        visibility, coordinates, classes = zip(*(branch(features, classify) for branch in self), strict=True)
+        return Output(
+            torch.cat(visibility, 1)[:, self.order],
+            torch.cat(coordinates, 1)[:, self.order],
+            classes if classify else None,
+        )
 
-    def parameter_count(self) -> int:
-        """Parameters without padding."""
-        padding = sum(sum(module.padding_of.values()) for module in self.modules() if isinstance(module, GroupedLinear))
-        return sum(parameter.numel() for parameter in self.parameters()) - padding
+    def upgraded(self, name: str, value: Tensor) -> dict[str, Tensor]:
+        """See checkpoint.Upgradable: up to format 2, the G branches were layers of one parameter each.
+
+        Weights were [G E, D] for the trunk's first layer and [G, D, E] for others, biases and normalisation [G, E],
+        where heads had the E of the largest group (format 1), or only the outputs that exist, [N, D] and [N] (format
+        2). Optimiser moments had the same shapes.
+        """
+        if name.split(".")[0].isdigit():
+            return {name: value}
+        parameters = [branch.get_parameter(name) for branch in self]
+        rows = [len(parameter) for parameter in parameters]
+        if value.ndim == 0:  # the optimiser's number of steps
+            parts = [value.clone() for _ in parameters]
+        elif value.ndim == parameters[0].ndim and len(value) == sum(rows):
+            parts = list(value.split(rows))
+        elif value.ndim == parameters[0].ndim + 1 and len(value) == len(parameters):
+            parts = [
+                self._without_padding(name, one if one.ndim == 1 else one.T, cast(Branch, branch))
+                for one, branch in zip(value, self, strict=True)
+            ]
+        else:
+            return {name: value}
+        return {f"{number}.{name}": part for number, part in enumerate(parts)}
+
+    @staticmethod
+    def _without_padding(name: str, value: Tensor, branch: Branch) -> Tensor:
+        """Rows of a head of the largest group's size -> those that a branch has."""
+        if name.startswith("classifier."):
+            width = math.isqrt(len(value))
+            return value.unflatten(0, (width, width))[: branch.points, : branch.points].flatten(0, 1)
+        return value[: len(branch.get_parameter(name))]

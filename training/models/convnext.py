@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.models.backbone_base import Backbone
-from training.models.backbones import BackboneName
+from training.models.names import BackboneName
 
 LAYER_SCALE = 1e-6
 """Each residual branch starts that small."""

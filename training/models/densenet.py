@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from training.models.backbone_base import Backbone, pooled
-from training.models.backbones import BackboneName
+from training.models.names import BackboneName
 
 GROWTH = 32
 BOTTLENECK = 4 * GROWTH

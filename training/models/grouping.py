@@ -1,22 +1,18 @@
-"""Which acupoints share a branch of the network: the nine meridians, and the ablations of that choice.
-
-Branches are computed together, so every group gets ``width`` slots, the size of the largest; the slots that a smaller
-group does not use are padding, and nothing is learned in them.
-"""
+"""Which acupoints share a branch of the network: the nine meridians, and the ablations of that choice."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from acusim import acupoints
 from acusim.seeds import seed_of
+from training.models.names import Grouping
 
-Grouping = Literal["meridians", "random", "balanced", "unified"]
-"""meridians: nine branches (A0). random: the same nine sizes, points drawn (A1). balanced: nine sizes as equal as can
-be, points drawn (A2). unified: one branch for all 174 (A3, the acuSim baseline)."""
 GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
+"""meridians: nine branches (A0). random: the same nine sizes, points drawn (A1). balanced: nine sizes as equal as
+possible, points drawn (A2). unified: one branch for all 174 (A3, the acuSim baseline)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,27 +33,14 @@ class Groups:
         return tuple(len(member) for member in self.members)
 
     @property
-    def width(self) -> int:
-        """W, slots of each branch."""
-        return max(self.sizes)
-
-    @property
-    def slots(self) -> NDArray[np.int64]:
-        """[174] where each acupoint lies in a flattened [G, W]."""
-        out = np.empty(sum(self.sizes), np.int64)
-        for branch, member in enumerate(self.members):
-            out[member] = branch * self.width + np.arange(len(member))
-        return out
+    def order(self) -> NDArray[np.int64]:
+        """[174] where each acupoint is among the outputs of all branches, one branch after the other."""
+        return np.argsort(np.concatenate(self.members))
 
     @property
     def branch_of(self) -> NDArray[np.int64]:
         """[174] the branch of each acupoint."""
-        return self.slots // self.width
-
-    @property
-    def used(self) -> NDArray[np.bool_]:
-        """[G, W] False for padding."""
-        return np.arange(self.width) < np.array(self.sizes)[:, None]
+        return np.repeat(np.arange(self.count), self.sizes)[self.order]
 
 
 def make_groups(grouping: Grouping, seed: int = 0) -> Groups:

@@ -1,4 +1,4 @@
-"""A hand network as a whole: normalisation in front, loss behind, and points read from what comes out."""
+"""A hand network as a whole: normalisation, network and loss, and points decoded from its output."""
 
 from typing import NamedTuple
 
@@ -6,16 +6,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.models.acusimnet import IMAGENET_MEAN, IMAGENET_STD
 from training.models.hand_base import HandModel
 from training.models.hand_networks import create
-from training.models.heatmaps import Decoding, decode, gaussian_heatmaps
+from training.models.heatmaps import decode, gaussian_heatmaps
+from training.models.names import Decoding
+from training.models.normalise import Normalise
 from training.tasks.hand_config import HandConfig, HandModelConfig
 from training.tasks.hand_type import TRAITS, UNKNOWN
 
 
 class HandOutput(NamedTuple):
-    """What a network says of B pictures."""
+    """The network's output for B pictures."""
 
     points: Tensor
     """Heatmaps [B, P, S, S], or coordinates [B, P, 2] in 0..1; see HandNet.OUTPUT."""
@@ -24,15 +25,12 @@ class HandOutput(NamedTuple):
 
 
 class HandNet(nn.Module):
-    """Pictures in 0..1 to heatmaps or coordinates, and to the hand's type where wanted.
+    """Pictures in 0..1 to heatmaps or coordinates, and to the hand's type where requested.
 
     Args:
-        config: the network's settings. Weights are loaded by the caller (hand_models.weights.load_pretrained).
-        points: P, how many points it knows.
+        config: the network's settings. Weights are loaded by the caller (hand_pretrained.load_pretrained).
+        points: P, how many points it predicts.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, config: HandModelConfig, points: int):
         super().__init__()
@@ -42,16 +40,13 @@ class HandNet(nn.Module):
             bottleneck_dropout=config.bottleneck_dropout,
             branch_dropout=config.branch_dropout,
         )
-        normalised = config.normalise == "imagenet"
-        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if normalised else ((0.0,) * 3, (1.0,) * 3)
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.normalise = Normalise(config.normalise)
         self.OUTPUT = self.model.OUTPUT
         self.hand_type = nn.Linear(self.model.feature_dim, len(TRAITS)) if config.hand_type else None
 
     def forward(self, images: Tensor) -> HandOutput:
         """[B, 3, S, S] RGB in 0..1 -> HandOutput."""
-        points, features = self.model.look((images - self.mean) / self.std)
+        points, features = self.model.points_and_features(self.normalise(images))
         return HandOutput(points, None if self.hand_type is None else self.hand_type(features))
 
 
@@ -87,7 +82,7 @@ class HandLoss(nn.Module):
 
 
 class HandTrainee(nn.Module):
-    """Network and criterion as one module: what is compiled, and what several GPUs have copies of."""
+    """Network and criterion as one module, to be compiled and replicated on several GPUs."""
 
     def __init__(self, config: HandConfig, points: int):
         super().__init__()
@@ -95,7 +90,7 @@ class HandTrainee(nn.Module):
         self.criterion: HandLoss = HandLoss(config.loss.sigma_px)
 
     def forward(self, images: Tensor, xy: Tensor, visible: Tensor, types: Tensor) -> tuple[Tensor, Tensor, HandOutput]:
-        """Losses of points [B, P] and of traits [B, 2], and what the network says, without gradient.
+        """Losses of points [B, P] and of traits [B, 2], and the network's output, without gradient.
 
         Args:
             images: as HandNet's.
@@ -105,8 +100,8 @@ class HandTrainee(nn.Module):
         """
         points, logits = self.network(images)
         losses = self.criterion(points, xy, visible)
-        said = HandOutput(points.detach(), None if logits is None else logits.detach().float())
-        return losses, type_losses(logits, types) if logits is not None else losses.new_zeros(types.shape), said
+        output = HandOutput(points.detach(), None if logits is None else logits.detach().float())
+        return losses, type_losses(logits, types) if logits is not None else losses.new_zeros(types.shape), output
 
 
 def type_losses(logits: Tensor, types: Tensor) -> Tensor:
@@ -118,15 +113,15 @@ def type_losses(logits: Tensor, types: Tensor) -> Tensor:
 
 @torch.no_grad()
 def locate(output: Tensor, decoding: Decoding) -> tuple[Tensor, Tensor | None]:
-    """Where a network's output has the points.
+    """Points decoded from a network's output.
 
     Args:
         output: points of HandOutput.
         decoding: how peaks are found.
 
     Returns:
-        [B, P, 2] in 0..1 of the square, float32, and [B, P] the height of each peak cut to 0..1; None for coordinates,
-        which come without any confidence.
+        [B, P, 2] in 0..1 of the square, float32, and [B, P] the height of each peak clipped to 0..1; None for
+        coordinates, which have no confidence.
     """
     output = output.float()
     if output.ndim == 3:

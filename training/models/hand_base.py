@@ -1,4 +1,4 @@
-"""What every hand model owes, and what those with heatmaps share."""
+"""Base class of hand models, and what those with heatmaps share."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
@@ -13,23 +13,23 @@ class HandModel(nn.Module, ABC):
     """Pictures [B, 3, H, W] to N acupoints."""
 
     OUTPUT: ClassVar[Literal["heatmaps", "coordinates"]]
-    """What ``forward`` returns: heatmaps [B, N, H, W] with peaks of 1, or coordinates [B, N, 2], 0..1, x first."""
+    """Result of ``forward``: heatmaps [B, N, H, W] with peaks of 1, or coordinates [B, N, 2], 0..1, x first."""
     feature_dim: int
-    """D, how many features ``look`` tells of a picture as a whole."""
+    """D, length of a picture's feature vector."""
 
     @abstractmethod
-    def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, 3, H, W], H and W multiples of 32 -> what ``OUTPUT`` says, and features [B, D] for other heads."""
+    def points_and_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 3, H, W], H and W multiples of 32 -> points as ``OUTPUT`` states, and features [B, D] for other heads."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, 3, H, W], H and W multiples of 32 -> what ``OUTPUT`` says."""
-        return self.look(x)[0]
+        """[B, 3, H, W], H and W multiples of 32 -> points as ``OUTPUT`` states."""
+        return self.points_and_features(x)[0]
 
 
 def heatmaps_of(final_layer: nn.Conv2d, features: Tensor, pictures: Tensor) -> Tensor:
-    """The last layer's heatmaps at the pictures' height and width, bilinear; edges fall on edges.
+    """The last layer's heatmaps, resized to the pictures' height and width, bilinear, edges on edges.
 
-    Xu et al. 2025 have heatmaps of 224 x 224 for pictures of that size and do not say how; the published networks
+    Xu et al. 2025 have heatmaps of 224 x 224 for pictures of that size and do not state how; the published networks
     predict a quarter of it.
 
     Args:
@@ -46,9 +46,9 @@ def heatmaps_of(final_layer: nn.Conv2d, features: Tensor, pictures: Tensor) -> T
 
 
 def draw_small(module: nn.Module) -> None:
-    """Convolutions as the published pose networks begin: normal, 0.001 wide, biases 0."""
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.normal_(part.weight, std=0.001)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
+    """Initial convolutions of the published pose networks: normal with deviation 0.001, biases 0."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(layer.weight, std=0.001)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -1,4 +1,4 @@
-"""Weights learnt on ImageNet, or from a file, into a hand model; its last layer stays as it was drawn."""
+"""Weights learnt on ImageNet, or from a file, into a hand model, except its last layer."""
 
 from pathlib import Path
 
@@ -17,11 +17,11 @@ BEYOND = (
     "downsamp_modules.",
     *(f"stage4.2.fuse_layers.{i}." for i in (1, 2, 3)),
 )
-"""What files of HRNet have besides: the head of the pose network, or the way to the classes."""
+"""Further tensors in files of HRNet: the head of the pose network, or the layers before the classes."""
 
 
 def load_pretrained(model: HandModel, source: str | Path) -> Loaded:
-    """Replaces the weights of what lies before a hand model's own layers.
+    """Replaces the weights of the layers before a hand model's own.
 
     Args:
         model: on any device but "meta".
@@ -35,4 +35,4 @@ def load_pretrained(model: HandModel, source: str | Path) -> Loaded:
         return load_into(model, source, "hrnet_w32", ignored=BEYOND, kept=(LAST,))
     if isinstance(model, SimpleBaseline | CoordinateRegression):
         return load_weights(model.backbone, source)
-    raise ConfigError(f"{type(model).__name__} has no part that published weights are for")
+    raise ConfigError(f"{type(model).__name__} has no layers that published weights are for")

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from training.models import backbones
 from training.models.hand_base import HandModel
+from training.models.names import BackboneName
 from training.precision import full_precision
 
 
@@ -12,14 +13,14 @@ class CoordinateRegression(HandModel):
 
     OUTPUT = "coordinates"
 
-    def __init__(self, backbone: backbones.BackboneName, points: int):
+    def __init__(self, backbone: BackboneName, points: int):
         super().__init__()
         self.backbone = backbones.create(backbone)
         self.feature_dim = self.backbone.feature_dim
         self.head = nn.Linear(self.feature_dim, 2 * points)
-        nn.init.constant_(self.head.bias, 0.5)  # begins at the picture's centre
+        nn.init.constant_(self.head.bias, 0.5)  # the picture's centre
 
-    def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def points_and_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, 3, H, W] -> [B, N, 2], x first, and the backbone's feature vector."""
         features = self.backbone(x)
         with full_precision(x):

@@ -1,22 +1,19 @@
 """Heatmaps of keypoints: targets from coordinates, coordinates from predictions.
 
-Coordinates are 0..1 of the heatmap, x right and y down: the centre of pixel i lies at (i + 0.5) / size. All is
-vectorised over pictures and points, and runs where its tensors lie.
+Coordinates are 0..1 of the heatmap, x right and y down: the centre of pixel i is at (i + 0.5) / size. All is
+vectorised over pictures and points, and runs on the device of its tensors.
 """
 
 import functools
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from acusim.errors import ConfigError, shown
+from training.models.names import DECODINGS, Decoding
 
-Decoding = Literal["argmax", "quarter", "gaussian"]
-DECODINGS: tuple[Decoding, ...] = get_args(Decoding)
-"""How a peak is found: its pixel; a quarter of a pixel towards the higher neighbours; a fitted Gaussian's centre."""
-FLOOR = 1e-6
-"""Values below this share of the highest count as this share, before their logarithm is taken."""
+LEAST_SHARE = 1e-6
+"""Values below this share of the highest are raised to it before their logarithm is taken."""
 RIDGE = 1e-9
 """Keeps the fit solvable where all but one pixel are 0."""
 
@@ -26,7 +23,7 @@ def gaussian_heatmaps(xy: Tensor, present: Tensor, size: tuple[int, int], sigma_
 
     Args:
         xy: [B, N, 2], 0..1 of the heatmap.
-        present: [B, N] bool; the heatmap of a point that is not there is 0 everywhere.
+        present: [B, N] bool; the heatmap of an absent point is 0 everywhere.
         size: height and width in pixels.
         sigma_px: standard deviation in pixels of the heatmap.
 
@@ -56,10 +53,10 @@ def decode(heatmaps: Tensor, method: Decoding = "gaussian", radius_px: int = 6) 
       edge (Sun et al. 2019, published code of HRNet).
     - ``gaussian``: the centre of the Gaussian whose logarithm, a parabola, fits the logarithm of the pixels around the
       highest one best, each weighted by its value squared (Guo 2011, https://doi.org/10.1109/MSP.2011.941846). Exact
-      for a Gaussian, at the edges too. The highest pixel stands where the fit has no peak within half the radius.
+      for a Gaussian, at the edges too. Where the fit has no peak within half the radius, the highest pixel is kept.
 
-    The fit rather than the Taylor expansion of DARK (Zhang et al. 2020), since it uses all pixels around the peak and
-    needs none beyond an edge: on heatmaps enlarged four times with noise its mean error was 0.3 to 0.7 of DARK's.
+    The fit is preferred to the Taylor expansion of DARK (Zhang et al. 2020), since it uses all pixels around the peak
+    and needs none beyond an edge: on heatmaps enlarged four times with noise its mean error was 0.3 to 0.7 of DARK's.
 
     Args:
         heatmaps: [B, N, H, W].
@@ -130,7 +127,7 @@ def _to_fitted_centre(heatmaps: Tensor, column: Tensor, row: Tensor, peak: Tenso
     """From the highest pixel to the fitted Gaussian's centre, in pixels, [B, N, 2]; 0 where there is none near."""
     window, outside = (part.flatten(-2) for part in _window(heatmaps, column, row, radius))
     highest = torch.where(peak > 0, peak, torch.inf)[..., None].float()
-    share = (window / highest).clamp_min_(FLOOR)
+    share = (window / highest).clamp_min_(LEAST_SHARE)
     weight = share.square().masked_fill_(outside, 0)
     terms, products, ridge = _terms(radius, heatmaps.device)
     normal = torch.addmm(ridge, weight.flatten(0, -2).double(), products).view(-1, 6, 6)

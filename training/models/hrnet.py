@@ -119,7 +119,7 @@ class HRNet(HandModel):
         coarser = nn.Sequential(convolution(WIDTH << (branches - 1), WIDTH << branches, 2))
         return nn.ModuleList([*(nn.Identity() for _ in range(branches)), coarser])
 
-    def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def points_and_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, 3, H, W] -> heatmaps [B, N, H, W], and the means of all branches before the last stage keeps one."""
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.layer1(self.relu(self.bn2(self.conv2(out))))

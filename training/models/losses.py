@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.config import LossConfig, Uncertainty
 from training.models.branches import Output
 from training.models.grouping import Groups
+from training.tasks.head_config import LossConfig, Uncertainty
 
 INITIAL_LOG_SIGMA: dict[Uncertainty, tuple[float, float, float]] = {"paper": (0.0, 1.0, -5.0), "zeros": (0.0, 0.0, 0.0)}
 """Of visibility, coordinates and class."""
@@ -73,13 +73,13 @@ class Losses(NamedTuple):
     """A batch's losses."""
 
     total: Tensor
-    """What is minimised, a number."""
+    """Scalar to minimise."""
     parts: Tensor
-    """[G, 3] the sums of each branch and task before they are weighed, no gradient."""
+    """[G, 3] the sums of each branch and task before they are weighted, without gradient."""
 
 
 class Criterion(nn.Module):
-    """Equation 1: the three losses of every branch, weighed by learnt uncertainties.
+    """Equation 1: the three losses of every branch, weighted by learnt uncertainties.
 
     Args:
         config: constants and ablations.
@@ -87,21 +87,18 @@ class Criterion(nn.Module):
     """
 
     branch: Tensor
-    slots: Tensor
-    padding: Tensor
+    order: Tensor
 
     def __init__(self, config: LossConfig, groups: Groups):
         super().__init__()
         self.config = config
-        self.width = groups.width
         self.log_sigma: nn.Parameter | None = None
         if config.uncertainty != "none":
             initial = torch.tensor(INITIAL_LOG_SIGMA[config.uncertainty]).repeat(groups.count, 1)
             self.log_sigma = nn.Parameter(initial)
         membership = F.one_hot(torch.from_numpy(groups.branch_of), groups.count).float()
         self.register_buffer("branch", membership, persistent=False)
-        self.register_buffer("slots", torch.from_numpy(groups.slots), persistent=False)
-        self.register_buffer("padding", ~torch.from_numpy(groups.used)[:, None, :], persistent=False)
+        self.register_buffer("order", torch.from_numpy(groups.order), persistent=False)
 
     def forward(
         self,
@@ -119,9 +116,9 @@ class Criterion(nn.Module):
             output: with class logits.
             xy: [B, 174, 2] true coordinates 0..1; (0, 0) where occluded.
             visible: [B, 174] bool.
-            trusted: [B, 174] bool; False where the true position is not certain, which then is not learned.
+            trusted: [B, 174] bool; False where the true position is uncertain: it has no coordinate loss.
             occluded_weight: a number, decay_weight of the epoch.
-            data_scale: factor on the losses, for batches that are worked on in parts.
+            data_scale: factor on the losses, for batches computed in parts.
             sigma_scale: factor on the sum of log sigma, likewise.
         """
         config = self.config
@@ -138,8 +135,8 @@ class Criterion(nn.Module):
             data_scale = data_scale / len(xy)
         if self.log_sigma is None:
             return Losses(parts.sum() * data_scale, parts.detach())
-        weighed = parts * (0.5 * data_scale) * torch.exp(-2 * self.log_sigma)
-        return Losses(weighed.sum() + sigma_scale * self.log_sigma.sum(), parts.detach())
+        weighted = parts * (0.5 * data_scale) * torch.exp(-2 * self.log_sigma)
+        return Losses(weighted.sum() + sigma_scale * self.log_sigma.sum(), parts.detach())
 
     def _mask(self, probability: Tensor) -> Tensor:
         """[B, 174] weights of coordinate and class losses."""
@@ -160,7 +157,7 @@ class Criterion(nn.Module):
 
     def _class(self, output: Output) -> Tensor:
         """[B, 174] cross-entropy; the class of a branch's j-th point is j in every picture."""
-        assert output.class_logits is not None, "the class head was left out"
-        logits = output.class_logits.float().masked_fill(self.padding, -torch.inf)
-        own = logits.diagonal(dim1=-2, dim2=-1)
-        return (logits.logsumexp(-1) - own).flatten(1)[:, self.slots]
+        assert output.class_logits is not None, "class logits were not requested"
+        branches = [logits.float() for logits in output.class_logits]
+        losses = [logits.logsumexp(-1) - logits.diagonal(dim1=-2, dim2=-1) for logits in branches]
+        return torch.cat(losses, 1)[:, self.order]

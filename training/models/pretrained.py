@@ -1,7 +1,7 @@
 """Weights from a file, or the published ones, into a backbone or another network.
 
-Files are safetensors; pickled ones are refused, since loading one can run code. A ``.pth`` of torchvision is made into
-one by anybody who trusts it, with torch and safetensors installed (``weights_only`` keeps torch from running code)::
+Files are safetensors; pickled ones are refused, since loading one can run code. This converts a ``.pth`` of torchvision
+(``weights_only`` keeps torch from running code)::
 
     python -c "import sys, torch, safetensors.torch as s; s.save_file({k: v.contiguous() for k, v in \
 torch.load(sys.argv[1], weights_only=True).items()}, sys.argv[2])" resnet50-0676ba61.pth resnet50.safetensors
@@ -25,10 +25,10 @@ from training.models import published
 from training.models.backbone_base import Backbone
 
 IMAGENET = "imagenet"
-"""The source that stands for the published weights."""
+"""The source of the published weights."""
 FLOATS = ("F64", "F32", "F16", "BF16")
 NAMED = 4
-"""Tensors that a message names."""
+"""Most tensors named in a message."""
 COUNTER = "num_batches_tracked"
 TIMM_CLASSIFIER = "head.fc."
 
@@ -51,14 +51,14 @@ _RENAMED: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Which weights a backbone has been given."""
+    """The weights that were loaded."""
 
     source: str
     """The file's name, or "imagenet"."""
     sha256: str
     """Of the file, hex."""
     note: str
-    """What the user should be told: where it comes from, and against what its hash was checked."""
+    """Message for the user: its origin, and what its hash was compared with."""
 
 
 def load_weights(backbone: Backbone, source: str | Path) -> Loaded:
@@ -75,19 +75,19 @@ def load_into(
         network: on any device but "meta"; keeps its device and precision.
         source: a safetensors file, or "imagenet" for the published weights, which are fetched if need be.
         name: of the network, among those of ``published.PUBLISHED``.
-        ignored: how the names of tensors begin that the file may have and the network has not.
-        kept: how the names of tensors begin that stay as they are.
+        ignored: prefixes of tensors that the file may have and the network has not.
+        kept: prefixes of the network's tensors that are not replaced.
 
     Raises:
-        ConfigError: the file is none, does not fit the network, holds numbers that are not finite, or cannot be had.
-            The network is unchanged then.
+        ConfigError: the file is not safetensors, does not fit the network, has numbers that are not finite, or is not
+            available. The network is unchanged then.
     """
     if source == IMAGENET:
         own = sum(value.numel() * value.element_size() for value in network.state_dict().values())
         path, digest, note = published.fetch(name, own)
     else:
         path = Path(source)
-        header_of(path)  # says what a file is that is none, before it is read as a whole
+        header_of(path)  # refuses another kind of file before reading all of it
         digest = published.file_sha256(path)
         note = f"{path.name}, SHA-256 {digest}"
     own = network.state_dict()
@@ -100,17 +100,17 @@ def header_of(path: Path) -> dict[str, Tensor]:
     """Names, types and shapes in a safetensors file.
 
     Raises:
-        ConfigError: it is none; says what it is.
+        ConfigError: it is not one; states what it is.
     """
     try:
         return read_header(path)
     except LayoutError as error:
-        hint = "; weights are safetensors files (training/models/pretrained.py says how to make one of a .pth)"
+        hint = "; weights are safetensors files (training/models/pretrained.py shows how to convert a .pth)"
         raise ConfigError(f"{error}{hint}") from None
 
 
 def torchvision_name(name: str) -> str:
-    """The name that torchvision has for a tensor, which may have timm's, or that of a published DenseNet file."""
+    """torchvision's name of a tensor that may have timm's, or that of a published DenseNet file."""
     for pattern, new in _RENAMED:
         name = re.sub(pattern, new, name)
     return name
@@ -124,7 +124,7 @@ def _load(network: nn.Module, path: Path, names: dict[str, str]) -> None:
         state = {ours: file.get_tensor(theirs).reshape(own[ours].shape) for ours, theirs in names.items()}
     broken = [name for name, value in state.items() if not value.isfinite().all()]
     if broken:
-        raise ConfigError(f"{path.name!r} holds numbers that are not finite, in {_some(broken)}: take another file")
+        raise ConfigError(f"{path.name!r} has numbers that are not finite, in {_some(broken)}: choose another file")
     network.load_state_dict(own | state)
 
 
@@ -147,7 +147,7 @@ def _match(name: str, own: Mapping[str, torch.Tensor], path: Path, ignored: tupl
     kinds = (("missing", missing), ("unexpected", unexpected), ("of another shape or type", list(misfits.values())))
     if what := [f"{kind} {len(names)} ({_some(names)})" for kind, names in kinds if names]:
         raise ConfigError(
-            f"{path.name!r} does not fit {name}: {'; '.join(what)}. Take a file of this very network with "
+            f"{path.name!r} does not fit {name}: {'; '.join(what)}. Choose a file of this network with "
             "torchvision's or timm's names, or another network"
         )
     return found

@@ -6,7 +6,7 @@ ResNet-18 is for small experiments; 50, 101 and 152 are backbones of acuSimNet.
 from torch import Tensor, nn
 
 from training.models.backbone_base import Backbone, pooled
-from training.models.backbones import BackboneName
+from training.models.names import BackboneName
 
 WIDTHS = (64, 128, 256, 512)
 

@@ -32,7 +32,7 @@ class SimpleBaseline(HandModel):
         draw_small(self.deconv_layers)
         draw_small(self.final_layer)
 
-    def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def points_and_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, 3, H, W] -> heatmaps [B, N, H, W], and the mean of the backbone's last map."""
         last = self.backbone.features(x)
         return heatmaps_of(self.final_layer, self.deconv_layers(last), x), pooled(last)

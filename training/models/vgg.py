@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from training.models.backbone_base import Backbone
-from training.models.backbones import BackboneName
+from training.models.names import BackboneName
 
 WIDTHS = (64, 128, 256, 512, 512)
 COUNTS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}

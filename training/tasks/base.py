@@ -1,4 +1,4 @@
-"""What tasks share that learn from pictures held as squares of bytes: steps, batches, and a look at some of them."""
+"""Tasks whose input is square pictures: steps, batches, and outputs for some of the pictures."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from training.precision import mixed_precision
 from training.settings import Precision, TrainConfig
 
 PREDICT_BATCH = 32
-"""Pictures at a time where nothing is learned."""
+"""Pictures of a batch without gradient."""
 
 
 class PictureTask(Task):
@@ -25,7 +25,7 @@ class PictureTask(Task):
 
     Args:
         train_config: seed, size and parts of batches.
-        pictures: those to train on among them.
+        pictures: all pictures.
         chosen: [N] numbers of those to train on.
 
     Raises:
@@ -41,7 +41,7 @@ class PictureTask(Task):
         self._train_config, self._pictures, self._chosen = train_config, pictures, chosen
 
     def steps(self, hardware: Hardware) -> int:
-        """Whole batches of the training pictures; the rest of an epoch's order is left out."""
+        """Complete batches of the training pictures; the rest of an epoch's order is omitted."""
         return self._order(hardware).steps(len(self._chosen))
 
     def _order(self, hardware: Hardware) -> Order:
@@ -54,8 +54,8 @@ class PictureTask(Task):
         parts = self._train_config.accumulate
         with contextlib.closing(
             batches(self._pictures, self._chosen, order, epoch, start_step=first_step, pin=pin)  # type: ignore[type-var]
-        ) as made:
-            for whole in made:
+        ) as prefetched:
+            for whole in prefetched:
                 for images, index in zip(whole.images.chunk(parts), whole.index.chunk(parts), strict=True):
                     yield Batch(images, index)
 
@@ -74,19 +74,19 @@ def outputs_of(
     progress: Callable[[int], None] = lambda _: None,
     **how: Any,
 ) -> Iterator[tuple[slice, Tensor, Any]]:
-    """What a network says of some pictures, batch by batch.
+    """The network's output for some pictures, batch by batch.
 
     Args:
         network: in eval mode, on the device.
-        pictures: where they are.
-        index: [N] which.
-        precision: of its arithmetic.
-        device: where it is.
+        pictures: all pictures.
+        index: [N] numbers of those to use.
+        precision: of the network's arithmetic.
+        device: of the network.
         progress: called with the number of pictures whose output has just been used.
         how: further arguments of the network.
 
     Yields:
-        The places in ``index``, the numbers of the pictures on the device, and the network's output.
+        The slice of ``index``, the numbers of the pictures on the device, and the network's output.
     """
     for start in range(0, len(index), PREDICT_BATCH):
         chosen = index[start : start + PREDICT_BATCH]

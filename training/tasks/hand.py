@@ -24,17 +24,17 @@ from training.tasks.hand_config import HandConfig
 from training.tasks.hand_points import HandPoints
 from training.tasks.hand_type import TRAITS, UNKNOWN, known_types, majorities
 
-_FLOORS = ("pck", "precision", "oks", "iou", "error_px")
-"""Figures of the mean pose that stand beside those of the model."""
+_BASELINE = ("pck", "precision", "oks", "iou", "error_px")
+"""Figures of the mean pose that are recorded beside those of the model."""
 
 
 class HandTask(PictureTask):
-    """Trains a hand network on the training part and looks at the validation part.
+    """Trains a hand network on the training part and evaluates it on the validation part.
 
     Args:
         config: all settings.
         hands: pictures of all parts.
-        train: squares of the training part, siblings among them.
+        train: squares of the training part, augmented variants included.
         val: squares of the validation part.
     """
 
@@ -62,29 +62,29 @@ class HandTask(PictureTask):
             "points": list(hands.data.points.ids),  # as JSON gives it back
             "persons": hands.persons,
         }
-        pose = floor_of(train, hands.data.points)
-        floors = self._figures(np.broadcast_to(pose, val.xy.shape))
-        self.floors = {f"floor_{name}": floors[name] for name in _FLOORS}
+        pose = baseline_pose(train, hands.data.points)
+        figures = self._figures(np.broadcast_to(pose, val.xy.shape))
+        self.baselines = {f"floor_{name}": figures[name] for name in _BASELINE}
         self._targets: tuple[Tensor, Tensor, Tensor] | None = None
         if config.model.hand_type:
-            self._begin_types()
+            self._add_types()
 
-    def _begin_types(self) -> None:
-        """Adds what is told of the hand's type: curves, and the floor of always saying what most hands are.
+    def _add_types(self) -> None:
+        """Adds the hand's type: its curves, and the baseline of always predicting the most frequent type.
 
         Raises:
             ConfigError: no training picture has a type, or all have the same.
         """
         train, val = (self._types(part) for part in (self.train, self.val))
         if not any(len(set(train[:, trait].tolist()) - {UNKNOWN}) == 2 for trait in range(len(TRAITS))):
-            told = "; ".join(f"{name}: {' or '.join(values)}" for name, values in TRAITS.items())
+            traits = "; ".join(f"{name}: {' or '.join(values)}" for name, values in TRAITS.items())
             raise ConfigError(
                 "model.hand_type has nothing to learn: no two training pictures differ in a trait that is known "
-                f"({told}); tell them by data.subject's groups side and face, or by labelme's flags 'left hand' and "
-                "'palm'"
+                f"({traits}); provide them by data.subject's groups side and face, or by labelme's flags 'left hand' "
+                "and 'palm'"
             )
-        floor = accuracies(np.broadcast_to(majorities(train), val.shape), val)
-        self.floors |= {f"floor_{name}": value for name, value in floor.items()}
+        baseline = accuracies(np.broadcast_to(majorities(train), val.shape), val)
+        self.baselines |= {f"floor_{name}": value for name, value in baseline.items()}
         names = [name for trait in TRAITS for name in (f"train_{trait}", trait, f"floor_{trait}")]
         self.curves = {**self.curves, "hand_type": ("accuracy of the hand's type", tuple(names))}
 
@@ -96,7 +96,7 @@ class HandTask(PictureTask):
     def step(self, module: nn.Module, batch: Batch, epoch: int, generator: torch.Generator, scale: float) -> Step:
         """See Task. The loss is the mean over pictures and points, of which those not visible count with 0.
 
-        With a head for the hand's type comes its mean over pictures and traits, weighted.
+        With a head for the hand's type, its weighted mean over pictures and traits is added.
         """
         if self._targets is None or self._targets[0].device != batch.index.device:
             self._targets = self._targets_on(batch.index.device)
@@ -123,14 +123,14 @@ class HandTask(PictureTask):
         return Step(whole * scale, torch.stack([value.double() for value in sums]))
 
     def _targets_on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """What training squares are to give: points, which are visible, and types."""
+        """Targets of the training squares: points, which are visible, and types."""
         return *targets_of(self.train, device), torch.from_numpy(self._types(self.train)).to(device)
 
     def _types(self, squares: HandSquares) -> NDArray[np.int64]:
         return known_types([self.hands.data.records[row] for row in squares.row])
 
     def read_logs(self, logs: Tensor) -> dict[str, float]:
-        """See Task: as the network was while it learned, with dropout, on augmented squares."""
+        """See Task: figures of the network during the epoch, with dropout, on augmented squares."""
         points, loss, visible, distance, near, precise, *types = logs.tolist()
         rates = (value / visible if visible else float("nan") for value in (distance, near, precise))
         known, right = types[: len(TRAITS)], types[len(TRAITS) :]
@@ -146,10 +146,10 @@ class HandTask(PictureTask):
         total = torch.zeros((), dtype=torch.float64, device=hardware.device)
         xy, visible = targets_of(self.val, hardware.device)
 
-        def look(output: Tensor, index: Tensor) -> None:
+        def add_loss(output: Tensor, index: Tensor) -> None:
             total.add_(self.trainee.criterion(output, xy[index], visible[index]).double().sum())
 
-        mine = predict(self.trainee.network, self.val, share, self.config, hardware.device, look=look)
+        mine = predict(self.trainee.network, self.val, share, self.config, hardware.device, on_batch=add_loss)
         found = np.zeros(self.val.xy.shape, np.float32)
         types = np.zeros((len(found), len(TRAITS)), np.float32)
         for rank, (of_points, of_types) in enumerate(hardware.gather((mine.xy, mine.types))):
@@ -161,7 +161,7 @@ class HandTask(PictureTask):
         if self.config.model.hand_type:
             figures |= accuracies(types > 0.5, self._types(self.val))
         best_by = self.config.train.best_by
-        return figures | self.floors | {"score": figures[best_by] * (1 if best_by == "pck" else -1)}
+        return figures | self.baselines | {"score": figures[best_by] * (1 if best_by == "pck" else -1)}
 
     def _figures(self, predicted_px: NDArray[np.floating]) -> dict[str, float]:
         if not np.isfinite(predicted_px).all():  # a network that diverges
@@ -178,22 +178,22 @@ class HandTask(PictureTask):
         ]
 
 
-def accuracies(said: NDArray[Any], known: NDArray[np.int64]) -> dict[str, float]:
+def accuracies(predicted: NDArray[Any], known: NDArray[np.int64]) -> dict[str, float]:
     """Share of pictures of which each trait is right; NaN where none is known.
 
     Args:
-        said: [N, 2] 0 or 1.
+        predicted: [N, 2] 0 or 1.
         known: [N, 2] as known_types has it.
     """
     out: dict[str, float] = {}
     for trait, name in enumerate(TRAITS):
-        there = known[:, trait] != UNKNOWN
-        out[name] = float((said[there, trait] == known[there, trait]).mean()) if there.any() else float("nan")
+        rows = known[:, trait] != UNKNOWN
+        out[name] = float((predicted[rows, trait] == known[rows, trait]).mean()) if rows.any() else float("nan")
     return out
 
 
-def floor_of(train: HandSquares, points: HandPoints) -> NDArray[np.float64]:
-    """[P, 2] the mean place of each point over the training part's own pictures, in pixels of the square.
+def baseline_pose(train: HandSquares, points: HandPoints) -> NDArray[np.float64]:
+    """[P, 2] the mean position of each point over the original training pictures, in pixels of the square.
 
     Raises:
         ConfigError: a point is in none of them.
@@ -201,7 +201,7 @@ def floor_of(train: HandSquares, points: HandPoints) -> NDArray[np.float64]:
     own = train.variant == 0
     seen = train.visible[own].any(0)
     if not seen.all():
-        never = ", ".join(name for name, there in zip(points.ids, seen, strict=True) if not there)
+        never = ", ".join(name for name, known in zip(points.ids, seen, strict=True) if not known)
         raise ConfigError(f"no training picture has {never}: it cannot be learned; add pictures or another mapping")
     return mean_pose(train.xy[own], train.visible[own])
 
@@ -213,7 +213,7 @@ def targets_of(squares: HandSquares, device: torch.device) -> tuple[Tensor, Tens
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HandPredictions:
-    """What a network says of N squares."""
+    """Predictions for N squares."""
 
     xy: NDArray[np.float32]
     """[N, P, 2] 0..1 of the square."""
@@ -223,10 +223,10 @@ class HandPredictions:
     """[N, 2] probability of each trait's second value, see hand_type.TRAITS; None for networks without that head."""
 
     def save(self, path: Path) -> None:
-        """Writes a safetensors file with ``xy`` and, where they are there, ``confidence`` and ``types``.
+        """Writes a safetensors file with ``xy`` and, where present, ``confidence`` and ``types``.
 
         Raises:
-            OSError: as the file system says.
+            OSError: from the file system.
         """
         from safetensors.numpy import save
 
@@ -242,25 +242,25 @@ def predict(
     config: HandConfig,
     device: torch.device,
     progress: Callable[[int], None] = lambda _: None,
-    look: Callable[[Tensor, Tensor], None] | None = None,
+    on_batch: Callable[[Tensor, Tensor], None] | None = None,
 ) -> HandPredictions:
-    """What a network says of some squares.
+    """The network's predictions for some squares.
 
     Args:
         network: in eval mode.
-        squares: the pictures.
-        index: [N] which.
+        squares: all squares.
+        index: [N] numbers of those to use.
         config: for precision and decoding.
-        device: where the network is.
+        device: of the network.
         progress: called with the number of squares just done.
-        look: called with each batch's heatmaps or coordinates and the numbers of its squares.
+        on_batch: called with each batch's heatmaps or coordinates and the numbers of its squares.
     """
     xy = np.zeros((len(index), *squares.xy.shape[1:]), np.float32)
     confidence = np.zeros(xy.shape[:2], np.float32) if network.OUTPUT == "heatmaps" else None
     types = None if network.hand_type is None else np.zeros((len(index), len(TRAITS)), np.float32)
     for rows, numbers, output in outputs_of(network, squares, index, config.train.precision, device, progress):
-        if look is not None:
-            look(output.points, numbers)
+        if on_batch is not None:
+            on_batch(output.points, numbers)
         found, peak = locate(output.points, config.loss.decoding)
         xy[rows] = found.cpu().numpy()
         if confidence is not None and peak is not None:

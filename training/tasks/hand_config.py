@@ -1,96 +1,92 @@
-"""Everything that decides a run of the hand's task; the defaults are HRNet's of Xu et al. 2025, where they tell them.
+"""Settings of the hand's task; the defaults are HRNet's of Xu et al. 2025, where the paper states them.
 
-What they do not tell, or not readably, is marked with "ours".
+What it does not state, or not readably, is marked with "ours".
 """
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
 
 from acusim.errors import ConfigError
-from acusim.settings import check_fields, choice, number
-from training.config import Normalisation
+from acusim.settings import Settings
 from training.data.hand_augmentation import Augmentation
 from training.data.hand_dataset import SIZE, SUBJECT, HandSettings, Missing
 from training.eval.hand_metrics import MetricSettings
-from training.models.hand_networks import HAND_MODELS, HandModelName
-from training.models.heatmaps import DECODINGS, Decoding
-from training.settings import BaseConfig, TrainConfig
+from training.models.names import Decoding, HandModelName
+from training.settings import MAX_SEED, BaseConfig, Normalisation, TrainConfig, check_shares
 from training.tasks.hand_points import HandPoints, read_points
 
 DEFAULT = "hand_hrnet"
 STRIDE = 32
-"""What the networks make the side of a picture smaller by."""
+"""Factor by which the networks reduce the side of a picture."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class HandModelConfig:
+class HandModelConfig(Settings):
     """The network."""
 
-    name: HandModelName = choice("hrnet_w32", *HAND_MODELS)
+    WHAT = "setting of [model]"
+
+    name: HandModelName = "hrnet_w32"
     """hrnet_w32 and simple_baseline predict heatmaps, resnet50 and vgg16 coordinates."""
     weights: str = ""
-    """Where it starts: empty for random, "imagenet" for the published weights, or a safetensors file."""
-    normalise: Normalisation = choice("imagenet", *get_args(Normalisation))
-    """What is done to pictures in 0..1: nothing, or ImageNet's mean and deviation (paper)."""
-    bottleneck_dropout: float = number(0.2, 0.0, 0.99)
+    """Initial weights: empty for random, "imagenet" for the published ones, or a safetensors file."""
+    normalise: Normalisation = "imagenet"
+    """Normalisation of pictures in 0..1: none, or ImageNet's mean and deviation (paper)."""
+    bottleneck_dropout: float = Field(default=0.2, ge=0.0, le=0.99)
     """HRNet: within each bottleneck, after the second convolution."""
-    branch_dropout: float = number(0.1, 0.0, 0.99)
+    branch_dropout: float = Field(default=0.1, ge=0.0, le=0.99)
     """HRNet: after the first basic block of each branch."""
     hand_type: bool = False
-    """Whether it also tells the left from the right hand and the back from the palm, by a head of its own."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
+    """Whether a further head classifies the hand as left or right and as back or palm."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class HandLossConfig:
-    """Heatmaps that are learned and how points are read from them, which coordinates do not need; weights."""
+class HandLossConfig(Settings):
+    """Target heatmaps and how points are decoded from them (networks with heatmaps only); weights of losses."""
 
-    sigma_px: float = number(6.0, 0.5, 64.0)
+    WHAT = "setting of [loss]"
+
+    sigma_px: float = Field(default=6.0, ge=0.5, le=64.0)
     """Width of a point's Gaussian in pixels of the input. Ours; the published HRNet has 8 of the input's 256."""
-    decoding: Decoding = choice("gaussian", *DECODINGS)
+    decoding: Decoding = "gaussian"
     """How a heatmap's peak is found. Ours; the highest pixel is ``argmax``. See training.models.heatmaps.decode."""
-    hand_type: float = number(0.001, 0.0, 1000.0)
+    hand_type: float = Field(default=0.001, ge=0.0, le=1000.0)
     """Weight of the hand type's cross-entropy beside the points' error, which begins at some 0.002 for heatmaps."""
 
-    def __post_init__(self) -> None:
-        check_fields(self)
 
+class HandDataConfig(Settings):
+    """Which pictures are used, and how subjects are divided."""
 
-@dataclass(frozen=True, kw_only=True)
-class HandDataConfig:
-    """Which pictures, and who is in which part."""
+    WHAT = "setting of [data]"
 
-    size: int = number(SIZE, STRIDE, 1024)
+    size: int = Field(default=SIZE, ge=STRIDE, le=1024)
     """Side of the model's input in pixels, a multiple of 32."""
     points: str = ""
     """Mapping file of points and their labels; empty for training/tasks/hand_points.toml."""
     subject: str = SUBJECT
-    """Regular expression that tells the subject from a picture's file name; see HandSettings."""
-    missing: Missing = choice("leave out", *get_args(Missing))
-    """Pictures that lack a point: left out (paper), or kept; a point that is not there has no loss."""
-    val: float = number(0.1, 0.001, 0.9)
+    """Regular expression that finds the subject in a picture's file name; see HandSettings."""
+    missing: Missing = "leave out"
+    """Pictures that lack a point: left out (paper), or kept; a missing point has no loss."""
+    val: float = Field(default=0.1, ge=0.001, le=0.9)
     """Share of the subjects that chooses the best epoch."""
-    test: float = number(0.2, 0.0, 0.9)
-    """Share of the subjects that nothing is chosen by."""
-    split_seed: int = number(0, 0, 2**31)
-    """Draws who is in which part."""
+    test: float = Field(default=0.2, ge=0.0, le=0.9)
+    """Share of the subjects that chooses nothing."""
+    split_seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    """Seed of the division of subjects."""
 
-    def __post_init__(self) -> None:
-        check_fields(self)
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
         if self.size % STRIDE:
             raise ConfigError(f"size = {self.size} is not a multiple of {STRIDE}")
-        if self.val + self.test > 0.95:
-            raise ConfigError(f"val + test = {self.val + self.test:g} leave too little to train on")
+        check_shares(self.val, self.test)
         self.settings()
+        return self
 
     def settings(self) -> HandSettings:
         """How a folder is read and divided.
 
         Raises:
-            ConfigError: the regular expression is none, or has no group ``subject``.
+            ConfigError: it is not a regular expression, or has no group ``subject``.
         """
         return HandSettings(
             subject=self.subject,
@@ -110,53 +106,54 @@ class HandDataConfig:
         return read_points(Path(self.points)) if self.points else read_points()
 
 
-@dataclass(frozen=True, kw_only=True)
 class HandTrainConfig(TrainConfig):
-    """How it is trained."""
+    """How a hand network is trained."""
 
-    epochs: int = number(300, 1, 100000)
-    batch_size: int = number(32, 1, 65536)
-    lr: float = number(5e-4, 1e-9, 10.0)
-    """Ours: the paper's cannot be read."""
-    weight_decay: float = number(1e-4, 0.0, 1.0)
-    """Ours."""
-    best_by: str = choice("loss", "loss", "error_px", "pck")
-    patience: int = number(20, 0, 100000)
-    patience_from: int = number(200, 0, 100000)
+    epochs: int = Field(default=300, ge=1, le=100000)
+    """Most times that every picture is seen."""
+    batch_size: int = Field(default=32, ge=1, le=65536)
+    """Pictures of one optimiser step, over all GPUs and accumulated parts."""
+    lr: float = Field(default=5e-4, ge=1e-9, le=10.0)
+    """Learning rate of AdamW. Ours: the paper's cannot be read."""
+    weight_decay: float = Field(default=1e-4, ge=0.0, le=1.0)
+    """Weight decay of AdamW. Ours."""
+    best_by: Literal["loss", "error_px", "pck"] = "loss"  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Figure of the validation subjects that chooses the best epoch."""
+    patience: int = Field(default=20, ge=0, le=100000)
+    """Training ends after so many epochs in a row without a better one; 0 never ends it early."""
+    patience_from: int = Field(default=200, ge=0, le=100000)
+    """Epochs after which patience begins to count."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class HandMetricsConfig:
-    """What the figures are measured with; see training.eval.hand_metrics."""
+class HandMetricsConfig(Settings):
+    """Parameters of the metrics; see training.eval.hand_metrics."""
 
-    pck: float = number(0.03, 0.0001, 1.0)
+    WHAT = "setting of [metrics]"
+
+    pck: float = Field(default=0.03, ge=0.0001, le=1.0)
     """Share of the square's side within which a point is correct."""
-    precision_px: float = number(2.0, 0.001, 1000.0)
+    precision_px: float = Field(default=2.0, ge=0.001, le=1000.0)
     """Pixels of the square within which a point is precise."""
-    box_px: float = number(20.0, 0.001, 1000.0)
+    box_px: float = Field(default=20.0, ge=0.001, le=1000.0)
     """Side of the boxes whose overlap is the IoU. Ours."""
-    k: float = number(0.3, 0.001, 10.0)
+    k: float = Field(default=0.3, ge=0.001, le=10.0)
     """Of OKS, for every point."""
 
-    def __post_init__(self) -> None:
-        check_fields(self)
 
-
-@dataclass(frozen=True, kw_only=True)
 class HandConfig(BaseConfig):
     """A whole configuration of the hand's task."""
 
     TASK = "hand"
 
     name: str = DEFAULT
-    model: HandModelConfig = field(default_factory=HandModelConfig)
-    loss: HandLossConfig = field(default_factory=HandLossConfig)
-    data: HandDataConfig = field(default_factory=HandDataConfig)
-    train: HandTrainConfig = field(default_factory=HandTrainConfig)
-    augment: Augmentation = field(default_factory=Augmentation)
-    metrics: HandMetricsConfig = field(default_factory=HandMetricsConfig)
+    model: HandModelConfig = HandModelConfig()
+    loss: HandLossConfig = HandLossConfig()
+    data: HandDataConfig = HandDataConfig()
+    train: HandTrainConfig = HandTrainConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
+    augment: Augmentation = Augmentation()
+    metrics: HandMetricsConfig = HandMetricsConfig()
 
     def metric_settings(self) -> MetricSettings:
-        """What figures of the squares are measured with."""
+        """Parameters of the metrics on squares of this size."""
         metrics = self.metrics
         return MetricSettings(self.data.size, metrics.pck, metrics.precision_px, metrics.box_px, metrics.k)

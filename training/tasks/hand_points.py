@@ -7,7 +7,7 @@ from typing import Any
 
 from acusim.errors import ConfigError, shown
 from acusim.settings_file import read_settings
-from acusim.tolerances import folded
+from acusim.tolerances import normalized_name
 
 DEFAULT_FILE = Path(__file__).with_name("hand_points.toml")
 
@@ -52,7 +52,7 @@ class HandPoints:
 
     def index_of(self, label: str) -> int | None:
         """The place of the point that a labelme label names; None for a label that is not in the mapping."""
-        return self._by_label().get(folded(label))
+        return self._by_label().get(normalized_name(label))
 
     def _by_label(self) -> dict[str, int]:
         return _indices(self.points)
@@ -60,7 +60,7 @@ class HandPoints:
 
 @cache
 def _indices(points: tuple[HandPoint, ...]) -> dict[str, int]:
-    return {folded(label): point.index for point in points for label in point.labels}
+    return {normalized_name(label): point.index for point in points for label in point.labels}
 
 
 @cache
@@ -96,8 +96,10 @@ def parse_points(settings: dict[str, Any]) -> HandPoints:
         if row["id"] in {point.id for point in points}:
             raise ConfigError(f"id {row['id']!r} is given to two points")
         for label in labels:
-            if folded(label) in taken:
-                raise ConfigError(f"label {label!r} names both {taken[folded(label)]} and {row['id']}; let it name one")
-        taken |= {folded(label): row["id"] for label in labels}
+            if normalized_name(label) in taken:
+                raise ConfigError(
+                    f"label {label!r} names both {taken[normalized_name(label)]} and {row['id']}; let it name one"
+                )
+        taken |= {normalized_name(label): row["id"] for label in labels}
         points.append(HandPoint(index, **{**row, "labels": tuple(labels)}))
     return HandPoints(tuple(points))

@@ -1,6 +1,6 @@
-"""Which hand a picture shows: the left or the right one, its back or its palm.
+"""The type of the hand in a picture: left or right, back or palm.
 
-A network with such a head has one logit for each trait, in the order of TRAITS; above 0 it says the second value.
+A network with such a head has one logit for each trait, in the order of TRAITS; above 0 it predicts the second value.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ UNKNOWN = -1
 
 
 def known_types(records: Sequence["HandRecord"]) -> NDArray[np.int64]:
-    """[N, 2] the values of TRAITS, 0 or 1, that names or flags of pictures tell; UNKNOWN where nothing does."""
+    """[N, 2] the values of TRAITS, 0 or 1, from names or flags of pictures; UNKNOWN where neither has one."""
     rows = [[_index(values, getattr(record, name)) for name, values in TRAITS.items()] for record in records]
     return np.array(rows, np.int64).reshape(len(records), len(TRAITS))
 
@@ -30,13 +30,13 @@ def _index(values: tuple[str, str], value: str | None) -> int:
 
 
 def type_json(probability: ArrayLike) -> dict[str, Any]:
-    """What a network says of one picture, as JSON values.
+    """The prediction for one picture, as JSON values.
 
     Args:
         probability: [2] of the second value of each trait, 0..1.
 
     Returns:
-        By trait, its likelier value and how probable that is.
+        By trait, its more probable value and that one's probability.
     """
     out: dict[str, Any] = {}
     for (name, values), one in zip(TRAITS.items(), np.asarray(probability, np.float64).tolist(), strict=True):
@@ -58,26 +58,27 @@ def report(
         probability: [N, 2] of each trait's second value.
         known: [N, 2] as known_types has it.
         subjects: [N] whose hand each picture shows.
-        majority: of each trait the value that most training pictures have: the floor; None where no one knows.
+        majority: of each trait the value that most training pictures have: the baseline; None where no one knows.
 
     Returns:
-        For each trait that any picture has: ``pictures``, ``subjects``, ``accuracy``, ``floors`` by what is always
-        said, and ``recall`` of each value that is there. All but the counts are figures with value, low and high.
+        For each trait that any picture has: ``pictures``, ``subjects``, ``accuracy``, ``baselines`` by the value that
+        is always predicted, and ``recall`` of each value that occurs. All but the counts are figures with value, low
+        and high.
     """
-    said, names = np.asarray(probability, np.float64) > 0.5, np.asarray(subjects)
+    predicted, names = np.asarray(probability, np.float64) > 0.5, np.asarray(subjects)
     out: dict[str, Any] = {}
     for trait, (name, values) in enumerate(TRAITS.items()):
         there = known[:, trait] != UNKNOWN
         if not there.any():
             continue
         true, whose = known[there, trait], names[there]
-        right = said[there, trait] == true
-        floor = {} if majority is None else {f"always {values[majority[trait]]}": true == majority[trait]}
+        right = predicted[there, trait] == true
+        baselines = {} if majority is None else {f"always {values[majority[trait]]}": true == majority[trait]}
         out[name] = {
             "pictures": len(true),
             "subjects": len(set(whose.tolist())),
             "accuracy": _share(right, whose),
-            "floors": {told: _share(constant, whose) for told, constant in floor.items()},
+            "baselines": {name: _share(constant, whose) for name, constant in baselines.items()},
             "recall": {
                 value: _share(right[true == number], whose[true == number])
                 for number, value in enumerate(values)

@@ -8,18 +8,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.config import Config
 from training.data.augmentation import Augmentation, augment, head_flip
 from training.data.records import HeadData
 from training.data.split import Split
-from training.eval.baselines import ALL_OCCLUDED, PER_POINT, fit_floors
-from training.eval.metrics import Predictions, point_estimates
+from training.eval.baselines import ALL_OCCLUDED, PER_POINT, fit_baselines
+from training.eval.metrics import point_estimates
+from training.eval.predictions import Predictions
 from training.hardware import Hardware
 from training.loop import Batch, Step
 from training.models.acusimnet import TALLIES, AcuSimNet, Trainee
 from training.models.branches import Output
 from training.models.losses import TASKS, decay_weight
 from training.tasks.base import PictureTask, as_input, outputs_of
+from training.tasks.head_config import HeadConfig
 
 _SHOWN = {"micro": "micro", "macro": "macro", "fpr": "fpr", "fnr": "fnr", "ece": "ece", "mean_px": "error_px",
           "mean_mm": "error_mm", "within_5_mm": "within_5_mm", "official_soft_wing": "official_soft_wing"}  # fmt: skip
@@ -27,12 +28,12 @@ _SHOWN = {"micro": "micro", "macro": "macro", "fpr": "fpr", "fnr": "fnr", "ece":
 
 
 class HeadTask(PictureTask):
-    """Trains acuSimNet on the training part and looks at the validation part.
+    """Trains acuSimNet on the training part and evaluates it on the validation part.
 
     Args:
         config: all settings.
         data: pictures of all parts.
-        split: which are in which part.
+        split: the pictures of each part.
     """
 
     curves = {
@@ -42,7 +43,7 @@ class HeadTask(PictureTask):
         "uncertainty": ("log sigma", ("log_sigma_visibility", "log_sigma_coordinate", "log_sigma_class")),
     }
 
-    def __init__(self, config: Config, data: HeadData, split: Split):
+    def __init__(self, config: HeadConfig, data: HeadData, split: Split):
         torch.manual_seed(config.train.seed)
         self.config, self.data = config, data
         self._trainee = Trainee(config)
@@ -58,11 +59,11 @@ class HeadTask(PictureTask):
             "persons": split.persons,
         }
         self.flip = torch.from_numpy(head_flip())
-        floors = fit_floors(data.targets.take(self.train)).predict(data.targets.frame[self.val])
-        self.floors = {
-            "floor_all_occluded": self._score(floors[ALL_OCCLUDED])["micro"],
-            "floor_majority": self._score(floors[PER_POINT])["micro"],
-            "floor_error_px": self._score(floors[PER_POINT])["error_px"],
+        baselines = fit_baselines(data.targets.take(self.train)).predict(data.targets.frame[self.val])
+        self.baselines = {  # figures keep their names in metrics.csv, which resumed runs continue
+            "floor_all_occluded": self._score(baselines[ALL_OCCLUDED])["micro"],
+            "floor_majority": self._score(baselines[PER_POINT])["micro"],
+            "floor_error_px": self._score(baselines[PER_POINT])["error_px"],
         }
         self._targets: Any = None
 
@@ -92,26 +93,26 @@ class HeadTask(PictureTask):
         return torch.tensor(weight, device=device)
 
     def read_logs(self, logs: Tensor) -> dict[str, float]:
-        """See Task: losses per picture before they are weighed, and figures at threshold 0.5."""
+        """See Task: losses per picture before they are weighted, and figures at threshold 0.5."""
         pictures, *rest = logs.tolist()
         parts = {f"loss_{name}": value / pictures for name, value in zip(TASKS, rest, strict=False)}
         counts: dict[str, float] = dict(zip(map(str, TALLIES), rest[len(TASKS) :], strict=True))
         return parts | _rates(counts, self.config.data.size)
 
     def validate(self, epoch: int, hardware: Hardware) -> dict[str, float]:
-        """See Task: the validation pictures, whole, without dropout."""
+        """See Task: the validation pictures without augmentation and dropout."""
         share = self.val[hardware.rank :: hardware.world]
         total = torch.zeros((), dtype=torch.float64, device=hardware.device)
         weight = self._occluded_weight(epoch, hardware.device)
 
-        def look(output: Output, index: Tensor) -> None:
+        def add_loss(output: Output, index: Tensor) -> None:
             targets = self._on(hardware.device).take(index)
             losses = self.trainee.criterion(output, targets.xy, targets.visible, targets.trusted, weight, 1.0, 0.0)
-            # A mean over the batch is undone; what is added up is divided by the number of all pictures at the end.
+            # A mean over the batch is undone; the sum is divided by the number of all pictures at the end.
             total.add_(losses.total * (len(index) if self.config.loss.reduction == "mean" else 1))
 
         network = self.trainee.network
-        parts = hardware.gather(predict(network, self.data, share, self.config, hardware.device, look=look))
+        parts = hardware.gather(predict(network, self.data, share, self.config, hardware.device, on_batch=add_loss))
         probability = np.zeros((len(self.val), *parts[0].probability.shape[1:]), np.float32)
         xy = np.zeros((*probability.shape, 2), np.float32)
         for rank, part in enumerate(parts):
@@ -122,7 +123,7 @@ class HeadTask(PictureTask):
         figures = self._score(Predictions(probability, xy)) | {"loss": loss}
         best_by = self.config.train.best_by
         rising = figures[best_by] if best_by in ("micro", "macro") else -figures[best_by]
-        return figures | self.floors | self._uncertainty() | {"score": rising}
+        return figures | self.baselines | self._uncertainty() | {"score": rising}
 
     def _score(self, predictions: Predictions) -> dict[str, float]:
         found = point_estimates(predictions, self.data.targets.take(self.val), self.config.data.size)
@@ -140,7 +141,7 @@ class HeadTask(PictureTask):
         return out
 
     def _on(self, device: torch.device) -> Any:
-        """All targets on the device, put there once."""
+        """All targets on the device, moved once."""
         if self._targets is None:
             self._targets = self.data.targets.to_torch(device)
         return self._targets
@@ -155,35 +156,36 @@ def predict(
     network: AcuSimNet,
     data: HeadData,
     index: NDArray[np.int64],
-    config: Config,
+    config: HeadConfig,
     device: torch.device,
     progress: Callable[[int], None] = lambda _: None,
-    look: Callable[[Output, Tensor], None] | None = None,
+    on_batch: Callable[[Output, Tensor], None] | None = None,
 ) -> Predictions:
-    """What a network says of some of the pictures.
+    """The network's predictions for some of the pictures.
 
     Args:
         network: in eval mode.
-        data: the pictures.
-        index: [N] which.
+        data: all pictures.
+        index: [N] numbers of those to use.
         config: for its precision.
-        device: where the network is.
+        device: of the network.
         progress: called with the number of pictures just done.
-        look: called with each batch's output, class logits with it, and the numbers of its pictures.
+        on_batch: called with each batch's output, class logits included, and the numbers of its pictures.
     """
     probability = np.zeros((len(index), 174), np.float32)
     xy = np.zeros((len(index), 174, 2), np.float32)
-    looks = outputs_of(network, data.cache, index, config.train.precision, device, progress, classify=look is not None)
-    for rows, numbers, output in looks:
-        if look is not None:
-            look(output, numbers)
+    classify = on_batch is not None
+    outputs = outputs_of(network, data.cache, index, config.train.precision, device, progress, classify=classify)
+    for rows, numbers, output in outputs:
+        if on_batch is not None:
+            on_batch(output, numbers)
         probability[rows] = torch.sigmoid(output.visibility_logits.float()).cpu().numpy()
         xy[rows] = output.coordinates.float().cpu().numpy()
     return Predictions(probability, xy)
 
 
 def _rates(counts: dict[str, float], size: int) -> dict[str, float]:
-    """Figures at threshold 0.5 from what tally counted."""
+    """Figures at threshold 0.5 from tallies."""
     points, visible = counts["points"], counts["visible"]
     hits, alarms = counts["true_positives"], counts["false_positives"]
     occluded = points - visible

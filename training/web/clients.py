@@ -1,4 +1,4 @@
-"""Who a request comes from, and how much of the server one sender may take."""
+"""The sender of a request, and how much of the server one sender may use."""
 
 import asyncio
 import contextlib
@@ -53,7 +53,7 @@ class Places:
         """A place for one request.
 
         Raises:
-            Refusal: there is none.
+            Refusal: all are taken.
         """
         if self._taken.total() >= self._most or self._taken[client] >= self._most_of_one:
             raise Refusal("busy")
@@ -66,21 +66,21 @@ class Places:
 
 
 class Budget:
-    """Pictures that are worked on at a time: at most so many, and of all together at most so many pixels.
+    """Limits the pictures that are processed at a time, by number and by their pixels together.
 
     First come, first served: a large picture waits until it fits, and those behind it wait, too.
     """
 
     def __init__(self, pictures: int, pixels: int):
         self._pictures, self._pixels, self._all = pictures, pixels, pixels
-        self._door = asyncio.Lock()
+        self._entry = asyncio.Lock()
         self._freed = asyncio.Condition()
 
     @contextlib.asynccontextmanager
     async def take(self, pixels: int) -> AsyncIterator[None]:
-        """Room for a picture of so many pixels; one with more than there are has the whole budget."""
+        """Room for a picture of so many pixels; one that exceeds the budget gets all of it."""
         pixels = min(pixels, self._all)
-        async with self._door, self._freed:
+        async with self._entry, self._freed:
             await self._freed.wait_for(lambda: self._pictures > 0 and self._pixels >= pixels)
             self._pictures -= 1
             self._pixels -= pixels

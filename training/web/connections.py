@@ -1,6 +1,6 @@
-"""Connections that end: uvicorn's protocol with limits on what a sender leaves unfinished, and on how much one holds.
+"""uvicorn's protocol with limits on what a sender leaves unfinished, and on how many connections one sender holds.
 
-uvicorn waits for ever for the rest of a request's head, for a body that nobody reads, and for a reader that stops
+uvicorn waits forever for the rest of a request's head, for a body that nobody reads, and for a reader that stops
 reading. Bodies that the application reads have their limits in uploads.py.
 """
 
@@ -20,26 +20,26 @@ from training.web.refusals import Refusal, failure
 HEAD_BYTES = 64 << 10
 """Of a request's head; h11 refuses longer ones."""
 ROOM_SECONDS, RETRY_SECONDS = 2.0, 0.02
-"""For which a new connection waits for room where all others have a request under way; how often it looks."""
+"""How long a new connection waits for room where all others have a request in progress, and how often it checks."""
 LINGER_SECONDS = 1.0
-"""For which what still comes is read and dropped after a refusal: hanging up on it would take the refusal back."""
+"""How long further bytes are read and dropped after a refusal: closing at once would discard the refusal."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What a connection may take. See also uploads.Limits."""
+    """What a connection may use. See also uploads.Limits."""
 
     head_seconds: float = 10.0
-    """For a request's head, from its first byte on; also for a new connection to send one, and for what comes after an
-    answer that did not wait for the request's end."""
+    """For a request's head, from its first byte; also for a new connection to send one, and for bytes after an answer
+    that did not wait for the request's end."""
     sending_seconds: float = 60.0
-    """For the other end to take what was sent."""
+    """For the other end to receive what was sent."""
     most: int = 256
     """Connections at a time."""
     most_of_one: int = 192
     """Of them from one address. Behind a proxy on this machine all have one address."""
-    look_seconds: float = 0.5
-    """Between two looks at the clock."""
+    check_seconds: float = 0.5
+    """Between two checks of the times."""
 
 
 def protocol(limits: ConnectionLimits = ConnectionLimits()) -> Any:  # noqa: B008  frozen
@@ -50,8 +50,8 @@ def protocol(limits: ConnectionLimits = ConnectionLimits()) -> Any:  # noqa: B00
 class Connection(H11Protocol):
     """One connection.
 
-    Where there is no room for a new one, that which has waited longest without a request under way makes room, first
-    among those of the same address if that has too many. So whoever opens connections and leaves them keeps nobody out.
+    Where there is no room for a new one, the one that has waited longest without a request in progress is closed, first
+    among those of the same address if that has too many. So idle connections keep nobody out.
     """
 
     def __init__(self, limits: ConnectionLimits, *args: Any, **kwargs: Any):
@@ -64,31 +64,31 @@ class Connection(H11Protocol):
 
     @property
     def answering(self) -> bool:
-        """Whether a request is under way."""
+        """Whether a request is in progress."""
         return self.cycle is not None and not self.cycle.response_complete and not self._leaving
 
     @property
     def unsent(self) -> int:
-        """Bytes that the other end has not taken."""
+        """Bytes that the other end has not received."""
         return self.transport.get_write_buffer_size()
 
-    # --- what asyncio and uvicorn call ---
+    # --- called by asyncio and uvicorn ---
 
     def connection_made(self, transport: Any) -> None:
-        """Takes a connection on."""
+        """A connection is accepted."""
         super().connection_made(transport)
         self.address = client_of(self.client[0] if self.client else "")
         self._since = self._flushed = self.loop.time()
-        self._timer = self.loop.call_later(self._limits.look_seconds, self._look)
+        self._timer = self.loop.call_later(self._limits.check_seconds, self._check_times)
         self._enter()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The end."""
+        """The connection is closed."""
         self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Takes what has come; keeps a head until it is whole, to say what is wrong with it."""
+        """Bytes have arrived; a head is kept until it is complete, to report what is wrong with it."""
         if self._leaving:
             return
         if not self.answering:
@@ -100,16 +100,16 @@ class Connection(H11Protocol):
             self._head.clear()
 
     def on_response_complete(self) -> None:
-        """The next request's time begins."""
+        """The next request's time starts."""
         self._since = self.loop.time()
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """The answer to what is no HTTP."""
+        """The answer to bytes that are not HTTP."""
         self._refuse(refusal_of_head(bytes(self._head), cut=len(self._head) >= HEAD_BYTES))
 
     def shutdown(self) -> None:
-        """The server ends: what is being answered is finished, uploads on their way are not waited for."""
+        """The server ends: requests that are being answered are finished, uploads in progress are not."""
         if self._leaving:
             self.transport.close()
         elif self.transport.is_closing():
@@ -121,7 +121,7 @@ class Connection(H11Protocol):
 
     # --- limits ---
 
-    def _look(self) -> None:
+    def _check_times(self) -> None:
         now, limits = self.loop.time(), self._limits
         if not self.unsent:
             self._flushed = now
@@ -134,10 +134,10 @@ class Connection(H11Protocol):
                 self._refuse(Refusal("unfinished", True, seconds=round(limits.head_seconds)))
             else:
                 self.transport.close()
-        self._timer = self.loop.call_later(limits.look_seconds, self._look)
+        self._timer = self.loop.call_later(limits.check_seconds, self._check_times)
 
     def _enter(self) -> None:
-        """Begins to read once there is room."""
+        """Starts to read once there is room."""
         if self.transport.is_closing() or self._leaving:
             return
         if self._finds_room():
@@ -152,7 +152,7 @@ class Connection(H11Protocol):
                 self.loop.call_later(RETRY_SECONDS, self._enter)
 
     def _thin_out(self) -> None:
-        """Where too many wait for room, refuses the first of the address that has most of them."""
+        """Where too many wait for room, refuses the oldest of the address that has most of them."""
         others = (one for one in self.connections if isinstance(one, Connection))
         waiting = [one for one in others if not (one._inside or one._leaving)]
         if len(waiting) > self._limits.most:
@@ -175,8 +175,8 @@ class Connection(H11Protocol):
         return True
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Answers, where no answer has begun, and hangs up soon."""
-        if self.cycle is not None:  # what works on the request finds nobody to send to
+        """Answers, where no answer has started, and closes soon."""
+        if self.cycle is not None:  # its handler then finds nobody to send to
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):

@@ -1,7 +1,6 @@
-"""Tells a head from a hand: by the detectors for faces and palms that come with MediaPipe.
+"""Distinguishes heads from hands by the detectors for faces and palms that come with MediaPipe.
 
-What is found larger, by the area of its box, is what the picture shows. Nothing is learned or tuned here; docs/web.md
-says how often that is right.
+The larger one, by the area of its box, decides. Nothing is learned or tuned here; docs/guide/web.md has its accuracy.
 """
 
 import threading
@@ -11,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.photographs import letterbox
+from training.settings import TaskName
 from training.web.quiet import silenced
-from training.web.recogniser import Kind
 
 CONFIDENCE = 0.3
-"""From which on a detection counts."""
+"""From which a detection counts."""
 SIDE = 512
 """Of the square that the detectors see, in pixels."""
 
 
 class Detector:
-    """Finds faces and hands; some 40 ms a picture. Threads may share it, they wait for each other."""
+    """Finds faces and hands; some 40 ms per picture. Threads may share it; they wait for each other."""
 
     def __init__(self) -> None:
         with silenced():
@@ -33,8 +32,8 @@ class Detector:
         self._lock = threading.Lock()
         self.kind_of(np.zeros((SIDE, SIDE, 3), np.uint8))  # the first picture takes longer
 
-    def kind_of(self, pixels: NDArray[np.uint8]) -> Kind | None:
-        """What a picture [H, W, 3] RGB shows; None where there is neither a face nor a hand."""
+    def kind_of(self, pixels: NDArray[np.uint8]) -> TaskName | None:
+        """The content of a picture [H, W, 3] RGB; None where there is neither a face nor a hand."""
         square, _ = letterbox(pixels, SIDE)
         with self._lock, silenced():
             faces = self._faces.process(square).detections or []
@@ -46,6 +45,6 @@ class Detector:
         return None if face == hand else "head" if face > hand else "hand"
 
     def close(self) -> None:
-        """Lets go of the detectors."""
+        """Releases the detectors."""
         self._faces.close()
         self._hands.close()

@@ -1,7 +1,7 @@
-"""What every request passes: only the server's own names, only its own page as sender, and headers on every answer.
+"""Checks of every request: only the server's own names, only its own page as sender; and headers on every answer.
 
 There are no cookies and no passwords, so a foreign page could only use the server through its visitor's browser: by a
-form or a script (its Origin tells), or under a name of its own that leads to this machine (the Host tells).
+form or a script (seen in Origin), or under a name of its own that resolves to this machine (seen in Host).
 """
 
 import asyncio
@@ -41,7 +41,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class _Authority(NamedTuple):
-    """What Host and Origin name."""
+    """Name and port of a Host or Origin."""
 
     name: str
     """In lower case, without brackets."""
@@ -49,7 +49,7 @@ class _Authority(NamedTuple):
 
 
 def _authority(text: str) -> _Authority | None:
-    """The parts of ``name``, ``name:port``, ``1.2.3.4:port`` or ``[::1]:port``; None if it is no such thing."""
+    """The parts of ``name``, ``name:port``, ``1.2.3.4:port`` or ``[::1]:port``; None if it is none of these."""
     match = _AUTHORITY.fullmatch(text)
     if not match or int(match["port"] or 0) > 65535:
         return None
@@ -76,7 +76,7 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def checked_name(text: str) -> str:
-    """A name for Guard as browsers send it: in lower case, and in Latin letters where it has others.
+    """A name for Guard as browsers send it: in lower case, other than Latin letters encoded.
 
     Raises:
         ConfigError: it is not a host name alone.
@@ -113,7 +113,7 @@ class Guard:
         self._names = {name.lower() for name in own}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers or passes on."""
+        """Refuses a request or passes it on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -165,7 +165,7 @@ class Guard:
 
 
 def check_host(values: list[str]) -> _Authority:
-    """What the Host of a request names; ``values`` of all its Host headers.
+    """The authority of a request's Host; ``values`` of all its Host headers.
 
     Raises:
         Refusal: there is not exactly one, or it is malformed.
@@ -180,7 +180,7 @@ def check_origin(values: list[str]) -> tuple[str, str, int | None] | None:
     """Scheme, name and port of the page that sends a request; None where no page does.
 
     Raises:
-        Refusal: several, malformed, or ``null``, which pages have that hide where they come from.
+        Refusal: several, malformed, or ``null``, which pages send that hide their origin.
     """
     if not values:
         return None
@@ -203,11 +203,11 @@ def foreign_origin(name: str = "") -> Refusal:
 
 
 def refusal_of_head(head: bytes, cut: bool) -> Refusal:
-    """Why a request's head could not be read: its Host or Origin, else its length, else that it is no HTTP.
+    """Why a request's head could not be read: its Host or Origin, else its length, else that it is not HTTP.
 
     Args:
-        head: as it came.
-        cut: whether it was too long and this is its beginning.
+        head: as it was received.
+        cut: whether it was too long and this is its start.
     """
     start, *lines = re.split(rb"\r?\n", head.partition(b"\r\n\r\n")[0])
     if not re.fullmatch(rb"[!-~]+ [!-~]+ HTTP/1\.[01]", start):

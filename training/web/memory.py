@@ -1,6 +1,6 @@
-"""Memory that is given back to the system once a large picture is done with.
+"""Memory that is returned to the system after a large picture.
 
-glibc keeps what was freed for the next request, for good and for each thread apart; a server that once saw a large
+glibc keeps freed memory for the next request, permanently and for each thread; a server that once decoded a large
 picture would stay as large as that.
 """
 
@@ -13,8 +13,8 @@ LARGE = 4 << 20
 """Pixels from which on a picture is worth the milliseconds."""
 
 
-def give_back(pixels: int) -> None:
-    """Gives free memory back after a picture of so many pixels; does nothing where the C library cannot."""
+def trim_memory(pixels: int) -> None:
+    """Returns free memory after a picture of so many pixels; does nothing where the C library cannot."""
     trim = _trim()
     if pixels >= LARGE and trim:
         trim(0)

@@ -1,7 +1,7 @@
-"""What other packages' native code writes to standard error, kept off the terminal.
+"""Keeps off the terminal what other packages' native code writes to standard error.
 
-MediaPipe, onnxruntime and torch write notices there that no setting of theirs stops. They are silenced while models are
-loaded and while the detector works; errors come as Python exceptions, and those are never silenced.
+MediaPipe, onnxruntime and torch write notices there that none of their settings stops. They are silenced while models
+are loaded and while the detector runs; errors are Python exceptions, and those are never silenced.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
-    """Standard error of the process goes nowhere. One thread at a time."""
+    """Discards the process's standard error. One thread at a time."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -30,7 +30,7 @@ def silenced() -> Iterator[None]:
 
 @contextlib.contextmanager
 def terminal_for_errors() -> Iterator[None]:
-    """Python's own standard error stays on the terminal whatever is silenced, and carries errors alone.
+    """Keeps Python's own standard error on the terminal whatever is silenced, for errors alone.
 
     Warnings of other packages, which any upload could cause, are dropped; ``python -W`` shows them.
     """

@@ -1,6 +1,6 @@
-"""Everything the server refuses, each with its status and a sentence in English and Chinese.
+"""All refusals of the server, each with its status and a sentence in English and Chinese.
 
-What is said names the limit and what to do next, so that the page can show it as it is.
+The sentences name the limit and what to do next, so that the page can show them unchanged.
 """
 
 from dataclasses import dataclass
@@ -23,23 +23,23 @@ class Reason:
 
 REASONS: dict[str, Reason] = {
     "not_found": Reason(404, "There is nothing at this address.", "此地址没有内容。"),
-    "wrong_method": Reason(405, "This address does not take that method.", "此地址不支持该请求方法。"),
+    "wrong_method": Reason(405, "This address does not support that method.", "此地址不支持该请求方法。"),
     "foreign_host": Reason(
         403,
-        "The server does not answer to the host name “{host}”. Open the address that it printed; if it is reached by "
+        "The server does not accept the host name “{host}”. Open the address that it printed; to reach it by "
         "another name, such as a proxy's, start it with --name {name}.",
         "服务器不接受主机名“{host}”。请打开其启动时显示的地址；若经由代理等以其他名称访问，"
         "请用 --name {name} 启动服务器。",
     ),
     "foreign_origin": Reason(
         403,
-        "Only the server's own page may send pictures. If this page comes through a proxy, start the server with "
+        "Only the server's own page may send pictures. If this page is served through a proxy, start the server with "
         "--name {name}.",
         "只有本服务器自己的页面可以发送图片。若本页面经由代理访问，请用 --name {name} 启动服务器。",
     ),
     "bad_request": Reason(
         400,
-        "This is no request that the server can read: it takes HTTP/1.1.",
+        "The server cannot read this request: it supports HTTP/1.1 only.",
         "服务器无法读取此请求：仅支持 HTTP/1.1。",
     ),
     "long_head": Reason(
@@ -59,7 +59,7 @@ REASONS: dict[str, Reason] = {
         "请以 multipart/form-data 格式发送，图片放在 “file” 字段。",
     ),
     "bad_form": Reason(
-        400, "The upload is damaged or was cut off; send it again.", "上传内容已损坏或中断，请重新发送。"
+        400, "The upload is damaged or incomplete; send it again.", "上传内容已损坏或中断，请重新发送。"
     ),
     "bad_value": Reason(422, "Field “{field}” must be {allowed}.", "字段 “{field}” 必须是 {allowed}。"),
     "no_picture": Reason(
@@ -70,7 +70,7 @@ REASONS: dict[str, Reason] = {
     "empty": Reason(422, "The file is empty; choose another one.", "文件是空的，请另选一个。"),
     "too_large": Reason(
         413,
-        "The file has more than {mib} MiB. Save it smaller, for example as a JPEG.",
+        "The file is larger than {mib} MiB. Make it smaller, for example as a JPEG.",
         "文件超过 {mib} MiB。请缩小后再试，例如存为 JPEG。",
     ),
     "too_many_pixels": Reason(
@@ -93,7 +93,7 @@ REASONS: dict[str, Reason] = {
     ),
     "damaged": Reason(
         422,
-        "The picture is damaged or was cut off. Open it in another program and save it again.",
+        "The picture is damaged or incomplete. Open it in another program and save it again.",
         "图片已损坏或不完整。请用其他程序打开并重新保存。",
     ),
     "no_model": Reason(
@@ -101,7 +101,7 @@ REASONS: dict[str, Reason] = {
     ),
     "undecided": Reason(
         422,
-        "Neither a face nor a hand was found. Say which it is: head or hand.",
+        "Neither a face nor a hand was found. Select head or hand.",
         "未检测到面部或手部。请手动选择：头部或手部。",
     ),
     "busy": Reason(
@@ -115,18 +115,18 @@ REASONS: dict[str, Reason] = {
     ),
     "broken_model": Reason(
         500,
-        "The model gave no usable numbers. The person who runs this server should load another one.",
+        "The model gave no usable result. The administrator of this server should load another one.",
         "模型未给出有效结果。请服务器管理员更换模型。",
     ),
     "internal": Reason(
         500,
-        "Something went wrong in the server; its terminal says what. The picture was not kept.",
+        "An error occurred in the server; see its terminal. The picture was not kept.",
         "服务器出错，详情见其终端。图片未被保存。",
     ),
 }
 """By code."""
 AGAIN_SECONDS = 3
-"""What a busy server says in Retry-After."""
+"""Of Retry-After where the server is busy."""
 
 
 class Refusal(Exception):
@@ -134,7 +134,7 @@ class Refusal(Exception):
 
     Args:
         code: of REASONS.
-        hang_up: the rest of the request is not waited for.
+        hang_up: the connection is closed without waiting for the rest of the request.
         values: for the fields of its sentences; a pair where English and Chinese differ.
     """
 
@@ -148,14 +148,14 @@ class Refusal(Exception):
 def failure(refusal: Refusal) -> JSONResponse:
     """The answer to a refused request: ``{"error": {"code", "message", "message_zh"}}``."""
     reason = REASONS[refusal.code]
-    told = {
+    message = {
         "code": refusal.code,
         "message": reason.en.format(**_in_language(0, refusal)),
         "message_zh": reason.zh.format(**_in_language(1, refusal)),
     }
     headers = {"Retry-After": str(AGAIN_SECONDS)} if refusal.code == "busy" else {}
     headers |= {"Connection": "close"} if refusal.hang_up else {}
-    return JSONResponse({"error": told}, reason.status, headers)
+    return JSONResponse({"error": message}, reason.status, headers)
 
 
 def _in_language(which: int, refusal: Refusal) -> dict[str, Any]:

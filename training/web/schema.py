@@ -1,24 +1,25 @@
-"""What the HTTP interface answers, as the document at /api/openapi.json describes it."""
+"""Answers of the HTTP interface, as documented at /api/openapi.json."""
 
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from training.web.point_names import Side
-from training.web.recogniser import Evidence, Kind
+from training.inference.model import Evidence
+from training.inference.point_names import Side
+from training.settings import TaskName
 from training.web.refusals import REASONS
 
 
 class PointName(BaseModel):
-    """What a point is called."""
+    """Names of a point."""
 
     name: str = Field(description="as label files spell it")
     code: str = Field(description="short, as in drawn pictures; spelt as in label files")
-    standard_code: str = Field(description="the code with known misspellings mended, without a side")
+    standard_code: str = Field(description="the code with known misspellings corrected, without a side")
     meridian: str
-    zh: str = Field(description="Chinese name, known misspellings mended; may be empty")
+    zh: str = Field(description="Chinese name, known misspellings corrected; may be empty")
     pinyin: str = Field(description="the same in Latin letters; may be empty")
-    side: Side = Field(description="the subject's side; empty where the model does not tell")
+    side: Side = Field(description="the subject's side; empty where it is unknown")
 
 
 class FoundPoint(PointName):
@@ -26,19 +27,21 @@ class FoundPoint(PointName):
 
     visible: bool = Field(description="whether its confidence reaches the threshold, or is not known")
     confidence: float | None = Field(ge=0, le=1, description="see the model's evidence")
-    x: float = Field(description="pixels from the upright picture's left edge; of a point that is not visible, little")
+    x: float = Field(
+        description="pixels from the upright picture's left edge; meaningless for a point that is not visible"
+    )
     y: float = Field(description="pixels from its top edge")
 
 
 class Model(BaseModel):
     """A model that is loaded."""
 
-    kind: Kind
+    kind: TaskName
     evidence: Evidence = Field(
         description="what a point's confidence is: the probability that it is visible; the height of its heatmap's "
         "peak; or none, then it is null"
     )
-    threshold: float = Field(description="used where a request names none")
+    threshold: float = Field(description="used where a request has none")
     made_by: dict[str, Any] = Field(description="the run or file, and the hash of its weights")
 
 
@@ -49,7 +52,7 @@ class ModelWithPoints(Model):
 
 
 class Models(BaseModel):
-    """All that a page has to know."""
+    """All that a page needs to know."""
 
     models: list[ModelWithPoints]
     auto: Literal["only", "detected"] = Field(
@@ -75,7 +78,7 @@ class Timing(BaseModel):
 
     decode: float
     model: float
-    waited: float = Field(description="for other pictures to be done")
+    waited: float = Field(description="waiting for other pictures")
 
 
 class Trait(BaseModel):
@@ -86,7 +89,7 @@ class Trait(BaseModel):
 
 
 class HandType(BaseModel):
-    """Which hand it is, as the model has it."""
+    """Which hand it is, according to the model."""
 
     side: Trait
     face: Trait
@@ -95,12 +98,12 @@ class HandType(BaseModel):
 class Answer(BaseModel):
     """The points of a picture."""
 
-    kind: Kind
+    kind: TaskName
     chosen: Literal["asked", "only", "detected"] = Field(description="how the kind was chosen")
     picture: PictureFacts
     model: Model
     threshold: float
-    hand: HandType | None = Field(description="null where the model does not tell it")
+    hand: HandType | None = Field(description="null for models without that output")
     points: list[FoundPoint]
     timing_ms: Timing
 

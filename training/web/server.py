@@ -10,14 +10,15 @@ import uvicorn
 from fastapi import FastAPI
 
 from acusim.errors import ConfigError
+from training.inference.model import Model
+from training.settings import TaskName
 from training.web.app import create_app
 from training.web.connections import HEAD_BYTES, ConnectionLimits, protocol
 from training.web.guard import is_loopback
 from training.web.quiet import terminal_for_errors
-from training.web.recogniser import Kind, Recogniser
 
 GRACE_SECONDS = 10
-"""For requests that are being answered when the server is told to stop."""
+"""For requests that are being answered when the server is stopped."""
 
 
 def listening_socket(host: str, port: int, allow_remote: bool) -> socket.socket:
@@ -29,12 +30,12 @@ def listening_socket(host: str, port: int, allow_remote: bool) -> socket.socket:
         allow_remote: whether others than this machine may reach it.
 
     Raises:
-        ConfigError: the host is not this machine alone and that is not allowed, or the port cannot be had.
+        ConfigError: the host is not this machine alone and that is not allowed, or the port is not available.
     """
     if not is_loopback(host) and not allow_remote:
         raise ConfigError(
             f"--host {host} can be reached by other machines, without a password or encryption; "
-            "say --allow-remote as well if you want that"
+            "add --allow-remote if you want that"
         )
     if not 0 <= port <= 65535:
         raise ConfigError(f"--port {port} is not within 0..65535")
@@ -46,7 +47,7 @@ def listening_socket(host: str, port: int, allow_remote: bool) -> socket.socket:
         out.listen(128)  # from here on visitors wait rather than fail
     except OSError as error:
         reason = error.strerror or error
-        raise ConfigError(f"--host {host} --port {port} cannot be had: {reason}; name another --port") from None
+        raise ConfigError(f"--host {host} --port {port} is not available: {reason}; name another --port") from None
     return out
 
 
@@ -84,7 +85,7 @@ class PageServer(uvicorn.Server):
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begins to listen."""
+        """Starts to listen."""
         await super().startup(sockets)
         if self.started:
             self._ready()
@@ -96,26 +97,26 @@ class PageServer(uvicorn.Server):
             await self.lifespan.shutdown()
 
 
-def serve(recognisers: Mapping[Kind, Recogniser], sock: socket.socket, host: str, names: tuple[str, ...] = ()) -> None:
+def serve(models: Mapping[TaskName, Model], sock: socket.socket, host: str, names: tuple[str, ...] = ()) -> None:
     """Serves until SIGINT or SIGTERM; what is being answered then is finished.
 
-    The page's address is the last that it prints, once it answers.
+    The page's address is the last line that it prints, once it answers.
 
     Args:
-        recognisers: the models.
+        models: the models.
         sock: see listening_socket; closed at the end.
-        host: as it was asked for.
+        host: as in --host.
         names: further names that the server answers to, see guard.checked_name.
     """
     shown = f"[{host}]" if ":" in host else host
-    address = f"http://{shown}:{sock.getsockname()[1]}/  (Ctrl-C ends it)"
+    address = f"http://{shown}:{sock.getsockname()[1]}/  (Ctrl-C stops it)"
     if not is_loopback(host):
         print("warning: other machines can reach this page; nothing is encrypted or protected", file=sys.stderr)
     # uvicorn raises the signal again once it has ended; ending by one is what is meant to happen here.
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         with terminal_for_errors():
-            app = create_app(recognisers, host=host, names=names)
+            app = create_app(models, host=host, names=names)
             PageServer(app, lambda: print(address, file=sys.stderr, flush=True)).run(sockets=[sock])
     except KeyboardInterrupt:
         pass

@@ -1,19 +1,21 @@
 """An upload read into memory: the form, its limits, and the picture in it. Nothing is written to a disk.
 
-Starlette's own form parser is not used because it spools files of more than 1 MB to the disk.
+Starlette's parser limits the number of parts and the size of fields. The size of the file and of the whole body, the
+time that both may take, and whether the form is complete have no limit there, so they are checked here.
 """
 
 import asyncio
+import contextlib
 import io
 import re
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from PIL import Image
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from acusim.errors import PictureError
@@ -22,34 +24,35 @@ from training.data.photographs import MAX_PIXELS, Photograph, read_photograph
 from training.web.refusals import Refusal
 
 FIELD_BYTES = 64
+"""Of a field's value."""
 FORM_BYTES = 64 << 10
-"""What a form may have beside its picture."""
+"""Of a form beside its picture."""
 MAX_PARTS = 8
 NAME_CHARACTERS = 120
 DRAINED = 4
-"""A body that is too large is read to its end, and forgotten, up to so many times the limit: browsers show the answer
-only then."""
+"""A body that is too large is read to its end and dropped, up to so many times the limit: browsers show the answer only
+then."""
 FILE, KNOWN = "file", ("kind", "threshold", "names")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the server takes on."""
+    """What the server accepts."""
 
     picture_bytes: int = 32 << 20
     """Size of a file."""
     seconds: float = 60.0
     """For the upload of one picture."""
     pause_seconds: float = 10.0
-    """For which an upload may stand still."""
+    """For which an upload may pause."""
     waiting: int = 32
-    """Requests that may be in the house at a time; times picture_bytes this bounds the memory of uploads."""
+    """Requests that are processed or wait at a time; times picture_bytes this bounds the memory of uploads."""
     waiting_of_one: int = 24
     """How many of them one sender may have."""
     workers: int = 2
     """Pictures that are decoded at a time; the models work on one at a time."""
     pixels: int = MAX_PIXELS
-    """Of the pictures that are decoded at a time, all together: one large picture is worked on alone."""
+    """Of the pictures that are decoded at a time, all together: a large picture is decoded alone."""
 
 
 @dataclass(slots=True)
@@ -63,47 +66,95 @@ class Form:
 
 
 async def read_form(request: Request, limits: Limits) -> Form:
-    """Reads a multipart form from a request as it comes in.
+    """Reads a multipart form from a request as it arrives.
 
     Raises:
-        Refusal: too large, too slow, damaged, no picture, or a field that is not known.
+        Refusal: too large, too slow, damaged, no picture, or an unknown field.
     """
     content_type, options = parse_options_header(request.headers.get("content-type"))
     if content_type.lower() != b"multipart/form-data" or b"boundary" not in options:
         raise Refusal("not_a_form")
-    most = limits.picture_bytes + FORM_BYTES
     too_large, endless = (Refusal("too_large", end, mib=limits.picture_bytes >> 20) for end in (False, True))
+    most = limits.picture_bytes + FORM_BYTES
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > DRAINED * most:
         raise endless
-    reader, received = _Reader(limits.picture_bytes, too_large), 0
-    refusal: Refusal | None = None
+    body = _counted(_without_pauses(request.stream(), limits.pause_seconds), DRAINED * most, endless)
     try:
-        parser = MultipartParser(options[b"boundary"], reader.callbacks())
         async with asyncio.timeout(limits.seconds):
-            async for chunk in _without_pauses(request.stream(), limits.pause_seconds):
-                received += len(chunk)
-                if received > DRAINED * most:
-                    raise endless
-                if refusal is None:
-                    try:
-                        if received > most:
-                            raise too_large
-                        parser.write(chunk)
-                    except Refusal as error:
-                        refusal = error
-                        reader.forget()
+            try:
+                return await _form(request, _counted(body, most, too_large), limits.picture_bytes, too_large)
+            except Refusal as refusal:
+                if not refusal.hang_up:
+                    async for _ in body:
+                        pass
+                raise
     except TimeoutError:
         raise Refusal("too_slow", True, seconds=round(limits.seconds), pause=round(limits.pause_seconds)) from None
-    except (FormParserError, ClientDisconnect):
+    except ClientDisconnect:
         raise Refusal("bad_form") from None
-    if refusal:
-        raise refusal
-    return reader.form()
 
 
-async def _without_pauses(stream: AsyncIterator[bytes], seconds: float) -> AsyncIterator[bytes]:
-    """The pieces of a body; a TimeoutError where the next one does not come."""
+async def _counted(stream: AsyncGenerator[bytes], most: int, refusal: Refusal) -> AsyncGenerator[bytes]:
+    """The chunks of a body; raises the refusal once there are more bytes than ``most``."""
+    received = 0
+    async for chunk in stream:
+        received += len(chunk)
+        if received > most:
+            raise refusal
+        yield chunk
+
+
+class _Parser(MultiPartParser):
+    """Starlette's parser without its files on the disk; it notes whether the form is complete."""
+
+    spool_max_size = 0
+    """SpooledTemporaryFile: never leave memory."""
+    ended = False
+
+    def on_end(self) -> None:
+        """The closing boundary has arrived."""
+        self.ended = True
+
+
+async def _form(request: Request, body: AsyncGenerator[bytes], most: int, too_large: Refusal) -> Form:
+    parser = _Parser(request.headers, body, max_files=MAX_PARTS, max_fields=MAX_PARTS, max_part_size=FIELD_BYTES)
+    try:
+        data = await parser.parse()
+    except (MultiPartException, ValueError) as error:
+        # A part without a name is a form that somebody wrote by hand; ValueError: a charset that cannot decode.
+        raise _unknown_field("") if '"name"' in str(getattr(error, "message", "")) else Refusal("bad_form") from None
+    async with contextlib.AsyncExitStack() as files:
+        form, pictures = Form(), list[UploadFile]()
+        for name, value in data.multi_items():
+            if isinstance(value, UploadFile):
+                files.push_async_callback(value.close)
+            if name == FILE:
+                pictures += [value] if isinstance(value, UploadFile) else []
+            elif name in KNOWN and name not in form.fields and isinstance(value, str):
+                form.fields[name] = value
+            else:
+                raise _unknown_field(name)
+        if not parser.ended or len(data.multi_items()) > MAX_PARTS:
+            raise Refusal("bad_form")
+        if len(pictures) != 1:
+            raise Refusal("no_picture")
+        form.picture = await pictures[0].read()
+        form.name = printable(re.split(r"[/\\]", pictures[0].filename or "")[-1])[:NAME_CHARACTERS]
+    if not form.picture:
+        raise Refusal("empty")
+    if len(form.picture) > most:
+        raise too_large
+    return form
+
+
+def _unknown_field(name: str) -> Refusal:
+    names = ", ".join((FILE, *KNOWN))
+    return Refusal("bad_value", field=printable(name)[:40], allowed=(f"one of {names}", f"以下之一：{names}"))
+
+
+async def _without_pauses(stream: AsyncIterator[bytes], seconds: float) -> AsyncGenerator[bytes]:
+    """The chunks of a body; a TimeoutError where the next one does not arrive."""
     while True:
         async with asyncio.timeout(seconds):
             try:
@@ -111,80 +162,6 @@ async def _without_pauses(stream: AsyncIterator[bytes], seconds: float) -> Async
             except StopAsyncIteration:
                 return
         yield chunk
-
-
-class _Reader:
-    """Takes what the parser finds."""
-
-    def __init__(self, most: int, too_large: Refusal):
-        self._most, self._too_large = most, too_large
-        self._header, self._value = bytearray(), bytearray()
-        self._disposition = b""
-        self._parts: list[tuple[str, str, bytearray]] = []
-        self._ended = False
-
-    def callbacks(self) -> Any:
-        """For MultipartParser."""
-        return {
-            "on_part_begin": self._begin,
-            "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
-            "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
-            "on_header_end": self._header_end,
-            "on_headers_finished": self._headers_finished,
-            "on_part_data": self._data,
-            "on_end": self._end,
-        }
-
-    def forget(self) -> None:
-        """Lets go of what was read."""
-        self._parts.clear()
-
-    def form(self) -> Form:
-        """The form, once all is read."""
-        if not self._ended:
-            raise Refusal("bad_form")
-        form, files = Form(), 0
-        for name, filename, data in self._parts:
-            if name == FILE:
-                form.picture, form.name, files = bytes(data), filename, files + 1
-            elif name in KNOWN and name not in form.fields:
-                form.fields[name] = data.decode(errors="replace")
-            else:
-                names = ", ".join((FILE, *KNOWN))
-                raise Refusal(
-                    "bad_value", field=printable(name)[:40], allowed=(f"one of {names}", f"以下之一：{names}")
-                )
-        if files != 1:
-            raise Refusal("no_picture")
-        if not form.picture:
-            raise Refusal("empty")
-        return form
-
-    def _begin(self) -> None:
-        self._disposition = b""
-        if len(self._parts) == MAX_PARTS:
-            raise Refusal("bad_form")
-
-    def _header_end(self) -> None:
-        if self._header.lower() == b"content-disposition":
-            self._disposition = bytes(self._value)
-        self._header.clear()
-        self._value.clear()
-
-    def _headers_finished(self) -> None:
-        _, options = parse_options_header(self._disposition)
-        texts = [options.get(key, b"").decode(errors="replace") for key in (b"name", b"filename")]
-        file = printable(re.split(r"[/\\]", texts[1])[-1])[:NAME_CHARACTERS]
-        self._parts.append((texts[0], file, bytearray()))
-
-    def _data(self, data: bytes, start: int, end: int) -> None:
-        name, _, held = self._parts[-1]
-        if len(held) + end - start > (self._most if name == FILE else FIELD_BYTES):
-            raise self._too_large if name == FILE else Refusal("bad_form")
-        held += memoryview(data)[start:end]
-
-    def _end(self) -> None:
-        self._ended = True
 
 
 _SIGNATURES = (
@@ -199,12 +176,12 @@ _SIGNATURES = (
     (b"ftypmif1", 4, "HEIC"),
     (b"ftypavif", 4, "AVIF"),
 )
-"""Files that people take for pictures, by what they begin with."""
+"""Files that people take for pictures, by their first bytes."""
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 
 def pixels_of(form: Form) -> int:
-    """How many pixels an upload says that it has; 0 where it does not say so and decoding will refuse it."""
+    """How many pixels an upload declares; 0 where it declares none and decoding will refuse it."""
     data = form.picture
     if data.startswith(_PNG) and len(data) >= 24:
         width, height = struct.unpack(">II", data[16:24])

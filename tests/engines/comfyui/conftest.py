@@ -1,4 +1,4 @@
-"""Engines against stand-in servers, on small data sets."""
+"""Engines against fake servers, on small data sets."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ from engines.comfyui.times import Times
 from engines.options import ComfyUIOptions
 from engines.recipe import Recipe
 from engines.scenes import SHIPPED, Scene
-from tests.engines.comfyui.standin import StandIn
+from tests.engines.comfyui.fake_server import FakeServer
 
 QUICK = Times(
     connect=2,
@@ -27,9 +27,9 @@ QUICK = Times(
     socket=2,
     silent=20,
     socket_backoff=(0.02, 0.05),
-    look=0.2,
+    confirm=0.2,
     poll=0.05,
-    blink=0.02,
+    retry=0.02,
     stall=20,
     progress=20,
     settle=0.01,
@@ -46,35 +46,35 @@ def dataset(make_dataset: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
-    """OUT, which the stand-in does not see by itself."""
+    """OUT, which the fake server does not see by itself."""
     path = tmp_path / "out"
     path.mkdir()
     return path
 
 
 @pytest.fixture
-def new_server(tmp_path: Path, dataset: Path, output: Path) -> Iterator[Callable[..., StandIn]]:
-    """Makes stand-ins; shared ones see data set and OUT."""
-    made: list[StandIn] = []
+def new_server(tmp_path: Path, dataset: Path, output: Path) -> Iterator[Callable[..., FakeServer]]:
+    """Creates fake servers; shared ones see data set and OUT."""
+    created: list[FakeServer] = []
 
-    def make(shared: bool = True) -> StandIn:
+    def make(shared: bool = True) -> FakeServer:
         roots = {"data": dataset, "out": output} if shared else {}
-        made.append(StandIn(tmp_path / f"server{len(made)}", roots))
-        return made[-1]
+        created.append(FakeServer(tmp_path / f"server{len(created)}", roots))
+        return created[-1]
 
     yield make
-    for server in made:
+    for server in created:
         server.kill()
 
 
 @pytest.fixture
-def server(new_server: Callable[..., StandIn]) -> StandIn:
+def server(new_server: Callable[..., FakeServer]) -> FakeServer:
     """One server that shares folders with us."""
     return new_server()
 
 
 @pytest.fixture
-def far_server(new_server: Callable[..., StandIn]) -> StandIn:
+def far_server(new_server: Callable[..., FakeServer]) -> FakeServer:
     """One server that shares nothing with us."""
     return new_server(shared=False)
 
@@ -82,23 +82,28 @@ def far_server(new_server: Callable[..., StandIn]) -> StandIn:
 @pytest.fixture
 def new_engine(dataset: Path, output: Path) -> Iterator[Callable[..., ComfyUIEngine]]:
     """Makes engines that are open, unless a test asks for a closed one."""
-    made: list[ComfyUIEngine] = []
+    created: list[ComfyUIEngine] = []
 
     def make(
-        *servers: StandIn, opened: bool = True, batch: int = 4, times: Times = QUICK, recipe: Any = None, **setup: Any
+        *servers: FakeServer,
+        opened: bool = True,
+        batch: int = 4,
+        times: Times = QUICK,
+        recipe: Any = None,
+        **setup: Any,
     ) -> ComfyUIEngine:
         urls = tuple(server.url for server in servers)
         places = {"dataset": setup.pop("dataset", dataset), "output": setup.pop("output", output)}
         options = ComfyUIOptions(**{"server": urls, "batch_size": batch, **setup})
         engine = ComfyUIEngine(Recipe(**(recipe or {})), Setup(**places, options=options))
         engine.times = times
-        made.append(engine)
+        created.append(engine)
         if opened:
             engine.open()
         return engine
 
     yield make
-    for engine in made:
+    for engine in created:
         engine.stop()
         engine.close()
 
@@ -114,7 +119,7 @@ def make_requests(dataset: Path, **changes: Any) -> list[Request]:
     path = SHIPPED / "clinic.jpg"
     scene = Scene(path.name, path, sha256(path.read_bytes()))
     found = scan(dataset)
-    made: list[Request] = []
+    created: list[Request] = []
     for number, sample in enumerate(found.samples):
         picture = decode_rgb(read_file(found.root / sample.image), sample.image)
         depth = found.root / sample.depth if sample.depth else None
@@ -133,11 +138,11 @@ def make_requests(dataset: Path, **changes: Any) -> list[Request]:
             "negative": "a hat",
             "seed": 1000 + number,
         }
-        made.append(Request(**{**fields, **changes}))
-    return made
+        created.append(Request(**{**fields, **changes}))
+    return created
 
 
-def assert_made(answers: Sequence[Result | AcuSimError], requests: Sequence[Request]) -> None:
+def assert_created(answers: Sequence[Result | AcuSimError], requests: Sequence[Request]) -> None:
     """Each answer is the inverted sample: nothing missing, nothing swapped."""
     assert len(answers) == len(requests)
     for answer, request in zip(answers, requests, strict=True):
@@ -153,7 +158,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 10.0) -> None:
         time.sleep(0.005)
 
 
-def polled(server: StandIn, times: int) -> None:
+def polled(server: FakeServer, times: int) -> None:
     """Until the queue was asked for some more times: whatever was to happen meanwhile has had its chance."""
     until = server.requests.count("GET /queue") + times
     wait_for(lambda: server.requests.count("GET /queue") >= until)

@@ -8,15 +8,15 @@ import pytest
 
 from acusim.errors import ConfigError, EngineError
 from acusim.files import sha256
-from engines.comfyui.engine import LANES
-from tests.engines.comfyui.conftest import assert_made, in_threads, make_requests, polled, wait_for
+from engines.comfyui.engine import CONCURRENCY
+from tests.engines.comfyui.conftest import assert_created, in_threads, make_requests, polled, wait_for
 from tests.support import add_sample
 
 
 def test_a_batch_through_shared_folders(server, new_engine, requests, output):
     engine = new_engine(server)
     answers = engine.augment(requests[:4])
-    assert_made(answers, requests[:4])
+    assert_created(answers, requests[:4])
     assert answers[0].facts == {"workflow": engine.workflow.sha256[:12], "server": "ComfyUI 0.3.64"}
     [prompt] = server.posts
     assert prompt.inputs("AcuSimNoise")["seeds"] == "1000,1001,1002,1003"
@@ -29,8 +29,8 @@ def test_a_batch_through_shared_folders(server, new_engine, requests, output):
 
 def test_a_batch_by_upload_and_download(far_server, new_engine, requests, output):
     engine = new_engine(far_server)
-    assert_made(engine.augment(requests[:4]), requests[:4])
-    assert_made(engine.augment(requests[:4]), requests[:4])
+    assert_created(engine.augment(requests[:4]), requests[:4])
+    assert_created(engine.augment(requests[:4]), requests[:4])
     uploads = sum("/upload" in request for request in far_server.requests)
     assert uploads == 4 + 4 + 1, "samples, depth maps and the scene go up once"
     assert not (output / ".acusim/staging").exists()
@@ -46,7 +46,7 @@ def test_both_wirings_bind_all_settings(server, new_engine, requests, wiring):
     recipe = {"wiring": wiring, "steps": 31, "cfg": 5.5, "denoise": 0.7, "ic_light_multiplier": 0.25}
     recipe |= {"sampler": "euler", "scheduler": "karras", "ip_adapter_weight": 0.6, "background": "black"}
     engine = new_engine(server, recipe=recipe)
-    assert_made(engine.augment(requests[:2]), requests[:2])
+    assert_created(engine.augment(requests[:2]), requests[:2])
     [prompt] = server.posts
     assert prompt.inputs("BasicScheduler")["steps"] == 31
     assert prompt.inputs("BasicScheduler")["scheduler"] == "karras"
@@ -64,9 +64,9 @@ def test_both_wirings_bind_all_settings(server, new_engine, requests, wiring):
 
 def test_a_picture_may_have_less_freedom_than_its_batch(server, new_engine, requests):
     engine = new_engine(server, recipe={"denoise": 0.5, "ip_adapter_weight": 0.4})
-    softer = replace(engine.recipe, denoise=0.375, ip_adapter_weight=0.2)
+    softer = engine.recipe.changed(denoise=0.375, ip_adapter_weight=0.2)
     batch = [requests[0], replace(requests[1], recipe=softer), requests[2]]
-    assert_made(engine.augment(batch), batch)
+    assert_created(engine.augment(batch), batch)
     usual, soft = server.posts
     assert [len(usual.samples), len(soft.samples)] == [2, 1]
     assert [prompt.inputs("BasicScheduler")["denoise"] for prompt in (usual, soft)] == [0.5, 0.375]
@@ -76,7 +76,7 @@ def test_a_picture_may_have_less_freedom_than_its_batch(server, new_engine, requ
 def test_a_prompt_holds_no_sample_twice(server, new_engine, requests):
     engine = new_engine(server, batch=8)
     batch = [requests[0], requests[1], requests[0], requests[2]]
-    assert_made(engine.augment(batch), batch)
+    assert_created(engine.augment(batch), batch)
     assert [len(prompt.samples) for prompt in server.posts] == [3, 1]
 
 
@@ -90,13 +90,13 @@ def test_sizes_are_not_mixed(server, new_engine, dataset):
     assert small[0].pixels.shape == (32, 32, 3)
     engine = new_engine(server)
     batch = [big[0], small[0], big[1], small[1]]
-    assert_made(engine.augment(batch), batch)
+    assert_created(engine.augment(batch), batch)
     assert [len(prompt.samples) for prompt in server.posts] == [2, 2]
 
 
 def test_two_prompts_are_queued_on_each_server_and_no_more(server, new_engine, requests):
     engine = new_engine(server, batch=1)
-    assert engine.lanes == LANES
+    assert engine.concurrency == CONCURRENCY
     server.gate = threading.Event()
 
     def open_gate():
@@ -106,7 +106,7 @@ def test_two_prompts_are_queued_on_each_server_and_no_more(server, new_engine, r
 
     threading.Thread(target=open_gate, daemon=True).start()
     answers = in_threads(engine, [[request] for request in requests[:5]])
-    assert_made([answer for [answer] in answers], requests[:5])
+    assert_created([answer for [answer] in answers], requests[:5])
     assert server.most_queued == 2
 
 
@@ -155,11 +155,11 @@ def test_what_is_going_on_is_said_before_the_first_picture(server, new_engine, r
     assert engine.work_in_progress() == 0
 
 
-def test_several_servers_are_told_apart_while_they_sample(new_server, new_engine, requests):
+def test_several_servers_are_distinguished_while_they_sample(new_server, new_engine, requests):
     first, second = new_server(), new_server()
     engine = new_engine(first, second, batch=1)
     answers = in_threads(engine, [[request] for request in requests[:4]])
-    assert_made([answer for [answer] in answers], requests[:4])
+    assert_created([answer for [answer] in answers], requests[:4])
     assert engine.activity() in {f"server samples: step 2 of 2 ({server.url})" for server in (first, second)}
     made_at = {answer.server for [answer] in answers}
     assert made_at <= {first.url, second.url} and len(first.executed) + len(second.executed) == 4
@@ -229,7 +229,7 @@ def test_a_user_graph_with_a_plain_ksampler_makes_one_picture_at_a_time(server, 
     path.write_text(plain_graph())
     engine = new_engine(server, workflow=path)
     assert engine.batch_size == 1
-    assert_made(engine.augment(requests[:3]), requests[:3])
+    assert_created(engine.augment(requests[:3]), requests[:3])
     assert [prompt.inputs("KSampler")["seed"] for prompt in server.posts] == [1000, 1001, 1002]
     assert any("checkpoint" not in note and "decides" in note for note in engine.notes)
     assert engine.documents() == {"workflow.json": path.read_bytes()}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from acusim.errors import ConfigError
-from engines.comfyui.access import Access, hide
+from engines.comfyui.access import Access, hide_secrets
 from engines.comfyui.errors import LoginRequired
 from engines.comfyui.header_file import VARIABLE, read_headers
 from engines.comfyui.http import normal_url
@@ -42,32 +42,32 @@ SECRET = "s3cr3t-value"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (f"user:{SECRET}", "line 1 is neither"),
         (f"Authorization={SECRET} x", "line 1 is neither"),
         (f"\nX Y: {SECRET}", "line 2 is neither"),
-        (f"X-A: {SECRET}\rX-Evil: 1", "line 1 holds a character"),
-        (f"X-A: {SECRET}\x00", "line 1 holds a character"),
-        (f"X-A: {SECRET}\u2028X-Evil: 1", "line 1 holds a character"),
-        (f"X-A: {SECRET}é", "line 1 holds a character"),
+        (f"X-A: {SECRET}\rX-Evil: 1", "line 1 has a character"),
+        (f"X-A: {SECRET}\x00", "line 1 has a character"),
+        (f"X-A: {SECRET}\u2028X-Evil: 1", "line 1 has a character"),
+        (f"X-A: {SECRET}é", "line 1 has a character"),
         (f"Host: {SECRET}", "line 1: the header Host is set by the program"),
         (f"Sec-WebSocket-Key: {SECRET}", "the header Sec-WebSocket-Key is set by the program"),
-        (f"X-A: {SECRET}\nx-a: {SECRET}", "line 2: the header x-a is there twice"),
+        (f"X-A: {SECRET}\nx-a: {SECRET}", "line 2: the header x-a occurs twice"),
         (f"X-A: {SECRET * 1000}", "the value has 12000 characters"),
         (f"[ftp://{SECRET}]", "line 1: server"),
         (f"[http://u:{SECRET}@h]\nX-A: 1", "line 1: server address 'http://h'"),
-        ("# nothing\n", "holds no header"),
-        ("", "holds no header"),
+        ("# nothing\n", "contains no header"),
+        ("", "contains no header"),
         (SECRET + "x" * (64 << 10), "more than 64 KB"),
     ],
 )
-def test_files_that_hold_no_headers_name_the_line_and_not_its_content(tmp_path: Path, text: str, told: str):
+def test_files_that_hold_no_headers_name_the_line_and_not_its_content(tmp_path: Path, text: str, message: str):
     path = tmp_path / "headers"
     path.write_bytes(text.encode())
     with pytest.raises(ConfigError) as caught:
         read_headers([URL], path, {})
-    assert told in str(caught.value) and str(path) in str(caught.value)
+    assert message in str(caught.value) and str(path) in str(caught.value)
     assert SECRET not in str(caught.value) or text.startswith("[ftp")
 
 
@@ -85,7 +85,7 @@ def test_files_that_cannot_be_read(tmp_path: Path):
         with pytest.raises(ConfigError, match="--server-header-file .* cannot be read"):
             read_headers([URL], path, {})
     (tmp_path / "binary").write_bytes(b"\xff\x00\x80")
-    with pytest.raises(ConfigError, match="no text in UTF-8"):
+    with pytest.raises(ConfigError, match="not text in UTF-8"):
         read_headers([URL], tmp_path / "binary", {})
 
 
@@ -93,9 +93,9 @@ def test_access_shows_names_only_and_its_parts_are_hidden():
     login = base64.b64encode(b"user:pass-word-1").decode()
     access = Access({"Authorization": f"Basic {login}", "X-Pin": "7"})
     assert repr(access) == str(access) == "Access(Authorization, X-Pin)"
-    assert hide(f"a {login} b pass-word-1 c Basic") == "a [hidden] b [hidden] c Basic"
+    assert hide_secrets(f"a {login} b pass-word-1 c Basic") == "a [hidden] b [hidden] c Basic"
     error = LoginRequired("http://s", "no", 401, f"Basic {login}")
-    assert login not in str(error) and "pass-word-1" not in json.dumps([str(error), error.said])
+    assert login not in str(error) and "pass-word-1" not in json.dumps([str(error), error.response])
 
 
 @pytest.mark.parametrize(

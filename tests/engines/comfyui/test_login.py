@@ -11,11 +11,11 @@ import pytest
 from acusim.errors import AcuSimError, EngineError
 from engines.comfyui.access import Access
 from engines.comfyui.client import Client
-from engines.comfyui.errors import words
+from engines.comfyui.errors import safe_text
 from engines.comfyui.header_file import VARIABLE
 from engines.comfyui.login import is_page, page_title
-from engines.comfyui.preflight import Inspection, _login
-from tests.engines.comfyui.conftest import QUICK, assert_made, wait_for
+from engines.comfyui.preflight import Inspection, _check_login
+from tests.engines.comfyui.conftest import QUICK, assert_created, wait_for
 from tests.engines.comfyui.test_preflight import lines, wrong
 
 TOKEN = "tok-9f3c1d7e5b2a"
@@ -79,15 +79,15 @@ def test_a_login_is_recognised_by_check_and_by_open(server, new_engine, name):
 
 
 def test_what_the_login_says_is_quoted(server, new_engine):
-    told = {}
+    message = {}
     for name, answer in LOGINS.items():
         server.guard = guarded(answer)
-        told[name] = lines(new_engine(server, opened=False))["ComfyUI"].found
-    assert "(HTTP 401): Sign in · Example" in told["basic"] and 'Basic realm="ComfyUI"' in told["basic"]
-    assert "refuses access" in told["forbidden"] and "(HTTP 403)" in told["forbidden"]
-    assert "redirects to https://login.example.org/oauth2/start;" in told["oauth proxy"]
-    assert "'Sign in · Example'" in told["web page"] and "is this ComfyUI?" in told["web page"]
-    assert not any("<" in text for text in told.values())
+        message[name] = lines(new_engine(server, opened=False))["ComfyUI"].found
+    assert "(HTTP 401): Sign in · Example" in message["basic"] and 'Basic realm="ComfyUI"' in message["basic"]
+    assert "refuses access" in message["forbidden"] and "(HTTP 403)" in message["forbidden"]
+    assert "redirects to https://login.example.org/oauth2/start;" in message["oauth proxy"]
+    assert "'Sign in · Example'" in message["web page"] and "is this ComfyUI?" in message["web page"]
+    assert not any("<" in text for text in message.values())
 
 
 @pytest.mark.parametrize("way", ["file", "variable"])
@@ -107,7 +107,7 @@ def test_the_header_opens_it_in_every_request_and_in_the_handshake(
     assert wrong(engine) == []
     assert lines(engine)["login"].found == "header Authorization is sent, accepted"
     engine.open()
-    assert_made(engine.augment(requests[:2]), requests[:2])
+    assert_created(engine.augment(requests[:2]), requests[:2])
     assert {"ws", "prompt", "history", "view", "upload", "object_info", "acusim"} <= seen
     assert len(far_server.client_ids) >= 1
 
@@ -148,8 +148,9 @@ def test_no_redirect_is_followed_with_the_header(new_server, new_engine, request
     engine.check()
     if path == "/ws":
         engine.open()
-        assert_made(engine.augment(requests[:1]), requests[:1])
-        assert engine.fleet.servers[0].client.listener.connections == 0
+        assert_created(engine.augment(requests[:1]), requests[:1])
+        listener = engine.fleet.servers[0].client.listener
+        assert listener.refusal and not listener.connected.is_set()
     assert other.requests == []
 
 
@@ -162,9 +163,9 @@ def test_a_redirect_to_the_same_place_names_the_address(server, new_engine, base
 
 
 @pytest.mark.parametrize("name", ["basic", "forbidden", "oauth proxy", "web page"])
-def test_a_login_that_expires_stops_the_run_and_sets_nothing_aside(server, new_engine, requests, name):
+def test_a_login_that_expires_stops_the_run_and_skips_nothing(server, new_engine, requests, name):
     engine = new_engine(server)
-    assert_made(engine.augment(requests[:2]), requests[:2])
+    assert_created(engine.augment(requests[:2]), requests[:2])
     server.guard = guarded(LOGINS[name])
     with pytest.raises(EngineError, match=r"no server is left: .*login.*--server-header-file FILE"):
         engine.augment(requests[2:4])
@@ -182,7 +183,7 @@ def test_a_login_that_expires_while_a_prompt_runs_moves_it_to_another_server(new
     wait_for(lambda: first.running)
     first.guard = guarded(LOGINS[name])
     thread.join(15)
-    assert_made(answers, requests[:2])
+    assert_created(answers, requests[:2])
     assert len(second.executed) == 1
     assert sum("server left out" in note for note in engine.notes) == 1
     first.gate.set()
@@ -217,10 +218,10 @@ def test_a_login_before_the_socket_alone_costs_the_progress_and_is_noted_once(se
     assert line.ok is None and "/ws" in line.fix
     assert f"HTTP {LOGINS[name][0]}" in line.found
     engine.open()
-    assert_made(engine.augment(requests[:2]), requests[:2])
-    assert_made(engine.augment(requests[2:4]), requests[2:4])
-    told = [note for note in engine.notes if "no progress is shown" in note]
-    assert len(told) == 1 and f"HTTP {LOGINS[name][0]}" in told[0]
+    assert_created(engine.augment(requests[:2]), requests[:2])
+    assert_created(engine.augment(requests[2:4]), requests[2:4])
+    message = [note for note in engine.notes if "no progress is shown" in note]
+    assert len(message) == 1 and f"HTTP {LOGINS[name][0]}" in message[0]
 
 
 def test_a_login_that_answers_uploads_and_downloads_only(far_server, new_engine, requests):
@@ -230,7 +231,7 @@ def test_a_login_that_answers_uploads_and_downloads_only(far_server, new_engine,
         far_server.guard = guarded(LOGINS["forbidden"], paths=path)
         with pytest.raises(EngineError, match="no server is left: .*refuses access"):
             engine.augment(requests[:1])
-        engine.fleet.servers[0].bad = ""
+        engine.fleet.servers[0].excluded = ""
     far_server.guard = lambda handler: handler.path.startswith("/view") and (handler.reply(b"", 403) or True)
     [answer] = engine.augment(requests[:1])
     assert "is not on the server" in str(answer) and not isinstance(answer, EngineError)
@@ -258,12 +259,12 @@ def test_a_second_header_and_cookies_reach_the_socket_too(server, new_engine, re
     sent: list[Any] = []
     server.guard = lambda handler: sent.append((handler.path.split("?")[0], handler.headers)) or False
     engine = new_engine(server, server_header_file=path)
-    assert_made(engine.augment(requests[:1]), requests[:1])
+    assert_created(engine.augment(requests[:1]), requests[:1])
     assert {"/ws", "/prompt"} <= {where for where, _ in sent}
     for _, headers in sent:
         assert headers["CF-Access-Client-Secret"] == "cfsecret1"
         assert headers.get_all("Cookie") == ["session=cookie-secret-2; other=3"]
-    assert "cookie-secret-2" not in words("Set-Cookie: session=cookie-secret-2")
+    assert "cookie-secret-2" not in safe_text("Set-Cookie: session=cookie-secret-2")
 
 
 def test_each_server_gets_its_own_header(new_server, new_engine, tmp_path):
@@ -291,7 +292,7 @@ def test_a_file_that_others_can_read_is_noted(server, new_engine, header_file):
 )
 def test_a_header_that_travels_unencrypted_is_noted(url: str, ok: bool | None):
     found = Inspection()
-    _login(found, Client(url, access=Access({"X-Key": "abcdefgh"})))
+    _check_login(found, Client(url, access=Access({"X-Key": "abcdefgh"})))
     [check] = found.checks
     assert check.ok is ok and "X-Key" in check.found and "abcdefgh" not in check.found
     assert bool(check.fix) == (ok is None)

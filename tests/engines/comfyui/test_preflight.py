@@ -44,8 +44,8 @@ def test_a_failing_preflight_queues_nothing_and_names_every_line(server, new_eng
     combo(server, "CheckpointLoaderSimple", "ckpt_name").clear()
     with pytest.raises(EngineError) as caught:
         new_engine(server)
-    told = str(caught.value)
-    assert "version 9.9" in told and "v1-5-pruned-emaonly.safetensors is not on the server" in told
+    message = str(caught.value)
+    assert "version 9.9" in message and "v1-5-pruned-emaonly.safetensors is not on the server" in message
     assert server.posts == []
 
 
@@ -55,7 +55,7 @@ def test_no_server_at_all(server, new_engine):
     checks = lines(engine)
     assert checks["ComfyUI"].ok is False and "does ComfyUI run there" in checks["ComfyUI"].found
     assert "--server" in checks["ComfyUI"].fix
-    assert checks["workflow"].ok and checks["wiring"].ok and checks["disk of OUT"].ok, "what can be told is told"
+    assert checks["workflow"].ok and checks["wiring"].ok and checks["disk of OUT"].ok, "what can be checked is checked"
 
 
 def test_something_else_than_comfyui(server, new_engine):
@@ -136,7 +136,7 @@ def engine_clients(engine):
 
 
 @pytest.mark.parametrize(
-    ("setting", "file", "tensors", "told"),
+    ("setting", "file", "tensors", "message"),
     [
         ("ic_light", "iclight_sd15_fc.safetensors", {"conv_in.weight": [320, 12, 3, 3]}, r"12 input channels \(fbc\)"),
         ("ic_light", "iclight_sd15_fc.safetensors", {"conv_in.weight": [320, 4, 3, 3]}, "neither fc nor fbc"),
@@ -159,16 +159,16 @@ def engine_clients(engine):
         ("clip_vision", "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors", {}, "not a CLIP vision model"),
     ],
 )
-def test_models_of_another_kind(server, new_engine, setting, file, tensors, told):
+def test_models_of_another_kind(server, new_engine, setting, file, tensors, message):
     server.tensors[file] = tensors
     engine = new_engine(server, opened=False)
     assert wrong(engine) == [setting]
     import re
 
-    assert re.search(told, lines(engine)[setting].found)
+    assert re.search(message, lines(engine)[setting].found)
 
 
-def test_a_model_whose_kind_is_not_told_is_a_warning(server, new_engine):
+def test_a_model_whose_kind_is_unknown_is_a_warning(server, new_engine):
     server.hooks["GET /acusim/model"] = lambda handler, body: handler.reply({"error": "no safetensors"}, 400) or True
     checks = lines(new_engine(server, opened=False))
     assert checks["checkpoint"].ok is None and "no safetensors" in checks["checkpoint"].found
@@ -189,7 +189,7 @@ def test_an_unknown_sampler_names_the_choices(server, new_engine):
     assert lines(engine)["sampler"].fix == "it allows euler, heun"
 
 
-def test_a_server_that_shares_nothing_is_told_the_exact_setting(far_server, new_engine, dataset, output):
+def test_a_server_that_shares_nothing_is_shown_the_exact_setting(far_server, new_engine, dataset, output):
     engine = new_engine(far_server, opened=False)
     check = lines(engine)["transport"]
     assert check.ok is None, "on this machine folders would be quicker"
@@ -201,11 +201,11 @@ def test_a_server_that_shares_nothing_is_told_the_exact_setting(far_server, new_
 
 
 def test_roots_of_the_same_path_on_another_machine_are_found_out(server, new_engine, tmp_path):
-    told = {name: str(path) for name, path in server.roots.items()}
+    message = {name: str(path) for name, path in server.roots.items()}
     (tmp_path / "elsewhere").mkdir()
 
     def info(handler, body):
-        roots = {name: {"path": path, "writable": True, "free_bytes": 1 << 40} for name, path in told.items()}
+        roots = {name: {"path": path, "writable": True, "free_bytes": 1 << 40} for name, path in message.items()}
         handler.reply({"version": server.version, "roots": roots})
         return True
 
@@ -219,10 +219,10 @@ def test_the_narrowest_root_is_taken(tmp_path):
     inner = tmp_path / "a" / "b"
     inner.mkdir(parents=True)
     known = [roots.Root(n, str(p), w, None) for n, p, w in (("wide", tmp_path, True), ("read", inner, False))]
-    assert roots.place_in(known, inner / "c", True) == (known[0], "a/b/c")
-    assert roots.place_in(known, inner / "c", False) == (known[1], "c")
-    assert roots.place_in(known, inner, False) == (known[1], "")
-    assert roots.place_in(known, tmp_path.parent, False) is None
+    assert roots.locate(known, inner / "c", True) == (known[0], "a/b/c")
+    assert roots.locate(known, inner / "c", False) == (known[1], "c")
+    assert roots.locate(known, inner, False) == (known[1], "")
+    assert roots.locate(known, tmp_path.parent, False) is None
 
 
 def test_prompts_of_others_are_a_warning(server, new_engine):
@@ -232,7 +232,7 @@ def test_prompts_of_others_are_a_warning(server, new_engine):
     assert check.ok is None and "1 prompts of others" in check.found
 
 
-def test_little_room_is_told(server, new_engine, monkeypatch):
+def test_little_space_is_reported(server, new_engine, monkeypatch):
     import shutil
     from collections import namedtuple
 
@@ -241,7 +241,7 @@ def test_little_room_is_told(server, new_engine, monkeypatch):
     assert wrong(new_engine(server, opened=False)) == ["disk of OUT"]
 
 
-def test_several_servers_are_told_apart(new_server, new_engine):
+def test_several_servers_are_distinguished(new_server, new_engine):
     first, second = new_server(), new_server()
     del second.info["CFGGuider"]
     engine = new_engine(first, second, opened=False)
@@ -273,7 +273,7 @@ def test_the_other_wiring_in_the_queue_is_noted_not_freed(server, new_engine):
     server.accept({"prompt_id": "foreign", **ic_light_prompt("iclight_sd15_fbc.safetensors")})
     engine = new_engine(server)
     assert server.freed == 0
-    assert any("let theirs finish first" in note for note in engine.notes)
+    assert any("wait until theirs have finished" in note for note in engine.notes)
     assert [prompt.id for prompt in server.pending] == ["foreign"]
 
 
@@ -285,40 +285,40 @@ def broken(change):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda g: g["s"]["_meta"].update(title="Other"), "no node is titled 'Samples'"),
         (lambda g: g["o"]["_meta"].update(title="Other"), "no node is titled 'Save'"),
-        (lambda g: g["k"]["_meta"].update(title="Other"), "nothing takes the seeds"),
+        (lambda g: g["k"]["_meta"].update(title="Other"), "no node takes the seeds"),
         (lambda g: g["e"]["_meta"].update(title="save"), "2 nodes are titled"),
         (lambda g: g["o"].update(class_type="SaveImage"), "it must be a AcuSimSaveSamples"),
         (lambda g: g["d"]["inputs"].update(samples=["zz", 0]), "linked to node 'zz', which is not in the file"),
         (lambda g: g["d"]["inputs"].pop("vae"), "input 'vae' is missing"),
     ],
 )
-def test_graphs_that_cannot_be_driven(server, new_engine, tmp_path, change, told):
+def test_graphs_that_cannot_be_driven(server, new_engine, tmp_path, change, message):
     path = tmp_path / "mine.json"
     path.write_text(broken(change))
     checks = new_engine(server, opened=False, workflow=path).check()
-    assert any(told in check.found for check in checks if check.ok is False), checks
+    assert any(message in check.found for check in checks if check.ok is False), checks
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('{"nodes": [], "links": []}', r"Export \(API\)"),
         ("{", "not JSON"),
-        ("[]", "holds no nodes"),
-        ("{}", "holds no nodes"),
+        ("[]", "has no nodes"),
+        ("{}", "has no nodes"),
         ('{"1": {"inputs": {}}}', "no class_type"),
         ('{"1": 5}', "no class_type"),
         ("[" * 100_000, "not JSON"),
     ],
 )
-def test_files_that_are_no_workflow(server, new_engine, tmp_path, text, told):
+def test_files_that_are_no_workflow(server, new_engine, tmp_path, text, message):
     path = tmp_path / "mine.json"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         new_engine(server, opened=False, workflow=path).identity()
     with pytest.raises(ConfigError, match="cannot be read"):
         new_engine(server, opened=False, workflow=tmp_path / "absent.json").identity()
@@ -330,7 +330,7 @@ def test_a_missing_shipped_workflow_says_what_to_do(monkeypatch, tmp_path):
         workflow.load_workflow(None, "fc")
 
 
-def test_settings_without_a_title_are_told(server, new_engine, tmp_path):
+def test_settings_without_a_title_are_reported(server, new_engine, tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(plain_graph())
     check = lines(new_engine(server, opened=False, workflow=path))["settings"]
@@ -350,7 +350,7 @@ def test_recorded_classes_and_shipped_workflows_fit(wiring):
     assert graph.nodes[sampling].kind == "SamplerCustomAdvanced"
 
 
-def test_check_waits_no_longer_than_told(server, new_engine):
+def test_check_waits_no_longer_than_configured(server, new_engine):
     import time
 
     def slow(handler, body):

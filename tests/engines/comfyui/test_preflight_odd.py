@@ -18,8 +18,8 @@ def test_a_workflow_that_decides_texts_or_scene_itself_says_so(server, new_engin
         node["inputs"] |= {"root": "input"}
     path.write_text(json.dumps(graph))
     engine = new_engine(server, workflow=path)
-    told = f"the workflow has no node titled {title}: the graph's own"
-    assert sum(note.startswith(f"{title}: {told}") for note in engine.notes) == 1
+    message = f"the workflow has no node titled {title}: the graph's own"
+    assert sum(note.startswith(f"{title}: {message}") for note in engine.notes) == 1
     assert lines(engine)[title].ok is None and "whatever" in lines(engine)[title].found
     assert not {"Positive", "Negative", "Scene"} - {title} & set(lines(engine))
 
@@ -58,7 +58,7 @@ def test_a_text_node_without_a_text_is_named(server, new_engine, tmp_path):
 
 
 @pytest.mark.parametrize("version", ["²", "9" * 5000, "0.3.²", "", "...", "0.3.64\x00", "٣.٤"])
-def test_odd_versions_are_told_not_fatal(server, new_engine, version):
+def test_odd_versions_are_reported_not_fatal(server, new_engine, version):
     server.comfy_version = version
     check = lines(new_engine(server, opened=False))["ComfyUI"]
     assert check.ok is None

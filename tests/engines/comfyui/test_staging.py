@@ -1,6 +1,7 @@
-"""What lies below OUT while a run is at work, and who may touch it."""
+"""What is below OUT during a run, and who may change it."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -8,10 +9,11 @@ from PIL import Image
 
 from acusim.errors import EngineError
 from acusim.files import sha256
+from engines.comfyui.staging import ensure_token, known_token
 from engines.comfyui.transport import Remote, Shared
 from engines.scenes import Scene
-from tests.engines.comfyui.conftest import assert_made, make_requests
-from tests.engines.comfyui.standin import NodeError
+from tests.engines.comfyui.conftest import assert_created, make_requests
+from tests.engines.comfyui.fake_server import NodeError
 
 
 def unwritable(server, root="out"):
@@ -33,12 +35,12 @@ def test_a_server_that_cannot_save_in_out_gets_uploads_and_downloads(server, new
     unwritable(server)
     engine = new_engine(server)
     assert isinstance(engine.fleet.servers[0].transport, Shared)
-    assert_made(engine.augment(requests[:4]), requests[:4])
+    assert_created(engine.augment(requests[:4]), requests[:4])
     assert [len(prompt.samples) for prompt in server.posts] == [4, 4]
     assert isinstance(engine.fleet.servers[0].transport, Remote)
     [note] = [note for note in engine.notes if "uploaded and downloaded" in note]
     assert "Permission denied" in note
-    assert_made(engine.augment(requests[4:8]), requests[4:8])
+    assert_created(engine.augment(requests[4:8]), requests[4:8])
     assert len(server.posts) == 3
     engine.close()
     assert not (output / ".acusim/staging").exists()
@@ -62,7 +64,7 @@ def test_a_turned_scene_reaches_a_server_upright(new_server, new_engine, dataset
     server.before = before
     engine, batch = new_engine(server), make_requests(dataset, scene=scene)
     for start in (0, 4):
-        assert_made(engine.augment(batch[start : start + 4]), batch[start : start + 4])
+        assert_created(engine.augment(batch[start : start + 4]), batch[start : start + 4])
     assert len(found) == 2 and found[0][0] == found[1][0] and found[0][0].endswith(".png")
     assert all((pixels == seen).all() for _, pixels in found)
     assert sum("/upload" in request for request in server.requests) == (8 + 8 + 1 if far else 0)
@@ -107,12 +109,12 @@ def test_a_staging_folder_that_is_a_link_is_refused_and_nothing_behind_it_is_tou
 
 def test_a_staging_folder_that_becomes_a_link_later_is_refused_by_begin(server, new_engine, output, tmp_path):
     engine = new_engine(server)
-    transport = engine.fleet.servers[0].transport
+    staging = engine._staging
     (tmp_path / "precious/scenes").mkdir(parents=True)
     (output / ".acusim/staging").symlink_to(tmp_path / "precious")
     with pytest.raises(EngineError, match="symbolic link"):
-        transport.begin()
-    transport.close()
+        staging.remove_leftovers()
+    staging.close()
     engine.close()
     assert (tmp_path / "precious/scenes").is_dir()
 
@@ -127,14 +129,14 @@ def test_what_dead_runs_staged_is_removed(server, new_server, new_engine, reques
     engine = new_engine(server, new_server())
     assert list((output / ".acusim/staging").iterdir()) == []
     assert (tmp_path / "elsewhere/kept").is_file()
-    assert_made(engine.augment(requests[:4]), requests[:4])
+    assert_created(engine.augment(requests[:4]), requests[:4])
     engine.close()
     assert not (output / ".acusim/staging").exists()
 
 
 def test_a_run_that_closes_leaves_the_staging_of_others_alone(server, new_engine, requests, output):
     engine = new_engine(server)
-    assert_made(engine.augment(requests[:2]), requests[:2])
+    assert_created(engine.augment(requests[:2]), requests[:2])
     other = output / ".acusim/staging/run-other"
     other.mkdir()
     engine.close()
@@ -143,7 +145,7 @@ def test_a_run_that_closes_leaves_the_staging_of_others_alone(server, new_engine
 
 def test_a_guest_makes_pictures_beside_a_batch_and_touches_nothing_of_it(server, new_engine, requests, output):
     batch = new_engine(server)
-    assert_made(batch.augment(requests[:2]), requests[:2])
+    assert_created(batch.augment(requests[:2]), requests[:2])
     staged = output / batch._staging.below / "a prompt/picture.png"
     staged.parent.mkdir(parents=True)
     staged.write_bytes(b"on its way")
@@ -159,7 +161,7 @@ def test_a_guest_makes_pictures_beside_a_batch_and_touches_nothing_of_it(server,
     guest = new_engine(server, output=None)
     assert isinstance(guest.fleet.servers[0].transport, Remote)
     server.pending, server.works = [], True  # the worker would choke on prompts without nodes
-    assert_made(guest.augment(requests[2:6]), requests[2:6])
+    assert_created(guest.augment(requests[2:6]), requests[2:6])
     guest.stop()
     guest.close()
     assert tree(output) == before
@@ -181,3 +183,23 @@ def test_a_guest_drops_no_prompt_of_others_when_it_opens(server, new_engine, out
 def test_a_guest_cannot_share_folders(server, new_engine):
     with pytest.raises(EngineError, match="there is no output folder"):
         new_engine(server, output=None, transport="shared")
+
+
+def test_a_token_is_kept_in_out(tmp_path):
+    assert known_token(tmp_path) == "" == known_token(None)
+    token = ensure_token(tmp_path)
+    assert token == ensure_token(tmp_path) == known_token(tmp_path)
+    (tmp_path / ".acusim/server_token").write_text("../../leads/out")
+    assert known_token(tmp_path) == ""
+    assert ensure_token(tmp_path) != token
+    assert ensure_token(None) != ensure_token(None)
+
+
+def test_a_copy_of_out_has_a_token_of_its_own(tmp_path):
+    token = ensure_token(tmp_path / "out")
+    shutil.copytree(tmp_path / "out", tmp_path / "copy")
+    assert known_token(tmp_path / "copy") == ""
+    assert ensure_token(tmp_path / "copy") != token == known_token(tmp_path / "out")
+    (tmp_path / "out").rename(tmp_path / "moved")
+    (tmp_path / "link").symlink_to(tmp_path / "moved")
+    assert known_token(tmp_path / "moved") == token == known_token(tmp_path / "link")

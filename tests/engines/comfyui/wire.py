@@ -1,4 +1,4 @@
-"""The wire of the stand-in server: HTTP routes and websocket frames, with answers as a real server gave them."""
+"""The wire of the fake server: HTTP routes and websocket frames, with answers as a real server gave them."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ from acusim.files import sha256
 from tests.support import ROOT
 
 if TYPE_CHECKING:
-    from tests.engines.comfyui.standin import StandIn
+    from tests.engines.comfyui.fake_server import FakeServer
 
 DATA = ROOT / "tests" / "data" / "comfyui"
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -29,7 +29,7 @@ def recorded(name: str) -> Any:
 
 
 def recorded_classes() -> dict[str, Any]:
-    """What a real server told about the node classes of the shipped workflows."""
+    """What a real server reported of the node classes of the shipped workflows."""
     return json.loads((DATA / "object_info.json").read_text(encoding="utf-8"))
 
 
@@ -62,8 +62,8 @@ class Server(ThreadingHTTPServer):
     allow_reuse_address = True
     request_queue_size = 32
 
-    def __init__(self, address: tuple[str, int], standin: "StandIn"):
-        self.standin = standin
+    def __init__(self, address: tuple[str, int], fake: "FakeServer"):
+        self.fake = fake
         super().__init__(address, Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -80,12 +80,12 @@ class Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         """Notes the connection, so that kill can cut it."""
         super().setup()
-        self.standin = self.server.standin
-        self.standin._connections.add(self.connection)
+        self.fake = self.server.fake
+        self.fake._connections.add(self.connection)
 
     def finish(self) -> None:
         """Forgets it."""
-        self.standin._connections.discard(self.connection)
+        self.fake._connections.discard(self.connection)
         super().finish()
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -106,7 +106,7 @@ class Handler(BaseHTTPRequestHandler):
     @property
     def dead(self) -> bool:
         """Whether the life that this connection belongs to is over."""
-        return self.standin._server is not self.server
+        return self.fake._server is not self.server
 
     def cut(self) -> None:
         """Ends the connection without an answer."""
@@ -127,13 +127,13 @@ class Handler(BaseHTTPRequestHandler):
         self.query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
         first = f"{method} /{parts.path.split('/')[1]}"
         name = first if parts.path.count("/") == 2 and parts.path.startswith("/history") else f"{method} {parts.path}"
-        self.standin.requests.append(f"{method} {self.path}")
+        self.fake.requests.append(f"{method} {self.path}")
         if self.dead:
             self.cut()
             return
-        if self.standin.guard(self):
+        if self.fake.guard(self):
             return
-        hook = self.standin.hooks.get(name)
+        hook = self.fake.hooks.get(name)
         if hook and hook(self, body):
             return
         answer = getattr(self, name.lower().replace(" /", "_").replace("/", "_"), None)
@@ -151,27 +151,27 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.close_connection = True
-        self.standin.listen(self.query["clientId"], Socket(self.connection))
+        self.fake.listen(self.query["clientId"], Socket(self.connection))
 
     def get_system_stats(self, body: bytes) -> None:
         """Version."""
-        self.reply({"system": {"comfyui_version": self.standin.comfy_version}, "devices": []})
+        self.reply({"system": {"comfyui_version": self.fake.comfy_version}, "devices": []})
 
     def get_object_info(self, body: bytes) -> None:
         """Node classes."""
-        self.reply(self.standin.info)
+        self.reply(self.fake.info)
 
     def get_queue(self, body: bytes) -> None:
         """What runs and waits."""
-        with self.standin._lock:
-            running = [self.standin.running.entry()] if self.standin.running else []
-            self.reply({"queue_running": running, "queue_pending": [p.entry() for p in self.standin.pending]})
+        with self.fake._lock:
+            running = [self.fake.running.entry()] if self.fake.running else []
+            self.reply({"queue_running": running, "queue_pending": [p.entry() for p in self.fake.pending]})
 
     def get_history(self, body: bytes) -> None:
         """One entry or all."""
         wanted = self.path.split("/")[2] if self.path.startswith("/history/") else None
-        with self.standin._lock:
-            found = {k: v for k, v in self.standin.history.items() if wanted in (None, k)}
+        with self.fake._lock:
+            found = {k: v for k, v in self.fake.history.items() if wanted in (None, k)}
         self.reply(found)
 
     def post_prompt(self, body: bytes) -> None:
@@ -179,18 +179,18 @@ class Handler(BaseHTTPRequestHandler):
         order = json.loads(body)
         refusal = self._refusal(order["prompt"])
         if refusal:
-            self.standin.refused += 1
+            self.fake.refused += 1
             self.reply(refusal, 400)
             return
-        prompt = self.standin.accept(order)
+        prompt = self.fake.accept(order)
         self.reply({"prompt_id": prompt.id, "number": prompt.number, "node_errors": {}})
 
     def _refusal(self, graph: dict[str, Any]) -> Any:
         forms = recorded("rejections")
         for node in graph.values():
-            if node["class_type"] not in self.standin.info:
+            if node["class_type"] not in self.fake.info:
                 return forms["unknown_class"]["body"]
-            for name, spec in self.standin.info[node["class_type"]]["input"].get("required", {}).items():
+            for name, spec in self.fake.info[node["class_type"]]["input"].get("required", {}).items():
                 if name not in node["inputs"]:
                     return forms["required_input_missing"]["body"]
                 uploaded = len(spec) > 1 and spec[1].get("image_upload")  # the real one looks for the file
@@ -201,19 +201,19 @@ class Handler(BaseHTTPRequestHandler):
     def post_queue(self, body: bytes) -> None:
         """Deletes prompts that wait."""
         wanted = json.loads(body)["delete"]
-        with self.standin._lock:
-            self.standin.deleted += [p.id for p in self.standin.pending if p.id in wanted]
-            self.standin.pending = [p for p in self.standin.pending if p.id not in wanted]
+        with self.fake._lock:
+            self.fake.deleted += [p.id for p in self.fake.pending if p.id in wanted]
+            self.fake.pending = [p for p in self.fake.pending if p.id not in wanted]
         self.reply()
 
     def post_interrupt(self, body: bytes) -> None:
         """Stops the prompt of an id."""
-        self.standin.interrupted.append(json.loads(body)["prompt_id"])
+        self.fake.interrupted.append(json.loads(body)["prompt_id"])
         self.reply()
 
     def post_free(self, body: bytes) -> None:
         """Counts."""
-        self.standin.freed += 1
+        self.fake.freed += 1
         self.reply()
 
     def post_upload_image(self, body: bytes) -> None:
@@ -225,7 +225,7 @@ class Handler(BaseHTTPRequestHandler):
             fields[str(part.get_param("name", header="content-disposition"))] = part.get_payload(decode=True)
             name = part.get_filename() or name
         folder, data = fields["subfolder"].decode(), fields["image"]
-        path = self.standin.roots["input"] / folder / name
+        path = self.fake.roots["input"] / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         number = 0
         while path.exists() and path.read_bytes() != data:
@@ -236,7 +236,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def get_view(self, body: bytes) -> None:
         """A file of the output folder."""
-        path = self.standin.roots["output"] / self.query["subfolder"] / self.query["filename"]
+        path = self.fake.roots["output"] / self.query["subfolder"] / self.query["filename"]
         if path.is_file():
             self.reply(path.read_bytes())
         else:
@@ -246,13 +246,13 @@ class Handler(BaseHTTPRequestHandler):
         """Version and roots."""
         roots = {
             name: {"path": str(path), "writable": name != "input", "free_bytes": 10 << 30}
-            for name, path in self.standin.roots.items()
+            for name, path in self.fake.roots.items()
         }
-        self.reply({"version": self.standin.version, "roots": roots})
+        self.reply({"version": self.fake.version, "roots": roots})
 
     def get_acusim_file(self, body: bytes) -> None:
         """Hash of a file."""
-        path = self.standin.roots[self.query["root"]] / self.query["path"]
+        path = self.fake.roots[self.query["root"]] / self.query["path"]
         if path.is_file():
             self.reply({"size": path.stat().st_size, "sha256": sha256(path.read_bytes())})
         else:
@@ -260,5 +260,5 @@ class Handler(BaseHTTPRequestHandler):
 
     def get_acusim_model(self, body: bytes) -> None:
         """Telling tensors."""
-        found = self.standin.tensors.get(self.query["name"])
+        found = self.fake.tensors.get(self.query["name"])
         self.reply({"error": "no such model"} if found is None else {"tensors": found}, 404 if found is None else 200)

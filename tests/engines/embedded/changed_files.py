@@ -11,10 +11,10 @@ from torch import Tensor
 
 from acusim.errors import AcuSimError
 from acusim.tensor_files import read_header
-from benchmarks import random_weights
 from engines.embedded import loading
 from engines.embedded.kinds import judge
 from engines.recipe import Recipe
+from tools import random_weights
 
 Tensors = dict[str, Tensor]
 Change = Callable[[Tensors], Mapping[str, Tensor]]
@@ -93,7 +93,7 @@ def apart(found: Tensor, wanted: Tensor) -> float:
 
 
 def both_refuse(role: str, path: Path, load: Callable[[Path], object], others: Mapping[str, Any] | None = None) -> str:
-    """What the check says, which the loader must refuse as well."""
+    """The check's message, with which the loader must refuse as well."""
     try:
         ok, what = judge(role, read_header(path), Recipe(), others or {})
     except AcuSimError as error:

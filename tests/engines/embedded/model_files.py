@@ -2,14 +2,15 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks import random_weights
-from engines.embedded import parts
+from engines.embedded import module_specs
+from tools import random_weights
 
 BYTES = {"F16": 2, "BF16": 2, "F32": 4, "I8": 1, "I64": 8, "F8_E4M3": 1}
 Shapes = Mapping[str, tuple[int, ...]]
@@ -26,13 +27,26 @@ SIZES = replace(
     text_layers=1,
     vae_width=32,
 )
-"""As small as can be; the text encoder and the VAE smaller than any that loads, but for ``make_parts_small``."""
+"""As small as can be; text encoder and VAE are smaller than any that loads without ``small_sizes``."""
+SIZES_FOR_TEXTS = replace(SIZES, tokens=random_weights.SMALL.tokens)
+"""As SIZES, with CLIP's whole vocabulary: the models run."""
 
 
-def make_parts_small(patch: pytest.MonkeyPatch) -> None:
-    """Makes the sizes of text encoder and VAE, which are fixed, those of the files here."""
-    patch.setattr(parts, "TEXT_SIZES", {"vocab_size": SIZES.tokens, "num_hidden_layers": SIZES.text_layers})
-    patch.setattr(parts, "VAE_WIDTHS", tuple(n * SIZES.vae_width for n in (1, 2, 4, 4)))
+def small_sizes(sizes: random_weights.Sizes = SIZES) -> dict[str, object]:
+    """What to set in module_specs, where the sizes of text encoder and VAE are fixed, so that small files load."""
+    return {
+        "TEXT_SIZES": {"vocab_size": sizes.tokens, "num_hidden_layers": sizes.text_layers},
+        "VAE_WIDTHS": tuple(n * sizes.vae_width for n in (1, 2, 4, 4)),
+    }
+
+
+@contextmanager
+def small_modules(sizes: random_weights.Sizes = SIZES) -> Iterator[None]:
+    """Text encoder and VAE are as small as in the files of model_files, so that these load."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in small_sizes(sizes).items():
+            patch.setattr(module_specs, name, value)
+        yield
 
 
 def shapes(tensors: Iterable[random_weights.Tensor]) -> dict[str, tuple[int, ...]]:

@@ -35,7 +35,7 @@ class Small(Engine):
 
     name = "small"
     processes = False
-    lanes = 2
+    concurrency = 2
     batch_size = 4
 
     def __init__(self, recipe: Recipe, setup: Setup):

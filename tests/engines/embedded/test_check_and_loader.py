@@ -15,7 +15,6 @@ from torch import Tensor
 
 from acusim.errors import AcuSimError
 from acusim.tensor_files import read_header
-from benchmarks import random_weights
 from engines.embedded import loading
 from engines.embedded.image_prompt import ImagePrompt
 from engines.embedded.kinds import judge
@@ -41,6 +40,7 @@ from tests.engines.embedded.changed_files import (
     without,
 )
 from tests.engines.embedded.model_files import SIZES
+from tools import random_weights
 
 pytestmark = pytest.mark.usefixtures("small_parts")
 CPU = torch.device("cpu")
@@ -102,9 +102,19 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return saved(tmp_path_factory.mktemp("checkpoint") / "base.safetensors", CHECKPOINT)
 
 
-@pytest.fixture
-def wanted_models(checkpoint: Path) -> Tensors:
+@pytest.fixture(scope="module")
+def wanted_models(small_parts: None, checkpoint: Path) -> Tensors:
     return models(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def wanted_unets(small_parts: None, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Tensors]:
+    """By input channels of IC-Light."""
+    folder = tmp_path_factory.mktemp("ic_light")
+    files = {channels: saved(folder / f"{channels}.safetensors", file) for channels, file in IC_LIGHT.items()}
+    return {
+        n: numbers(lambda file=file: loading.load_unet(checkpoint, file, torch.float32)) for n, file in files.items()
+    }
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
@@ -174,18 +184,19 @@ IC_LIGHTS: dict[str, tuple[Change, float]] = {
 
 
 @pytest.mark.parametrize(("name", "channels"), [("fp16", 12), *((name, 8) for name in IC_LIGHTS)])
-def test_ic_lights_that_are_accepted_give_the_same_unet(tmp_path: Path, checkpoint: Path, name: str, channels: int):
+def test_ic_lights_that_are_accepted_give_the_same_unet(
+    tmp_path: Path, checkpoint: Path, wanted_unets: dict[int, Tensors], name: str, channels: int
+):
     change, allowed = IC_LIGHTS[name]
     path = saved(tmp_path / "x.safetensors", change(dict(IC_LIGHT[channels])))
     recipe = Recipe(wiring="fc" if channels == 8 else "fbc")
     assert judge("ic_light", read_header(path), recipe, {"checkpoint": read_header(checkpoint)})[0]
-    base = saved(tmp_path / "base.safetensors", IC_LIGHT[channels])
-    found, wanted = (loading.load_unet(checkpoint, each, torch.float32) for each in (path, base))
+    found, wanted = loading.load_unet(checkpoint, path, torch.float32), wanted_unets[channels]
     assert found.config["in_channels"] == channels
-    assert furthest(numbers(lambda: found), numbers(lambda: wanted)) <= allowed
+    assert furthest(numbers(lambda: found), wanted) <= allowed
     plain = CHECKPOINT[f"{UNET}input_blocks.0.0.weight"]
     sums = IC_LIGHT[channels]["conv_in.weight"] + torch.nn.functional.pad(plain, (0, 0, 0, 0, 0, channels - 4))
-    torch.testing.assert_close(numbers(lambda: wanted)["conv_in.weight"], sums)
+    torch.testing.assert_close(wanted["conv_in.weight"], sums)
 
 
 REFUSED_IC_LIGHTS: dict[str, tuple[Change, str]] = {
@@ -210,8 +221,8 @@ def test_ic_lights_that_are_refused_are_refused_by_both(tmp_path: Path, checkpoi
     change, words = REFUSED_IC_LIGHTS[name]
     path = saved(tmp_path / "x.safetensors", change(dict(IC_LIGHT[8])))
     others = {"checkpoint": read_header(checkpoint)}
-    told = both_refuse("ic_light", path, lambda path: loading.load_unet(checkpoint, path, torch.float32), others)
-    assert words in told
+    message = both_refuse("ic_light", path, lambda path: loading.load_unet(checkpoint, path, torch.float32), others)
+    assert words in message
 
 
 ADAPTERS: dict[str, tuple[Change, float]] = {

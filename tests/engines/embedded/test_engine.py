@@ -1,4 +1,4 @@
-"""The engine's contract: with random weights where pixels matter, with stand-ins for the models where faults do."""
+"""The engine's contract: with random weights where pixels matter, with fake models where faults do."""
 
 import hashlib
 import io
@@ -27,17 +27,18 @@ from acusim.sample_id import SampleId
 from controller.cli import main
 from controller.ledger import DONE, LEDGER_FILE, STATE_FOLDER, Ledger
 from engines.base import Request, Result, Setup
-from engines.embedded import loading, weights
+from engines.embedded import loading, weight_files
 from engines.embedded.engine import EmbeddedEngine
+from engines.embedded.model_threads import ModelThreads
 from engines.embedded.models import Files, Models, Placement
 from engines.embedded.pipeline import noise_of
-from engines.embedded.worker import Workers
 from engines.options import EmbeddedOptions
 from engines.recipe import Recipe
 from engines.scenes import Scene
+from tests.engines.embedded.model_files import SIZES_FOR_TEXTS, small_modules
 from tests.support import ROOT, add_sample, draw_head
 
-NAMES = ROOT / "benchmarks/random_weights.toml"
+NAMES = ROOT / "tools/random_weights.toml"
 QUICK = {"engine": "embedded", "steps": 1, "denoise": 0.3}
 
 
@@ -77,12 +78,19 @@ def pixels(answer: Result | AcuSimError) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return answer.pixels
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_parts() -> Iterator[None]:
+    """The files of small_models load."""
+    with small_modules(SIZES_FOR_TEXTS):
+        yield
+
+
 @pytest.fixture(scope="module")
-def engine(narrow_models: Path) -> Iterator[EmbeddedEngine]:
+def engine(small_models: Path) -> Iterator[EmbeddedEngine]:
     """Open, on random weights."""
     recipe = Recipe.from_dict(QUICK, Recipe.from_toml(NAMES))
-    options = EmbeddedOptions(models=narrow_models, device="cpu")
-    with EmbeddedEngine(recipe, Setup(narrow_models, options=options)) as engine:
+    options = EmbeddedOptions(models=small_models, device="cpu")
+    with EmbeddedEngine(recipe, Setup(small_models, options=options)) as engine:
         yield engine
 
 
@@ -99,7 +107,7 @@ def test_a_picture_depends_on_its_seed_and_not_on_its_batch(engine: EmbeddedEngi
 @pytest.mark.slow
 def test_sides_that_are_no_multiple_of_16_keep_their_size_and_place(engine: EmbeddedEngine, scene: Scene):
     odd = request(scene, size=70, width=57)
-    engine.recipe, before = replace(engine.recipe, background="keep"), engine.recipe
+    engine.recipe, before = engine.recipe.changed(background="keep"), engine.recipe
     try:
         [answer] = engine.augment([odd])
     finally:
@@ -117,7 +125,7 @@ def test_the_background_is_black_or_the_scene(engine: EmbeddedEngine, scene: Sce
     outside = soft_edge(find_foreground(asked.pixels, asked.depth_data).mask) == 0
     before = engine.recipe
     try:
-        engine.recipe = replace(before, background="black")
+        engine.recipe = before.changed(background="black")
         assert not pixels(engine.augment([asked])[0])[outside].any()
     finally:
         engine.recipe = before
@@ -130,7 +138,7 @@ def test_the_background_is_black_or_the_scene(engine: EmbeddedEngine, scene: Sce
 @pytest.mark.slow
 def test_a_request_of_its_own_recipe_gives_what_that_recipe_gives(engine: EmbeddedEngine, scene: Scene):
     asked, before = request(scene), engine.recipe
-    softer = replace(before, denoise=0.2, ip_adapter_weight=0.0)
+    softer = before.changed(denoise=0.2, ip_adapter_weight=0.0)
     usual, [found] = engine.augment([asked]), engine.augment([replace(asked, recipe=softer)])
     engine.recipe = softer
     try:
@@ -141,14 +149,14 @@ def test_a_request_of_its_own_recipe_gives_what_that_recipe_gives(engine: Embedd
 
 
 @pytest.mark.slow
-def test_pictures_say_what_made_them(engine: EmbeddedEngine, scene: Scene):
+def test_pictures_record_what_made_them(engine: EmbeddedEngine, scene: Scene):
     [answer] = engine.augment([request(scene)])
     assert isinstance(answer, Result)
     assert answer.facts["precision"] == "fp32" and answer.facts["foreground"] == "depth-mm16"
     assert len(answer.facts["weights"]) == 12
-    told = json.loads(engine.documents()["models.json"])
-    assert told == engine.identity()
-    assert set(told) == {
+    found = json.loads(engine.documents()["models.json"])
+    assert found == engine.identity()
+    assert set(found) == {
         *(f"weights {role}" for role in ("checkpoint", "ic_light", "ip_adapter", "clip_vision")),
         "precision",
     }
@@ -164,18 +172,18 @@ def test_a_bad_prompt_or_picture_costs_only_itself(engine: EmbeddedEngine, scene
 
 
 @pytest.mark.slow
-def test_a_batch_resumes_verifies_and_makes_the_same_again(narrow_models: Path, tmp_path: Path, capsys: Any):
+def test_a_batch_resumes_verifies_and_makes_the_same_again(small_models: Path, tmp_path: Path, capsys: Any):
     data, out = tmp_path / "data", tmp_path / "out"
     for frame in (1, 2, 3):
         add_sample(data, f"F_Ann_N_HA_O_{frame:04d}")
     line = ["--batch", "--engine", "embedded", "--dataset", str(data), "--output", str(out), "--recipe", str(NAMES)]
-    line += ["--set", "steps=1", "--models", str(narrow_models), "--device", "cpu", "--json", "--quiet"]
+    line += ["--set", "steps=1", "--models", str(small_models), "--device", "cpu", "--json", "--quiet"]
     assert main([*line, "--limit", "2"]) == 0
-    assert json.loads(capsys.readouterr().out)["made"] == 2
+    assert json.loads(capsys.readouterr().out)["created"] == 2
     before = {path: path.read_bytes() for path in out.rglob("*.png")}
     assert main(line) == 0
     report = json.loads(capsys.readouterr().out)
-    assert (report["made"], report["already"]) == (1, 2)
+    assert (report["created"], report["already"]) == (1, 2)
     assert all(path.read_bytes() == content for path, content in before.items())
     made = [out / sample.image for sample in scan(out).samples]
     record = read_provenance(made[0])
@@ -187,27 +195,28 @@ def test_a_batch_resumes_verifies_and_makes_the_same_again(narrow_models: Path, 
     capsys.readouterr()
     # Other weights under the same name are other settings.
     other = tmp_path / "other"
-    for path in narrow_models.glob("*/*.safetensors"):
+    for path in small_models.glob("*/*.safetensors"):
         (other / path.parent.name).mkdir(parents=True, exist_ok=True)
         (other / path.parent.name / path.name).symlink_to(path)
     adapter = other / "ipadapter/ip-adapter_sd15_random.safetensors"
     tensors = load_file(adapter)
     adapter.unlink()
     save_file({name: value + 1 if name.endswith("norm.bias") else value for name, value in tensors.items()}, adapter)
-    line[line.index(str(narrow_models))] = str(other)
+    line[line.index(str(small_models))] = str(other)
     assert main(line) == 1
     assert "weights ip_adapter" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_a_batch_that_was_killed_is_finished_by_the_same_command(narrow_models: Path, tmp_path: Path):
+def test_a_batch_that_was_killed_is_finished_by_the_same_command(small_models: Path, tmp_path: Path, capsys: Any):
     data, out = tmp_path / "data", tmp_path / "out"
     for frame in range(1, 5):
         add_sample(data, f"F_Ann_N_HA_O_{frame:04d}")
-    line = [sys.executable, "-m", "controller", "--batch", "--engine", "embedded", "--dataset", str(data)]
-    line += ["--output", str(out), "--recipe", str(NAMES), "--set", "steps=1", "--models", str(narrow_models)]
+    line = ["--batch", "--engine", "embedded", "--dataset", str(data)]
+    line += ["--output", str(out), "--recipe", str(NAMES), "--set", "steps=1", "--models", str(small_models)]
     line += ["--batch-size", "1", "--device", "cpu", "--json", "--quiet"]
-    child = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "tests.engines.embedded.small_controller", *line]
+    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     done = 0
     while child.poll() is None and not done:
         time.sleep(0.02)
@@ -216,19 +225,20 @@ def test_a_batch_that_was_killed_is_finished_by_the_same_command(narrow_models: 
     child.kill()
     child.wait()
     assert done
-    report = json.loads(subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300).stdout)
-    assert report["made"] + report["already"] == 4 and report["already"] >= 1
+    assert main(line) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["created"] + report["already"] == 4 and report["already"] >= 1
     assert main(["--verify", "--output", str(out)]) == 0
 
 
 @pytest.mark.slow
 def test_half_precision_decodes_black_and_broken_pictures_again(
-    engine: EmbeddedEngine, narrow_models: Path, monkeypatch: pytest.MonkeyPatch
+    engine: EmbeddedEngine, small_models: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    checkpoint = narrow_models / "checkpoints/sd15_random.safetensors"
+    checkpoint = small_models / "checkpoints/sd15_random.safetensors"
     models = Models.__new__(Models)
     models.placement = Placement(torch.device("cpu"), "bf16")
-    models._files, models._vae_fp32, models._at_work = Files(checkpoint), None, ""
+    models._files, models._vae_fp32, models._active = Files(checkpoint), None, ""
     exact = loading.load_vae(checkpoint, torch.float32)
 
     class Broken:
@@ -253,8 +263,8 @@ def test_half_precision_decodes_black_and_broken_pictures_again(
     torch.testing.assert_close(found[:2], wanted[:2], atol=1e-5, rtol=0)
 
 
-class StandIn:
-    """In place of the pipeline: paints each picture grey, and fails as it is told."""
+class FakePipeline:
+    """In place of the pipeline: paints each picture grey, and fails as configured."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -279,11 +289,11 @@ class StandIn:
 
 
 @pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    pipeline = StandIn()
-    monkeypatch.setattr(weights, "identity", lambda recipe, models: {"weights checkpoint": "0" * 64})
-    monkeypatch.setattr(weights, "ready_weights", lambda recipe, models: ({}, []))
-    monkeypatch.setattr(EmbeddedEngine, "_start", lambda self: Workers(1))
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakePipeline:
+    pipeline = FakePipeline()
+    monkeypatch.setattr(weight_files, "identity", lambda recipe, models: {"weights checkpoint": "0" * 64})
+    monkeypatch.setattr(weight_files, "ready_weights", lambda recipe, models: ({}, []))
+    monkeypatch.setattr(EmbeddedEngine, "_start_threads", lambda self: ModelThreads(1))
     monkeypatch.setattr(EmbeddedEngine, "_load", lambda self, paths: setattr(self, "_pipeline", pipeline))
     return pipeline
 
@@ -294,47 +304,47 @@ def opened(**more: Any) -> EmbeddedEngine:
     return engine
 
 
-def test_out_of_memory_halves_the_batch_and_is_remembered(stand_in: StandIn, scene: Scene):
-    stand_in.fits = 3
+def test_out_of_memory_halves_the_batch_and_is_remembered(fake: FakePipeline, scene: Scene):
+    fake.fits = 3
     with opened() as engine:
         answers = engine.augment([request(scene, seed) for seed in range(8)])
         assert all(isinstance(answer, Result) for answer in answers)
-        assert stand_in.sizes == [8, 4, 2, 2, 2, 2]
-        assert any("does not suffice for 8 pictures of 64 x 64: going on by 4" in note for note in engine.notes)
-        stand_in.sizes.clear()
+        assert fake.sizes == [8, 4, 2, 2, 2, 2]
+        assert any("too little memory for 8 images of 64 x 64: continuing with 4" in note for note in engine.notes)
+        fake.sizes.clear()
         engine.augment([request(scene, seed) for seed in range(4)])
-        assert stand_in.sizes == [2, 2]
+        assert fake.sizes == [2, 2]
 
 
-def test_a_picture_that_never_fits_is_set_aside_with_advice(stand_in: StandIn, scene: Scene):
-    stand_in.fits = 0
+def test_a_picture_that_never_fits_is_refused_with_advice(fake: FakePipeline, scene: Scene):
+    fake.fits = 0
     with opened() as engine:
         answers = engine.augment([request(scene, 1), request(scene, 2)])
-    assert all("64 x 64 pixels do not fit into memory, even alone; take --low-memory" in str(a) for a in answers)
+    assert all("64 x 64 pixels do not fit into memory, even alone; use --low-memory" in str(a) for a in answers)
 
 
-def test_no_numbers_set_one_picture_aside(stand_in: StandIn, scene: Scene):
-    stand_in.broken = {1}
+def test_nan_skips_one_picture(fake: FakePipeline, scene: Scene):
+    fake.broken = {1}
     with opened() as engine:
         first, second, third = engine.augment([request(scene, seed) for seed in range(3)])
     assert isinstance(first, Result) and isinstance(third, Result)
     assert isinstance(second, PictureError) and "--precision bf16 or fp32" in str(second)
 
 
-def test_requests_of_other_texts_sizes_and_scenes_part(stand_in: StandIn, scene: Scene):
+def test_requests_of_other_texts_sizes_and_scenes_are_separated(fake: FakePipeline, scene: Scene):
     with opened() as engine:
         engine.augment([request(scene, 1), request(scene, 2, text="a woman"), request(scene, 3)])
-    assert stand_in.sizes == [2, 1]
+    assert fake.sizes == [2, 1]
 
 
-def test_a_picture_may_have_less_freedom_than_its_batch(stand_in: StandIn, scene: Scene):
+def test_a_picture_may_have_less_freedom_than_its_batch(fake: FakePipeline, scene: Scene):
     with opened() as engine:
-        softer = replace(engine.recipe, denoise=0.2, ip_adapter_weight=0.1)
+        softer = engine.recipe.changed(denoise=0.2, ip_adapter_weight=0.1)
         engine.augment([request(scene, 1), replace(request(scene, 2), recipe=softer), request(scene, 3)])
-    assert stand_in.sizes == [2, 1] and stand_in.recipes == [engine.recipe, softer]
+    assert fake.sizes == [2, 1] and fake.recipes == [engine.recipe, softer]
 
 
-def test_stop_ends_running_work(stand_in: StandIn, scene: Scene):
+def test_stop_ends_running_work(fake: FakePipeline, scene: Scene):
     with opened() as engine:
         engine.stop()
         with pytest.raises(EngineError, match="stopped"):
@@ -342,16 +352,16 @@ def test_stop_ends_running_work(stand_in: StandIn, scene: Scene):
 
 
 def test_more_than_fits_at_once_is_shared_among_the_threads(
-    stand_in: StandIn, scene: Scene, monkeypatch: pytest.MonkeyPatch
+    fake: FakePipeline, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(EmbeddedEngine, "_start", lambda self: Workers(2))
+    monkeypatch.setattr(EmbeddedEngine, "_start_threads", lambda self: ModelThreads(2))
     monkeypatch.setattr("engines.embedded.engine.CPU_PIXELS", 3 * request(scene).pixels[..., 0].size)
     with opened() as engine:
         assert len(engine.augment([request(scene, seed) for seed in range(5)])) == 5
-    assert sorted(stand_in.sizes) == [2, 3]
+    assert sorted(fake.sizes) == [2, 3]
 
 
-def test_several_lanes_at_once_get_their_own_pictures(stand_in: StandIn, scene: Scene):
+def test_several_lanes_at_once_get_their_own_pictures(fake: FakePipeline, scene: Scene):
     made: dict[int, list[Result | AcuSimError]] = {}
     with opened() as engine:
 
@@ -367,16 +377,16 @@ def test_several_lanes_at_once_get_their_own_pictures(stand_in: StandIn, scene: 
 
 
 @pytest.mark.parametrize(
-    "setup, told",
+    "setup, message",
     [
-        ({"device": "cuda"}, "no CUDA GPU can be used from here"),
+        ({"device": "cuda"}, "no CUDA GPU is available"),
         ({"device": "cpu", "precision": "fp16"}, "fp16 is for GPUs"),
     ],
 )
-def test_a_device_that_is_not_there_is_told(setup: dict[str, Any], told: str):
+def test_a_device_that_is_not_available_is_reported(setup: dict[str, Any], message: str):
     if setup["device"] == "cuda" and torch.cuda.is_available():
         return
-    with pytest.raises(EngineError, match=told):
+    with pytest.raises(EngineError, match=message):
         EmbeddedEngine(Recipe.from_dict(QUICK), Setup(Path(), options=EmbeddedOptions(**setup))).identity()
 
 
@@ -393,9 +403,9 @@ def test_noise_is_torchs_for_each_seed():
 
 
 @pytest.mark.slow
-def test_encoders_round_their_weights_as_comfyui_does(narrow_models: Path, tmp_path: Path):
+def test_encoders_round_their_weights_as_comfyui_does(small_models: Path, tmp_path: Path):
     # A file in float32 gives what its rounding to float16 gives: ComfyUI holds encoders in float16.
-    source = narrow_models / "clip_vision/clip_vision_random.safetensors"
+    source = small_models / "clip_vision/clip_vision_random.safetensors"
     finer = {name: value.float() * (1 + 1e-5) for name, value in load_file(source).items()}
     save_file(finer, tmp_path / "finer.safetensors")
     save_file({name: value.half() for name, value in finer.items()}, tmp_path / "rounded.safetensors")

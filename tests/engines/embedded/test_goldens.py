@@ -1,10 +1,12 @@
-"""What real ComfyUI made of random weights (tests/live/record_goldens.py), made again here.
+"""What real ComfyUI made of random weights (tests/live/record_goldens.py), repeated here.
 
 The weights are regenerated, not stored: their hashes must be those of the files ComfyUI had.
 """
 
 import hashlib
 import json
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,13 @@ import torch
 from PIL import Image
 
 from acusim.errors import PictureError
-from benchmarks import random_weights
+from engines.embedded import models
 from engines.embedded.image_prompt import preprocessed
 from engines.embedded.models import FACTOR, LATENT_SCALE, Files, Models, Placement
-from engines.embedded.pipeline import Named, Pipeline
+from engines.embedded.pipeline import NamedImage, Pipeline
 from engines.recipe import Recipe
 from tests.live.golden_texts import NEGATIVE, POSITIVE, TEXTS
+from tools import random_weights
 
 DATA = Path(__file__).parents[2] / "data/embedded"
 RECORDED = json.loads((DATA / "goldens.json").read_text())
@@ -34,6 +37,19 @@ FEW = 10
 OFFSETS = {"fc": "iclight_fc", "fbc": "iclight_fbc", "plain": None, "vae": None}
 
 pytestmark = [pytest.mark.slow, pytest.mark.numeric]
+
+
+def remembered(function: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The same function, called once for equal pictures."""
+    found: dict[tuple[Any, bytes], torch.Tensor] = {}
+
+    def call(pictures: torch.Tensor) -> torch.Tensor:
+        key = pictures.shape, pictures.numpy().tobytes()
+        if key not in found:
+            found[key] = function(pictures)
+        return found[key]
+
+    return call
 
 
 class Loaded:
@@ -52,15 +68,21 @@ class Loaded:
             paths = {name: self._folder / file for name, (file, _) in random_weights.FILES.items()}
             offsets = paths[OFFSETS[wiring]] if OFFSETS[wiring] else None
             files = Files(paths["checkpoint"], offsets, paths["ip_adapter"], paths["clip_vision"])
-            self._pipeline = Pipeline(Models(files, Placement(torch.device("cpu"), "fp32")), Recipe())
+            loaded = Models(files, Placement(torch.device("cpu"), "fp32"))
+            loaded.encode, loaded.embed = remembered(loaded.encode), remembered(loaded.embed)
+            self._pipeline = Pipeline(loaded, Recipe())
             self._wiring = wiring
         self._pipeline.recipe = recipe or Recipe()
         return self._pipeline
 
 
 @pytest.fixture(scope="module")
-def loaded(random_models: Path) -> Loaded:
-    return Loaded(random_models)
+def loaded(random_models: Path) -> Iterator[Loaded]:
+    """The modules that are the same for all wirings are loaded once."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("load_vae", "load_text_encoder", "load_vision_encoder"):
+            patch.setattr(models, name, cache(getattr(models, name)))
+        yield Loaded(random_models)
 
 
 def picture(name: str) -> torch.Tensor:
@@ -103,8 +125,8 @@ def test_latents_and_pixels_are_comfyuis(case: dict[str, Any], loaded: Loaded):
             latents = LATENT_SCALE * pipeline.models.encode(pictures)
     else:
         noise = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(case["seed"]))
-        reference = None if wiring == "fbc" else Named(case["scene"], scene(case["scene"]))
-        backdrop = Named(case["background"], picture(case["background"])) if wiring == "fbc" else None
+        reference = None if wiring == "fbc" else NamedImage(case["scene"], scene(case["scene"]))
+        backdrop = NamedImage(case["background"], picture(case["background"])) if wiring == "fbc" else None
         arguments = (pictures, noise, case["positive"], case["negative"], reference, backdrop)
         if "embedding:" in case["positive"]:
             with pytest.raises(PictureError, match="textual inversion"):
@@ -133,14 +155,14 @@ def test_hardly_a_pixel_differs():
 @pytest.mark.parametrize("name", ["head_a", "scene", "scene_upright"])
 def test_references_are_seen_as_comfyui_sees_them(name: str, loaded: Loaded):
     parts = np.load(DATA / "clip_vision.npz")
-    models = loaded.pipeline("plain").models
+    found = loaded.pipeline("plain").models
     seen = scene(f"{name}.png")
     pixels = preprocessed(seen)[0, :, ::7, ::7].numpy()
     # A value may lie on the border of two of the 256 levels that it is rounded to.
     assert np.abs(pixels - parts[f"{name}.pixels"]).max() <= 1 / 255 / 0.26 + 1e-6
     assert (np.abs(pixels - parts[f"{name}.pixels"]) > 1e-5).mean() < 0.002
     with torch.inference_mode():
-        embedding = models.embed(seen)
+        embedding = found.embed(seen)
     np.testing.assert_allclose(embedding.numpy(), parts[f"{name}.image_embeds"], rtol=0, atol=2e-3)
 
 
@@ -156,7 +178,6 @@ def test_texts_are_encoded_as_comfyui_encodes_them(name: str, loaded: Loaded):
 
 
 def test_the_middle_block_never_sees_the_reference(loaded: Loaded):
-    models = loaded.pipeline("plain").models
     with torch.inference_mode():
-        half = models.half(torch.zeros(1, 77, 768), torch.zeros(1, 768), 1.0)
+        half = loaded.pipeline("plain").models.half(torch.zeros(1, 77, 768), torch.zeros(1, 768), 1.0)
     assert [part is None for part in half.references] == [False] * 15 + [True]

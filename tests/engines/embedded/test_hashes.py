@@ -95,9 +95,9 @@ def test_what_is_no_hash_is_not_believed(tmp_path: Path, home: Path, lie: object
     path = settled(tmp_path / "a", b"abc")
     file_sha256(path)
     memory = home / "acusim-augment/weights.json"
-    told = json.loads(memory.read_text())
-    told["files"][str(path)]["sha256"] = lie
-    memory.write_text(json.dumps(told))
+    message = json.loads(memory.read_text())
+    message["files"][str(path)]["sha256"] = lie
+    memory.write_text(json.dumps(message))
     assert file_sha256(path) == ABC
 
 
@@ -111,10 +111,10 @@ def test_without_a_place_to_remember_nothing_breaks(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     assert file_sha256(path) == ABC and not (tmp_path / "not").exists()
 
-    def homeless() -> Path:
+    def homeless(*_: object, **__: object) -> Path:
         raise RuntimeError("no home")
 
-    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setattr("acusim.caches.user_cache_path", homeless)
     assert file_sha256(path) == ABC
 
 
@@ -122,11 +122,11 @@ def test_only_so_many_files_are_remembered(tmp_path: Path, home: Path, monkeypat
     monkeypatch.setattr(hashes, "KEPT", 3)
     for number in range(5):
         file_sha256(settled(tmp_path / str(number), b"abc"))
-    told = json.loads((home / "acusim-augment/weights.json").read_text())
-    assert [Path(name).name for name in told["files"]] == ["2", "3", "4"]
+    message = json.loads((home / "acusim-augment/weights.json").read_text())
+    assert [Path(name).name for name in message["files"]] == ["2", "3", "4"]
 
 
-def test_files_that_cannot_be_read_or_change_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_files_that_cannot_be_read_or_change_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for place, words in ((tmp_path / "gone", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(EngineError, match=f"{place.name}.* cannot be read: {words}"):
             file_sha256(place)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from acusim.tensor_files import read_header
-from benchmarks import random_weights
 from engines.embedded import loading
 from engines.embedded.image_prompt import preprocessed
 from engines.embedded.kinds import judge
@@ -37,6 +36,7 @@ from tests.engines.embedded.changed_files import (
     without,
 )
 from tests.engines.embedded.model_files import SIZES
+from tools import random_weights
 
 pytestmark = pytest.mark.usefixtures("small_parts")
 VISION = made(random_weights.vision_encoder(replace(SIZES, vision_layers=2)), "vision")
@@ -160,15 +160,18 @@ REFUSED_VISION: dict[str, tuple[Change, str]] = {
     "scales across": (added({f"{LAYER}.weight_scale": ones(1, 768)}), "one for each output"),
     "mxfp8": (added({f"{LAYER}.weight_scale": ones(WIDE, 24, kind=torch.uint8)}), "is of type U8"),
     "inverse scales": (added({f"{LAYER}.weight_scale_inv": ones()}), f"{LAYER}.weight_scale_inv"),
-    "scale alone": (added({"vision_model.x.scale_weight": ones()}), "the scale of a weight that is not there"),
+    "scale alone": (added({"vision_model.x.scale_weight": ones()}), "the scale of a missing weight"),
     "two scales": (added({f"{LAYER}.scale_weight": ones(), f"{LAYER}.weight_scale": ones()}), "two scales"),
-    "unknown beside fp8": (after(cast(FP8), added({f"{LAYER}.shift": ones()})), f"{LAYER}.shift lies beside"),
+    "unknown beside fp8": (after(cast(FP8), added({f"{LAYER}.shift": ones()})), f"{LAYER}.shift is beside"),
     "quanto": (added({f"{LAYER}.weight._scale": ones(WIDE)}), "quanto"),
     "other width": (
         lambda tensors: made(random_weights.vision_encoder(replace(SIZES, vision_width=512)), "x"),
         "widths 768, 1024, 1280, 1664 are known",
     ),
-    "places of no square": (added({"vision_model.embeddings.position_embedding.weight": ones(16, 768)}), "16 places"),
+    "no square": (
+        added({"vision_model.embeddings.position_embedding.weight": ones(16, 768)}),
+        "16 positions",
+    ),
     "OpenCLIP, cut": (after(openclip("visual."), without("resblocks.1.ln_2.bias")), "lacks 1 tensors"),
     "OpenCLIP, other shape": (
         after(openclip("visual."), added({"visual.transformer.resblocks.0.attn.in_proj_bias": ones()})),

@@ -1,19 +1,30 @@
 """What a model file is, told by the names and shapes of its tensors."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from acusim.tensor_files import Tensor, read_header
-from benchmarks import random_weights
 from engines.embedded.kinds import judge
 from engines.embedded.published import PUBLISHED
 from engines.recipe import Recipe
-from tests.engines.embedded.model_files import CHECKPOINT, CLIP_VISION, FBC, FC, IP_ADAPTER, UNET, Shapes, write
+from tests.engines.embedded.model_files import (
+    CHECKPOINT,
+    CLIP_VISION,
+    FBC,
+    FC,
+    IP_ADAPTER,
+    UNET,
+    Shapes,
+    small_modules,
+    write,
+)
+from tools import random_weights
 
 
-def told(role: str, shapes: Shapes, adapter: Shapes | None = None, dtype: str = "F16", **settings: Any):
+def message(role: str, shapes: Shapes, adapter: Shapes | None = None, dtype: str = "F16", **settings: Any):
     """Whether it will do, and what it is."""
 
     def tensors(of: Shapes) -> dict[str, Tensor]:
@@ -26,19 +37,28 @@ def without(shapes: Shapes, beginning: str) -> Shapes:
     return {name: shape for name, shape in shapes.items() if not name.startswith(beginning)}
 
 
-small = pytest.mark.usefixtures("small_parts")
+small = pytest.mark.usefixtures("small_test")
+
+
+@pytest.fixture
+def small_test() -> Iterator[None]:
+    """For one test, as others of this file need the real sizes."""
+    with small_modules():
+        yield
+
+
 ATTENTION = f"{UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
 INPUT = f"{UNET}input_blocks.0.0.weight"
 
 
 @small
 def test_the_right_files_will_do():
-    assert told("checkpoint", CHECKPOINT) == (True, "SD 1.5, context width 768")
-    assert told("ic_light", FC) == (True, "IC-Light fc, 8 input channels")
-    assert told("ic_light", FBC, wiring="fbc") == (True, "IC-Light fbc, 12 input channels")
-    assert told("ip_adapter", IP_ADAPTER) == (True, "IP-Adapter, 4 tokens from image features of width 8")
-    assert told("clip_vision", CLIP_VISION, IP_ADAPTER) == (True, "CLIP vision, image features of width 8")
-    assert told("clip_vision", {**CLIP_VISION, "text_model.embeddings.token_embedding.weight": (9, 9)})[0]
+    assert message("checkpoint", CHECKPOINT) == (True, "SD 1.5, context width 768")
+    assert message("ic_light", FC) == (True, "IC-Light fc, 8 input channels")
+    assert message("ic_light", FBC, wiring="fbc") == (True, "IC-Light fbc, 12 input channels")
+    assert message("ip_adapter", IP_ADAPTER) == (True, "IP-Adapter, 4 tokens from image features of width 8")
+    assert message("clip_vision", CLIP_VISION, IP_ADAPTER) == (True, "CLIP vision, image features of width 8")
+    assert message("clip_vision", {**CLIP_VISION, "text_model.embeddings.token_embedding.weight": (9, 9)})[0]
 
 
 @small
@@ -69,7 +89,7 @@ def test_the_right_files_will_do():
     ],
 )
 def test_other_checkpoints_are_named(shapes: Shapes, words: str):
-    ok, what = told("checkpoint", shapes)
+    ok, what = message("checkpoint", shapes)
     assert not ok and words in what and len(what) < 300 and what.isprintable()
 
 
@@ -89,7 +109,7 @@ def test_other_checkpoints_are_named(shapes: Shapes, words: str):
     ],
 )
 def test_other_ic_lights_are_named(shapes: Shapes, wiring: str, words: str):
-    ok, what = told("ic_light", shapes, wiring=wiring)
+    ok, what = message("ic_light", shapes, wiring=wiring)
     assert not ok and words in what
 
 
@@ -116,7 +136,7 @@ def test_other_ic_lights_are_named(shapes: Shapes, wiring: str, words: str):
     ],
 )
 def test_other_ip_adapters_are_named(shapes: Shapes, words: str):
-    ok, what = told("ip_adapter", shapes)
+    ok, what = message("ip_adapter", shapes)
     assert not ok and words in what
 
 
@@ -131,17 +151,17 @@ def test_other_ip_adapters_are_named(shapes: Shapes, words: str):
     ],
 )
 def test_other_image_encoders_are_named(shapes: Shapes, words: str):
-    ok, what = told("clip_vision", shapes, IP_ADAPTER)
+    ok, what = message("clip_vision", shapes, IP_ADAPTER)
     assert not ok and words in what
 
 
 @small
 def test_quantised_weights_are_refused_but_tables_of_positions_are_not():
-    assert told("checkpoint", CHECKPOINT, dtype="I8") == (
+    assert message("checkpoint", CHECKPOINT, dtype="I8") == (
         False,
         "its weights are of type I8; F16, BF16, F32, F64, F8_E4M3, F8_E5M2 are read",
     )
-    assert told("checkpoint", CHECKPOINT, dtype="F8_E4M3")[0]
+    assert message("checkpoint", CHECKPOINT, dtype="F8_E4M3")[0]
     tensors = {name: Tensor("F32", shape) for name, shape in CLIP_VISION.items()}
     tensors["vision_model.embeddings.position_ids"] = Tensor("I64", (1, 257))
     assert judge("clip_vision", tensors, Recipe(), {})[0]

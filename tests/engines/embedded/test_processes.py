@@ -14,24 +14,26 @@ import pytest
 from acusim.errors import AcuSimError, ConfigError, EngineError, PictureError
 from acusim.layout import scan
 from acusim.pictures import read_rgb
-from controller.lanes import Lanes
-from controller.making import Job
+from controller.concurrent_batches import ConcurrentBatches
+from controller.job import Job
 from engines.base import Result, Setup
-from engines.embedded import crew
-from engines.embedded.processes import Processes
+from engines.embedded import worker_pool
+from engines.embedded.processes import MultiProcessEngine
 from engines.options import EmbeddedOptions
 from engines.scenes import Scene
 from tests.engines.embedded.small import PLAN, RECIPE, SMALL, Small, gone, marks, request, until
 
-
-def pids(engine: Processes) -> list[int]:
-    assert engine._crew is not None
-    return [child.process.pid for child in engine._crew._children]
+NewEngine = Callable[..., MultiProcessEngine]
 
 
-def first(engine: Processes) -> crew.Child:
-    assert engine._crew is not None
-    return engine._crew._children[0]
+def pids(engine: MultiProcessEngine) -> list[int]:
+    assert engine._pool is not None
+    return [worker.process.pid for worker in engine._pool._workers]
+
+
+def first(engine: MultiProcessEngine) -> worker_pool.Worker:
+    assert engine._pool is not None
+    return engine._pool._workers[0]
 
 
 def facts(answer: object) -> dict[str, Any]:
@@ -45,15 +47,15 @@ def visible(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def new(tmp_path: Path) -> Iterator[Callable[..., Processes]]:
+def new(tmp_path: Path) -> Iterator[Callable[..., MultiProcessEngine]]:
     """Makes engines of two processes, and sees to it that none is left."""
-    made: list[Processes] = []
+    made: list[MultiProcessEngine] = []
     seen: list[int] = []
 
-    def make(plan: dict[str, Any] | None = None, opened: bool = True, **setup: Any) -> Processes:
+    def make(plan: dict[str, Any] | None = None, opened: bool = True, **setup: Any) -> MultiProcessEngine:
         if plan:
             (tmp_path / PLAN).write_text(json.dumps(plan))
-        made.append(Processes(RECIPE, Setup(tmp_path, options=EmbeddedOptions(**{"gpus": 2, **setup})), SMALL))
+        made.append(MultiProcessEngine(RECIPE, Setup(tmp_path, options=EmbeddedOptions(**{"gpus": 2, **setup})), SMALL))
         if opened:
             made[-1].open()
             seen.extend(pids(made[-1]))
@@ -76,7 +78,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 def hold(threads: ThreadPoolExecutor, tmp_path: Path) -> Callable[..., "Future[list[Any]]"]:
     """Makes a call in another thread and waits until a process is at work on it."""
 
-    def call(engine: Processes, *words: str) -> "Future[list[Any]]":
+    def call(engine: MultiProcessEngine, *words: str) -> "Future[list[Any]]":
         before = len(marks(tmp_path, "started"))
         batch = [request(word, number) for number, word in enumerate(words or ("hold",))]
         future = threads.submit(engine.augment, batch)
@@ -89,35 +91,35 @@ def hold(threads: ThreadPoolExecutor, tmp_path: Path) -> Callable[..., "Future[l
 # Calls
 
 
-def test_answers_keep_their_order_and_errors_their_kind(new: Callable[..., Processes]):
+def test_answers_keep_their_order_and_errors_their_kind(new: NewEngine):
     engine = new()
     answers = engine.augment([request("", 7), request("refuse"), request("", 9)])
     assert [facts(answers[0])["seed"], facts(answers[2])["seed"]] == [7, 9]
     assert isinstance(answers[0], Result) and (answers[0].pixels == 248).all()
-    assert type(answers[1]) is AcuSimError and str(answers[1]) == "Ann: not this one", "its own kind stays at home"
+    assert type(answers[1]) is AcuSimError and str(answers[1]) == "Ann: not this one", "not its own class"
     assert engine.augment([]) == []
 
 
-def test_each_process_has_its_own_gpu_and_the_numbers_that_are_known(new: Callable[..., Processes], hold: Any):
+def test_each_process_has_its_own_gpu_and_the_numbers_that_are_known(new: NewEngine, hold: Any):
     engine = new(opened=False)
     engine.identity()
     engine.open()
     calls = [hold(engine), hold(engine)]
     (engine._inner.setup.dataset / "go").touch()  # type: ignore[union-attr]
-    told = [facts(call.result()[0]) for call in calls]
-    assert {fact["gpu"] for fact in told} == {"4", "GPU-57e"} and len({fact["pid"] for fact in told}) == 2
+    answers = [facts(call.result()[0]) for call in calls]
+    assert {fact["gpu"] for fact in answers} == {"4", "GPU-57e"} and len({fact["pid"] for fact in answers}) == 2
     # What auto means is settled once, not by each GPU.
-    assert {(fact["device"], fact["precision"], fact["gpus"]) for fact in told} == {("cuda", "bf16", 1)}
+    assert {(fact["device"], fact["precision"], fact["gpus"]) for fact in answers} == {("cuda", "bf16", 1)}
 
 
-def test_processes_on_a_cpu_share_its_cores(new: Callable[..., Processes]):
+def test_processes_on_a_cpu_share_its_cores(new: NewEngine):
     engine = new(device="cpu", precision="fp32")
-    told = facts(engine.augment([request()])[0])
+    found = facts(engine.augment([request()])[0])
     share = str(max(1, len(os.sched_getaffinity(0)) // 2))
-    assert (told["threads"], told["device"], told["precision"]) == (share, "cpu", "fp32")
+    assert (found["threads"], found["device"], found["precision"]) == (share, "cpu", "fp32")
 
 
-def test_a_call_goes_where_the_fewest_pictures_are_in_hand(new: Callable[..., Processes], hold: Any, tmp_path: Path):
+def test_a_call_goes_where_the_fewest_images_are_queued(new: NewEngine, hold: Any, tmp_path: Path):
     engine = new()
     many = hold(engine, "hold", "hold", "hold")
     few = hold(engine, "hold")
@@ -127,9 +129,9 @@ def test_a_call_goes_where_the_fewest_pictures_are_in_hand(new: Callable[..., Pr
     assert where[1] == where[2] != where[0] == where[3]
 
 
-def test_all_lanes_of_all_processes_work_at_once(new: Callable[..., Processes], hold: Any, tmp_path: Path):
+def test_all_lanes_of_all_processes_work_at_once(new: NewEngine, hold: Any, tmp_path: Path):
     engine = new()
-    assert (engine.lanes, engine.batch_size) == (4, 4)
+    assert (engine.concurrency, engine.batch_size) == (4, 4)
     calls = [hold(engine) for _ in range(4)]
     assert len(marks(tmp_path, "started")) == 4 and not any(call.done() for call in calls)
     until(lambda: engine.work_in_progress() == 2.0)
@@ -138,16 +140,16 @@ def test_all_lanes_of_all_processes_work_at_once(new: Callable[..., Processes], 
 
 
 @pytest.mark.parametrize(
-    ("word", "kind", "told"),
+    ("word", "kind", "message"),
     [
         ("break", EngineError, "GPU 4: the GPU has fallen off"),
         ("fault", RuntimeError, r"ValueError: a fault in the code \(small.py:"),
         ("short", EngineError, "GPU 4: engine small gave 1 answers to 2 requests"),
     ],
 )
-def test_what_breaks_a_call_is_told(new: Callable[..., Processes], word: str, kind: type[Exception], told: str):
+def test_what_breaks_a_call_is_reported(new: NewEngine, word: str, kind: type[Exception], message: str):
     engine = new()
-    with pytest.raises(kind, match=told):
+    with pytest.raises(kind, match=message):
         engine.augment([request(word), request()])
     assert isinstance(engine.augment([request()])[0], Result), "the process goes on"
 
@@ -155,7 +157,7 @@ def test_what_breaks_a_call_is_told(new: Callable[..., Processes], word: str, ki
 # Deaths
 
 
-def test_the_calls_of_a_killed_process_are_made_again(new: Callable[..., Processes], hold: Any, tmp_path: Path):
+def test_the_calls_of_a_killed_process_are_repeated(new: NewEngine, hold: Any, tmp_path: Path):
     engine = new()
     first, second = hold(engine, "hold", ""), hold(engine)
     victim = marks(tmp_path, "started")
@@ -164,12 +166,12 @@ def test_the_calls_of_a_killed_process_are_made_again(new: Callable[..., Process
     (tmp_path / "go").touch()
     answers = [*first.result(), *second.result()]
     assert [facts(answer)["seed"] for answer in answers] == [0, 1, 0]
-    assert engine.notes == ["GPU 4: the process died (signal 9); it is started again"]
+    assert engine.notes == ["GPU 4: the process died (signal 9); it is restarted"]
     assert len(victim) == 2 and pids(engine)[0] not in victim
 
 
 def test_a_request_that_kills_costs_itself_and_nothing_beside_it(
-    new: Callable[..., Processes], hold: Any, threads: ThreadPoolExecutor, tmp_path: Path
+    new: NewEngine, hold: Any, threads: ThreadPoolExecutor, tmp_path: Path
 ):
     engine = new()
     innocent = [hold(engine), hold(engine)]  # one on each process, so that each death hits one
@@ -184,7 +186,7 @@ def test_a_request_that_kills_costs_itself_and_nothing_beside_it(
     assert all(isinstance(answer, Result) for answer in engine.augment([request(), request()]))
 
 
-def test_a_single_request_is_made_on_two_processes_at_most(new: Callable[..., Processes], tmp_path: Path):
+def test_a_single_request_is_tried_on_two_processes_at_most(new: NewEngine, tmp_path: Path):
     engine = new()
     before = pids(engine)
     [answer] = engine.augment([request("kill")])
@@ -192,68 +194,66 @@ def test_a_single_request_is_made_on_two_processes_at_most(new: Callable[..., Pr
     assert sorted(marks(tmp_path, "started")) == sorted(before), "the second one is another, and there is no third"
 
 
-def test_a_process_that_dies_in_a_row_without_a_picture_ends_the_engine(
-    new: Callable[..., Processes], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(crew, "RESTARTS_ALLOWED", 0)
+def test_a_process_that_dies_in_a_row_without_an_image_ends_the_engine(new: NewEngine, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(worker_pool, "RESTARTS_ALLOWED", 0)
     engine = new()
-    with pytest.raises(EngineError, match=r"GPU 4: the process died \(signal 9\), 1 times in a row without a picture"):
+    with pytest.raises(EngineError, match=r"GPU 4: the process died \(signal 9\), 1 times in a row without an image"):
         engine.augment([request("kill"), request("kill")])
-    with pytest.raises(EngineError, match="without a picture"):
+    with pytest.raises(EngineError, match="without an image"):
         engine.augment([request()])
 
 
-def test_a_picture_in_between_starts_the_count_again(new: Callable[..., Processes], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(crew, "RESTARTS_ALLOWED", 1)
+def test_an_image_in_between_resets_the_count(new: NewEngine, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(worker_pool, "RESTARTS_ALLOWED", 1)
     engine = new()
     for _ in range(2):
         os.kill(pids(engine)[0], signal.SIGKILL)
         until(lambda: len(engine.notes) > 0)
         engine.notes.clear()
-        until(lambda: first(engine).ready is not None)
+        until(lambda: first(engine).opened is not None)
         assert first(engine).deaths == 1
         facts(engine.augment([request()])[0])
         assert first(engine).deaths == 0
 
 
 @pytest.mark.parametrize(
-    ("how", "told"), [({"fail": "out of memory"}, "out of memory"), ({"kill": 1}, r"the process died \(signal 9\)")]
+    ("how", "message"), [({"fail": "out of memory"}, "out of memory"), ({"kill": 1}, r"the process died \(signal 9\)")]
 )
 def test_a_process_that_cannot_be_opened_again_is_tried_and_then_ends_the_engine(
-    new: Callable[..., Processes],
+    new: NewEngine,
     hold: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     how: dict[str, Any],
-    told: str,
+    message: str,
 ):
-    monkeypatch.setattr(crew, "RESTARTS_ALLOWED", 1)
+    monkeypatch.setattr(worker_pool, "RESTARTS_ALLOWED", 1)
     engine = new()
     held = [hold(engine), hold(engine)]
     (tmp_path / PLAN).write_text(json.dumps({"4": how}))
     os.kill(pids(engine)[0], signal.SIGKILL)
-    with pytest.raises(EngineError, match=f"GPU 4: {told}, 2 times in a row without a picture; mend that"):
+    with pytest.raises(EngineError, match=f"GPU 4: {message}, 2 times in a row without an image; repair that"):
         held[0].result()
-    assert engine.notes == ["GPU 4: the process died (signal 9); it is started again"]
+    assert engine.notes == ["GPU 4: the process died (signal 9); it is restarted"]
     (tmp_path / "go").touch()
-    assert isinstance(held[1].result()[0], Result), "what another process has in hand is not lost"
+    assert isinstance(held[1].result()[0], Result), "the calls of another process are not lost"
 
 
 # Opening and notes
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "message"),
     [
         ({"fail": "no such GPU"}, "GPU-57e: no such GPU"),
         ({"kill": 1}, r"GPU-57e: the process died \(signal 9\) while it opened the engine"),
         ({"fault": "cu"}, r"GPU-57e: KeyError: 'cu' \(small.py:"),
     ],
 )
-def test_one_that_cannot_open_ends_all(new: Callable[..., Processes], how: dict[str, Any], told: str, tmp_path: Path):
+def test_one_that_cannot_open_ends_all(new: NewEngine, how: dict[str, Any], message: str, tmp_path: Path):
     # The other one opens only after that, which is never.
     engine = new({"GPU-57e": how, "4": {"wait": "never"}}, opened=False)
-    with pytest.raises(EngineError, match=told):
+    with pytest.raises(EngineError, match=message):
         engine.open()
     assert all(gone(process) for process in pids(engine))
     with pytest.raises(EngineError):
@@ -263,7 +263,7 @@ def test_one_that_cannot_open_ends_all(new: Callable[..., Processes], how: dict[
         engine.augment([request()])
 
 
-def test_a_signal_while_opening_leaves_no_process(new: Callable[..., Processes], tmp_path: Path):
+def test_a_signal_while_opening_leaves_no_process(new: NewEngine, tmp_path: Path):
     engine = new({"4": {"wait": "never"}, "GPU-57e": {"wait": "never"}}, opened=False)
 
     def interrupt() -> None:
@@ -282,20 +282,20 @@ def test_a_signal_while_opening_leaves_no_process(new: Callable[..., Processes],
     assert all(gone(process) for process in marks(tmp_path, "opening"))
 
 
-def test_notes_are_told_once_and_named_where_they_differ(new: Callable[..., Processes], tmp_path: Path):
+def test_notes_are_reported_once_and_named_where_they_differ(new: NewEngine, tmp_path: Path):
     engine = new({"4": {"notes": ["slow disk", "old driver"]}, "GPU-57e": {"notes": ["slow disk"]}})
     assert engine.notes == ["slow disk", "GPU 4: old driver"]
     engine.notes.clear()
     os.kill(pids(engine)[0], signal.SIGKILL)
-    until(lambda: first(engine).starts == 2 and first(engine).ready is not None)
-    assert engine.notes == ["GPU 4: the process died (signal 9); it is started again"]
+    until(lambda: first(engine).starts == 2 and first(engine).opened is not None)
+    assert engine.notes == ["GPU 4: the process died (signal 9); it is restarted"]
     engine.notes.clear()
     gpus = [facts(engine.augment([request("note")])[0])["gpu"] for _ in range(3)]
     until(lambda: len(engine.notes) > 0)
     assert gpus == ["4"] * 3 and engine.notes == ["GPU 4: half the memory is in use"]
 
 
-def test_what_the_engine_is_can_be_asked_without_a_process(new: Callable[..., Processes]):
+def test_what_the_engine_is_can_be_asked_without_a_process(new: NewEngine):
     engine = new(opened=False)
     assert engine.identity() == engine.identity() == {"weights": "abc", "precision": "bf16"}
     assert isinstance(engine._inner, Small) and engine._inner.asked == 1
@@ -308,7 +308,7 @@ def test_what_the_engine_is_can_be_asked_without_a_process(new: Callable[..., Pr
 
 
 @pytest.mark.parametrize("count", [0, 65])
-def test_a_senseless_number_of_processes_is_refused(new: Callable[..., Processes], count: int):
+def test_a_senseless_number_of_processes_is_refused(new: NewEngine, count: int):
     with pytest.raises(ConfigError, match=f"gpus = {count} is outside 1..64"):
         new(opened=False, gpus=count)
 
@@ -316,7 +316,7 @@ def test_a_senseless_number_of_processes_is_refused(new: Callable[..., Processes
 # Ends
 
 
-def test_stop_ends_calls_and_the_engines_hear_of_it(new: Callable[..., Processes], hold: Any, tmp_path: Path):
+def test_stop_ends_calls_and_the_engines_hear_of_it(new: NewEngine, hold: Any, tmp_path: Path):
     engine = new()
     calls = [hold(engine) for _ in range(3)]
     engine.stop()
@@ -330,11 +330,9 @@ def test_stop_ends_calls_and_the_engines_hear_of_it(new: Callable[..., Processes
     assert sorted(marks(tmp_path, "closed")) == sorted(marks(tmp_path, "stopped")), "each closed its engine"
 
 
-def test_a_process_that_hangs_is_given_up_and_killed(
-    new: Callable[..., Processes], hold: Any, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_process_that_hangs_is_abandoned_and_killed(new: NewEngine, hold: Any, monkeypatch: pytest.MonkeyPatch):
     for name in ("STOP_SECONDS", "CLOSE_SECONDS", "PATIENCE_SECONDS"):
-        monkeypatch.setattr(crew, name, 0.1)
+        monkeypatch.setattr(worker_pool, name, 0.1)
     engine = new()
     call = hold(engine)
     for process in pids(engine):
@@ -343,12 +341,12 @@ def test_a_process_that_hangs_is_given_up_and_killed(
     with pytest.raises(EngineError, match="stopped"):
         call.result()
     left = pids(engine)
-    assert engine._crew is not None
-    engine._crew.close(0.1)
+    assert engine._pool is not None
+    engine._pool.close(0.1)
     assert all(gone(process) for process in left)
 
 
-def test_it_can_be_opened_again(new: Callable[..., Processes]):
+def test_it_can_be_opened_again(new: NewEngine):
     engine = new()
     engine.close()
     engine.close()
@@ -356,9 +354,7 @@ def test_it_can_be_opened_again(new: Callable[..., Processes]):
     assert isinstance(engine.augment([request()])[0], Result)
 
 
-def test_a_batch_goes_through_lanes_whatever_dies(
-    new: Callable[..., Processes], make_dataset: Callable[..., Path], tmp_path: Path
-):
+def test_a_batch_goes_through_lanes_whatever_dies(new: NewEngine, make_dataset: Callable[..., Path], tmp_path: Path):
     root = make_dataset(frames=(1, 2, 3))
     samples = scan(root).samples
     scene = Scene("s", Path("s"), "s")
@@ -367,12 +363,12 @@ def test_a_batch_goes_through_lanes_whatever_dies(
         word = {3: "kill", 7: "refuse"}.get(number, "")
         return Job(samples[number].image, "", samples[number], 0, 0, number, scene, False, "set", word, "")
 
-    lanes = Lanes(new(opened=False), root, tmp_path / "out")
+    workers = ConcurrentBatches(new(opened=False), root, tmp_path / "out")
     started: list[str] = []
     jobs: Sequence[Job] = [job(number) for number in range(len(samples))]
-    made = list(lanes.run(jobs, lambda job: started.append(job.key), lambda: False, lambda: None))
-    lanes.close()
-    reasons = {answer.key: answer.reason for answer in made if answer.reason}
+    made = list(workers.run(jobs, lambda job: started.append(job.key), lambda: False, lambda: None))
+    workers.close()
+    reasons = {answer.key: answer.skipped for answer in made if answer.skipped}
     assert len(made) == len(samples) == len(started) and not any(answer.fatal for answer in made)
     assert reasons.keys() == {samples[3].image, samples[7].image} and "died 2 times" in reasons[samples[3].image]
     for number in set(range(len(samples))) - {3, 7}:
@@ -381,6 +377,6 @@ def test_a_batch_goes_through_lanes_whatever_dies(
 
 
 def test_errors_of_ours_keep_their_kind_in_a_pipe():
-    from engines.embedded.child import _portable
+    from engines.embedded.worker_process import _portable
 
     assert type(_portable(PictureError("dark"))) is PictureError

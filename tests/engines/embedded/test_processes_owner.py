@@ -14,7 +14,7 @@ from tests.support import ROOT
 
 
 @pytest.mark.parametrize(
-    ("told", "count", "expected"),
+    ("variable", "count", "expected"),
     [
         (None, 3, ["0", "1", "2"]),
         ("2,5,7", 2, ["2", "5"]),
@@ -25,8 +25,8 @@ from tests.support import ROOT
         ("", 1, None),
     ],
 )
-def test_which_gpus_are_whose(told: str | None, count: int, expected: list[str] | None):
-    environment = {} if told is None else {"CUDA_VISIBLE_DEVICES": told}
+def test_which_gpus_are_whose(variable: str | None, count: int, expected: list[str] | None):
+    environment = {} if variable is None else {"CUDA_VISIBLE_DEVICES": variable}
     if expected is None:
         with pytest.raises(EngineError, match="names"):
             visible_gpus(environment, count)
@@ -42,11 +42,11 @@ def test_processes_end_with_their_owner(tmp_path: Path, at: str, monkeypatch: py
     code = (
         "import threading, sys\n"
         "from pathlib import Path\n"
-        "from engines.embedded.processes import Processes\n"
+        "from engines.embedded.processes import MultiProcessEngine\n"
         "from engines.base import Setup\n"
         "from engines.options import EmbeddedOptions\n"
         "from tests.engines.embedded.small import RECIPE, SMALL, request\n"
-        f"engine = Processes(RECIPE, Setup(Path({str(tmp_path)!r}), options=EmbeddedOptions(gpus=2)), SMALL)\n"
+        f"engine = MultiProcessEngine(RECIPE, Setup(Path({str(tmp_path)!r}), options=EmbeddedOptions(gpus=2)), SMALL)\n"
         "engine.open()\n"
         "for _ in range(2):\n"
         "    threading.Thread(target=engine.augment, args=([request('hold')],)).start()\n"
@@ -62,12 +62,12 @@ def test_processes_end_with_their_owner(tmp_path: Path, at: str, monkeypatch: py
 def test_an_engine_that_nobody_closed_does_not_keep_its_owner(tmp_path: Path):
     code = (
         "from pathlib import Path\n"
-        "from engines.embedded.processes import Processes\n"
+        "from engines.embedded.processes import MultiProcessEngine\n"
         "from engines.base import Setup\n"
         "from engines.options import EmbeddedOptions\n"
         "from tests.engines.embedded.small import RECIPE, SMALL\n"
         "options = EmbeddedOptions(device='cpu', gpus=2)\n"
-        f"engine = Processes(RECIPE, Setup(Path({str(tmp_path)!r}), options=options), SMALL)\n"
+        f"engine = MultiProcessEngine(RECIPE, Setup(Path({str(tmp_path)!r}), options=options), SMALL)\n"
         "engine.open()\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=True)

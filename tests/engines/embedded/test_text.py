@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from acusim.errors import PictureError
-from engines.embedded.text import END, START, windows
+from acusim.files import sha256
+from engines.embedded.text import END, START, _tokenizer, windows
 
 RECORDED = json.loads((Path(__file__).parents[2] / "data/embedded/tokens.json").read_text())["rows"]
 READABLE = [row for row in RECORDED if not re.search(r"(^|[ \n])embedding:", row["text"])]
@@ -22,6 +23,14 @@ def test_a_prompt_has_comfyuis_tokens_and_weights(row: dict[str, object]):
     found = windows(row["text"])  # pyright: ignore[reportArgumentType]
     assert [[token for token, _ in window] for window in found] == [chunk["ids"] for chunk in row["chunks"]]  # pyright: ignore
     assert [[weight for _, weight in window] for window in found] == [chunk["weights"] for chunk in row["chunks"]]  # pyright: ignore
+
+
+def test_the_vocabulary_is_that_of_openais_clip():
+    vocabulary = _tokenizer().get_vocab()
+    assert len(vocabulary) == END + 1 and vocabulary["a</w>"] == 320
+    assert vocabulary["<|startoftext|>"] == START and vocabulary["<|endoftext|>"] == END
+    text = "\n".join(sorted(vocabulary, key=vocabulary.__getitem__)) + "\n"
+    assert sha256(text.encode()) == "e30e57b6f1e47616982ef898d8922be24e535b4fa3d0110477b3a6f02ebbae7d"
 
 
 def test_an_empty_prompt_is_one_window_of_ends():

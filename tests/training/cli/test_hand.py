@@ -15,9 +15,10 @@ from PIL import Image
 from acusim.errors import ConfigError
 from tests.training.spots import PEOPLE, SETTINGS, SIZE, add_hand, tiny_networks
 from training.cli import main as cli
-from training.cli.hand import export
 from training.config import load_config, read_config
 from training.history import History
+from training.inference.export import export_run
+from training.inference.loading import load_kind
 from training.models import backbones, simple_baseline
 from training.models.hand import HandNet
 from training.models.hand_base import HandModel
@@ -25,7 +26,6 @@ from training.models.hand_regression import CoordinateRegression
 from training.runs import HandRun, open_run
 from training.tasks.hand_config import HandConfig
 from training.tasks.hand_points import read_points
-from training.web.recogniser import open_recogniser
 
 HEATMAPS, COORDINATES = "hand_simplebaseline", "hand_resnet50"
 
@@ -80,13 +80,14 @@ def test_a_run_says_what_made_it(runs: dict[str, Path]) -> None:
     assert read_config(runs[HEATMAPS] / "config.toml") == run.config
     header = (runs[HEATMAPS] / "metrics.csv").read_text().splitlines()[0].split(",")
     figures = {"loss", "mse", "pck", "precision", "oks", "iou", "error_px"}
-    assert figures | {"train_loss", "train_pck", "floor_pck", "floor_error_px"} <= set(header)
+    assert figures | {"train_loss", "train_pck"} <= set(header)
+    assert {"baseline_pck", "floor_pck"} & set(header)
 
 
 def test_the_same_command_again_has_nothing_to_do(runs: dict[str, Path], root: Path, capsys: Any) -> None:
     run = runs[HEATMAPS]
     assert cli.main([*_train(root, run), *_sets()]) == cli.OK
-    assert "going on after epoch 2" in capsys.readouterr().err
+    assert "continuing after epoch 2" in capsys.readouterr().err
     assert cli.main([*_train(root, run), *_sets("train.lr=0.1")]) == cli.ERROR
     assert "config.train.lr was 0.01, is 0.1" in capsys.readouterr().err
     assert cli.main([*_train(root, run, COORDINATES), *_sets()]) == cli.ERROR
@@ -99,14 +100,14 @@ def test_evaluate_reports_beside_the_mean_pose(runs: dict[str, Path], root: Path
     assert results == json.loads((tmp_path / "r/results.json").read_text())
     assert (results["pictures"], results["subjects"], results["visible_points"]) == (2, 1, 14)
     assert [row["value"] for row in results["by_acupoint"]] == list(read_points().ids)
-    # The floor by hand: the mean of the training subjects' points, in pixels of the square.
+    # The baseline by hand: the mean of the training subjects' points, in pixels of the square.
     parts = json.loads((runs[HEATMAPS] / "data.json").read_text())["persons"]
     true = {stem: _true(root, stem) for stem in PEOPLE}
     mean = np.mean([true[stem] for stem in PEOPLE if parts[stem[:5].lower()] == "train"], 0)
     tested = np.array([true[stem] for stem in PEOPLE if parts[stem[:5].lower()] == "test"])
     # 40 x 50 pixels become 26 x 32.
     error = np.linalg.norm((tested - mean) * [26 / 40, 32 / 50], axis=-1).mean()
-    assert results["floors"]["mean pose"]["error_px"]["value"] == pytest.approx(error, abs=1e-4)
+    assert results["baselines"]["mean pose"]["error_px"]["value"] == pytest.approx(error, abs=1e-4)
     assert (tmp_path / "r/report.html").stat().st_size > 10_000 and (tmp_path / "p").is_file()
     for name in ("overall", "by_acupoint", "by_group", "by_point"):
         assert (tmp_path / f"r/{name}.csv").is_file()
@@ -121,7 +122,7 @@ def test_predict_equals_evaluate_equals_recognise(runs: dict[str, Path], root: P
     assert cli.main(_evaluate(runs[name], root, tmp_path / "r", "--part", "val")) == cli.OK
     with (tmp_path / "r/by_point.csv").open() as file:
         rows = list(csv.DictReader(file))
-    recogniser = open_recogniser("hand", runs[name])
+    recogniser = load_kind("hand", runs[name])
     for image in dict.fromkeys(row["image"] for row in rows):
         picture = root / image
         assert cli.main(["predict", str(runs[name]), str(picture), "--out", str(tmp_path), "--device", "cpu"]) == 0
@@ -143,14 +144,14 @@ def test_predict_equals_evaluate_equals_recognise(runs: dict[str, Path], root: P
             assert all(row["confidence"] == "" for row in wanted)
 
 
-def test_new_subjects_are_measured_without_a_floor(runs: dict[str, Path], tmp_path: Path, capsys: Any) -> None:
+def test_new_subjects_are_measured_without_a_baseline(runs: dict[str, Path], tmp_path: Path, capsys: Any) -> None:
     add_hand(tmp_path / "other", "S0042_L_back_0000", 42)
     command = _evaluate(runs[COORDINATES], tmp_path / "other", tmp_path / "r")
     assert cli.main([*command, "--part", "train"]) == cli.ERROR
     assert "pictures by part: new 1" in capsys.readouterr().err
     assert cli.main([*command, "--part", "new"]) == cli.OK
-    assert "no floor is known" in capsys.readouterr().err
-    assert json.loads((tmp_path / "r/results.json").read_text())["floors"] == {}
+    assert "no baseline is known" in capsys.readouterr().err
+    assert json.loads((tmp_path / "r/results.json").read_text())["baselines"] == {}
 
 
 def _slim(name: str, points: int, **_: float) -> HandModel:
@@ -177,7 +178,7 @@ def test_export_gives_what_the_network_gives(
     monkeypatch.setattr("training.models.hand.create", _slim)
     network = HandNet(config.model, 7).eval()
     run = HandRun(tmp_path, {}, "", "best", 1, "ab" * 32, config, network, read_points())
-    differences = export(run, tmp_path / "hand.onnx")
+    differences = export_run(run, tmp_path / "hand.onnx")
     assert list(differences) == [output] and differences[output] < 1e-5
     session = onnxruntime.InferenceSession(str(tmp_path / "hand.onnx"), providers=["CPUExecutionProvider"])
     images = np.random.default_rng(0).random((2, 3, 32, 32), np.float32)
@@ -185,9 +186,9 @@ def test_export_gives_what_the_network_gives(
         wanted = network(torch.from_numpy(images)).points.numpy()
     assert wanted.std() > 0.1
     np.testing.assert_allclose(session.run([output], {"images": images})[0], wanted, atol=1e-5)
-    told = session.get_modelmeta().custom_metadata_map
-    assert json.loads(told["acupoints"]) == list(read_points().ids)
-    assert json.loads(told["config"])["loss"]["decoding"] == "gaussian"
+    reported = session.get_modelmeta().custom_metadata_map
+    assert json.loads(reported["acupoints"]) == list(read_points().ids)
+    assert json.loads(reported["config"])["loss"]["decoding"] == "gaussian"
 
 
 def test_describe_counts_parameters(capsys: Any) -> None:
@@ -199,10 +200,10 @@ def test_describe_counts_parameters(capsys: Any) -> None:
 def test_coco_and_back(root: Path, tmp_path: Path, capsys: Any) -> None:
     document, back = tmp_path / "hands.json", tmp_path / "back"
     assert cli.main(["coco", "export", "--kind", "hand", "--data", str(root), "--out", str(document)]) == cli.OK
-    told = json.loads(document.read_text())
-    assert told["categories"][0]["keypoints"] == list(read_points().ids)
-    assert told["categories"][0]["skeleton"] == [[3, 7]]  # Shangyang and Hegu, both on LI
-    assert told["annotations"][0]["num_keypoints"] == 7
+    reported = json.loads(document.read_text())
+    assert reported["categories"][0]["keypoints"] == list(read_points().ids)
+    assert reported["categories"][0]["skeleton"] == [[3, 7]]  # Shangyang and Hegu, both on LI
+    assert reported["annotations"][0]["num_keypoints"] == 7
     command = ["coco", "import", str(document), "--kind", "hand", "--out"]
     assert cli.main([*command, str(back)]) == cli.OK
     for stem in PEOPLE:
@@ -212,27 +213,29 @@ def test_coco_and_back(root: Path, tmp_path: Path, capsys: Any) -> None:
     label["shapes"][0]["points"][0][0] += 1
     (back / f"{PEOPLE[0]}.json").write_text(json.dumps(label))
     assert cli.main([*command, str(back)]) == cli.PROBLEMS
-    assert "says something else" in capsys.readouterr().err
+    assert "exists already with other content" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--set", r"data.subject=^(?P<subject>person\d+)"], "is found in none of 10 file names, such as 'S000"),
-    (["--set", "data.subject=("], "is no regular expression"),
+    (["--set", "data.subject=("], "is not a regular expression"),
     (["--set", "data.size=100"], "size = 100 is not a multiple of 32"),
     (["--set", "model.name=hrnet"], "name = 'hrnet' is not one of hrnet_w32"),
     (["--set", "train.best_by=micro"], "best_by = 'micro' is not one of loss"),
     (["--set", "model.backbone=resnet18"], "is not a setting of [model]"),
     (["--set", "data.points=nowhere.toml"], "nowhere.toml' cannot be read"),
     (["--data", "elsewhere"], "--data is given 2 times"),
-    (["--config", "acusimnet+hand_hrnet"], "its parts are of the tasks hand and head"),
+    (["--config", "acusimnet+hand_hrnet"], "mixes the tasks hand and head"),
 ])  # fmt: skip
-def test_wrong_settings_are_told(root: Path, tmp_path: Path, capsys: Any, arguments: list[str], message: str) -> None:
+def test_wrong_settings_are_reported(
+    root: Path, tmp_path: Path, capsys: Any, arguments: list[str], message: str
+) -> None:
     assert cli.main([*_train(root, tmp_path / "run"), *_sets(), *arguments]) == cli.ERROR
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
-def test_folders_without_usable_pictures_are_told(root: Path, tmp_path: Path, capsys: Any) -> None:
+def test_folders_without_usable_pictures_are_reported(root: Path, tmp_path: Path, capsys: Any) -> None:
     def train(folder: str) -> str:
         (tmp_path / folder).mkdir(exist_ok=True)
         assert cli.main([*_train(tmp_path / folder, tmp_path / "run"), *_sets()]) == cli.ERROR
@@ -242,12 +245,12 @@ def test_folders_without_usable_pictures_are_told(root: Path, tmp_path: Path, ca
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     (pictures / "a.png").write_bytes((root / f"{PEOPLE[0]}.png").read_bytes())
-    assert "a.png: no JSON file beside it" in train("pictures")
+    assert "a.png: no label file names this picture" in train("pictures")
     add_hand(tmp_path / "unknown", "a", 0)
     label = (tmp_path / "unknown/a.json").read_text()
     (tmp_path / "unknown/a.json").write_text(label.replace('"label": "', '"label": "point '))
-    told = train("unknown")
-    assert "pictures without one of SI1" in told and "label 'point 2': 1 shapes, not in the mapping" in told
+    reported = train("unknown")
+    assert "pictures without one of SI1" in reported and "label 'point 2': 1 shapes, not in the mapping" in reported
     add_hand(tmp_path / "one", PEOPLE[0], 0)
     assert "1 persons cannot be divided into 3 parts" in train("one")
 
@@ -257,10 +260,10 @@ def test_names_that_tell_no_subject_are_noted(tmp_path: Path, capsys: Any) -> No
         add_hand(tmp_path / "hands", f"hand {number}", number)
     command = [*_train(tmp_path / "hands", tmp_path / "run", COORDINATES), *_sets("train.epochs=1")]
     assert cli.main(command) == cli.OK
-    assert "the names of 5 of 5 pictures do not tell whose hand it is" in capsys.readouterr().err
+    assert "the names of 5 of 5 pictures do not contain the subject" in capsys.readouterr().err
 
 
-def test_a_run_with_other_points_in_its_folder_is_told(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_a_run_with_other_points_in_its_folder_is_reported(runs: dict[str, Path], tmp_path: Path) -> None:
     broken = tmp_path / "run"
     broken.symlink_to(runs[HEATMAPS])
     assert open_run(broken).kind == "hand"

@@ -44,9 +44,9 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(shards, "_SHARD_PICTURES", 2)
 
 
-def opened(folder: Path, sources, said: list[str] | None = None, size: int = SIZE, workers: int = 1):
+def opened(folder: Path, sources, output: list[str] | None = None, size: int = SIZE, workers: int = 1):
     """The cache, and which sources it holds, and why not the others."""
-    return open_cache(folder, sources, size, workers, no_progress, (said if said is not None else []).append)
+    return open_cache(folder, sources, size, workers, no_progress, (output if output is not None else []).append)
 
 
 def shard_files(folder: Path) -> list[Path]:
@@ -92,16 +92,16 @@ def test_a_file_that_changes_after_it_was_hashed_is_set_aside(tmp_path, pictures
     assert kept == [0, 1, 3, 4, 5] and "changed meanwhile" in reasons[2] and len(cache) == 5
 
 
-def test_a_flipped_byte_is_told_and_decoded_again(tmp_path, pictures):
+def test_a_flipped_byte_is_reported_and_decoded_again(tmp_path, pictures):
     opened(tmp_path / "c", pictures)
     (shard,) = shard_files(tmp_path / "c")
     damage(shard, 2 * SIZE * SIZE * 3 + 100)
-    said: list[str] = []
-    cache, _, _ = opened(tmp_path / "c", pictures, said)
-    assert not said, "pixels are checked when they are first read"
+    output: list[str] = []
+    cache, _, _ = opened(tmp_path / "c", pictures, output)
+    assert not output, "pixels are checked when they are first read"
     assert agrees(cache, pictures)
-    assert len(said) == 1 and "p2.png" in said[0] and "damaged" in said[0]
-    assert agrees(cache, pictures) and len(said) == 1
+    assert len(output) == 1 and "p2.png" in output[0] and "damaged" in output[0]
+    assert agrees(cache, pictures) and len(output) == 1
     later: list[str] = []
     cache, _, _ = opened(tmp_path / "c", pictures, later)
     assert agrees(cache, pictures) and not later, "the entry was mended on the disk"
@@ -120,10 +120,10 @@ def test_a_flipped_byte_whose_file_is_gone_is_an_error_not_a_picture(tmp_path, p
 def test_a_damaged_entry_in_a_cache_that_cannot_be_written_is_kept_in_memory(tmp_path, pictures, monkeypatch):
     opened(tmp_path / "c", pictures)
     damage(shard_files(tmp_path / "c")[0], 7)
-    monkeypatch.setattr(cache_module, "mend", lambda *_: False)
-    said: list[str] = []
-    cache, _, _ = opened(tmp_path / "c", pictures, said)
-    assert agrees(cache, pictures) and agrees(cache, pictures) and len(said) == 1
+    monkeypatch.setattr(cache_module, "repair", lambda *_: False)
+    output: list[str] = []
+    cache, _, _ = opened(tmp_path / "c", pictures, output)
+    assert agrees(cache, pictures) and agrees(cache, pictures) and len(output) == 1
 
 
 def damage(path: Path, at: int) -> None:
@@ -145,9 +145,9 @@ def test_a_damaged_shard_is_made_again(tmp_path, pictures, small_shards, how):
         bad.write_bytes(b"x" + data)
     else:
         damage(bad, {"end": -1, "index": -40, "thumbnails": thumbnails + 5}[how] % len(data))
-    said: list[str] = []
-    cache, _, _ = opened(tmp_path / "c", pictures, said)
-    assert agrees(cache, pictures) and len(said) == 1 and bad.name in said[0] and "decoded again" in said[0]
+    output: list[str] = []
+    cache, _, _ = opened(tmp_path / "c", pictures, output)
+    assert agrees(cache, pictures) and len(output) == 1 and bad.name in output[0] and "decoded again" in output[0]
     assert bad.read_bytes() == data
 
 
@@ -159,10 +159,10 @@ def test_what_a_killed_builder_left_is_removed(tmp_path, pictures):
     assert not part.exists()
 
 
-def test_too_little_space_is_told_before_anything_is_written(tmp_path, pictures, monkeypatch):
+def test_too_little_space_is_reported_before_anything_is_written(tmp_path, pictures, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(OutputError, match=r"6 pictures take 80,\d\d\d bytes and 1,000 are free"):
+    with pytest.raises(OutputError, match=r"6 pictures need 80,\d\d\d bytes and 1,000 are free"):
         opened(tmp_path / "c", pictures)
     assert not shard_files(tmp_path / "c")
 
@@ -274,11 +274,11 @@ def test_a_damaged_memory_is_begun_anew(heads, read, tmp_path, damage_at):
     data = bytearray(known.read_bytes())
     data[damage_at : damage_at + 200] = b"\xff" * 200
     known.write_bytes(data)
-    said: list[str] = []
-    assert read(root, say=said.append).digest == first.digest
-    assert any("known.sqlite is damaged" in text for text in said)
-    said.clear()
-    assert read(root, say=said.append).digest == first.digest and not said
+    output: list[str] = []
+    assert read(root, say=output.append).digest == first.digest
+    assert any("known.sqlite is damaged" in text for text in output)
+    output.clear()
+    assert read(root, say=output.append).digest == first.digest and not output
 
 
 def test_the_end_of_a_shard_holds_what_the_docstring_says(tmp_path, pictures):
@@ -323,6 +323,6 @@ def test_litter_in_the_cache_is_left_alone(tmp_path, pictures, small_shards):
     litter = [path.with_name(f"._{path.name}") for path in shard_files(tmp_path / "c")]
     for path in litter:
         path.write_bytes(b"\0\5\x16\7")
-    said: list[str] = []
-    assert agrees(opened(tmp_path / "c", pictures, said)[0], pictures)
-    assert not said and all(path.is_file() for path in litter)
+    output: list[str] = []
+    assert agrees(opened(tmp_path / "c", pictures, output)[0], pictures)
+    assert not output and all(path.is_file() for path in litter)

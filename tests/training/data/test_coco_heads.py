@@ -33,11 +33,11 @@ def test_an_odd_coco_file_becomes_labels_that_training_reads(
     path.write_bytes(json.dumps(document).encode("utf-16"))
     shutil.rmtree(root / "train" / "label")
     assert cli.main(["coco", "import", str(path), "--out", str(root)]) == cli.OK
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     count = len(document["images"])
-    for words in ("annotations of crowds were left out", "num_keypoints was wrong"):
-        assert f"note: {words}" in said and f"({count}): " in said
-    assert "paths of another place" in said and "set aside" not in said
+    for words in ("annotations of crowds were omitted", "num_keypoints was wrong"):
+        assert f"note: {words}" in output and f"({count}): " in output
+    assert "paths to another place" in output and "skipped" not in output
     after = read(root)
     assert not after.problems and [record.image for record in after.records] == [r.image for r in before.records]
     np.testing.assert_array_equal(after.targets.visible, before.targets.visible)
@@ -51,4 +51,4 @@ def test_a_map_in_utf16_is_read(heads: Callable[..., Path], read: Callable[..., 
     assert not [note for note in read(root).notes if "map.txt" in note]
     (root / "map.txt").write_bytes(names.encode("gbk"))
     (note,) = [note for note in read(root).notes if "map.txt" in note]
-    assert "which is no UTF-8" in note and "GBK" in note and "labels are read by name" in note
+    assert "which is not UTF-8" in note and "GBK" in note and "labels are read by name" in note

@@ -7,7 +7,7 @@ import pytest
 
 from acusim.errors import ConfigError
 from synthetic.hands.generate import generate
-from synthetic.hands.plan import HandSettings as SyntheticSettings
+from synthetic.settings import HandSettings as SyntheticSettings
 from tests.training.labelme_files import PLACES, document, pixels
 from training.data.hand_augmentation import VARIANTS, Augmentation, augmented, turned
 from training.data.hand_dataset import (
@@ -55,8 +55,8 @@ def test_what_names_and_flags_say(make_hand, tmp_path: Path) -> None:
     make_hand("somebody", document("somebody.png", flags={"left hand": True, "palm": False}))
     make_hand("nobody")
     data = read_hands(tmp_path)
-    told = {record.image: (record.subject, record.side, record.face) for record in data.records}
-    assert told == {
+    message = {record.image: (record.subject, record.side, record.face) for record in data.records}
+    assert message == {
         "S0007_L_back_0004.png": ("s0007", "left", "back"),
         "S0007_R_palm_0003.png": ("s0007", "right", "palm"),
         "nobody.png": ("nobody.png", None, None),
@@ -73,7 +73,7 @@ def test_pictures_without_all_points_are_left_out_or_kept(make_hand, tmp_path: P
     data = read_hands(tmp_path)
     assert [record.image for record in data.records] == ["a.png"] and data.left_out == ("b.png",)
     assert data.describe() == (
-        "1 pictures of 1 subjects; 1 left out for missing points, 1 pictures and 0 other files set aside"
+        "1 pictures of 1 subjects; 1 left out for missing points, 1 pictures and 0 other files skipped"
     )
     kept = read_hands(tmp_path, HandSettings(missing="keep"))
     assert kept.visible.tolist() == [[True] * 7, [True, False, False, False, False, False, True]]
@@ -124,7 +124,7 @@ def test_too_few_subjects_are_refused() -> None:
     "wrong", [{"subject": "("}, {"subject": "S(.*)"}, {"missing": "guess"}, {"train": 0.9}, {"val": -0.1, "test": 0.4}]
 )
 def test_wrong_settings_are_refused(wrong: dict) -> None:
-    with pytest.raises(ConfigError, match="hands"):
+    with pytest.raises(ConfigError, match="subject|missing|train|val"):
         HandSettings(**wrong)
 
 
@@ -177,7 +177,7 @@ def test_squares_hold_the_points_and_lead_back(make_hand, tmp_path: Path) -> Non
         np.testing.assert_allclose(squares.transforms[k].to_picture(squares.xy[k]), data.xy[squares.row[k]], atol=0.01)
 
 
-def test_a_picture_that_is_gone_later_is_told(make_hand, tmp_path: Path) -> None:
+def test_a_picture_that_is_gone_later_is_reported(make_hand, tmp_path: Path) -> None:
     make_hand("a")
     make_hand("b")
     data = read_hands(tmp_path)
@@ -187,7 +187,7 @@ def test_a_picture_that_is_gone_later_is_told(make_hand, tmp_path: Path) -> None
 
 
 def test_synthetic_hands_are_read_as_they_were_made(tmp_path: Path) -> None:
-    generate(SyntheticSettings(tmp_path / "hands", count=2, seed=2, size=128, subjects=2, face="both", side="left"))
+    generate(SyntheticSettings(out=tmp_path / "hands", count=2, seed=2, size=128, subjects=2, face="both", side="left"))
     data = read_hands(tmp_path / "hands", HandSettings(missing="keep"))
     assert not data.problems and not data.notes
     assert [(record.subject, record.side) for record in data.records] == [("s0000", "left"), ("s0001", "left")]

@@ -84,8 +84,8 @@ def test_a_path_that_fits_comes_before_the_name_beside(write: Any, tmp_path: Pat
 def test_names_that_differ_in_case_only_must_match_exactly(write: Any, tmp_path: Path) -> None:
     write(["a.png", "A.PNG"], "a.json", "a.PNG")
     folder = scan(tmp_path)
-    told = {problem.path: problem.reason for problem in folder.problems}
-    assert not folder.hands and "several differ from it in case only: A.PNG, a.png" in told["a.json"]
+    message = {problem.path: problem.reason for problem in folder.problems}
+    assert not folder.hands and "several differ from it in case only: A.PNG, a.png" in message["a.json"]
     write([], "a.json", "A.PNG")
     folder = scan(tmp_path)
     assert [hand.image for hand in folder.hands] == ["A.PNG"] and not folder.changes
@@ -95,13 +95,15 @@ def test_pictures_of_other_names_and_of_other_folders_are_never_taken(write: Any
     write(["a.png"], "a.json", "D:\\old\\IMG_1.png")
     write(["b.png"], "b.json", "IMG_2.png")
     write(["far/c.png"], "c.json", "/data/c.png")
-    told = {problem.path: problem.reason for problem in scan(tmp_path).problems}
-    assert "leads out of the folder, and no picture 'IMG_1.png' lies beside the label" in told["a.json"]
-    assert "there is no such picture" in told["b.json"] and "if it is 'b.png' now, write this name" in told["b.json"]
-    assert "no picture 'c.png' lies beside the label" in told["c.json"] and "that of far/c.png" in told["c.json"]
+    message = {problem.path: problem.reason for problem in scan(tmp_path).problems}
+    assert "leads out of the folder, and no picture 'IMG_1.png' is beside the label" in message["a.json"]
+    assert (
+        "there is no such picture" in message["b.json"] and "if it is 'b.png' now, write this name" in message["b.json"]
+    )
+    assert "no picture 'c.png' is beside the label" in message["c.json"] and "that of far/c.png" in message["c.json"]
 
 
-def test_two_labels_of_one_picture_are_told_however_they_name_it(write: Any, tmp_path: Path) -> None:
+def test_two_labels_of_one_picture_are_reported_however_they_name_it(write: Any, tmp_path: Path) -> None:
     write(["a.png"], "a.json", "a.png")
     write([], "copy.json", "C:\\old\\a.png")
     (problem,) = scan(tmp_path).problems

@@ -55,7 +55,7 @@ def test_a_person_in_two_parts_is_refused_by_name(heads, read):
         check(data, halves)
 
 
-def test_an_augmented_variant_in_another_part_is_told(heads, read, tmp_path):
+def test_an_augmented_variant_in_another_part_is_reported(heads, read, tmp_path):
     root = heads(frames=(1,))
     out = heads("tmp", frames=(1,), size=128).rename(tmp_path / "out")
     (out / "manifest.jsonl").write_text('{"status": "done"}\n')
@@ -66,7 +66,7 @@ def test_an_augmented_variant_in_another_part_is_told(heads, read, tmp_path):
     assert kinds(data, by_person(data, "persona")) == set()
 
 
-def test_the_same_labels_under_two_names_are_told(heads, read):
+def test_the_same_labels_under_two_names_are_reported(heads, read):
     root = heads(persons=3)
     rename(root, "PersonA", "PersonC", pictures=False)
     data = read(root)
@@ -102,7 +102,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_the_same_pictures_under_two_names_are_told(heads, read, change):
+def test_the_same_pictures_under_two_names_are_reported(heads, read, change):
     root = heads(persons=3, size=BIG)
     for path in rename(root, "PersonA", "PersonC", labels=False):
         CHANGES[change](Image.open(path).convert("RGB")).save(path)

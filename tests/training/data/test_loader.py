@@ -38,12 +38,16 @@ def alive() -> int:
 
 
 def test_an_epoch_holds_each_picture_once_and_epochs_differ():
-    order = Order(seed=1, batch_size=8, drop_last=False)
-    first, second = indices_of(order, 30, 0), indices_of(order, 30, 1)
-    assert [len(batch) for batch in first] == [8, 8, 8, 6]
-    assert sorted(sum(first, [])) == sorted(sum(second, [])) == list(range(100, 130))
-    assert first != second != indices_of(Order(seed=2, batch_size=8, drop_last=False), 30, 1)
-    assert indices_of(Order(seed=1, batch_size=8), 30, 0) == first[:3]
+    order = Order(seed=1, batch_size=8)
+    first, second = indices_of(order, 32, 0), indices_of(order, 32, 1)
+    assert [len(batch) for batch in first] == [8, 8, 8, 8]
+    assert sorted(sum(first, [])) == sorted(sum(second, [])) == list(range(100, 132))
+    assert first != second != indices_of(Order(seed=2, batch_size=8), 32, 1)
+
+
+def test_what_does_not_fill_a_batch_is_omitted():
+    batches = indices_of(Order(seed=1, batch_size=8), 30, 0)
+    assert [len(batch) for batch in batches] == [8, 8, 8] and len(set(sum(batches, []))) == 24
 
 
 def test_images_are_those_of_the_index():
@@ -65,15 +69,11 @@ def test_going_on_from_any_step_gives_what_is_left_and_reads_no_more():
 
 
 def test_processes_share_the_batch_of_one():
-    alone = indices_of(Order(7, 12, drop_last=False), 30, 4)
-    ranks = [indices_of(Order(7, 12, drop_last=False, rank=rank, world=3), 30, 4) for rank in range(3)]
-    together = [sum((ranks[rank][step] for rank in range(3)), []) for step in range(3)]
+    alone = indices_of(Order(7, 12), 30, 4)
+    ranks = [indices_of(Order(7, 12, rank=rank, world=3), 30, 4) for rank in range(3)]
+    together = [sum((ranks[rank][step] for rank in range(3)), []) for step in range(2)]
     assert together == alone
-    assert [[len(batch) for batch in rank] for rank in ranks] == [[4, 4, 2]] * 3
-
-
-def test_without_shuffling_the_order_is_the_given_one():
-    assert sum(indices_of(Order(7, 3, shuffle=False, drop_last=False), 7, 4), []) == list(range(100, 107))
+    assert [[len(batch) for batch in rank] for rank in ranks] == [[4, 4]] * 3
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -88,8 +88,9 @@ def indices_of_zero_based() -> list[list[int]]:
 
 @pytest.mark.parametrize("how", ["end", "break", "close", "error in the loop", "broken picture", "never begun"])
 def test_threads_end_with_the_loop(how):
-    pictures = Numbered(broken=17 if how == "broken picture" else -1, slow=0.01)
-    made = batches(pictures, np.arange(40), Order(0, 4, shuffle=False), 0, threads=3)
+    broken = int(Order(0, 4).epoch(np.arange(40), 0)[17])
+    pictures = Numbered(broken=broken if how == "broken picture" else -1, slow=0.01)
+    made = batches(pictures, np.arange(40), Order(0, 4), 0, threads=3)
     if how == "end":
         assert len(list(made)) == 10
     elif how == "break":
@@ -106,7 +107,7 @@ def test_threads_end_with_the_loop(how):
         del made
     elif how == "broken picture":
         seen: list[int] = []
-        with pytest.raises(PictureError, match="17 is broken"):
+        with pytest.raises(PictureError, match=f"{broken} is broken"):
             for batch in made:
                 seen.append(batch.step)
         assert seen == [0, 1, 2, 3], "what comes before the broken one is not lost"
@@ -127,7 +128,7 @@ def test_wrong_orders_are_refused(wrong, text):
 
 
 def test_too_few_pictures_for_a_batch_are_refused():
-    with pytest.raises(ConfigError, match="3 pictures make no batch of 4"):
+    with pytest.raises(ConfigError, match="3 pictures do not fill a batch of 4"):
         batches(Numbered(), np.arange(3), Order(0, 4), 0)
 
 

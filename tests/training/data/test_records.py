@@ -120,7 +120,7 @@ def test_two_starts_give_the_same_digest_and_a_changed_label_another(heads, read
     assert read(root).digest != first.digest
 
 
-def test_frames_and_selection_choose_and_the_bias_is_told(heads, read):
+def test_frames_and_selection_choose_and_the_bias_is_reported(heads, read):
     root = heads(frames=(1, 5, 20))
     assert {r.id.frame for r in read(root).records} == {1, 5}, "20 is not among the kept frames"
     assert {r.id.frame for r in read(root, frames=(20,)).records} == {20}
@@ -136,11 +136,11 @@ def test_a_person_is_a_name_whatever_its_spelling_on_disk():
     assert person_of("Zoe\u0301") == person_of("ZOÉ") == "zoé" != person_of("zoe")
 
 
-def test_hair_that_means_bald_is_told_from_labels_or_given(make_dataset, read):
+def test_hair_that_means_bald_is_reported_from_labels_or_given(make_dataset, read):
     root = make_dataset(frames=(1, 37, 109))
-    told = {r.id.hair for r in read(root).records if r.bald}
+    message = {r.id.hair for r in read(root).records if r.bald}
     given = {r.id.hair for r in read(root, bald_codes="HA,HC").records if r.bald}
-    assert told == {"HB"} and given == {"HA", "HC"}
+    assert message == {"HB"} and given == {"HA", "HC"}
 
 
 # -- augmented roots and masks --
@@ -154,7 +154,7 @@ def augmented(root: Path, out: Path, tint: int) -> None:
         path.write_bytes(encode(head(10_000 * tint + number), ".png", record))
 
 
-def test_augmented_variants_keep_their_person_and_are_told_apart(heads, read, tmp_path):
+def test_augmented_variants_keep_their_person_and_are_reported_apart(heads, read, tmp_path):
     root, out = heads(persons=2), tmp_path / "out"
     for number in (1, 2):
         augmented(root, out / f"v{number:02d}", number)
@@ -232,7 +232,7 @@ def test_a_folder_of_variants_must_be_nothing_else(heads, read, tmp_path):
         read(out)
 
 
-def test_depth_maps_that_tell_nothing_are_told(tmp_path, read):
+def test_depth_maps_that_tell_nothing_are_reported(tmp_path, read):
     root = tmp_path / "data"
     for frame in (1, 5, 9):
         add_sample(root, f"F_Ann_N_HA_O_{frame:04d}")
@@ -260,7 +260,7 @@ def test_larger_pictures_are_averaged_and_points_stay(tmp_path, read):
     pixels = read_rgb(path).pixels.astype(float)
     mean = pixels.reshape(SIZE, 2, SIZE, 2, 3).mean((1, 3))
     assert np.abs(data.cache[0] - mean).max() <= 0.5
-    assert any("size 128 is made smaller" in note for note in data.notes)
+    assert any("size 128 is reduced" in note for note in data.notes)
 
 
 def test_smaller_pictures_are_refused(heads, read):
@@ -298,7 +298,7 @@ def test_a_picture_of_another_size_than_its_folder_is_set_aside(heads, read, sha
 def test_a_root_without_labels_is_refused(heads, read):
     root = heads()
     shutil.rmtree(root / "train/label")
-    with pytest.raises(LayoutError, match="no picture that can be used.*no label"):
+    with pytest.raises(LayoutError, match="no usable picture.*no label"):
         read(root)
 
 
@@ -311,7 +311,7 @@ def test_a_root_without_pictures_is_refused(heads, read, tmp_path):
         read(tmp_path / "nowhere")
 
 
-def test_labels_without_pictures_and_pictures_without_labels_are_told(heads, read):
+def test_labels_without_pictures_and_pictures_without_labels_are_reported(heads, read):
     root = heads()
     (root / "train/image/img_64/F_PersonA_N_HA_O_0001.png").unlink()
     (root / "train/label/label/M_PersonB_N_HA_O_0001.json").unlink()
@@ -336,7 +336,7 @@ def test_an_unknown_name_sets_the_label_aside_and_another_order_does_not_matter(
     (root / "map.txt").write_text("XLI17\n")
     data = read(root)
     assert len(data) == 7 and "is not one of AcuSim's 174 names" in data.problems[0].reason
-    assert any("names that are none of AcuSim's 174, such as 'XLI17'" in note for note in data.notes)
+    assert any("names that are not among AcuSim's 174, such as 'XLI17'" in note for note in data.notes)
 
 
 def test_a_damaged_picture_is_set_aside_and_comes_back_when_mended(heads, read):
@@ -402,7 +402,7 @@ def test_a_mask_that_is_no_file_is_not_taken_for_full_trust(heads, read, kind):
     assert len(data.records) == 1 and "not a regular file" in problem.reason and problem.is_image
 
 
-def test_a_map_that_cannot_be_read_is_told(heads, read, monkeypatch):
+def test_a_map_that_cannot_be_read_is_reported(heads, read, monkeypatch):
     root = heads(persons=2, frames=(5,))
     (root / "map.txt").write_text("x")
     really = open

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from acusim import acupoints
 from acusim.sample_id import SampleId
-from training.eval.metrics import Predictions
+from training.eval.predictions import Predictions
 
 POINTS = acupoints.COUNT
 

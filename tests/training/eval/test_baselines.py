@@ -1,4 +1,4 @@
-"""Floors against what they must reach by their definition."""
+"""Baselines against what they must reach by their definition."""
 
 from dataclasses import replace
 
@@ -7,12 +7,12 @@ import pytest
 
 from acusim.errors import ConfigError
 from tests.training.eval.scoring import POINTS, some_truth, truth
-from training.eval.baselines import ALL_OCCLUDED, FLOORS, PER_POINT, PER_POINT_AND_FRAME, fit_floors
-from training.eval.metrics import score
+from training.eval.baselines import ALL_OCCLUDED, BASELINES, PER_POINT, PER_POINT_AND_FRAME, fit_baselines
+from training.eval.score import score
 
 
-def _score(targets, training, floor):
-    predictions = fit_floors(training).predict(targets.frame)[floor]
+def _score(targets, training, baseline):
+    predictions = fit_baselines(training).predict(targets.frame)[baseline]
     figures = score(predictions, targets, ["p"] * len(targets.frame), 512)["figures"]
     return {name: figure.value for name, figure in figures.items()}
 
@@ -42,9 +42,9 @@ def _two_cameras():
 
 
 def test_positions_and_frequencies_by_hand():
-    floors = fit_floors(_two_cameras()).predict(np.array([1, 2, 7], np.int16))
-    assert tuple(floors) == FLOORS
-    point, camera = floors[PER_POINT], floors[PER_POINT_AND_FRAME]
+    baselines = fit_baselines(_two_cameras()).predict(np.array([1, 2, 7], np.int16))
+    assert tuple(baselines) == BASELINES
+    point, camera = baselines[PER_POINT], baselines[PER_POINT_AND_FRAME]
     assert point.probability[:, 0] == pytest.approx([0.5] * 3)
     assert camera.probability[:, 0] == pytest.approx([1, 0, 0.5])  # camera 7 is not in training
     assert camera.probability[:, 1] == pytest.approx([2 / 3] * 3)
@@ -67,13 +67,13 @@ def test_labels_that_are_not_trusted_move_no_mean():
     targets = _two_cameras()
     trusted = np.ones_like(targets.visible)
     trusted[2, 0] = False
-    floor = fit_floors(replace(targets, trusted=trusted)).predict(targets.frame)[PER_POINT]
-    assert floor.xy[0, 0] == pytest.approx([0.15, 0.2])
-    assert floor.probability[0, 0] == 0.5
+    baseline = fit_baselines(replace(targets, trusted=trusted)).predict(targets.frame)[PER_POINT]
+    assert baseline.xy[0, 0] == pytest.approx([0.15, 0.2])
+    assert baseline.probability[0, 0] == 0.5
 
 
 def test_nothing_visible_and_nothing_at_all():
-    floors = fit_floors(truth(np.zeros((2, POINTS), bool))).predict(np.array([5], np.int16))
-    assert (floors[PER_POINT_AND_FRAME].xy == 0.5).all() and not floors[PER_POINT].probability.any()
+    baselines = fit_baselines(truth(np.zeros((2, POINTS), bool))).predict(np.array([5], np.int16))
+    assert (baselines[PER_POINT_AND_FRAME].xy == 0.5).all() and not baselines[PER_POINT].probability.any()
     with pytest.raises(ConfigError, match="no pictures"):
-        fit_floors(some_truth(0))
+        fit_baselines(some_truth(0))

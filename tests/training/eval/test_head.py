@@ -14,9 +14,10 @@ from acusim import acupoints
 from acusim.errors import ConfigError, OutputError, PictureError
 from tests.training.eval.scoring import noisy, pictures, some_truth
 from training.eval import breakdown
-from training.eval.baselines import ALL_OCCLUDED, FLOORS, PER_POINT_AND_FRAME, fit_floors
+from training.eval.baselines import ALL_OCCLUDED, BASELINES, PER_POINT_AND_FRAME, fit_baselines
 from training.eval.head import evaluate
-from training.eval.metrics import Predictions, score
+from training.eval.predictions import Predictions
+from training.eval.score import score
 
 COUNT = 18
 PERSONS = ["anna", "bert", "<img src=x onerror=alert(1)>"] * 6
@@ -36,10 +37,10 @@ def _picture(row: int) -> np.ndarray:
 
 def _evaluate(out: Path):
     targets = some_truth(COUNT)
-    predictions, floors = noisy(targets), fit_floors(some_truth(COUNT, seed=1)).predict(targets.frame)
+    predictions, baselines = noisy(targets), fit_baselines(some_truth(COUNT, seed=1)).predict(targets.frame)
     records = pictures(targets, PERSONS)
     results = evaluate(
-        *(predictions, targets, records, floors, out),
+        *(predictions, targets, records, baselines, out),
         size=96,
         title=f"Test {NASTY}",
         metadata={"run": NASTY, "epoch": 3},
@@ -69,7 +70,7 @@ def test_everything_is_written_and_says_the_same(written):
     for name, figure in alone.items():
         assert results["model"]["figures"][name]["value"] == pytest.approx(figure.value)
         assert float(overall[name]["value"]) == pytest.approx(figure.value, rel=1e-5)
-        assert set(FLOORS) < set(overall[name])
+        assert set(BASELINES) < set(overall[name])
     page = (out / "report.html").read_text()
     micro = alone["micro"]
     assert f"{100 * micro.value:.2f}<span" in page and f"[{100 * micro.low:.2f}, {100 * micro.high:.2f}]" in page
@@ -90,15 +91,17 @@ def test_spreadsheets_get_texts_not_formulas(written):
     assert "'=cmd()" in values and NASTY in values
 
 
-def test_floors_stand_beside_every_figure_they_can_speak_of(written):
+def test_baselines_stand_beside_every_figure_they_can_speak_of(written):
     results = written[4]
-    camera = results["floors"][PER_POINT_AND_FRAME]["figures"]
+    camera = results["baselines"][PER_POINT_AND_FRAME]["figures"]
     assert set(camera) == set(results["model"]["figures"])
-    silent = results["floors"][ALL_OCCLUDED]["figures"]
+    silent = results["baselines"][ALL_OCCLUDED]["figures"]
     assert "micro" in silent and "official_soft_wing" in silent and "mean_px" not in silent
     for rows in (*results["by_group"].values(), results["by_acupoint"]):
         for row in rows:
-            assert set(row["floors"]) == set(FLOORS) and set(row["floors"][PER_POINT_AND_FRAME]) == set(row["figures"])
+            assert set(row["baselines"]) == set(BASELINES) and set(row["baselines"][PER_POINT_AND_FRAME]) == set(
+                row["figures"]
+            )
 
 
 def test_a_groups_figures_are_those_of_its_pictures_alone(written):

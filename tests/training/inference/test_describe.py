@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 import torch
 from torch import nn
 
@@ -52,18 +51,6 @@ def test_the_model_is_neither_moved_nor_changed():
     describe(model, (1, 3, 32, 32))
     assert model.training and not any(module._forward_hooks for module in model.modules())
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-
-
-def test_parts_as_the_caller_names_them():
-    groups = {"features": ("backbone",), "heads": ("heads.visibility", "heads.coordinates")}
-    description = describe(Tiny(points=7), (1, 3, 32, 32), groups=groups, depth=2)
-    assert description["parameters"]["by_part"] == {"features": 240, "heads": 357, "other": 144}
-    assert description["flops_by_part"]["heads"] == 2 * 16 * 21
-    assert "heads.visibility" in {row["name"] for row in description["layers"]}
-    with pytest.raises(ValueError, match="no module or parameter 'nose'"):
-        describe(Tiny(), (1, 3, 32, 32), groups={"features": ("nose",)})
-    with pytest.raises(ValueError, match="belongs to the parts a, b"):
-        describe(Tiny(), (1, 3, 32, 32), groups={"a": ("backbone",), "b": ("backbone.0",)})
 
 
 def test_the_text_states_the_convention():

@@ -91,7 +91,7 @@ def test_the_legend_lists_the_meridians_that_are_there():
     assert there == ["LI", "DU"]
 
 
-def test_colours_are_told_apart_with_any_sight():
+def test_colours_are_reported_apart_with_any_sight():
     linear = np.array(list(MERIDIAN_COLOURS.values())) / 255
     linear = np.where(linear <= 0.04045, linear / 12.92, ((linear + 0.055) / 1.055) ** 2.4)
     assert list(MERIDIAN_COLOURS) == list(acupoints.MERIDIANS)

@@ -43,10 +43,10 @@ def test_the_file_gives_what_the_model_gives(tmp_path: Path):
 def test_metadata_tell_the_points_and_the_model(tmp_path: Path):
     _export(Tiny(), tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
-    told = session.get_modelmeta().custom_metadata_map
-    assert json.loads(told["acupoints"]) == list(acupoints.NAMES)
-    assert json.loads(told["config"]) == {"backbone": "tiny"}
-    assert {key: told[key] for key in ("size", "checkpoint_sha256", "licence")} == {
+    message = session.get_modelmeta().custom_metadata_map
+    assert json.loads(message["acupoints"]) == list(acupoints.NAMES)
+    assert json.loads(message["config"]) == {"backbone": "tiny"}
+    assert {key: message[key] for key in ("size", "checkpoint_sha256", "licence")} == {
         "size": "32",
         "checkpoint_sha256": "ab" * 32,
         "licence": "Apache-2.0",

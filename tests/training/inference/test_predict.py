@@ -1,9 +1,8 @@
-"""Predictions as files: positions in the original picture, names that do not collide, faults set aside."""
+"""Predictions as files: positions in the original picture, names that do not collide, faults skipped."""
 
 import json
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +14,11 @@ from acusim.errors import ConfigError, OutputError
 from acusim.pictures import read_provenance
 from tests.training.tiny_model import Brightest, Output
 from training.inference.drawing import _disc
-from training.inference.predict import Outcome, predict
+from training.inference.model import head_model
+from training.inference.predict import Outcome, predict_files
+from training.inference.predictors import head_predictor
 
 SIZE = 64
-CONFIG = SimpleNamespace(data=SimpleNamespace(size=SIZE))
 MODEL = {"checkpoint": "ab" * 32}
 WHITE = (255, 255, 255)
 
@@ -32,7 +32,8 @@ def _photo(path: Path, width: int = 90, height: int = 60, at: tuple[float, float
 
 
 def _run(paths: list[Path], out: Path, model: torch.nn.Module | None = None, **how: object) -> Outcome:
-    return predict(model or Brightest(), CONFIG, paths, out, made_by=MODEL, **how)  # type: ignore[arg-type]
+    finder = head_model(head_predictor(model or Brightest(), "cpu"), SIZE, MODEL)
+    return predict_files(finder, paths, out, **how)  # type: ignore[arg-type]
 
 
 def _document(path: Path) -> dict:
@@ -94,7 +95,7 @@ def test_equal_stems_do_not_collide(tmp_path: Path):
     assert len(list((tmp_path / "out").iterdir())) == 8
 
 
-def test_bad_pictures_are_set_aside(tmp_path: Path):
+def test_bad_pictures_are_skipped(tmp_path: Path):
     good = _photo(tmp_path / "good.png")
     text = tmp_path / "text.png"
     text.write_text("no picture")
@@ -126,7 +127,7 @@ def test_own_results_are_replaced_and_nothing_else(tmp_path: Path):
         before = path.read_bytes()
         path.write_bytes(content)
         outcome = _run([photo], out)
-        assert outcome.exit_code == 2 and "was not made by" in outcome.problems[0].reason
+        assert outcome.exit_code == 2 and "was not written by" in outcome.problems[0].reason
         assert path.read_bytes() == content
         path.write_bytes(before)
     (out / "a.points.json").unlink()
@@ -158,7 +159,7 @@ def test_wrong_settings(tmp_path: Path):
         _run([_photo(tmp_path / "a.png")], tmp_path, threshold=1.5)
     with pytest.raises(ConfigError, match="no pictures"):
         _run([], tmp_path)
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be created"):
         _run([tmp_path / "a.png"], tmp_path / "a.png" / "out")
 
 

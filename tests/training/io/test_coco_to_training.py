@@ -62,10 +62,10 @@ def odd(tmp_path: Path) -> tuple[Path, Path, dict[str, np.ndarray]]:
 def test_what_import_writes_train_reads(odd: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root, path, truth = odd
     assert cli.main(["coco", "import", str(path), "--kind", "hand", "--out", str(root)]) == cli.OK
-    said = capsys.readouterr().err
-    notes = [line for line in said.splitlines() if line.startswith("note: ")]
+    output = capsys.readouterr().err
+    notes = [line for line in output.splitlines() if "note: " in line]
     for words, count in (
-        ("paths of another place", 4),
+        ("paths to another place", 4),
         ("moved to its edge", 1),
         ("the one of that name", 7),
         ("without regard to case", 0),
@@ -77,7 +77,7 @@ def test_what_import_writes_train_reads(odd: Any, tmp_path: Path, capsys: pytest
     ):
         found = [note for note in notes if words in note]
         assert len(found) == (count > 0) and all(f"({count}): " in note for note in found), (words, notes)
-    assert f"10 labels in {root}" in said and "set aside" not in said
+    assert f"10 labels in {root}" in output and "skipped" not in output
     data = read_hands(root)
     assert not data.problems and not data.changes and not data.notes
     assert [Path(record.image).stem for record in data.records] == sorted(truth)
@@ -102,7 +102,7 @@ def test_import_before_the_pictures_are_there(odd: Any, tmp_path: Path, capsys: 
     assert len(written) == 10 and all(name.removeprefix("images/").count("/") == 0 for name in written)
 
 
-def test_changes_of_labelme_files_are_told_and_kept_with_the_run(
+def test_changes_of_labelme_files_are_reported_and_kept_with_the_run(
     odd: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, path, _ = odd
@@ -115,7 +115,7 @@ def test_changes_of_labelme_files_are_told_and_kept_with_the_run(
     assert (
         cli.main(["coco", "export", "--data", str(root), "--out", str(tmp_path / "o.json"), "--kind", "hand"]) == cli.OK
     )
-    assert "note: paths of another place" in capsys.readouterr().err
+    assert "note: paths to another place" in capsys.readouterr().err
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
     where = ["--cache", str(tmp_path / "cache"), "--workers", "1", "--device", "cpu", "--quiet"]
     train = ["train", "--config", "hand_simplebaseline", "--data", str(root), "--out", str(tmp_path / "run")]

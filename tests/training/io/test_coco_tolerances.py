@@ -13,8 +13,9 @@ from acusim.labels import read_label
 from acusim.layout import Problem
 from acusim.tolerances import Change, Tolerance
 from tests.support import ROOT
-from training.io.coco import Category, Item, dump_dataset, parse_dataset, parse_results
+from training.io.coco import Category, Item, dump_dataset, parse_dataset
 from training.io.coco_labels import HEAD, item_of, label_of, write_labels
+from training.io.coco_results import parse_results
 
 HAND = Category("hand", ("SI1", "SJ3", "LI1"), ((0, 1),), {"少泽": 0, "Shangyang": 2})
 GOOD = [10.5, 20.25, 2, 0, 0, 0, 30, 60, 2]
@@ -99,7 +100,7 @@ def test_of_annotations_without_a_good_one_the_only_one_with_keypoints_counts() 
         ([_annotation(category_id=3)], "0 annotations of 'hand'"),
     ],
 )
-def test_where_none_or_several_may_be_meant_the_picture_is_set_aside(annotations: Any, reason: str) -> None:
+def test_where_none_or_several_may_be_meant_the_picture_is_skipped(annotations: Any, reason: str) -> None:
     items, problems, _ = _read(_document(*annotations))
     assert not items and [problem.is_image for problem in problems] == [True] and reason in problems[0].reason
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from acusim.errors import ConfigError, LabelError, LayoutError
-from synthetic.hands.points import LABELS
+from synthetic.hands.hand_points import LABELS
 from tests.training.labelme_files import PLACES, document, pixels
 from training.io.labelme import parse_labelme, scan_labelme
 from training.tasks.hand_points import read_points
@@ -134,8 +134,8 @@ def test_coordinates_are_of_the_picture_upright(orientation: int, make_hand) -> 
         (document("x.png", imageHeight="50"), "two sizes > 0"),
         (document("x.png", shapes=[{"points": [[1, 2]]}]), "shape 0 has no label"),
         (document("x.png", shapes=[5]), "shape 0 has no label"),
-        (document("x.png", shapes=document("x.png", {"2": (1, 2)})["shapes"] * 2), "(SI1) is there twice"),
-        (document("x.png", {"2": (1, 2), "少泽": (3, 4)}), "(SI1) is there twice"),
+        (document("x.png", shapes=document("x.png", {"2": (1, 2)})["shapes"] * 2), "(SI1) occurs twice"),
+        (document("x.png", {"2": (1, 2), "少泽": (3, 4)}), "(SI1) occurs twice"),
         (document("x.png", {"2": (1, 2, 3)}), "one pair"),
         (document("x.png", {"2": (float("nan"), 2)}), "not a coordinate"),
         (document("x.png", {"2": (1e9, 2)}), "not a coordinate"),
@@ -196,11 +196,11 @@ def test_pictures_and_labels_that_stand_alone(make_hand, tmp_path: Path) -> None
     (tmp_path / "notes.txt").write_text("no label")
     found = scan(tmp_path)
     assert [hand.image for hand in found.hands] == ["both.png", "both2.png"]
-    told = {problem.path: (problem.is_image, problem.reason) for problem in found.problems}
-    assert set(told) == {"alone.png", "label.json", "other.png", "twice.png"}
-    assert told["alone.png"][0] and "no JSON file" in told["alone.png"][1]
-    assert not told["label.json"][0] and "no such picture" in told["label.json"][1]
-    assert "again.json, twice.json" in told["twice.png"][1]
+    message = {problem.path: (problem.is_image, problem.reason) for problem in found.problems}
+    assert set(message) == {"alone.png", "label.json", "other.png", "twice.png"}
+    assert message["alone.png"][0] and "no label file" in message["alone.png"][1]
+    assert not message["label.json"][0] and "no such picture" in message["label.json"][1]
+    assert "again.json, twice.json" in message["twice.png"][1]
 
 
 def test_numbers_and_sizes_that_do_not_fit_the_picture(make_hand, tmp_path: Path) -> None:
@@ -208,9 +208,9 @@ def test_numbers_and_sizes_that_do_not_fit_the_picture(make_hand, tmp_path: Path
     make_hand("edge", document("edge.png", {**PLACES, "2": (40, 50)}))
     make_hand("size", document("size.png", imageWidth=41))
     make_hand("untold", document("untold.png", imageWidth=None, imageHeight=None))
-    told = reasons(tmp_path)
-    assert "SI1 at (40.5, 3) is outside the picture of 40 x 50" in told["outside.png"]
-    assert "for a picture of 41 x 50, this one is 40 x 50" in told["size.png"]
+    message = reasons(tmp_path)
+    assert "SI1 at (40.5, 3) is outside the picture of 40 x 50" in message["outside.png"]
+    assert "for a picture of 41 x 50, this one is 40 x 50" in message["size.png"]
     assert [hand.image for hand in scan(tmp_path).hands] == ["edge.png", "untold.png"]
 
 
@@ -224,7 +224,7 @@ def huge_png() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-def test_pictures_that_are_none_are_set_aside_and_odd_ones_read(make_hand, tmp_path: Path) -> None:
+def test_pictures_that_are_none_are_skipped_and_odd_ones_read(make_hand, tmp_path: Path) -> None:
     for name in ("text", "empty", "cut", "huge", "good", "animated"):
         make_hand(name)
     (tmp_path / "text.png").write_text("this is a text")
@@ -238,12 +238,12 @@ def test_pictures_that_are_none_are_set_aside_and_odd_ones_read(make_hand, tmp_p
     make_hand("deep")
     Image.fromarray(pixels(53)[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
     found = scan(tmp_path)
-    told = {problem.path: problem.reason for problem in found.problems}
+    message = {problem.path: problem.reason for problem in found.problems}
     wanted = {"text.png": "not a readable PNG", "empty.png": "0 bytes", "cut.png": "cut off", "huge.png": "megapixels"}
     wanted |= {"animated.png": "several frames"}
-    assert set(told) == set(wanted)
+    assert set(message) == set(wanted)
     for name, words in wanted.items():
-        assert words in told[name], told[name]
+        assert words in message[name], message[name]
     notes = {hand.image: hand.notes for hand in found.hands}
     assert notes["good.png"] == () and "CMYK" in notes["cmyk.jpg"][0] and "16 bits" in notes["deep.png"][0]
 
@@ -277,13 +277,13 @@ def test_linked_folders_are_listed_and_nothing_goes_in_circles(make_hand, tmp_pa
         (root / name).symlink_to(name)
     os.mkfifo(root / "pipe.png")
     folder = scan(root)
-    told = {problem.path: problem for problem in folder.problems}
+    message = {problem.path: problem for problem in folder.problems}
     assert [hand.image for hand in folder.hands] == ["S0001_L_back_0001.png"]
-    assert set(told) == {"out", "again", "up", "own/back", "loop.png", "loop.json", "pipe.png"}
-    assert "outside" in told["out"].reason and told["out"].is_image
-    assert all("in its own place" in told[name].reason and not told[name].is_image for name in ("again", "up"))
-    assert "leads back to itself" in told["loop.png"].reason and told["loop.png"].is_image
-    assert "a pipe" in told["pipe.png"].reason and not told["loop.json"].is_image
+    assert set(message) == {"out", "again", "up", "own/back", "loop.png", "loop.json", "pipe.png"}
+    assert "outside" in message["out"].reason and message["out"].is_image
+    assert all("in its own place" in message[name].reason and not message[name].is_image for name in ("again", "up"))
+    assert "leads back to itself" in message["loop.png"].reason and message["loop.png"].is_image
+    assert "a pipe" in message["pipe.png"].reason and not message["loop.json"].is_image
 
 
 def test_labels_are_not_read_through_a_link_that_leads_out(make_hand, tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from acusim.point_mask import parse_point_mask
 from acusim.tolerances import notes_of
 from tests.support import label_json
 from tests.training.labelme_files import document as labelme_document
-from training.io.coco import Category, Item, dump_dataset, dump_results, parse_dataset, parse_results, result_of
+from training.io.coco import Category, Item, dump_dataset, parse_dataset
 from training.io.coco_labels import HEAD, item_of, label_of, write_labels
+from training.io.coco_results import dump_results, parse_results, result_of
 from training.io.hand_coco import write_labelme
 from training.io.labelme import check_position, parse_labelme, scan_labelme
 from training.tasks.hand_points import read_points

@@ -1,4 +1,4 @@
-"""What predict and coco set aside is listed with its reasons in a table, and their progress goes to files, too."""
+"""What predict and coco skip is listed with its reasons in a table, and their progress goes to files, too."""
 
 import csv
 import json
@@ -16,9 +16,8 @@ from acusim.layout import Problem
 from acusim.plain_progress import PlainProgress
 from tests.support import add_sample
 from tests.training.tiny_model import Brightest
-from training.cli import head as head_commands
 from training.cli import main as cli
-from training.io.skipped import SetAside, beside
+from training.io.skipped import SkippedFiles, beside
 
 
 def _rows(path: Path) -> list[list[str]]:
@@ -52,18 +51,18 @@ def _picture(path: Path) -> Path:
     return path
 
 
-def test_every_picture_that_was_set_aside_is_in_the_table(tmp_path: Path, predict: Callable[..., int], capsys: Any):
+def test_every_skipped_picture_is_in_the_table(tmp_path: Path, predict: Callable[..., int], capsys: Any):
     good = _picture(tmp_path / "good.png")
     bad = [tmp_path / f"bad{number:02d}.png" for number in range(12)]
     for path in bad:
         path.write_text("no picture")
     (tmp_path / "none").mkdir()
     assert predict(good, *bad, tmp_path / "none") == cli.PROBLEMS
-    rows = dict(_rows(tmp_path / "out/set_aside.csv"))
+    rows = dict(_rows(tmp_path / "out/skipped.csv"))
     assert set(rows) == {str(path) for path in [*bad, tmp_path / "none"]}
     assert "not a readable PNG or JPEG" in rows[str(bad[0])] and "holds no picture" in rows[str(tmp_path / "none")]
-    told = capsys.readouterr().err
-    assert f"all 13 with their reasons: {tmp_path / 'out/set_aside.csv'}" in told
+    message = capsys.readouterr().err
+    assert f"all 13 with their reasons: {tmp_path / 'out/skipped.csv'}" in message
 
 
 def test_several_commands_into_one_folder_share_the_table(tmp_path: Path, predict: Callable[..., int]):
@@ -71,24 +70,24 @@ def test_several_commands_into_one_folder_share_the_table(tmp_path: Path, predic
     for path in (first, second):
         path.write_text("no picture")
     assert predict(first) == predict(second) == cli.PROBLEMS
-    assert [row[0] for row in _rows(tmp_path / "out/set_aside.csv")] == [str(first), str(second)]
-    assert predict(good) == cli.OK, "what others set aside does not count"
+    assert [row[0] for row in _rows(tmp_path / "out/skipped.csv")] == [str(first), str(second)]
+    assert predict(good) == cli.OK, "what others skipped does not count"
     _picture(first)
     assert predict(first, second) == cli.PROBLEMS
-    assert [row[0] for row in _rows(tmp_path / "out/set_aside.csv")] == [str(second)]
+    assert [row[0] for row in _rows(tmp_path / "out/skipped.csv")] == [str(second)]
     _picture(second)
     assert predict(second) == cli.OK
-    assert not (tmp_path / "out/set_aside.csv").exists()
+    assert not (tmp_path / "out/skipped.csv").exists()
 
 
 def test_a_table_of_somebody_else_is_not_replaced(tmp_path: Path, predict: Callable[..., int], capsys: Any):
     (tmp_path / "out").mkdir()
     for content in ("my,own\n1,2\n", "", "\x00\xff"):
-        (tmp_path / "out/set_aside.csv").write_text(content)
+        (tmp_path / "out/skipped.csv").write_text(content)
         assert predict(_picture(tmp_path / "a.png")) == cli.ERROR
-        assert "was not made by this program" in capsys.readouterr().err
-        assert (tmp_path / "out/set_aside.csv").read_text() == content
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["set_aside.csv"]
+        assert "was not written by this program" in capsys.readouterr().err
+        assert (tmp_path / "out/skipped.csv").read_text() == content
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["skipped.csv"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
@@ -104,15 +103,15 @@ def test_a_command_that_is_cut_off_writes_the_table(
     code = predict(tmp_path / "a.png", _picture(tmp_path / "b.png"))
     assert code == (cli.INTERRUPTED if error is KeyboardInterrupt else cli.ERROR)
     assert "Traceback" not in capsys.readouterr().err
-    assert [row[0] for row in _rows(tmp_path / "out/set_aside.csv")] == [str(tmp_path / "a.png")]
+    assert [row[0] for row in _rows(tmp_path / "out/skipped.csv")] == [str(tmp_path / "a.png")]
 
 
 @pytest.mark.parametrize("value", ["=1+1", "a,b", 'a "b"', "ä\u2028ö", "@x"])
 def test_cells_come_back_as_they_were_written(tmp_path: Path, value: str):
     """A second command keeps what a first one wrote, and no cell is run by a spreadsheet."""
-    SetAside(tmp_path / "t.csv").write([Problem(value, value, True)], [value])
+    SkippedFiles(tmp_path / "t.csv").write([Problem(value, value, True)], [value])
     first = (tmp_path / "t.csv").read_bytes()
-    SetAside(tmp_path / "t.csv").write([], ["other"])
+    SkippedFiles(tmp_path / "t.csv").write([], ["other"])
     assert (tmp_path / "t.csv").read_bytes() == first
     assert not any(line.startswith(("=", "@")) for line in first.decode().splitlines())
 
@@ -120,7 +119,7 @@ def test_cells_come_back_as_they_were_written(tmp_path: Path, value: str):
 def test_a_link_is_not_followed(tmp_path: Path):
     (tmp_path / "t.csv").symlink_to(tmp_path / "elsewhere.csv")
     with pytest.raises(ConfigError):
-        SetAside(tmp_path / "t.csv")
+        SkippedFiles(tmp_path / "t.csv")
 
 
 def test_coco_export_lists_what_it_leaves_out(tmp_path: Path, capsys: Any):
@@ -131,7 +130,7 @@ def test_coco_export_lists_what_it_leaves_out(tmp_path: Path, capsys: Any):
             (root / "train/label/label" / f"F_Ann_N_HA_O_{frame:04d}.json").write_text("{")
     assert cli.main(["coco", "export", "--data", str(root), "--out", str(out)]) == cli.PROBLEMS
     assert len(json.loads(out.read_text())["images"]) == 2
-    rows = _rows(out.with_name("labels.set_aside.csv"))
+    rows = _rows(out.with_name("labels.skipped.csv"))
     assert len(rows) == 10 and all(reason for _, reason in rows)
     assert "labels: 0 of 12" in capsys.readouterr().err
     for frame in range(3, 13):
@@ -149,11 +148,11 @@ def test_coco_import_lists_what_it_leaves_out(tmp_path: Path):
     document["images"][1]["width"] = -1
     out.write_text(json.dumps(document))
     assert cli.main(["coco", "import", str(out), "--out", str(tmp_path / "back")]) == cli.PROBLEMS
-    [(path, reason)] = _rows(tmp_path / "back/set_aside.csv")
+    [(path, reason)] = _rows(tmp_path / "back/skipped.csv")
     assert "F_Ann_N_HA_O_0002" in path and "width is -1" in reason
 
 
-def test_progress_is_told_to_a_file_at_once_and_then_now_and_then(monkeypatch: pytest.MonkeyPatch):
+def test_progress_is_reported_to_a_file_at_once_and_then_now_and_then(monkeypatch: pytest.MonkeyPatch):
     clock, lines = [100.0], list[str]()
     monkeypatch.setattr(plain_progress.time, "monotonic", lambda: clock[0])
     progress = PlainProgress(lines.append)
@@ -175,4 +174,3 @@ def test_progress_is_told_to_a_file_at_once_and_then_now_and_then(monkeypatch: p
 def test_predict_tells_its_progress_to_a_file(tmp_path: Path, predict: Callable[..., int], capsys: Any):
     assert predict(*(_picture(tmp_path / f"{number}.png") for number in range(3))) == cli.OK
     assert "pictures: 0 of 3" in capsys.readouterr().err
-    assert head_commands.VISIBLE_FROM == 0.5

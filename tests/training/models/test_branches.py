@@ -1,91 +1,91 @@
-"""All branches at once against plain nn.Linear branches, one after the other."""
+"""The branches: their outputs, their parameters, and those of checkpoints of earlier formats."""
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor
+from torch.nn import functional as F
 
-from training.models.branches import TRUNKS, Branches
+from training.models.branches import Branches
 from training.models.grouping import make_groups
 
 pytestmark = pytest.mark.numeric
+LAYOUTS = json.loads((Path(__file__).parents[1] / "previous_version/branches.json").read_text())
+"""Names and shapes of parameters in formats 1 and 2 of Branches with 8 features, by grouping; three: its trunk."""
 
 
-def _plain_branch(branches: Branches, branch: int, size: int, trunk: str, features: int) -> nn.ModuleDict:
-    """A branch of ordinary modules that holds one branch's weights."""
-
-    def linear(grouped, outputs=None):
-        weight = grouped.matrices()[branch].detach().T
-        outputs = weight.shape[0] if outputs is None else outputs
-        layer = nn.Linear(weight.shape[1], outputs, dtype=weight.dtype)
-        layer.weight.data, layer.bias.data = weight[:outputs].clone(), grouped.bias[branch, :outputs].detach().clone()
-        return layer
-
-    layers: list[nn.Module] = []
-    for index in range(len(TRUNKS[trunk][0])):
-        norm = branches.trunk[4 * index + 3]
-        plain = nn.LayerNorm(norm.weight.shape[1], dtype=norm.weight.dtype)
-        plain.weight.data, plain.bias.data = norm.weight[branch].detach().clone(), norm.bias[branch].detach().clone()
-        layers += [linear(branches.trunk[4 * index]), nn.GELU(), plain]
-    classifier = linear(branches.classifier)
-    square = classifier.weight.data.view(branches.width, branches.width, -1)[:size, :size]
-    classifier.weight.data = square.reshape(size * size, -1)
-    classifier.bias.data = classifier.bias.data.view(branches.width, branches.width)[:size, :size].reshape(-1)
-    return nn.ModuleDict(
-        {
-            "trunk": nn.Sequential(*layers),
-            "visibility": linear(branches.visibility, size),
-            "coordinate": linear(branches.coordinate, 2 * size),
-            "classifier": classifier,
-        }
+def _padded(old: dict[str, Tensor], features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """All branches at once as the version before computed them, from format 1: [B, G, W], [B, G, 2 W], [B, G, W W]."""
+    count, last = len(old["visibility.bias"]), max(int(name.split(".")[1]) for name in old if name.startswith("trunk"))
+    hidden = (features @ old["trunk.0.weight"].T).unflatten(1, (count, -1)) + old["trunk.0.bias"]
+    for layer in range(0, last, 4):
+        if layer:
+            hidden = torch.einsum("bgd,gde->bge", hidden, old[f"trunk.{layer}.weight"]) + old[f"trunk.{layer}.bias"]
+        hidden = F.layer_norm(F.gelu(hidden), hidden.shape[-1:])
+        hidden = hidden * old[f"trunk.{layer + 3}.weight"] + old[f"trunk.{layer + 3}.bias"]
+    heads = ("visibility", "coordinate", "classifier")
+    visibility, coordinate, classifier = (
+        torch.einsum("bgd,gde->bge", hidden, old[f"{head}.weight"]) + old[f"{head}.bias"] for head in heads
     )
+    return visibility, coordinate, classifier
 
 
-@pytest.mark.parametrize(("grouping", "trunk"), [("meridians", "three"), ("random", "single"), ("balanced", "single")])
-def test_branches_together_equal_branches_alone(grouping, trunk):
-    torch.manual_seed(5)
-    groups = make_groups(grouping, 1)
-    branches = Branches(groups, 24, trunk).double().eval()
-    for module in branches.trunk[3::4]:
-        nn.init.normal_(module.weight)
-        nn.init.normal_(module.bias)
-    features = torch.randn(4, 24, dtype=torch.float64)
-    together = branches(features)
+def _without_padding(old: dict[str, Tensor], sizes: tuple[int, ...]) -> dict[str, Tensor]:
+    """Format 1 -> format 2: heads as one row for each output that exists."""
+    used = torch.arange(max(sizes)) < torch.tensor(sizes)[:, None]
+    pairs = (used[:, :, None] & used[:, None, :]).flatten(1)
+    rows = {"visibility": used, "coordinate": used.repeat_interleave(2, 1), "classifier": pairs}
+    out = dict(old)
+    for head, there in rows.items():
+        out[f"{head}.weight"] = old[f"{head}.weight"].transpose(1, 2)[there]
+        out[f"{head}.bias"] = old[f"{head}.bias"][there]
+    return out
+
+
+@pytest.mark.parametrize("stored", [1, 2])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_checkpoints_of_earlier_formats_give_the_same_outputs(layout: str, stored: int):
+    groups = make_groups("meridians" if layout == "three" else layout, 1)
+    generator = torch.Generator().manual_seed(1)
+    old = {name: 0.1 * torch.randn(shape, generator=generator).double() for name, shape in LAYOUTS[layout]["1"].items()}
+    features = torch.randn(4, 8, generator=generator).double()
+    visibility, coordinate, classifier = _padded(old, features)
+    if stored == 2 and layout != "unified":  # nothing is padded there, and it was stored as it was
+        old = _without_padding(old, groups.sizes)
+    assert {name: list(value.shape) for name, value in old.items()} == LAYOUTS[layout][str(stored)]
+    branches = Branches(groups, 8, "three" if layout == "three" else "single").double().eval()
+    upgraded = {new: value for name, stored in old.items() for new, value in branches.upgraded(name, stored).items()}
+    branches.load_state_dict(upgraded)
+    assert all(branches.upgraded(name, value) == {name: value} for name, value in upgraded.items())
+    output = branches(features)
     for branch, member in enumerate(groups.members):
-        size = len(member)
-        plain = _plain_branch(branches, branch, size, trunk, 24)
-        hidden = plain["trunk"](features)
-        points = torch.from_numpy(member)
-        classes = plain["classifier"](hidden).view(4, size, size)
-        assert torch.allclose(together.visibility_logits[:, points], plain["visibility"](hidden), atol=1e-6)
-        assert torch.allclose(together.coordinates[:, points], plain["coordinate"](hidden).view(4, size, 2), atol=1e-6)
-        assert torch.allclose(together.class_logits[:, branch, :size, :size], classes, atol=1e-6)
-        assert branches.parameter_count() > 0
+        size, points = len(member), torch.from_numpy(member)
+        places = coordinate[:, branch, : 2 * size].unflatten(1, (size, 2))
+        classes = classifier[:, branch].unflatten(1, (max(groups.sizes),) * 2)[:, :size, :size]
+        assert torch.allclose(output.visibility_logits[:, points], visibility[:, branch, :size], atol=1e-9)
+        assert torch.allclose(output.coordinates[:, points], places, atol=1e-9)
+        assert torch.allclose(output.class_logits[branch], classes, atol=1e-9)
 
 
-def test_the_padding_learns_nothing_and_stays_zero():
-    torch.manual_seed(0)
-    branches = Branches(make_groups("meridians"), 16, "single")
-    optimiser = torch.optim.AdamW(branches.parameters(), lr=0.1, weight_decay=0.1)
-    output = branches(torch.randn(3, 16))
-    used = torch.from_numpy(make_groups("meridians").used)
-    pairs = used[:, :, None] & used[:, None, :]
-    (
-        output.visibility_logits.sum() + output.coordinates.square().sum() + output.class_logits[:, pairs].sum()
-    ).backward()
-    before = branches.classifier.weight.detach().clone()
-    optimiser.step()
-    classifier = branches.classifier.weight.detach()
-    assert (classifier[:, :, :].transpose(1, 2)[~pairs.flatten(1)] == 0).all()
-    assert not torch.equal(before, classifier)
-    assert (branches.visibility.bias[~used] == 0).all() and (branches.visibility.bias[used] != 0).all()
+def test_the_step_of_an_earlier_format_is_that_of_every_branch():
+    upgraded = Branches(make_groups("meridians"), 8, "single").upgraded("trunk.0.weight", torch.tensor(7.0))
+    assert upgraded == {f"{branch}.trunk.0.weight": 7 for branch in range(9)}
+
+
+def test_a_scale_of_zero_starts_heads_at_zero():
+    branches = Branches(make_groups("meridians"), 8, "single", head_scale=0.0).eval()
+    output = branches(torch.randn(2, 8))
+    assert not output.visibility_logits.any() and not output.coordinates.any() and output.class_logits[0].any()
 
 
 @pytest.mark.parametrize("features", [512, 1024, 1920, 4096])
 def test_the_parameters_are_those_of_the_specified_formula(features):
     # 9,216 d + 13,239,963 with the 27 uncertainty weights, which belong to the loss.
     branches = Branches(make_groups("meridians"), features)
-    assert branches.parameter_count() == 9216 * features + 13_239_963 - 27
+    assert sum(value.numel() for value in branches.parameters()) == 9216 * features + 13_239_963 - 27
 
 
 def test_dropout_works_in_training_only():

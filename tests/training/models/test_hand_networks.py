@@ -157,7 +157,7 @@ def test_the_other_models_take_weights_of_their_backbone(tmp_path: Path):
 def test_shapes_without_numbers(name: str, features: int):
     with torch.device("meta"):
         model = create(name, 7).eval()
-    output, of_picture = model.look(torch.empty(2, 3, 64, 96, device="meta"))
+    output, of_picture = model.points_and_features(torch.empty(2, 3, 64, 96, device="meta"))
     assert output.shape == ((2, 7, 64, 96) if model.OUTPUT == "heatmaps" else (2, 7, 2))
     assert of_picture.shape == (2, features) and model.feature_dim == features
 

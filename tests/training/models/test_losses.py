@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from training.config import LossConfig
 from training.models.branches import Output
 from training.models.grouping import make_groups
 from training.models.losses import Criterion, binary_focal_loss, decay_weight, soft_mask, soft_wing_loss
+from training.tasks.head_config import LossConfig
 
 pytestmark = pytest.mark.numeric
 
@@ -72,7 +72,7 @@ def _case(seed=0, batch=3, config=None, grouping="meridians"):
     output = Output(
         4 * torch.randn(batch, 174, generator=generator),
         torch.rand(batch, 174, 2, generator=generator),
-        torch.randn(batch, groups.count, groups.width, groups.width, generator=generator),
+        tuple(torch.randn(batch, size, size, generator=generator) for size in groups.sizes),
     )
     return Criterion(config or LossConfig(), groups), groups, output, xy, visible, trusted
 
@@ -98,7 +98,7 @@ def _plain(config, groups, output, xy, visible, trusted, occluded_weight):
                     wing += 4 * math.log(1 + error / 0.2) if error < 0.5 else 20 * error - 4.9889481
                 fade = occluded_weight if config.decay and not seen else 1.0
                 sums[1] += fade * weight * wing * float(trusted[picture, point])
-                logits = [value.item() for value in output.class_logits[picture, branch, slot, : len(member)]]
+                logits = [value.item() for value in output.class_logits[branch][picture, slot]]
                 sums[2] += weight * (math.log(sum(map(math.exp, logits))) - logits[slot])
         for task, loss in enumerate(sums):
             total += loss if sigmas is None else loss / (2 * math.exp(sigmas[task]) ** 2) + sigmas[task]

@@ -175,14 +175,14 @@ def test_without_a_pinned_hash_the_first_download_decides(
 ):
     _pin(monkeypatch, None)
     first = load_weights(resnet(), "imagenet")
-    assert f"no hash to be checked against: {first.sha256} is trusted and remembered" in first.note
+    assert f"no hash to compare with: {first.sha256} is trusted and stored" in first.note
     assert load_weights(resnet(), "imagenet").note.endswith("as at the first download")
     saved(conv1__weight=torch.zeros(64, 3, 7, 7))
-    with pytest.raises(ConfigError, match=f"remembered from the first download in .*, {first.sha256}"):
+    with pytest.raises(ConfigError, match=f"stored at the first download in .*, {first.sha256}"):
         load_weights(resnet(), "imagenet")
 
 
-def test_a_hub_out_of_reach_or_with_a_huge_file_is_told(hub: dict[str, Any]):
+def test_a_hub_out_of_reach_or_with_a_huge_file_is_reported(hub: dict[str, Any]):
     hub["size"] = 10**9
     with pytest.raises(ConfigError, match="has 1000000000 bytes; at most .* were expected"):
         load_weights(resnet(), "imagenet")

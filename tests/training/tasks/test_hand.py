@@ -142,11 +142,11 @@ def test_more_pictures_in_a_batch_than_there_are(hands: HandSet) -> None:
 
 
 def test_squares_are_kept_and_made_again_when_damaged(hands: HandSet, tmp_path: Path) -> None:
-    told: list[str] = []
+    message: list[str] = []
     config = config_of("augment.siblings=true")
 
     def make_hand() -> np.ndarray:
-        how = {"cache": tmp_path / "cache", "say": told.append}
+        how = {"cache": tmp_path / "cache", "say": message.append}
         made = squares_of(hands.data, hands.digest, hands.rows["train"], config.augment, SIZE, **how)
         plain = hands.squares("train", config.augment)
         assert made.transforms == plain.transforms and np.array_equal(made.variant, plain.variant)
@@ -157,10 +157,10 @@ def test_squares_are_kept_and_made_again_when_damaged(hands: HandSet, tmp_path: 
     (kept,) = (tmp_path / "cache").rglob("*.safetensors")
     before = kept.stat().st_mtime_ns
     make_hand()
-    assert kept.stat().st_mtime_ns == before and not told
+    assert kept.stat().st_mtime_ns == before and not message
     kept.write_bytes(kept.read_bytes()[:999])
     make_hand()
-    assert "damaged" in told[0] and kept.stat().st_size > 999
+    assert "damaged" in message[0] and kept.stat().st_size > 999
 
 
 def test_copies_in_two_parts_are_refused(hands: HandSet, tmp_path: Path) -> None:

@@ -14,16 +14,16 @@ from PIL import Image
 
 from tests.training.spots import SETTINGS, SIZE, add_hand, tiny_networks
 from training.cli import main as cli
-from training.cli.hand import export
 from training.config import load_config
 from training.data.hand_dataset import HandRecord
 from training.history import History
+from training.inference.export import export_run
+from training.inference.loading import load_kind
 from training.models.hand import HandNet, type_losses
 from training.runs import HandRun
 from training.tasks.hand_config import HandConfig
 from training.tasks.hand_points import read_points
 from training.tasks.hand_type import known_types, majorities, report, type_json
-from training.web.recogniser import open_recogniser
 
 KINDS = {"L_back": (0, 0, 0), "R_back": (100, 0, 0), "L_palm": (0, 100, 0), "R_palm": (100, 100, 0)}
 """Right hands are redder, palms greener: what the mean colour tells."""
@@ -53,12 +53,12 @@ def test_the_report_by_hand() -> None:
     assert (side["pictures"], side["subjects"], face["pictures"]) == (3, 2, 2)
     assert side["accuracy"]["value"] == pytest.approx(2 / 3, abs=1e-5) and face["accuracy"]["value"] == 1
     assert side["accuracy"]["low"] == 0.5 and side["accuracy"]["high"] == 1  # b drawn twice; a drawn twice
-    assert side["floors"]["always left"]["value"] == pytest.approx(2 / 3, abs=1e-5)
-    assert face["floors"]["always back"]["value"] == 0.5
+    assert side["baselines"]["always left"]["value"] == pytest.approx(2 / 3, abs=1e-5)
+    assert face["baselines"]["always back"]["value"] == 0.5
     assert {name: share["value"] for name, share in side["recall"].items()} == {"right": 1, "left": 0.5}
     assert side["recall"]["right"]["low"] is None  # one subject
     nothing = report([[0.9, 0.1]], np.array([[1, -1]]), ["a"], None)
-    assert list(nothing) == ["side"] and nothing["side"]["floors"] == {}
+    assert list(nothing) == ["side"] and nothing["side"]["baselines"] == {}
 
 
 def test_a_trait_that_is_not_known_teaches_nothing() -> None:
@@ -108,7 +108,7 @@ def test_the_type_is_learned_and_reported(run: Path, root: Path, tmp_path: Path,
     assert cli.main(["evaluate", str(run), "--data", str(root), "--out", str(tmp_path / "r"), *arguments]) == cli.OK
     found = json.loads(capsys.readouterr().out)["hand_type"]
     assert {name: entry["accuracy"]["value"] for name, entry in found.items()} == {"side": 1, "face": 1}
-    assert found["side"]["floors"] == {"always right": {"value": 0.5, "low": None, "high": None}}
+    assert found["side"]["baselines"] == {"always right": {"value": 0.5, "low": None, "high": None}}
     assert "Type of the hand" in (tmp_path / "r/report.html").read_text()
     lines = (tmp_path / "r/hand_type.csv").read_text().splitlines()
     assert lines[0] == "image,subject,true side,side,p side,true face,face,p face" and len(lines) == 5
@@ -117,14 +117,14 @@ def test_the_type_is_learned_and_reported(run: Path, root: Path, tmp_path: Path,
 
 
 def test_predict_and_the_page_say_the_type(run: Path, root: Path, tmp_path: Path) -> None:
-    recogniser = open_recogniser("hand", run)
+    recogniser = load_kind("hand", run)
     for kind, number in (("R_palm", 3), ("L_back", 0)):
         picture = root / f"S0003_{kind}_000{number}.png"
         assert cli.main(["predict", str(run), str(picture), "--out", str(tmp_path), "--device", "cpu"]) == cli.OK
-        said = json.loads((tmp_path / f"{picture.stem}.points.json").read_text())["hand"]
-        assert (said["side"]["value"][0].upper(), said["face"]["value"]) == tuple(kind.split("_"))
+        output = json.loads((tmp_path / f"{picture.stem}.points.json").read_text())["hand"]
+        assert (output["side"]["value"][0].upper(), output["face"]["value"]) == tuple(kind.split("_"))
         found = recogniser.recognise(np.array(Image.open(picture)))
-        assert found.hand_type is not None and type_json(found.hand_type) == said
+        assert found.hand_type is not None and type_json(found.hand_type) == output
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
@@ -132,7 +132,7 @@ def test_the_exported_file_says_it_too(tmp_path: Path) -> None:
     config = load_config("hand_resnet50+hand_type").with_settings([f"data.size={SIZE}"])
     assert isinstance(config, HandConfig)
     network = HandNet(config.model, 7).eval()
-    differences = export(
+    differences = export_run(
         HandRun(tmp_path, {}, "", "best", 1, "ab" * 32, config, network, read_points()), tmp_path / "hand.onnx"
     )
     assert list(differences) == ["coordinates", "hand_type"] and max(differences.values()) < 1e-5
@@ -144,16 +144,18 @@ def test_the_exported_file_says_it_too(tmp_path: Path) -> None:
         logits = network(torch.from_numpy(images)).type_logits
     assert logits is not None
     np.testing.assert_allclose(wanted, 1 / (1 + np.exp(-logits.numpy())), atol=1e-6)  # probabilities
-    found = open_recogniser("hand", tmp_path / "hand.onnx").recognise(picture)
+    found = load_kind("hand", tmp_path / "hand.onnx").recognise(picture)
     np.testing.assert_allclose(found.hand_type, wanted[0], atol=1e-6)
 
 
-def test_nothing_to_learn_is_told(root: Path, tmp_path: Path, capsys: Any) -> None:
+def test_nothing_to_learn_is_reported(root: Path, tmp_path: Path, capsys: Any) -> None:
     for person in range(5):
         add_hand(tmp_path / "same", f"S000{person}_L_back_0000", person)
     assert cli.main(command(tmp_path / "same", tmp_path / "run")) == cli.ERROR
-    told = capsys.readouterr().err
-    assert "no two training pictures differ in a trait" in told and "labelme's flags 'left hand' and 'palm'" in told
+    message = capsys.readouterr().err
+    assert (
+        "no two training pictures differ in a trait" in message and "labelme's flags 'left hand' and 'palm'" in message
+    )
     # One trait is enough: the other then has neither loss nor figure that means anything.
     for person in range(5):
         add_hand(tmp_path / "sides", f"S000{person}_L_back_0000", person)

@@ -14,12 +14,12 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.inference.drawing import HEAD, Palette
-from training.inference.hand import palette_of
+from training.inference.drawing import HEAD, Palette, hand_palette
+from training.inference.model import Evidence, Found
+from training.inference.point_names import HEAD_POINTS, Point, hand_points
+from training.settings import TaskName
 from training.tasks.hand_points import read_points
 from training.web.connections import ConnectionLimits
-from training.web.point_names import HEAD_POINTS, Point, hand_points
-from training.web.recogniser import Evidence, Found, Kind
 from training.web.server import PageServer
 
 HAND_CODES = read_points().ids
@@ -29,7 +29,7 @@ HAND_CODES = read_points().ids
 class Fake:
     """Answers with numbers that the pixels alone decide, slowly if asked to; tells how many threads were in it."""
 
-    kind: Kind = "head"
+    kind: TaskName = "head"
     points: tuple[Point, ...] = HEAD_POINTS
     palette: Palette = HEAD
     evidence: Evidence = "visibility"
@@ -57,7 +57,7 @@ class Fake:
 
 def hand() -> Fake:
     points = read_points()
-    return Fake("hand", hand_points(points.points), palette_of(points), "peak", hand_type=(0.97, 0.12))
+    return Fake("hand", hand_points(points.points), hand_palette(points), "peak", hand_type=(0.97, 0.12))
 
 
 def coordinates_of(pixels: NDArray[np.uint8], count: int) -> NDArray[np.float64]:

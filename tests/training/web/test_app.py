@@ -16,8 +16,8 @@ from PIL import Image
 from acusim import acupoints
 from tests.training.web.fake_recogniser import Fake, coordinates_of, encoded, hand, noise, running
 from training.inference.drawing import HEAD, MERIDIAN_COLOURS
+from training.inference.model import Found
 from training.web.app import create_app
-from training.web.recogniser import Found
 from training.web.uploads import Limits
 
 OWN = "http://127.0.0.1"
@@ -92,14 +92,14 @@ def test_drawn_picture(client: TestClient):
 
 
 def test_models_and_schema(both: TestClient):
-    told = both.get("/api/models").json()
-    assert [model["kind"] for model in told["models"]] == ["head", "hand"] and told["auto"] == "detected"
-    assert [len(model["points"]) for model in told["models"]] == [174, 7]
-    assert told["models"][1]["points"][6] == {
+    reported = both.get("/api/models").json()
+    assert [model["kind"] for model in reported["models"]] == ["head", "hand"] and reported["auto"] == "detected"
+    assert [len(model["points"]) for model in reported["models"]] == [174, 7]
+    assert reported["models"][1]["points"][6] == {
         **dict.fromkeys(("name", "code", "standard_code"), "LI4"),
         **{"meridian": "LI", "zh": "合谷", "pinyin": "Hegu", "side": ""},
     }
-    assert told["colours"]["LI"] == "#607f00"
+    assert reported["colours"]["LI"] == "#607f00"
     schema = both.get("/api/openapi.json").json()
     assert set(schema["paths"]) == {"/api/models", "/api/recognise", "/api/picture"}
     assert "multipart/form-data" in schema["paths"]["/api/recognise"]["post"]["requestBody"]["content"]
@@ -185,7 +185,7 @@ class _Broken(Fake):
         raise MemoryError("no such luck")
 
 
-def test_an_error_inside_is_told_without_its_details():
+def test_an_error_inside_is_reported_without_its_details():
     with TestClient(create_app({"head": _Broken()}), base_url=OWN, raise_server_exceptions=False) as client:
         answer = _send(client, encoded(noise(0)))
         assert _code(answer) == (500, "internal") and "luck" not in answer.text

@@ -48,23 +48,25 @@ def test_places_are_shared_out():
 
 def test_a_large_picture_is_worked_on_alone_and_in_its_turn():
     async def work() -> list[str]:
-        budget, told = Budget(2, 100), []
+        budget, message = Budget(2, 100), []
 
         async def one(name: str, pixels: int) -> None:
             async with budget.take(pixels):
-                told.append(f"{name} in")
+                message.append(f"{name} in")
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
-                told.append(f"{name} out")
+                message.append(f"{name} out")
 
         await asyncio.gather(*(one(*what) for what in (("a", 40), ("b", 60), ("c", 999), ("d", 1), ("e", 1), ("f", 1))))
-        return told
+        return message
 
-    told = asyncio.run(work())
-    assert set(told[:2]) == {"a in", "b in"} and set(told[2:4]) == {"a out", "b out"}
-    assert told[4:6] == ["c in", "c out"] and [text for text in told if "in" in text] == [f"{x} in" for x in "abcdef"]
+    message = asyncio.run(work())
+    assert set(message[:2]) == {"a in", "b in"} and set(message[2:4]) == {"a out", "b out"}
+    assert message[4:6] == ["c in", "c out"] and [text for text in message if "in" in text] == [
+        f"{x} in" for x in "abcdef"
+    ]
     inside = most = 0
-    for text in told:
+    for text in message:
         inside += 1 if "in" in text else -1
         most = max(most, inside)
     assert most == 2

@@ -17,7 +17,7 @@ from training.web.app import create_app
 from training.web.connections import ConnectionLimits
 from training.web.uploads import Limits
 
-QUICK = ConnectionLimits(head_seconds=0.6, sending_seconds=1, look_seconds=0.05)
+QUICK = ConnectionLimits(head_seconds=0.6, sending_seconds=1, check_seconds=0.05)
 UPLOAD = b"POST /api/recognise HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=b\r\n"
 PART = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n'
 
@@ -63,9 +63,9 @@ def _exchange(port: int, data: bytes) -> bytes:
     ],
 )
 def test_what_is_left_unfinished_ends(port: int, data: bytes, answer: bytes):
-    begun = time.monotonic()
+    started = time.monotonic()
     assert answer in _exchange(port, data)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - started < 10
 
 
 def test_a_head_that_drips_ends(port: int):

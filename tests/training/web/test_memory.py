@@ -1,4 +1,4 @@
-"""The largest pictures: within the memory that docs/web.md states, and given back."""
+"""The largest pictures: within the memory that docs/guide/web.md states, and given back."""
 
 import re
 import sys
@@ -20,7 +20,7 @@ def test_three_of_the_largest_pictures_at_once():
 
 
 def test_the_bounds_are_those_of_the_documentation():
-    text = " ".join((ROOT / "docs/web.md").read_text(encoding="utf-8").split())
+    text = " ".join((ROOT / "docs/guide/web.md").read_text(encoding="utf-8").split())
     stated = re.search(
         r"at most (\d+) MiB for points, (\d+) MiB for a drawn picture.*? to within (\d+) MiB of idle", text
     )

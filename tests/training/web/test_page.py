@@ -183,7 +183,7 @@ def test_a_turned_photograph_is_upright(page: Page, picture: Callable[..., Path]
         assert page.run("(({naturalWidth, naturalHeight}) => [naturalWidth, naturalHeight])(image)") == [120, width]
 
 
-def test_failures_are_told_in_place_and_in_both_languages(page: Page, tmp_path: Path, picture: Callable[..., Path]):
+def test_failures_are_reported_in_place_and_in_both_languages(page: Page, tmp_path: Path, picture: Callable[..., Path]):
     (tmp_path / "text.png").write_text("no picture")
     _drop(page, tmp_path / "text.png")
     assert "not a PNG or JPEG" in page.wait_for(SHOWN)
@@ -204,21 +204,21 @@ def test_failures_are_told_in_place_and_in_both_languages(page: Page, tmp_path: 
     [
         ("Promise.reject(new TypeError('Failed to fetch'))", "cannot be reached", "无法连接服务器"),
         ("new Response('<h1>Too Large</h1>', {status: 413})", "refused the picture as too large", "图片过大"),
-        ("new Response('<h1>Login</h1>', {status: 401})", "wants a login", "要求登录"),
-        ("new Response('', {status: 403})", "wants a login", "要求登录"),
+        ("new Response('<h1>Login</h1>', {status: 401})", "requires a login", "要求登录"),
+        ("new Response('', {status: 403})", "requires a login", "要求登录"),
         (
             "new Response('<h1>Bad Gateway</h1>', {status: 502})",
-            "waited too long (status 502)",
+            "timed out (status 502)",
             "等待超时（状态码 502）",
         ),
-        ("new Response('{}', {status: 504})", "waited too long (status 504)", "等待超时（状态码 504）"),
-        ("new Response('<h1>Router</h1>')", "not this page's server (status 200)", "并非来自本页面的服务器"),
-        ("new Response('{}')", "not this page's server (status 200)", "并非来自本页面的服务器"),
-        ("new Response('null', {status: 500})", "not this page's server (status 500)", "（状态码 500）"),
+        ("new Response('{}', {status: 504})", "timed out (status 504)", "等待超时（状态码 504）"),
+        ("new Response('<h1>Router</h1>')", "not from this page's server (status 200)", "并非来自本页面的服务器"),
+        ("new Response('{}')", "not from this page's server (status 200)", "并非来自本页面的服务器"),
+        ("new Response('null', {status: 500})", "not from this page's server (status 500)", "（状态码 500）"),
         ("new Response(new ReadableStream({start: (c) => c.error('cut')}))", "cannot be reached", "无法连接服务器"),
     ],
 )
-def test_what_others_answer_is_told_in_both_languages(
+def test_what_others_answer_is_reported_in_both_languages(
     page: Page, picture: Callable[..., Path], answer: str, english: str, chinese: str
 ):
     page.run(f"void (window.fetch = async () => {answer})")
@@ -232,7 +232,7 @@ def test_files_that_are_not_sent(page: Page, tmp_path: Path, picture: Callable[.
     with (tmp_path / "large.png").open("wb") as file:
         file.truncate((32 << 20) + 1)
     _choose(page, tmp_path / "large.png")
-    assert "more than 32 MiB" in page.wait_for(SHOWN)
+    assert "larger than 32 MiB" in page.wait_for(SHOWN)
     page.run("document.querySelector('#language').click()")
     assert "超过 32 MiB" in page.run(SHOWN)
     _choose(page, picture())
@@ -263,16 +263,16 @@ def test_a_server_that_comes_late_is_met_with_the_first_picture(
 @pytest.mark.parametrize(
     ("error", "english", "chinese"),
     [
-        ("new DOMException('', 'NotAllowedError')", "may not use the camera", "未获得摄像头权限"),
-        ("new DOMException('', 'SecurityError')", "may not use the camera", "未获得摄像头权限"),
+        ("new DOMException('', 'NotAllowedError')", "no permission to use the camera", "未获得摄像头权限"),
+        ("new DOMException('', 'SecurityError')", "no permission to use the camera", "未获得摄像头权限"),
         ("new DOMException('', 'NotFoundError')", "No camera", "未找到摄像头"),
         ("new DOMException('', 'OverconstrainedError')", "No camera", "未找到摄像头"),
-        ("new DOMException('', 'NotReadableError')", "another program may hold it", "被其他程序占用"),
-        ("new DOMException('', 'AbortError')", "another program may hold it", "被其他程序占用"),
-        ("new TypeError('what?')", "another program may hold it", "被其他程序占用"),
+        ("new DOMException('', 'NotReadableError')", "another program may be using it", "被其他程序占用"),
+        ("new DOMException('', 'AbortError')", "another program may be using it", "被其他程序占用"),
+        ("new TypeError('what?')", "another program may be using it", "被其他程序占用"),
     ],
 )
-def test_what_cameras_say_is_told_in_both_languages(page: Page, error: str, english: str, chinese: str):
+def test_what_cameras_say_is_reported_in_both_languages(page: Page, error: str, english: str, chinese: str):
     page.run(f"void (navigator.mediaDevices.getUserMedia = async () => {{ throw {error} }})")
     page.run("document.querySelector('#camera').click()")
     assert english in page.wait_for(SHOWN)
@@ -285,7 +285,7 @@ def test_a_camera_that_sends_no_picture(page: Page):
     page.run("document.querySelector('#camera').click()")
     page.wait_for("document.querySelector('#viewfinder').open")
     page.run("document.querySelector('#shoot').click()")
-    assert "another program may hold it" in page.wait_for(SHOWN)
+    assert "another program may be using it" in page.wait_for(SHOWN)
     assert page.run("document.querySelector('#viewfinder').open") is False
 
 

@@ -1,4 +1,4 @@
-"""The page behind a proxy, below a path, under another name: as docs/web.md sets nginx up."""
+"""The page behind a proxy, below a path, under another name: as docs/guide/web.md sets nginx up."""
 
 import contextlib
 import http.client

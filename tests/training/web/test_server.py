@@ -20,9 +20,9 @@ import requests
 
 from acusim.errors import ConfigError
 from tests.support import ROOT
+from tests.training.inference.test_loading import Map, hand_file
 from tests.training.tiny_model import Tiny
 from tests.training.web.fake_recogniser import encoded, noise
-from tests.training.web.test_recogniser import Map, hand_file
 from training.cli.main import main
 from training.inference.export import export
 from training.web.server import GRACE_SECONDS, listening_socket
@@ -50,9 +50,9 @@ def _process(*line: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     ) as process:
         try:
             assert process.stderr
-            told = process.stderr.readline()
-            address = re.match(r"http://\S+/", told)
-            assert address, told
+            reported = process.stderr.readline()
+            address = re.match(r"http://\S+/", reported)
+            assert address, reported
             yield process, address[0]
         finally:
             process.kill()
@@ -90,10 +90,10 @@ def test_uploads_on_their_way_are_not_waited_for():
         with _upload(address) as upload, socket.create_connection(upload.getpeername(), 20) as idle:
             idle.sendall(b"GET / HT")
             requests.get(address, timeout=20)
-            begun = time.monotonic()
+            started = time.monotonic()
             process.send_signal(signal.SIGINT)
             assert b'"stopping"' in upload.recv(65536)
-            assert process.wait(20) == 0 and time.monotonic() - begun < GRACE_SECONDS
+            assert process.wait(20) == 0 and time.monotonic() - started < GRACE_SECONDS
         assert process.stderr and process.stderr.read() == "ended\n"
 
 
@@ -111,8 +111,8 @@ def test_a_model_that_takes_too_long_and_a_second_signal_end_without_a_traceback
                     process.send_signal(signal.SIGINT)
                     time.sleep(0.5)
                 assert process.wait(30) == 0
-            told = process.stderr.read()
-            assert "Traceback" not in told and told.endswith("ended\n")
+            reported = process.stderr.read()
+            assert "Traceback" not in reported and reported.endswith("ended\n")
 
 
 def _asked(address: str) -> None:
@@ -149,10 +149,10 @@ def test_the_address_is_all_that_is_printed_and_the_page_answers_then(tmp_path: 
         assert process.stderr and process.stderr.read() == ""
 
 
-def test_the_port_is_free_again_and_taken_ones_are_told():
+def test_the_port_is_free_again_and_taken_ones_are_reported():
     first = listening_socket("127.0.0.1", 0, False)
     port = first.getsockname()[1]
-    with pytest.raises(ConfigError, match=f"--port {port} cannot be had: .*name another --port"):
+    with pytest.raises(ConfigError, match=f"--port {port} is not available: .*name another --port"):
         listening_socket("127.0.0.1", port, False)
     first.close()
     listening_socket("127.0.0.1", port, False).close()
@@ -179,7 +179,7 @@ def test_what_others_can_reach_has_to_be_asked_for():
             ["--head", "nowhere", "--name", "https://clinic.example/"],
             "--name 'https://clinic.example/' is not a host name",
         ),
-        (["--head", "nowhere", "--threads", "-1"], "--threads -1"),
+        (["--head", "nowhere", "--threads", "-1"], "threads = -1"),
     ],
 )
 def test_wrong_arguments(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):

@@ -11,8 +11,9 @@ import pytest
 
 from tests.support import ROOT
 from training.inference.drawing import HEAD
-from training.web.point_names import HEAD_POINTS, Side
-from training.web.recogniser import THRESHOLDS, Kind
+from training.inference.model import THRESHOLDS
+from training.inference.point_names import HEAD_POINTS, Side
+from training.settings import TASKS
 from training.web.refusals import REASONS, Refusal, failure
 
 STATIC = resources.files("training.web").joinpath("static")
@@ -48,10 +49,10 @@ def test_texts_of_the_page(key: str):
 
 
 def test_the_page_asks_for_no_text_that_is_missing_and_has_none_too_many():
-    used = {*re.findall(r'(?:say|new Trouble)\("(\w+)"', SCRIPTS)}
+    used = {*re.findall(r'\b(?:text|new Trouble)\("(\w+)"', SCRIPTS)}
     used |= {*re.findall(r'data-(?:text|label)="(\w+)"', FILES["index.html"])}
-    said = {"auto", *get_args(Kind), *get_args(Side), *THRESHOLDS} - {""}  # by the server's own words
-    assert used | said == set(_texts())
+    output = {"auto", *TASKS, *get_args(Side), *THRESHOLDS} - {""}  # by the server's own words
+    assert used | output == set(_texts())
 
 
 def test_words_in_the_scripts_and_names_of_meridians_come_in_pairs():
@@ -71,8 +72,8 @@ def test_every_point_has_a_chinese_name():
 def test_other_scripts_and_the_page_hold_no_words_of_their_own():
     for name in ("page.js", "drawing.js", "camera.js", "server.js"):
         code = re.sub(r"(^|\s)//.*", "", FILES[name])
-        said = [text for text in re.findall(STRING, code) if re.search(r"[A-Za-z]{3,} [A-Za-z]{2,}", text)]
-        assert said == [], (name, said)
+        output = [text for text in re.findall(STRING, code) if re.search(r"[A-Za-z]{3,} [A-Za-z]{2,}", text)]
+        assert output == [], (name, output)
     page = re.sub(r"<noscript>.*?</noscript>|<title>.*?</title>|<!--.*?-->", "", FILES["index.html"], flags=re.DOTALL)
     assert not re.search(r"[A-Za-z]{2,}", re.sub(r"<[^>]*>", "", page))
     assert re.search(r"<noscript>.*[\u4e00-\u9fff].*</noscript>", FILES["index.html"], re.DOTALL)

@@ -78,7 +78,7 @@ def test_bad_files(port: int, case: str):
 def test_unusual_pictures_are_converted(port: int, image: Image.Image, format: str, note: str):
     answer = _post(port, encoded(image, format)).json()
     assert (answer["picture"]["width"], answer["picture"]["height"]) == (80, 60)
-    assert any(note in told for told in answer["picture"]["notes"])
+    assert any(note in message for message in answer["picture"]["notes"])
 
 
 def test_a_file_of_exactly_the_limit_is_taken(port: int):

@@ -6,7 +6,7 @@ const OUTLINE = "#0c0c0c";
 const NS = "http://www.w3.org/2000/svg";
 const pen = document.createElement("canvas").getContext("2d");
 
-// A name for each point, where there is room off the dots and the other names; null where there is none.
+// A name for each point, where there is room off the dots and the other names; null where there is no room.
 // Points are {x, y, text, active}; unit is the length of a screen's pixel in pixels of the picture.
 function placeNames(points, width, height, unit) {
   pen.font = `600 ${LETTERS}px system-ui, sans-serif`;
@@ -64,7 +64,7 @@ export function drawSvg(svg, points, width, height, unit, withNames) {
   }
 }
 
-// A canvas with the picture, the points and a strip that tells the colours. Meridians are {name, colour}.
+// A canvas with the picture, the points and a legend of the colours. Meridians are {name, colour}.
 export function drawCanvas(image, points, width, height, withNames, meridians, notice) {
   const factor = Math.min(1, 4096 / Math.max(width, height));
   const canvas = document.createElement("canvas");

@@ -5,11 +5,11 @@ import { openCamera } from "./camera.js";
 import { drawCanvas, drawSvg } from "./drawing.js";
 import { fetched } from "./server.js";
 import * as texts from "./texts.js";
-import { LANGUAGES, Trouble, say } from "./texts.js";
+import { LANGUAGES, Trouble, text } from "./texts.js";
 
 const at = (id) => document.getElementById(id);
 const state = {
-  server: null, // what GET /api/models said
+  server: null, // the answer of GET /api/models
   kind: "auto",
   file: null,
   loaded: null, // promise: the browser has read the file, or cannot
@@ -18,8 +18,8 @@ const state = {
   hidden: new Set(), // meridians that are switched off
   active: null, // index of the point that is pointed at
   zoom: 1,
-  error: null, // what the server said, {message, message_zh}, or a Trouble
-  sending: null, // AbortController of the request that is under way
+  error: null, // the error of the server, {message, message_zh}, or a Trouble
+  sending: null, // AbortController of the request in progress
 };
 
 // --- talking to the server ---
@@ -98,12 +98,12 @@ async function ask(signal) {
 
 function show() {
   document.documentElement.lang = texts.language() === "zh" ? "zh-CN" : "en";
-  document.title = say("title");
+  document.title = text("title");
   const next = texts.language() === "zh" ? "en" : "zh";
   at("language").textContent = LANGUAGES[next];
   at("language").lang = next;
-  for (const part of document.querySelectorAll("[data-text]")) part.textContent = say(part.dataset.text);
-  for (const part of document.querySelectorAll("[data-label]")) part.setAttribute("aria-label", say(part.dataset.label));
+  for (const part of document.querySelectorAll("[data-text]")) part.textContent = text(part.dataset.text);
+  for (const part of document.querySelectorAll("[data-label]")) part.setAttribute("aria-label", text(part.dataset.label));
   showKinds();
   showError();
   const { answer } = state;
@@ -112,10 +112,10 @@ function show() {
   at("wait").hidden = !busy;
   at("empty").hidden = Boolean(answer) || busy;
   at("scroll").hidden = !answer && !busy;
-  for (const id of ["told", "found", "zoom"]) at(id).hidden = !answer;
+  for (const id of ["result", "found", "zoom"]) at(id).hidden = !answer;
   if (answer) {
     at("facts").textContent = texts.facts(answer);
-    at("evidence").textContent = say(answer.model.evidence);
+    at("evidence").textContent = text(answer.model.evidence);
     at("threshold").hidden = answer.model.evidence === "none";
     showMeridians();
   }
@@ -125,14 +125,14 @@ function show() {
 
 function showKinds() {
   const loaded = state.server?.models.map((model) => model.kind) ?? [];
-  at("kinds").setAttribute("aria-label", say("kind"));
+  at("kinds").setAttribute("aria-label", text("kind"));
   const focused = at("kinds").contains(document.activeElement);
   at("kinds").replaceChildren(
     ...["auto", "head", "hand"].map((kind) => {
       const input = make("input", { type: "radio", name: "kind", value: kind, checked: kind === state.kind });
       input.disabled = kind === "auto" ? loaded.length < 2 : !loaded.includes(kind);
-      const label = make("label", {}, input, make("span", {}, say(kind)));
-      if (input.disabled) label.title = say("notLoaded");
+      const label = make("label", {}, input, make("span", {}, text(kind)));
+      if (input.disabled) label.title = text("notLoaded");
       return label;
     }),
   );
@@ -142,7 +142,7 @@ function showKinds() {
 function showError() {
   const { error } = state;
   at("error").hidden = !error;
-  if (error) at("error").textContent = texts.told(error);
+  if (error) at("error").textContent = texts.errorText(error);
 }
 
 function showMeridians() {
@@ -207,7 +207,7 @@ function showList() {
       make("section", {}, make("h3", {}, swatch(code), texts.meridianName(code)), make("ul", {}, ...entries)),
     ),
   );
-  if (!answer.points.some(isVisible)) at("list").prepend(make("p", { className: "note" }, say("noneVisible")));
+  if (!answer.points.some(isVisible)) at("list").prepend(make("p", { className: "note" }, text("noneVisible")));
 }
 
 function entry(point, index) {
@@ -217,11 +217,11 @@ function entry(point, index) {
     "button",
     { type: "button", className: seen ? "" : "hid" },
     make("span", {}, texts.pointName(point)),
-    make("span", { className: "side" }, point.side ? say(point.side) : ""),
+    make("span", { className: "side" }, point.side ? text(point.side) : ""),
     make("span", { className: "sure" }, seen ? sure : `${sure} ✕`),
   );
   button.dataset.index = index;
-  if (!seen) button.setAttribute("aria-label", `${texts.pointName(point)}, ${sure}, ${say("notVisible")}`);
+  if (!seen) button.setAttribute("aria-label", `${texts.pointName(point)}, ${sure}, ${text("notVisible")}`);
   return make("li", {}, button);
 }
 
@@ -287,12 +287,12 @@ function saveJson() {
 }
 
 function savePicture() {
-  if (!at("image").naturalWidth) return; // noPreview says so already
+  if (!at("image").naturalWidth) return; // noPreview is shown already
   const { width, height } = state.answer.picture;
   const shown = marks();
   const codes = Object.keys(state.server.colours).filter((code) => shown.some(({ index }) => state.answer.points[index].meridian === code));
   const meridians = codes.map((code) => ({ name: texts.meridianName(code), colour: state.server.colours[code] }));
-  const notice = say("notice").split(/(?<=[.。])/)[0];
+  const notice = text("notice").split(/(?<=[.。])/)[0];
   drawCanvas(at("image"), shown, width, height, at("names").checked, meridians, notice).toBlob(
     (blob) => save(blob, "jpg"),
     "image/jpeg",
@@ -300,7 +300,7 @@ function savePicture() {
   );
 }
 
-// --- what people do ---
+// --- events ---
 
 function listen() {
   const on = (id, event, what) => at(id).addEventListener(event, what);

@@ -1,8 +1,8 @@
-// What the server answers, or in words why it does not.
+// The server's answers, or an error that the page can show.
 
 import { Trouble } from "./texts.js";
 
-// The JSON of an answer; fails with what the server said or with a Trouble, never with a browser's own words.
+// The JSON of an answer; fails with the server's error or with a Trouble, never with a browser's own message.
 export async function fetched(address, options) {
   let response, text;
   try {
@@ -14,7 +14,7 @@ export async function fetched(address, options) {
   const answer = parsed(text);
   if (response.ok && answer) return answer;
   if (answer?.error?.message_zh) throw answer.error;
-  // Not from our server, which redirects nobody: from a proxy before it, or from something else at its address.
+  // Not from our server, which redirects nobody: from a proxy in front of it, or from something else at its address.
   const { status, type } = response;
   if (type === "opaqueredirect" || [401, 403, 407].includes(status)) throw new Trouble("proxyLogin");
   if (status === 413) throw new Trouble("proxyLimit");

@@ -1,4 +1,4 @@
-// What the page says, in English and Chinese.
+// The texts of the page, in English and Chinese.
 
 export const LANGUAGES = { en: "English", zh: "中文" };
 
@@ -13,21 +13,21 @@ const TEXTS = {
   head: ["Head", "头部"],
   hand: ["Hand", "手部"],
   notLoaded: ["no such model is loaded", "未加载该模型"],
-  working: ["Looking for acupoints …", "正在识别穴位……"],
-  threshold: ["Show from confidence", "最低置信度"],
+  working: ["Finding acupoints …", "正在识别穴位……"],
+  threshold: ["Minimum confidence", "最低置信度"],
   names: ["Names in the picture", "在图上显示名称"],
   saveJson: ["Download JSON", "下载 JSON"],
   savePicture: ["Download picture", "下载图片"],
-  all: ["List points that are not visible, too", "同时列出不可见的穴位"],
+  all: ["Also list points that are not visible", "同时列出不可见的穴位"],
   noneVisible: [
-    "No point reaches this confidence. Move the slider to the left to see the less sure ones.",
+    "No point reaches this confidence. Move the slider to the left to see less certain ones.",
     "没有穴位达到此置信度。向左移动滑块可显示把握较小的穴位。",
   ],
   meridians: ["Meridians shown", "显示的经络"],
   listLabel: ["Acupoints found", "识别出的穴位"],
   pictureLabel: ["The picture with its acupoints", "带穴位标记的图片"],
-  zoomIn: ["Closer", "放大"],
-  zoomOut: ["Farther", "缩小"],
+  zoomIn: ["Zoom in", "放大"],
+  zoomOut: ["Zoom out", "缩小"],
   shoot: ["Take the picture", "拍摄"],
   cancel: ["Cancel", "取消"],
   notVisible: ["hidden", "不可见"],
@@ -39,11 +39,11 @@ const TEXTS = {
     "本软件仅供研究。它不是医疗器械，识别结果可能有误，页面内容不构成医疗建议。左右以被拍摄者自身为准。",
   ],
   privacy: [
-    "The picture goes to the server that gave you this page, stays in its memory while it is worked on, and is then forgotten.",
+    "The picture is sent only to the server of this page, kept in its memory while it is processed, and then deleted.",
     "图片只会发送到提供本页面的服务器，处理期间保存在内存中，随后即被清除。",
   ],
   visibility: [
-    "Confidence: how probable the model holds it that the point can be seen in the picture.",
+    "Confidence: the probability, according to the model, that the point is visible in the picture.",
     "置信度：模型认为该穴位在图中可见的概率。",
   ],
   peak: [
@@ -51,7 +51,7 @@ const TEXTS = {
     "置信度：该穴位热图的峰值，并非概率。",
   ],
   none: [
-    "This model gives positions alone: it does not say how sure it is, nor whether a point is hidden.",
+    "This model gives positions only: neither a confidence nor whether a point is hidden.",
     "该模型只给出位置，不提供置信度，也不判断穴位是否被遮挡。",
   ],
   unreachable: [
@@ -59,40 +59,40 @@ const TEXTS = {
     "无法连接服务器。请确认其仍在运行后重试。",
   ],
   tooLarge: [
-    "The file has more than {mib} MiB. Save it smaller, for example as a JPEG.",
+    "The file is larger than {mib} MiB. Make it smaller, for example as a JPEG.",
     "文件超过 {mib} MiB。请缩小后再试，例如存为 JPEG。",
   ],
   unreadable: [
-    "The browser cannot read this file: it is a folder, or it was moved or changed. Choose a picture again.",
+    "The browser cannot read this file: it is a folder, or was moved or changed. Choose a picture again.",
     "浏览器无法读取此文件：它可能是文件夹，或已被移动、更改。请重新选择图片。",
   ],
   proxyLimit: [
-    "The proxy before the server refused the picture as too large. Send a smaller one, or let the proxy take larger ones.",
+    "The proxy in front of the server refused the picture as too large. Send a smaller one, or raise the proxy's limit.",
     "服务器前的代理因图片过大而拒绝。请发送较小的图片，或调高代理的上传限制。",
   ],
   proxyLogin: [
-    "The proxy before the server wants a login. Load this page again and log in.",
+    "The proxy in front of the server requires a login. Reload this page and log in.",
     "服务器前的代理要求登录。请重新加载本页面并登录。",
   ],
   proxyLost: [
-    "The proxy before the server cannot reach it, or waited too long (status {status}). Try again in a minute.",
+    "The proxy in front of the server cannot reach it, or timed out (status {status}). Try again in a minute.",
     "服务器前的代理无法连接服务器或等待超时（状态码 {status}）。请稍后再试。",
   ],
   strange: [
-    "What answered is not this page's server (status {status}). Check the address and load the page again.",
+    "The answer is not from this page's server (status {status}). Check the address and reload the page.",
     "应答并非来自本页面的服务器（状态码 {status}）。请检查地址并重新加载页面。",
   ],
   noCamera: ["No camera was found.", "未找到摄像头。"],
   refusedCamera: [
-    "The browser may not use the camera. Allow it in the address bar, or choose a picture.",
+    "The browser has no permission to use the camera. Allow it in the address bar, or choose a picture.",
     "浏览器未获得摄像头权限。请在地址栏允许，或选择图片。",
   ],
-  brokenCamera: ["The camera cannot be used; another program may hold it.", "摄像头不可用，可能被其他程序占用。"],
+  brokenCamera: ["The camera cannot be used; another program may be using it.", "摄像头不可用，可能被其他程序占用。"],
   insecureCamera: [
     "Browsers allow the camera only at localhost or over HTTPS. Choose a picture instead.",
     "浏览器仅在 localhost 或 HTTPS 下允许使用摄像头。请选择图片。",
   ],
-  broken: ["Something in this page went wrong. Load it again.", "页面出错，请重新加载。"],
+  broken: ["An error occurred in this page. Reload it.", "页面出错，请重新加载。"],
   noPreview: [
     "The browser cannot show or save this picture; its points are listed.",
     "浏览器无法显示或保存此图片；穴位见列表。",
@@ -119,8 +119,8 @@ export function language() {
 
 // The language of the address (#lang=zh), else the one chosen last, else the browser's.
 export function restoreLanguage() {
-  const asked = new URLSearchParams(location.hash.slice(1)).get("lang");
-  const known = [asked, stored(), navigator.language.slice(0, 2)].find((name) => name in LANGUAGES);
+  const requested = new URLSearchParams(location.hash.slice(1)).get("lang");
+  const known = [requested, stored(), navigator.language.slice(0, 2)].find((name) => name in LANGUAGES);
   place = known === "zh" ? 1 : 0;
 }
 
@@ -142,9 +142,9 @@ function stored() {
   }
 }
 
-export const say = (key, values = {}) => TEXTS[key][place].replace(/{(\w+)}/g, (_, name) => values[name]);
+export const text = (key, values = {}) => TEXTS[key][place].replace(/{(\w+)}/g, (_, name) => values[name]);
 
-// What went wrong, as the key of a text, so that it can be told in either language.
+// An error as the key of a text, so that it can be shown in either language.
 export class Trouble extends Error {
   constructor(key, values) {
     super(key);
@@ -153,34 +153,34 @@ export class Trouble extends Error {
 }
 
 // A Trouble, or an error as the server sends it, in words.
-export function told(error) {
-  if (error instanceof Trouble) return say(error.key, error.values);
-  return error.message_zh ? (place ? error.message_zh : error.message) : say("broken");
+export function errorText(error) {
+  if (error instanceof Trouble) return text(error.key, error.values);
+  return error.message_zh ? (place ? error.message_zh : error.message) : text("broken");
 }
 
 export const meridianName = (code) => (FULL[code] ? `${code} · ${FULL[code][place]}` : code);
 
 export function facts(answer) {
   const { picture, model, timing_ms: ms } = answer;
-  const made = model.made_by.run ?? model.made_by.file ?? "";
+  const source = model.made_by.run ?? model.made_by.file ?? "";
   const seconds = ((ms.decode + ms.model + ms.waited) / 1000).toFixed(2);
-  const kind = say(answer.kind);
+  const kind = text(answer.kind);
   const size = `${picture.width} × ${picture.height}`;
   const which = answer.hand ? ` · ${handType(answer.hand)}` : "";
-  if (place) return `${answer.chosen === "detected" ? "检测为" : ""}${kind}${which} · ${size} · 模型 ${made} · ${seconds} 秒`;
-  return `${answer.chosen === "detected" ? "Detected: " : ""}${kind}${which} · ${size} · model ${made} · ${seconds} s`;
+  if (place) return `${answer.chosen === "detected" ? "检测为" : ""}${kind}${which} · ${size} · 模型 ${source} · ${seconds} 秒`;
+  return `${answer.chosen === "detected" ? "Detected: " : ""}${kind}${which} · ${size} · model ${source} · ${seconds} s`;
 }
 
 // Which hand the model takes it for, each trait with its probability.
 function handType({ side, face }) {
   const words = { left: ["left hand", "左手"], right: ["right hand", "右手"], back: ["its back", "手背"], palm: ["its palm", "手掌"] };
-  const told = [side, face].map(({ value, probability }) => `${words[value][place]} ${Math.floor(100 * probability)} %`);
-  return told.join(place ? "，" : ", ");
+  const traits = [side, face].map(({ value, probability }) => `${words[value][place]} ${Math.floor(100 * probability)} %`);
+  return traits.join(place ? "，" : ", ");
 }
 
 export const counted = (visible, all) => (place ? `${visible} / ${all} 个穴位可见` : `${visible} of ${all} points visible`);
 
-// Probabilities as percentages; heights of peaks, which are none, as numbers.
+// Probabilities as percentages; heights of peaks, which are not probabilities, as numbers.
 export function confidence(value, evidence) {
   if (value === null) return "";
   return evidence === "peak" ? value.toFixed(2) : `${Math.round(100 * value)} %`;
@@ -191,7 +191,7 @@ export function pointName(point) {
   return (place ? [zh, code] : [code, pinyin, zh]).filter(Boolean).join(" ");
 }
 
-// What stands beside a dot: short, with the side.
+// The label of a dot: short, with the side.
 export function shortName(point) {
   const side = { left: ["L", "左"], right: ["R", "右"] }[point.side]?.[place] ?? "";
   return (place && point.zh ? point.zh : point.standard_code) + side;

@@ -1,0 +1,98 @@
+"""Jobs with their samples read from disk, and the engine's checked answers to them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acusim.errors import AcuSimError, EngineError, PictureError
+from acusim.files import safe_join, sha256
+from acusim.labels import Label, parse_label_file
+from acusim.pictures import decode_rgb, read_file
+from controller.job import Job, JobResult
+from engines.base import Request, Result
+
+Augment = Callable[[list[Request]], list[Result | AcuSimError]]
+
+
+@dataclass(slots=True)
+class LoadedJob:
+    """A job whose sample has been read."""
+
+    job: Job
+    request: Request
+    notes: tuple[str, ...]
+    """About how the image was read."""
+    label: Label
+    label_data: bytes
+    depth: bytes | None
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    """The gate's verdict on each attempt so far."""
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What the gate knows of the sample."""
+
+
+def load_jobs(jobs: Sequence[Job], root: Path, results: dict[str, Any]) -> list[LoadedJob]:
+    """The jobs whose samples, below the root of their data set, can be read; the others get a result, by key."""
+    loaded: list[LoadedJob] = []
+    for job in jobs:
+        try:
+            loaded.append(_load(job, root))
+        except AcuSimError as error:
+            results[job.key] = JobResult.skip(job.key, error)
+    return loaded
+
+
+def _load(job: Job, root: Path) -> LoadedJob:
+    label, label_data = parse_label_file(safe_join(root, job.sample.label))
+    source = safe_join(root, job.sample.image)
+    picture = decode_rgb(read_file(source), source.name)
+    depth = safe_join(root, job.sample.depth) if job.sample.depth else None
+    depth_data = read_file(depth, "depth") if depth else None
+    request = Request(
+        sample=job.sample.id,
+        source=source,
+        pixels=picture.pixels,
+        source_data=picture.data,
+        source_sha256=sha256(picture.data),
+        depth=depth,
+        depth_data=depth_data,
+        scene=job.scene,
+        bald=job.bald,
+        prompt_set=job.prompt_set,
+        positive=job.positive,
+        negative=job.negative,
+        seed=job.seed,
+        alpha=picture.alpha,
+    )
+    return LoadedJob(job, request, picture.notes, label, label_data, depth_data)
+
+
+def augmented(name: str, augment: Augment, loaded: Sequence[LoadedJob]) -> list[Result | AcuSimError]:
+    """The answers of an engine with that name, checked: an image of another size, or a flat one, is an error.
+
+    Raises:
+        EngineError: it gave another number of answers.
+    """
+    answers = augment([entry.request for entry in loaded]) if loaded else []
+    if len(answers) != len(loaded):
+        raise EngineError(f"engine {name} gave {len(answers)} answers to {len(loaded)} requests")
+    return [_checked(entry, answer, name) for entry, answer in zip(loaded, answers, strict=True)]
+
+
+def _checked(entry: LoadedJob, answer: Result | AcuSimError, name: str) -> Result | AcuSimError:
+    """An engine's answer, or the error instead of it; one about the depth map names its path."""
+    if isinstance(answer, AcuSimError):
+        path = entry.job.sample.depth
+        about_depth = path and isinstance(answer, PictureError) and str(answer).startswith("depth")
+        return PictureError(f"{path}: {answer}") if about_depth else answer
+    expected, pixels = entry.request.pixels.shape, answer.pixels
+    if pixels.shape != expected or pixels.dtype != np.uint8:
+        return PictureError(
+            f"engine {name} answered {pixels.shape} {pixels.dtype} for {expected} uint8: its labels would be false"
+        )
+    if pixels.min() == pixels.max():
+        return PictureError(f"engine {name} answered a flat image: every value is {pixels.min()}")
+    return answer

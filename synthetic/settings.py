@@ -1,0 +1,135 @@
+"""Settings of the commands heads and hands; light to import."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from acusim.errors import ConfigError
+from acusim.settings import Settings
+
+Quality = Literal["draft", "fine"]
+LightMode = Literal["studio", "wild"]
+Split = Literal["train", "test"]
+HeadSize = Literal[64, 128, 256, 512, 1024]
+Side = Literal["left", "right", "both"]
+Face = Literal["back", "palm", "both"]
+
+MAX_IDENTITIES = 100_000
+
+
+class HeadSettings(Settings):
+    """Settings of a data set of heads.
+
+    Raises:
+        ConfigError: a value is not allowed.
+    """
+
+    WHAT: ClassVar[str] = "setting of heads"
+
+    out: Path = Field(json_schema_extra={"metavar": "DIR"})
+    """Dataset root to create or to continue."""
+    identities: int = Field(default=4, ge=1, le=MAX_IDENTITIES, json_schema_extra={"metavar": "N"})
+    """Number of persons; may grow later."""
+    views: str = "kept"
+    """Cameras: kept (the 45 of training), all, or numbers such as 1,2,5-9."""
+    size: HeadSize = 512
+    """Side of the images in pixels."""
+    quality: Quality = "draft"
+    """Rendering; fine: 2x2 samples, soft shadows."""
+    seed: int = Field(default=0, ge=0, le=2**63 - 1, json_schema_extra={"metavar": "S"})
+    """Random seed of the persons."""
+    workers: int = Field(default=1, ge=1, le=256, json_schema_extra={"metavar": "N", "default": "one for each CPU"})
+    """Processes; 1 works in this one."""
+    light: LightMode = "studio"
+    """Light; studio is flat, on black."""
+    split: Split = "train"
+    """Split of the data set."""
+    jpeg: str = Field(default="", json_schema_extra={"metavar": "PERSONS", "default": "none"})
+    """Persons, counted from 1, whose images are JPEG without depth maps, as AcuSim ships them: 6 or 1,3-5."""
+    jpeg_quality: int = Field(default=90, ge=1, le=100, json_schema_extra={"metavar": "Q"})
+    """Quality of these images."""
+
+    def model_post_init(self, context: Any) -> None:
+        """Checks the choices of views and persons."""
+        try:
+            frames = self.frames
+        except ConfigError as error:
+            raise ConfigError(f"--views: {error}") from None
+        if not frames:
+            raise ConfigError("--views chooses no view; give kept, all, or numbers and ranges such as 1,2,5-9")
+        parse_persons(self.jpeg)
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """Cameras 1..144, ascending."""
+        from acusim.rig import parse_frames  # needs numpy, which --help should not load
+
+        return parse_frames(self.views)
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The settings that decide pixels: a folder holds one set of them."""
+        persons = parse_persons(self.jpeg)
+        return {
+            **{name: getattr(self, name) for name in ("size", "quality", "seed", "light", "split")},
+            "jpeg": list(persons) or None,
+            "jpeg-quality": self.jpeg_quality if persons else None,
+        }
+
+    def is_jpeg(self, index: int) -> bool:
+        """Whether the person with this index, from 0, gets JPEG images without depth maps."""
+        return index + 1 in parse_persons(self.jpeg)
+
+
+class HandSettings(Settings):
+    """Settings of a data set of hands.
+
+    Raises:
+        ConfigError: a value is not allowed.
+    """
+
+    WHAT: ClassVar[str] = "setting of hands"
+
+    out: Path = Field(json_schema_extra={"metavar": "DIR"})
+    """Folder to create or to continue."""
+    count: int = Field(ge=1, le=1_000_000, json_schema_extra={"metavar": "N"})
+    """Number of images; may grow later."""
+    seed: int = Field(default=0, ge=0, le=2**63 - 1, json_schema_extra={"metavar": "S"})
+    """Random seed of everything that is drawn."""
+    size: int = Field(default=512, ge=128, le=2048, json_schema_extra={"metavar": "PX"})
+    """Longer side in pixels."""
+    quality: Quality = "draft"
+    """Rendering; fine: 2x2 samples."""
+    side: Side = "both"
+    """Which hands."""
+    face: Face = "back"
+    """Side of the hand that is shown."""
+    subjects: int = Field(default=40, ge=1, le=10_000, json_schema_extra={"metavar": "N"})
+    """Number of persons; image k shows person k modulo this."""
+    workers: int = Field(default=1, ge=1, le=256, json_schema_extra={"metavar": "N", "default": "one for each CPU"})
+    """Processes; 1 works in this one."""
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The settings that decide pixels: a folder holds one set of them."""
+        return {name: getattr(self, name) for name in ("seed", "size", "quality", "side", "face", "subjects")}
+
+
+def parse_persons(text: str) -> tuple[int, ...]:
+    """Reads a choice of persons, counted from 1: numbers and ranges such as ``6`` or ``1,3-5``; empty for none.
+
+    Raises:
+        ConfigError: names the entry that is not a person or a range.
+    """
+    chosen: set[int] = set()
+    for entry in filter(None, (piece.strip() for piece in text.split(","))):
+        first, dash, last = entry.partition("-")
+        bounds = (first.strip(), last.strip() if dash else first.strip())
+        if not all(bound.isascii() and bound.isdigit() and len(bound) < 7 for bound in bounds):
+            raise ConfigError(f"--jpeg {text!r}: {entry!r} is not a person such as 6, nor a range such as 3-5")
+        low, high = (int(bound) for bound in bounds)
+        if not 1 <= low <= high <= MAX_IDENTITIES:
+            raise ConfigError(f"--jpeg {text!r}: {entry!r} is not within 1..{MAX_IDENTITIES}, lower one first")
+        chosen.update(range(low, high + 1))
+    return tuple(sorted(chosen))

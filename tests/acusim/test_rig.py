@@ -1,0 +1,56 @@
+"""Cameras against the authors' numbers and real labels."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from acusim import acupoints, labels, rig
+from acusim.errors import ConfigError
+from acusim.sample_id import SampleId
+
+REAL_LABELS = sorted((Path(__file__).parents[1] / "data" / "acusim").glob("*.json"))
+TRUE_DEPTH_FRAMES = (1, 19, 55, 91, 127)
+
+
+@pytest.mark.parametrize("path", REAL_LABELS, ids=lambda path: path.stem)
+def test_table_and_rig_reproduce_a_real_label(path: Path):
+    """Real x, y are cut down to a grid of 1/2048, so each axis is up to 1.5 px too small and never too large."""
+    label = labels.read_label(path)
+    frame = SampleId.parse(path.stem).frame
+    xy, depth = rig.project(acupoints.positions_mm(), frame, 2048)
+    error = (label.xy * 2048 - xy)[label.listed]
+    assert label.listed.sum() > 3
+    assert np.abs(error).max() < 1.5
+    assert np.abs(error + 0.75).max() < 0.77
+    cosine = acupoints.normals() @ rig.camera(frame).forward
+    assert np.abs(label.n - cosine)[label.listed].max() < 1e-5
+    if frame in TRUE_DEPTH_FRAMES:
+        assert np.abs(label.h_m * 1000 - depth)[label.listed].max() < 0.01
+    else:
+        assert np.abs(label.h_m * 1000 - depth)[label.listed].max() > 5  # the released files' wrong column
+
+
+def test_rig_known_answers():
+    assert len(rig.KEPT_FRAMES) == 45
+    assert rig.KEPT_FRAMES[:12] == (*range(1, 12), 30)
+    # The authors' camera of frame 38, as they place it in Blender.
+    assert np.allclose(rig.camera(38).center_mm, [131.178612, -743.950879, 431.71542], atol=1e-5)
+    assert np.allclose(rig.camera(109).center_mm, [0, -751.590281, -438.361713], atol=1e-5)
+    for frame in rig.FRAMES:
+        rotation = rig.camera(frame).R
+        assert np.allclose(rotation @ rotation.T, np.eye(3)) and math.isclose(np.linalg.det(rotation), 1)
+    # A pixel at the nose tip (DU25) of frame 1 spans 0.5405 mm at 512.
+    _, depth = rig.project(acupoints.positions_mm()[[acupoints.index_of("DU25_素髎")]], 1, 512)
+    assert math.isclose(rig.mm_per_px(depth, 512)[0], 0.5405, abs_tol=5e-5)
+
+
+def test_parse_frames():
+    assert rig.parse_frames("1,2,5-7") == (1, 2, 5, 6, 7)
+    assert rig.parse_frames("7-7, 3") == (3, 7)
+    assert rig.parse_frames("kept") == rig.KEPT_FRAMES
+    assert rig.parse_frames("all") == tuple(range(1, 145))
+    for bad in ("", "0", "145", "9-5", "a", "1-", "-3", "1,,2", "²"):
+        with pytest.raises(ConfigError):
+            rig.parse_frames(bad)

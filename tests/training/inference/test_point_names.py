@@ -1,0 +1,28 @@
+"""What points are called on the page."""
+
+from acusim import acupoints
+from training.inference.point_names import HEAD_POINTS, hand_points
+from training.tasks.hand_points import read_points
+
+
+def test_known_misspellings_are_mended_for_people_and_kept_for_machines():
+    found = {point.name: (point.code, point.standard_code, point.zh, point.side) for point in HEAD_POINTS}
+    assert found["LI120_迎香_left"] == ("LI120L", "LI20", "迎香", "left")
+    assert found["ST2_四目_right"] == ("ST2R", "ST2", "四白", "right")
+    assert found["BL11_大枢_left"][2] == "大杼"
+    assert found["DU22_卤会"] == ("DU22", "DU22", "囟会", "mid")
+    assert found["EX-HN15_颈百芳_right"][2] == "颈百劳"
+    assert found["EX-HN1_001_四神聪"] == ("EX-HN1.1", "EX-HN1.1", "四神聪", "mid")
+    assert found["EX-HN1_003"] == ("EX-HN1.3", "EX-HN1.3", "四神聪", "mid")
+    assert found["LI17_天鼎_left"] == ("LI17L", "LI17", "天鼎", "left")
+    assert tuple(found) == acupoints.NAMES
+    assert all(point.zh and not point.zh.isascii() for point in HEAD_POINTS)
+    noted = sum("typo" in point.note for point in acupoints.ACUPOINTS)
+    assert noted == sum(point.standard_code not in point.name or point.zh not in point.name for point in HEAD_POINTS
+                        if not point.name.startswith("EX-HN1_"))  # fmt: skip
+
+
+def test_points_of_the_hand():
+    si1, *_, li4 = hand_points(read_points().points)
+    assert (si1.code, si1.meridian, si1.zh, si1.pinyin, si1.side) == ("SI1", "SI", "少泽", "Shaoze", "")
+    assert (li4.name, li4.zh) == ("LI4", "合谷")

@@ -1,0 +1,147 @@
+"""Options that several commands have, and how a command gets its own."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field
+
+from acusim.caches import cache_path
+from acusim.command_line import add_verbosity
+from acusim.options import add_options, given_options
+from acusim.settings import Settings
+
+
+def option(
+    default: Any = ..., metavar: str | None = None, *, shown: str | None = None, flag: str | None = None, **rules: Any
+) -> Any:
+    """A field with the placeholder of its option's value, and a default to show where it is decided later."""
+    return Field(default=default, json_schema_extra={"metavar": metavar, "default": shown, "flag": flag}, **rules)
+
+
+def positional(default: Any = ...) -> Any:
+    """A field that the command adds to its parser itself."""
+    return Field(default=default, json_schema_extra={"hidden": True})
+
+
+class CommandOptions(Settings):
+    """Base of the commands' options."""
+
+    quiet: bool = positional(False)
+    """No progress and no notes; see acusim.command_line."""
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Self:
+        """The options that were given.
+
+        Raises:
+            ConfigError: a value is not allowed.
+        """
+        return cls(**given_options(arguments, cls))
+
+
+def add_command(
+    commands: "argparse._SubParsersAction[Any]",
+    name: str,
+    options: type[CommandOptions],
+    summary: str,
+    description: str,
+    epilog: str | None = None,
+) -> argparse.ArgumentParser:
+    """A command's parser, with its options, the required ones first, -v and -q.
+
+    Args:
+        commands: of the main parser.
+        name: of the command.
+        options: its options.
+        summary: its line in the help of the main parser.
+        description: the start of its own help.
+        epilog: the end of it.
+    """
+    parser = commands.add_parser(name, help=summary, description=description, epilog=epilog)
+    fields = options.model_fields
+    add_options(parser, options, sorted(fields, key=lambda field: not fields[field].is_required()))
+    add_verbosity(parser)
+    return parser
+
+
+class ConfigOptions(CommandOptions):
+    """A configuration."""
+
+    config: str = option("acusimnet", "NAMES")
+    """Experiments or TOML files, joined by +, such as A1+B1 or hand_hrnet (see training/configs)."""
+    set: tuple[str, ...] = option((), "S.N=V")
+    """One more setting, such as train.epochs=20 (repeatable; describe --json lists all)."""
+
+
+class DeviceOptions(CommandOptions):
+    """Where a model runs."""
+
+    device: str = "auto"
+    """Auto (a GPU if there is one), cpu, cuda or cuda:1."""
+
+
+class DataOptions(DeviceOptions):
+    """Data sets and how they are read."""
+
+    data: tuple[Path, ...] = option(metavar="ROOT")
+    """Root of an AcuSim data set, or of the controller's output (repeatable); for hands one folder of labelme files."""
+    cache: Path | None = option(None, "DIR", shown="~/.cache/acusim-augment")
+    """Decoded pictures; may be deleted."""
+    workers: int = option(0, "N", ge=0)
+    """Processes that decode pictures; 0 takes one per CPU."""
+
+    @property
+    def cache_folder(self) -> Path:
+        """Folder of decoded pictures."""
+        return self.cache or cache_path("images")
+
+    @property
+    def processes(self) -> int:
+        """How many processes decode."""
+        return self.workers or os.cpu_count() or 1
+
+
+class RunOptions(CommandOptions):
+    """A trained model."""
+
+    run: Path = positional()
+    """Folder that train wrote."""
+    checkpoint: str | None = option(None, "NAME", shown="best")
+    """One of best, last or epoch_0012."""
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """The argument of RunOptions."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder that train wrote")
+
+
+class TrainOptions(DataOptions, ConfigOptions):
+    """Of the command train."""
+
+    out: Path = option(metavar="RUN")
+    """Folder of the run."""
+    compile: bool = False
+    """Use torch.compile; the first step takes minutes."""
+
+
+class EvaluateOptions(DataOptions, RunOptions):
+    """Of the command evaluate."""
+
+    out: Path = option(metavar="DIR")
+    """Folder of results.json and report.html."""
+    part: Literal["test", "val", "train", "new", "all"] = "test"
+    """Whose pictures: the run's test, val or train persons, persons new to it, or test and new: all."""
+    pictures: Literal["originals", "augmented", "all"] = "all"
+    """Which of them; for hands the originals are all."""
+    frames: str | None = option(None, "F", shown="those of the run")
+    """Kept, all, or 1,2,5-9; not for hands."""
+    predictions: Path | None = option(None, "F")
+    """Also write the predictions, as safetensors."""
+    coco: Path | None = option(None, "DIR")
+    """Also write truth and predictions as COCO keypoints (heads)."""
+    results: Path | None = option(None, "F.json")
+    """Measure a COCO results file, of whatever program, instead of the run; ids as in --coco (heads)."""
+    json_: bool = option(False, flag="--json")
+    """Print the results as JSON."""

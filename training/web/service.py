@@ -1,0 +1,138 @@
+"""From a request to the points of its picture: admission, upload, decoding, model.
+
+Decoding and models run in threads beside the event loop. Limits bounds how many requests are processed at a time; the
+models work on one picture at a time. All that belongs to a request is on the stack of its own call, so answers cannot
+mix.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar, get_args
+
+import numpy as np
+from fastapi import Request
+
+from acusim.errors import EngineError
+from training.data.photographs import Photograph
+from training.inference.model import THRESHOLDS, Found, Model
+from training.settings import TaskName
+from training.web.clients import Budget, Places, client_of
+from training.web.detection import Detector
+from training.web.memory import trim_memory
+from training.web.refusals import Refusal
+from training.web.uploads import Form, Limits, picture_of, pixels_of, read_form
+
+T = TypeVar("T")
+KIND_WORDS: dict[TaskName, tuple[str, str]] = {"head": ("head", "头部"), "hand": ("hand", "手部")}
+"""In English and Chinese."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """A picture and its points."""
+
+    model: Model
+    chosen: str
+    photograph: Photograph
+    found: Found
+    threshold: float
+    times_ms: Mapping[str, float]
+
+
+class Service:
+    """The models, and which requests may use them when.
+
+    Args:
+        models: the models, one or both kinds.
+        limits: what it accepts.
+        detector: distinguishes heads from hands; needed where both kinds are loaded.
+    """
+
+    def __init__(self, models: Mapping[TaskName, Model], limits: Limits, detector: Detector | None):
+        self.models, self.limits, self.detector = models, limits, detector
+        self._threads = ThreadPoolExecutor(limits.workers, "picture")
+        self._budget = Budget(limits.workers, limits.pixels)
+        self._model = threading.Lock()
+        self._closing = False
+        self._places = Places(limits.waiting, limits.waiting_of_one)
+
+    async def answer(self, request: Request, finish: Callable[[Form, Result], T]) -> T:
+        """Reads a request's picture, finds its points, and turns them into what is sent.
+
+        Raises:
+            Refusal: too many requests, or the picture or a field cannot be used.
+        """
+        address = request.client.host if request.client else ""
+        with self._places.take(client_of(address, request.headers.get("x-forwarded-for", ""))):
+            form = await read_form(request, self.limits)
+            arrived, pixels = time.perf_counter(), pixels_of(form)
+            async with self._budget.take(pixels):
+                if await request.is_disconnected():
+                    raise Refusal("bad_form")
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._threads, self._finished, form, arrived, pixels, finish)
+
+    def _finished(self, form: Form, arrived: float, pixels: int, finish: Callable[[Form, Result], T]) -> T:
+        try:
+            return finish(form, self._recognise(form, arrived))
+        finally:
+            trim_memory(pixels)
+
+    def _recognise(self, form: Form, arrived: float) -> Result:
+        started = time.perf_counter()
+        requested, threshold = _fields(form)
+        if requested and requested not in self.models:
+            loaded = [[KIND_WORDS[kind][language] for kind in self.models] for language in (0, 1)]
+            raise Refusal("no_model", kind=KIND_WORDS[requested], loaded=(", ".join(loaded[0]), "、".join(loaded[1])))
+        fitting = [self.models[requested]] if requested else list(self.models.values())
+        photograph = picture_of(form, max(model.enough_px for model in fitting))
+        decoded = time.perf_counter()
+        with self._model:
+            if self._closing:
+                raise Refusal("stopping")
+            turn = time.perf_counter()
+            model, chosen = fitting[0], "asked" if requested else "only"
+            if len(fitting) > 1:
+                model, chosen = self._detected(photograph), "detected"
+            try:
+                found = model.recognise(photograph.pixels)
+            except EngineError:
+                raise Refusal("broken_model") from None
+            done = time.perf_counter()
+        times = {"decode": decoded - started, "model": done - turn, "waited": started - arrived + turn - decoded}
+        threshold = THRESHOLDS[model.evidence] if threshold is None else threshold
+        rounded = {name: round(1000 * value, 1) for name, value in times.items()}
+        return Result(model, chosen, photograph, found, threshold, rounded)
+
+    def _detected(self, photograph: Photograph) -> Model:
+        assert self.detector
+        kind = self.detector.kind_of(photograph.pixels)
+        if kind is None:
+            raise Refusal("undecided")
+        return self.models[kind]
+
+    def close(self) -> None:
+        """Waits for the picture that the model is processing; those behind it are refused."""
+        self._closing = True
+        self._threads.shutdown(cancel_futures=True)
+        if self.detector:
+            self.detector.close()
+
+
+def _fields(form: Form) -> tuple[TaskName | None, float | None]:
+    """The form's kind and threshold; None for automatic detection and the model's default."""
+    kind, text = form.fields.get("kind", "auto"), form.fields.get("threshold")
+    kinds: dict[str, TaskName | None] = {"auto": None} | {name: name for name in get_args(TaskName)}
+    if kind not in kinds:
+        raise Refusal("bad_value", field="kind", allowed=" | ".join(kinds))
+    try:
+        threshold = None if text is None else float(text)
+    except ValueError:
+        threshold = np.nan
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise Refusal("bad_value", field="threshold", allowed="0..1")
+    return kinds[kind], threshold
