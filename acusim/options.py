@@ -21,6 +21,7 @@ from typing import Any, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from acusim.markdown import table
 from acusim.settings import choices_of, element_type, extra_of, inner_type, range_text
 
 
@@ -73,7 +74,7 @@ def markdown_table(model: type[BaseModel]) -> str:
 
     Fields that are settings themselves, and hidden ones, have no row.
     """
-    rows = [("setting", "default", "allowed", "description"), ("---",) * 4]
+    rows: list[tuple[str, ...]] = []
     for name, field in model.model_fields.items():
         if _is_listed(field):
             default = _default_text(field) or "none"
@@ -81,7 +82,8 @@ def markdown_table(model: type[BaseModel]) -> str:
                 default = f"`{default}`"
             text = " ".join((field.description or "").split())
             rows.append((f"`{name}`", default, _allowed_text(field), text))
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows)
+    escaped = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+    return table(("setting", "default", "allowed", "description"), escaped)
 
 
 def _is_listed(field: FieldInfo) -> bool:

@@ -268,6 +268,13 @@ def encode(
     return out.getvalue()
 
 
+def encode_depth(values: NDArray[np.uint16] | NDArray[np.uint8]) -> bytes:
+    """Encodes a depth map [H, W] as PNG: uint16 millimetres or uint8 relative values, as decode_depth reads them."""
+    out = io.BytesIO()
+    Image.fromarray(values).save(out, "PNG")
+    return out.getvalue()
+
+
 def read_provenance(path: Path) -> dict[str, Any]:
     """The record of how an image was created.
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim.errors import shown
+from acusim.markdown import table
 
 OUTSIDE = 0.01
 """How far outside a point may be, as a share of the image's side."""
@@ -212,9 +213,8 @@ def notes_of(changes: Iterable[Change]) -> list[str]:
 
 def as_markdown() -> str:
     """The table as docs/results/tolerances.md shows it."""
-    cells = (("what", "in", "is read as", "limit", "note"), ("---",) * 5)
     rows = ((row.what, row.formats, row.becomes, row.limit, row.note or "none") for row in TABLE)
-    return "".join(f"| {' | '.join(row)} |\n" for row in (*cells, *rows))
+    return table(("what", "in", "is read as", "limit", "note"), rows)
 
 
 def whole_number(value: Any) -> int | None:

@@ -1,16 +1,14 @@
 """One image relit without a batch, for notebooks; ``engines.relight`` is its public form."""
 
-import io
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from acusim.errors import AcuSimError, ConfigError, SampleIdError
 from acusim.files import sha256
-from acusim.pictures import Picture, read_file, read_rgb
+from acusim.pictures import Picture, encode_depth, read_file, read_rgb
 from acusim.sample_id import SampleId
 from engines.base import Request
 from engines.factory import make_engine
@@ -76,9 +74,7 @@ def _depth_file(depth: DepthSource) -> bytes:
         return read_file(Path(depth), "depth")
     if depth.dtype not in (np.uint16, np.uint8) or depth.ndim != 2:
         raise ConfigError(f"a depth map of shape {depth.shape} {depth.dtype}; allowed is [H, W] uint16 mm or uint8")
-    buffer = io.BytesIO()
-    Image.fromarray(depth).save(buffer, "PNG")
-    return buffer.getvalue()
+    return encode_depth(depth)
 
 
 def _sample(path: Path | None, frame: int | None) -> SampleId:

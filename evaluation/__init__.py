@@ -72,12 +72,12 @@ def certify(
 
 def _depth_file(depth: "NDArray[Any]", shape: tuple[int, ...]) -> bytes:
     """An array [H, W] as the file of a depth map: uint8 is relative, everything else millimetres."""
-    import cv2
     import numpy as np
+
+    from acusim.pictures import encode_depth
 
     if depth.shape != shape:
         raise ValueError(f"depth is {depth.shape}; expected {shape} as the original")
     if not (np.isfinite(depth).all() and depth.min() >= 0 and depth.max() <= 65535):
         raise ValueError("depth holds values outside 0..65535 mm; 0 is the background")
-    levels = depth if depth.dtype == np.uint8 else np.round(depth).astype(np.uint16)
-    return cv2.imencode(".png", levels)[1].tobytes()
+    return encode_depth(depth if depth.dtype == np.uint8 else np.round(depth).astype(np.uint16))

@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from acusim.markdown import table
+
 RATES = {
     "hand_hrnet": (2e-4, 5e-4, 2e-3),
     "hand_simplebaseline": (2e-4, 5e-4, 2e-3),
@@ -160,22 +162,28 @@ def cell(figure: dict[str, float | None], factor: float, digits: int) -> str:
     return f"{value} [{factor * figure['low']:.{digits}f}, {factor * figure['high']:.{digits}f}]"
 
 
-def line(*cells: object) -> str:
-    """A line of a Markdown table."""
-    return "| " + " | ".join(map(str, cells)) + " |"
-
-
 def figures(entry: dict[str, Any], size: int) -> list[str]:
     """PCK, IoU, precision, OKS in %, and the error in pixels of a square of 224."""
     shares = [cell(entry[name], 100, 1) for name in SHARES]
     return [*shares, cell(entry["error_px"], PAPER_SIZE / size, 2)]
 
 
-def table(options: argparse.Namespace, trials: dict[str, Any], results: dict[str, Any]) -> str:
+def report(options: argparse.Namespace, trials: dict[str, Any], results: dict[str, Any]) -> str:
     """The report in Markdown."""
     some = next(iter(results.values()))
     extra = f"; {' '.join(options.set)}" if options.set else ""
-    rows = [
+    columns = ("model", "PCK %", "IoU %", "precision %", "OKS %")
+    rows: list[list[object]] = []
+    for name, entry in results.items():
+        cells = figures(entry["figures"], options.size)
+        rows.append([NAMES[name], *cells, f"{best_rate(trials[name]):g}", entry["best_epoch"]])
+    for name, entry in some.get("baselines", some.get("floors", {})).items():  # older results have floors
+        rows.append([f"{name} (no picture looked at)", *figures(entry, options.size), "", ""])
+    rates: list[list[str]] = []
+    for name in results:
+        errors = (f"{rate:g}: {row['error_px'] * PAPER_SIZE / options.size:.2f}" for rate, row in trials[name].items())
+        rates.append([NAMES[name], ", ".join(errors)])
+    lines = [
         "## Hand acupoints on synthetic hands",
         "",
         f"{options.count} hands (left, back) of {options.subjects} subjects, seed {options.seed}, less those that lack "
@@ -184,36 +192,17 @@ def table(options: argparse.Namespace, trials: dict[str, Any], results: dict[str
         f"{some['pictures']} pictures of {some['subjects']} subjects that no choice depends on. Brackets: 95 % "
         "bootstrap intervals over subjects. Lengths in pixels are of a square of 224.",
         "",
-        line("model", "PCK %", "IoU %", "precision %", "OKS %", "error px", "learning rate", "best epoch"),
-        line(*["---"] * 8),
-    ]
-    for name, entry in results.items():
-        cells = figures(entry["figures"], options.size)
-        rows.append(line(NAMES[name], *cells, f"{best_rate(trials[name]):g}", entry["best_epoch"]))
-    for name, entry in some.get("baselines", some.get("floors", {})).items():  # older results have floors
-        rows.append(line(f"{name} (no picture looked at)", *figures(entry, options.size), "", ""))
-    rows += [
-        "",
+        table((*columns, "error px", "learning rate", "best epoch"), rows),
         f"Learning rates tried for {options.tune_epochs} epochs each; the smallest validation error was taken:",
         "",
-        line("model", "learning rate: validation error px"),
-        line("---", "---"),
-    ]
-    for name in results:
-        errors = (f"{rate:g}: {row['error_px'] * PAPER_SIZE / options.size:.2f}" for rate, row in trials[name].items())
-        rows.append(line(NAMES[name], ", ".join(errors)))
-    rows += [
-        "",
+        table(("model", "learning rate: validation error px"), rates),
         "The paper's own test table. **Its data are other data** (photographs, divided by image after augmentation), "
         "and what it leaves open (box size, scale of OKS, sigma) is ours above: the two tables cannot be compared line "
         "by line.",
         "",
-        line("model", "PCK %", "IoU %", "precision %", "OKS %"),
-        line(*["---"] * 5),
-        *(line(NAMES[name], *(f"{value:.2f}" for value in values)) for name, values in PAPER.items()),
-        "",
+        table(columns, ([NAMES[name], *(f"{value:.2f}" for value in values)] for name, values in PAPER.items())),
     ]
-    return "\n".join(rows)
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -251,7 +240,7 @@ def main() -> None:
     for name in options.models:
         trials[name] = tuned(options, name)
         results[name] = measured(options, name, best_rate(trials[name]))
-    text = table(options, trials, results)
+    text = report(options, trials, results)
     (options.out / "table.md").write_text(text, encoding="utf-8")
     print(text)
 

@@ -16,7 +16,7 @@ and writes it to DIR/tables.md.
 import argparse
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from acusim.files import write_atomic
+from acusim.markdown import table
 from acusim.processes import one_thread_each
 from acusim.rig import parse_frames
 from acusim.statistics import Figure
@@ -203,12 +204,6 @@ def figure_text(figure: Figure, name: str, signed: bool = False) -> str:
     if np.isnan(value):
         return "–"
     return f"{value:{sign}.{digits}f} ({low:{sign}.{digits}f} … {high:{sign}.{digits}f})"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Markdown."""
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
-    return "\n".join(lines) + "\n"
 
 
 def heading() -> list[str]:

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from experiments.sections import run_sections
 from synthetic.hands.camera import place_hand
 from synthetic.hands.generate import draw_shot, generate, make_picture, take
 from synthetic.hands.hand_points import LABELS, NAMES
@@ -133,22 +134,17 @@ def sheet() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measures the synthetic hands.")
-    names = ("visible", "detect", "speed", "sheet")
-    parser.add_argument("sections", nargs="*", metavar="section", help=f"of {', '.join(names)}; default all")
     parser.add_argument("--hands", type=int, default=400, help="for visible and detect (default 400)")
     parser.add_argument("--workers", type=int, default=2)
-    arguments = parser.parse_args()
-    unknown = set(arguments.sections) - set(names)
-    if unknown:
-        parser.error(f"section {', '.join(sorted(unknown))} is not one of {', '.join(names)}")
-    sections = {
-        "visible": lambda: visible(arguments.hands),
-        "detect": lambda: detect(arguments.hands),
-        "speed": lambda: speed(arguments.workers),
-        "sheet": sheet,
-    }
-    for name in arguments.sections or names:
-        sections[name]()
+    run_sections(
+        parser,
+        {
+            "visible": lambda given: visible(given.hands),
+            "detect": lambda given: detect(given.hands),
+            "speed": lambda given: speed(given.workers),
+            "sheet": lambda _: sheet(),
+        },
+    )
 
 
 if __name__ == "__main__":

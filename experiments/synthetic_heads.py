@@ -11,7 +11,7 @@ import argparse
 import io
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -22,6 +22,7 @@ from PIL import Image
 from acusim import acupoints, layout, pictures, rig
 from acusim.labels import read_label
 from acusim.sample_id import SampleId
+from experiments.sections import run_sections
 from synthetic.generate import Summary, generate
 from synthetic.head import build_head
 from synthetic.identity import HAIR_CODES, SHAPE_DIMS, Identity, identities
@@ -197,24 +198,19 @@ def contact_sheet() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measures the synthetic heads.")
-    names = ("residual", "visible", "detect", "speed", "sheet")
-    parser.add_argument("sections", nargs="*", metavar="section", help=f"of {', '.join(names)}; default all")
     parser.add_argument("--identities", type=int, default=16, help="for detect (default 16)")
     parser.add_argument("--men", type=int, default=6, help="short-haired men for visible (default 6)")
     parser.add_argument("--workers", type=int, default=2)
-    arguments = parser.parse_args()
-    unknown = set(arguments.sections) - set(names)
-    if unknown:
-        parser.error(f"section {', '.join(sorted(unknown))} is not one of {', '.join(names)}")
-    sections: dict[str, Callable[[], None]] = {
-        "residual": residuals,
-        "visible": lambda: visible(arguments.men),
-        "detect": lambda: detection(arguments.identities, arguments.workers),
-        "speed": lambda: speed(arguments.workers),
-        "sheet": contact_sheet,
-    }
-    for name in arguments.sections or names:
-        sections[name]()
+    run_sections(
+        parser,
+        {
+            "residual": lambda _: residuals(),
+            "visible": lambda given: visible(given.men),
+            "detect": lambda given: detection(given.identities, given.workers),
+            "speed": lambda given: speed(given.workers),
+            "sheet": lambda _: contact_sheet(),
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """One engine in several processes, each on a GPU of its own, as one engine: a batch with one ledger is shared by all.
 
-When a process dies, its calls are repeated, each alone on a process, so that a request that kills processes is told
-apart from those that happened to run beside it. This process loads no torch and opens no GPU, however many processes
-it spawns.
+When a process dies, its calls are repeated, each alone on a process, so that a request that kills processes does not
+condemn those that happened to run beside it. This process loads no torch and opens no GPU, however many processes it
+spawns.
 """
 
 import atexit

@@ -8,27 +8,12 @@ from pathlib import Path
 import pytest
 
 from acusim import dataset_root
-from acusim.errors import LayoutError
 from acusim.layout import scan
-from tests.support import add_sample
+from tests.acusim.scanning import refusal
 
 MakeDataset = Callable[..., Path]
 STEM = "F_Ann_N_HA_O_0001"
 IMAGES, LABELS = "train/image/img_64", "train/label/label"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A data set of two pictures."""
-    for frame in (1, 8):
-        add_sample(tmp_path / "ACUSIM", f"F_Ann_N_HA_O_{frame:04d}")
-    return tmp_path / "ACUSIM"
-
-
-def refusal(root: Path) -> str:
-    with pytest.raises(LayoutError) as error:
-        scan(root)
-    return str(error.value)
 
 
 def wrapped(root: Path, name: str) -> Path:

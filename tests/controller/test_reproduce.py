@@ -22,7 +22,7 @@ def test_reproduce(make_dataset: Run, batch: Run, command: Run, tmp_path: Path):
     image = out / "v02/train/image/img_64/M_Bob_F_HC_C_0001.jpg"
     assert "the same bytes" in command("--reproduce", image, check=0).stdout
     away = tmp_path / "away.jpg"
-    shutil.copy(image, away)  # away from its OUT it needs to be told where the dataset is
+    shutil.copy(image, away)  # away from its OUT it needs --dataset
     assert "--dataset" in command("--reproduce", away, check=1).stderr
     command("--reproduce", away, "--dataset", root, check=0)
     tampered = Image.open(image)

@@ -115,7 +115,7 @@ KNOWN_HASHES = {
         wiring="fbc", checkpoint="a/b.safetensors", ic_light="mine.safetensors"
     ),
 }
-"""As the first program version with these settings gave them: what was begun with it can be continued."""
+"""As the first program version with these settings gave them: an OUT created with it can be continued."""
 
 
 @pytest.mark.parametrize("known", KNOWN_HASHES)

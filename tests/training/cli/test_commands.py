@@ -289,7 +289,7 @@ def no_curves(monkeypatch):
 
 @pytest.mark.parametrize("place", ["", "train", "train/image", "train/image/img_32", "train/label/label"])
 def test_train_takes_links_that_lead_in_circles_for_what_they_are(root, tmp_path, place, capsys):
-    """Wherever below a root: told, and the rest is trained on."""
+    """Wherever below a root: reported, and the rest is trained on."""
     data, out = tmp_path / "data", tmp_path / "run"
     shutil.copytree(root, data)
     for name in ("loop", "v01", "F_Loop_N_HA_O_0001.png", "F_Loop_N_HA_O_0001.json"):
