@@ -1,4 +1,4 @@
-# make demo | test | test-fast | coverage | test-processors | check | format | docs | bench | install
+# make demo | models | test | test-fast | coverage | test-processors | check | format | docs | bench | install
 #
 # Each creates .venv from the pinned requirements, or completes it: demo what relight and evaluation need, docs what
 # builds the site, the others everything. PYTHON=python3.12 recreates it with another Python.
@@ -15,7 +15,7 @@ DEMO_SIZE ?= 512
 # The last person's images are as AcuSim ships them: JPEG without depth maps.
 DEMO_JPEG ?= $(DEMO_IDENTITIES)
 
-.PHONY: demo test test-fast coverage test-processors check format docs bench install core dev clean
+.PHONY: demo models test test-fast coverage test-processors check format docs bench install core dev clean
 
 core:
 	@$(ENVIRONMENT) core
@@ -38,6 +38,11 @@ demo: core
 	skipped=$$($(PY) -m controller --status --json --output $(DEMO)/augmented | \
 		$(PY) -c 'import json, sys; print(json.load(sys.stdin)["counts"]["skipped"])'); \
 	echo "demo: $$images images, $$labels labels, $$skipped skipped; is every label still true? $(DEMO)/report/report.html"
+
+# The models that come with the package, from synthetic data alone: less than three hours on two cores.
+MODELS ?= build/models
+models: install
+	$(PY) -m tools.make_models --out $(MODELS)
 
 # A process for each core, but four at most, as one may need 4 GB for whole models. Whole files, because the tests of a
 # file share what is slow to create.

@@ -4,19 +4,24 @@
 down in 0..1 of the image, n the cosine between camera forward and surface normal (negative faces the camera)
 and h in metres. A point that is not listed is occluded. In the released files h is the true depth only in
 frames 1, 19, 55, 91 and 127.
+
+A label of an image that a camera off the rig took carries that camera beside "label":
+``"camera": {"focal": f, "rotation": [[…], […], […]], "translation_mm": […]}``: focal length as a multiple of the
+image's width, and world to camera as in acusim.rig. Its h is the true depth.
 """
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from acusim import acupoints
-from acusim.errors import LabelError, shown
+from acusim import acupoints, rig
+from acusim.errors import ConfigError, LabelError, shown
+from acusim.rig import Camera
 from acusim.text_files import json_of, looks_like
 from acusim.tolerances import OUTSIDE
 
@@ -26,6 +31,7 @@ XY_RANGE = (-OUTSIDE, 1 + OUTSIDE)
 """Allowed x and y, kept unchanged; see acusim.tolerances."""
 MAX_BYTES = 4 << 20
 """A label file has some 10 kB; a larger one than this is refused unread."""
+_MAX_NUMBER = 1e9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +46,8 @@ class Label:
     """[174] the file's depth in metres, NaN where not listed."""
     listed: NDArray[np.bool_]
     """[174] True where the file lists the point, that is: where it is visible."""
+    camera: Camera | None = None
+    """The image's camera, where the file states one; None is the rig's camera of the sample's frame."""
 
 
 def empty_label() -> Label:
@@ -61,7 +69,8 @@ def parse_label(data: bytes) -> Label:
     """Reads the content of a label file.
 
     Raises:
-        LabelError: not JSON, not this format, an unknown or repeated name, a number out of range or NaN.
+        LabelError: not JSON, not this format, an unknown or repeated name, a number out of range or NaN, or a camera
+            that cannot be one.
     """
     try:
         document = json_of(data)
@@ -84,7 +93,37 @@ def parse_label(data: bytes) -> Label:
         label.n[index] = _number(coordinate, "n", name, -1.001, 1.001)
         label.h_m[index] = _number(coordinate, "h", name, 0, 1000)
         label.listed[index] = True
-    return label
+    return replace(label, camera=parse_camera(document["camera"])) if "camera" in document else label
+
+
+def parse_camera(entry: Any) -> Camera:
+    """The camera of a label file, from what stands under its key "camera".
+
+    Raises:
+        LabelError: a key or number is missing, or it cannot be a camera.
+    """
+    keys = ("focal", "rotation", "translation_mm")
+    if not isinstance(entry, dict) or any(key not in entry for key in keys):
+        raise LabelError(f"camera is {shown(entry)}; expected an object with {', '.join(keys)}")
+    rows = entry["rotation"]
+    if not isinstance(rows, list) or len(rows) != 3:
+        raise LabelError(f"camera: rotation is {shown(rows)}; expected 3 rows of 3 numbers")
+    rotation = [_numbers(row, 3, f"rotation row {number}") for number, row in enumerate(rows)]
+    translation = _numbers(entry["translation_mm"], 3, "translation_mm")
+    (focal,) = _numbers([entry["focal"]], 1, "focal")
+    try:
+        return rig.camera_at(rotation, translation, focal)
+    except ConfigError as error:
+        raise LabelError(f"camera: {error}") from None
+
+
+def _numbers(values: Any, count: int, what: str) -> list[float]:
+    if not isinstance(values, list) or len(values) != count:
+        raise LabelError(f"camera: {what} is {shown(values)}; expected {count} numbers")
+    for value in values:
+        if type(value) not in (int, float) or not abs(value) < _MAX_NUMBER:  # also true of NaN
+            raise LabelError(f"camera: {what} holds {shown(value)}, not a number below {_MAX_NUMBER:g}")
+    return [float(value) for value in values]
 
 
 def read_label(path: Path) -> Label:
@@ -125,7 +164,7 @@ def read_checked(path: Path, what: str, parse: Callable[[bytes], _T]) -> tuple[_
 
 
 def dump_label(label: Label) -> bytes:
-    """The official file for a label: listed points in the table's order, UTF-8."""
+    """The official file for a label: listed points in the table's order, and the camera if it has one; UTF-8."""
     entries = [
         {
             "name": acupoints.NAMES[index],
@@ -138,4 +177,12 @@ def dump_label(label: Label) -> bytes:
         }
         for index in np.flatnonzero(label.listed)
     ]
-    return json.dumps({"label": entries}, ensure_ascii=False, allow_nan=False).encode()
+    document: dict[str, Any] = {"label": entries}
+    if label.camera is not None:
+        document["camera"] = camera_entry(label.camera)
+    return json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+
+
+def camera_entry(camera: Camera) -> dict[str, Any]:
+    """A camera as plain values, as a label file holds it."""
+    return {"focal": camera.focal, "rotation": camera.R.tolist(), "translation_mm": camera.t_mm.tolist()}

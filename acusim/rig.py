@@ -1,4 +1,4 @@
-"""The 144 cameras of AcuSim and the projection from millimetres to pixels.
+"""The 144 cameras of AcuSim, cameras elsewhere, and the projection from millimetres to pixels.
 
 World frame: millimetres, +x the subject's left, -y the direction of the face, +z up, origin at the rig's pivot.
 Camera frame (OpenCV): x right, y down, z forward. Pixel coordinates start at the image's left and top
@@ -25,18 +25,25 @@ KEPT_FRAMES = tuple(frame for frame in FRAMES if frame not in DROPPED_FRAMES)
 """The 45 frames training keeps. They are not left/right balanced."""
 FOCAL = 100.0 / 36.0
 """Focal length as a multiple of the image's width."""
+FOCAL_RANGE = (0.3, 20.0)
+"""Plausible focal lengths: a fisheye's 118 degrees to a telescope's 3."""
 ORBIT_RADIUS_MM = 870.077133
 CAMERA_DROP_MM = -3.837239
 """The camera's height over the pivot, in its own frame."""
+DISTANCE_RANGE_MM = (150.0, 50_000.0)
+"""Plausible distances of a camera from the pivot, which is inside the head."""
+_ORTHONORMAL = 1e-4
+"""Largest error of an entry of R @ R.T."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Camera:
-    """One of the 144 cameras; a world point X is at ``R @ X + t_mm`` in the camera's frame."""
+    """A camera, of the rig or elsewhere; a world point X is at ``R @ X + t_mm`` in the camera's frame."""
 
-    frame: int
-    ring: int
-    """0..3, see RING_ELEVATIONS_DEG."""
+    frame: int | None
+    """1..144: the camera of the rig that it is, or near which it was placed; None if unknown."""
+    ring: int | None
+    """0..3, see RING_ELEVATIONS_DEG; None off the rig."""
     elevation_deg: float
     azimuth_deg: float
     """0 faces the subject, 90 is at the subject's left."""
@@ -44,6 +51,8 @@ class Camera:
     """[3, 3] world to camera."""
     t_mm: NDArray[np.float64]
     """[3] translation."""
+    focal: float = FOCAL
+    """Focal length as a multiple of the image's width."""
 
     @property
     def center_mm(self) -> NDArray[np.float64]:
@@ -71,35 +80,102 @@ def camera(frame: int) -> Camera:
         ConfigError: there is no such frame.
     """
     ring, step = divmod(check_frame(frame) - 1, 36)
-    elevation, azimuth = np.radians(RING_ELEVATIONS_DEG[ring]), np.radians(10.0 * step)
-    se, ce, sa, ca = np.sin(elevation), np.cos(elevation), np.sin(azimuth), np.cos(azimuth)
-    rotation = np.array([[ca, sa, 0.0], [se * sa, -se * ca, -ce], [-ce * sa, ce * ca, -se]])
+    rotation = rotation_of(10.0 * step, RING_ELEVATIONS_DEG[ring])
     translation = np.array([0.0, CAMERA_DROP_MM, ORBIT_RADIUS_MM])
     rotation.setflags(write=False)
     translation.setflags(write=False)
     return Camera(frame, ring, RING_ELEVATIONS_DEG[ring], 10.0 * step, rotation, translation)
 
 
-def project(points_mm: ArrayLike, frame: int, width_px: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def rotation_of(azimuth_deg: float, elevation_deg: float, roll_deg: float = 0.0) -> NDArray[np.float64]:
+    """[3, 3] world to camera of a camera that looks at the origin.
+
+    Args:
+        azimuth_deg: as of Camera.
+        elevation_deg: as of Camera.
+        roll_deg: turns the image's content clockwise about its centre.
+    """
+    elevation, azimuth, roll = np.radians(elevation_deg), np.radians(azimuth_deg), np.radians(roll_deg)
+    se, ce, sa, ca = np.sin(elevation), np.cos(elevation), np.sin(azimuth), np.cos(azimuth)
+    upright: NDArray[np.float64] = np.array([[ca, sa, 0.0], [se * sa, -se * ca, -ce], [-ce * sa, ce * ca, -se]])
+    if roll == 0:
+        return upright
+    sr, cr = np.sin(roll), np.cos(roll)
+    turn: NDArray[np.float64] = np.array([[cr, -sr, 0.0], [sr, cr, 0.0], [0.0, 0.0, 1.0]])
+    return turn @ upright
+
+
+def camera_at(rotation: ArrayLike, translation_mm: ArrayLike, focal: float = FOCAL) -> Camera:
+    """A camera anywhere.
+
+    Args:
+        rotation: [3, 3] world to camera, orthonormal within 1e-4.
+        translation_mm: [3] the world's origin in the camera's frame.
+        focal: focal length as a multiple of the image's width.
+
+    Raises:
+        ConfigError: names the value that cannot be a camera's.
+    """
+    turn, move = np.array(rotation, np.float64), np.array(translation_mm, np.float64)
+    if turn.shape != (3, 3) or move.shape != (3,):
+        raise ConfigError(f"rotation is {turn.shape} and translation_mm {move.shape}; expected (3, 3) and (3,)")
+    if not (np.isfinite(turn).all() and np.isfinite(move).all()):
+        raise ConfigError("rotation or translation_mm holds a value that is not a finite number")
+    off = float(np.abs(turn @ turn.T - np.eye(3)).max())
+    if off > _ORTHONORMAL:
+        raise ConfigError(f"rotation is not orthonormal: R R^T is {off:.2g} off the identity, at most {_ORTHONORMAL:g}")
+    if np.linalg.det(turn) < 0:
+        raise ConfigError("rotation has determinant -1: it mirrors; exchange left and right or negate one row")
+    if not FOCAL_RANGE[0] <= focal <= FOCAL_RANGE[1]:  # also true of NaN
+        raise ConfigError(f"focal = {focal:g} widths of the image is not in {FOCAL_RANGE[0]:g}..{FOCAL_RANGE[1]:g}")
+    distance = float(np.linalg.norm(move))
+    if not DISTANCE_RANGE_MM[0] <= distance <= DISTANCE_RANGE_MM[1]:
+        low, high = DISTANCE_RANGE_MM
+        raise ConfigError(f"translation_mm: the camera is {distance:g} mm from the origin, not {low:g}..{high:g}")
+    for array in (turn, move):
+        array.setflags(write=False)
+    elevation = np.degrees(np.arcsin(np.clip(-turn[2, 2], -1, 1)))
+    azimuth = np.degrees(np.arctan2(-turn[2, 0], turn[2, 1])) % 360
+    return Camera(None, None, float(elevation), float(azimuth), turn, move, float(focal))
+
+
+def as_camera(view: int | Camera) -> Camera:
+    """The camera itself, or the rig's camera of a frame.
+
+    Raises:
+        ConfigError: there is no such frame.
+    """
+    return view if isinstance(view, Camera) else camera(view)
+
+
+def project(
+    points_mm: ArrayLike, view: int | Camera, width_px: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Projects world points into the square image of one camera.
 
     Args:
         points_mm: [N, 3] world points in millimetres.
-        frame: camera 1..144.
+        view: frame 1..144 of the rig, or a camera.
         width_px: side of the image in pixels; 1.0 gives the 0..1 coordinates of the labels.
 
     Returns:
         xy [N, 2] in pixels from the left and top edge, and depth [N], the z of the camera frame in mm.
     """
-    cam = camera(frame)
+    cam = as_camera(view)
     local = np.asarray(points_mm, np.float64) @ cam.R.T + cam.t_mm
     depth = local[:, 2]
-    return (FOCAL * local[:, :2] / depth[:, None] + 0.5) * width_px, depth
+    return (cam.focal * local[:, :2] / depth[:, None] + 0.5) * width_px, depth
 
 
-def mm_per_px(depth_mm: ArrayLike, width_px: float) -> NDArray[np.float64]:
-    """Millimetres that one pixel spans, across the line of sight, at a given depth."""
-    return np.asarray(depth_mm, np.float64) / (FOCAL * width_px)
+def mm_per_px(depth_mm: ArrayLike, width_px: float, focal: ArrayLike = FOCAL) -> NDArray[np.float64]:
+    """Millimetres that one pixel spans, across the line of sight, at a given depth.
+
+    Args:
+        depth_mm: along the camera's axis.
+        width_px: side of the image in pixels.
+        focal: focal length as a multiple of the image's width; broadcast against depth_mm.
+    """
+    return np.asarray(depth_mm, np.float64) / (np.asarray(focal, np.float64) * width_px)
 
 
 def parse_frames(text: str) -> tuple[int, ...]:

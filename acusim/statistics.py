@@ -1,7 +1,8 @@
-"""Statistics with bootstrap intervals.
+"""Statistics with 95 % intervals over persons.
 
-Images of one person are alike, so persons are resampled, not images, wherever there are several: the interval then
-applies to other persons, which is what a reader wants to know (cluster bootstrap; Cameron, Gelbach & Miller 2008).
+Images of one person are alike, so persons are what intervals are over, not images, wherever there are several: the
+interval then applies to other persons, which is what a reader wants to know. How: acusim.intervals. Figures over
+several training runs as well: acusim.seed_statistics.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,13 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_DRAWS = 1000
-_SEED = 20250101
-_LEVEL = 0.95
+from acusim.intervals import (
+    ANY,
+    POSITIVE,
+    RATE,
+    Bounds,
+    Spread,
+    bounded,
+    ends,
+    spread_of,
+    t_quantile,
+    unbounded,
+)
+
 FIGURES = ("mean", "median", "p95", "max")
 _QUANTILES = (0.5, 0.95)
-_BINS = 2048
-_ENDS = ((1 - _LEVEL) / 2, (1 + _LEVEL) / 2)
+_NAN = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +67,33 @@ class Summary:
         }
 
 
-def summarise(
-    values: ArrayLike, groups: Sequence[str] | NDArray[Any], draws: int = _DRAWS, seed: int = _SEED
-) -> Summary:
-    """Mean, median, 95th percentile and maximum with 95 % bootstrap intervals.
+def summarise(values: ArrayLike, groups: Sequence[str] | NDArray[Any]) -> Summary:
+    """Mean, median, 95th percentile and maximum; all but the maximum with 95 % intervals.
+
+    A maximum has no interval: nothing in the data bounds that of other persons.
 
     Args:
         values: [N] numbers; NaN are ignored.
-        groups: [N] the person each comes from. Persons are resampled if there are several, else single values.
-        draws: resamples.
-        seed: the same values give the same intervals.
+        groups: [N] the person each comes from. Intervals are over persons if there are several, else over values.
+
+    Raises:
+        ValueError: lengths differ.
+    """
+    data, names = _known(values, groups)
+    if not len(data):
+        nothing = Figure(_NAN, _NAN, _NAN)
+        return Summary(0, 0, nothing, nothing, nothing, nothing)
+    kinds, member = np.unique(names, return_inverse=True)
+    if len(kinds) == 1:
+        member = np.arange(len(data))
+    sums = np.stack([np.bincount(member, data), np.bincount(member)], axis=-1)
+    mean = figures_of_sums(sums, _ratio, POSITIVE if data[0] >= 0 else ANY)[()]
+    median, p95 = (_quantile(data, member, quantile) for quantile in _QUANTILES)
+    return Summary(len(data), len(kinds), mean, median, p95, Figure(float(data.max()), _NAN, _NAN))
+
+
+def _known(values: ArrayLike, groups: Sequence[str] | NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Values that are numbers, ascending, and their groups.
 
     Raises:
         ValueError: lengths differ.
@@ -75,62 +102,43 @@ def summarise(
     if data.ndim != 1 or names.shape != data.shape:
         raise ValueError(f"values are {data.shape}, groups {names.shape}; expected [N] twice")
     keep = ~np.isnan(data)
-    data, names = data[keep], names[keep]
-    if not len(data):
-        nothing = Figure(float("nan"), float("nan"), float("nan"))
-        return Summary(0, 0, nothing, nothing, nothing, nothing)
-    order = np.argsort(data, kind="stable")
-    data = data[order]
-    kinds, member = np.unique(names[order], return_inverse=True)
-    if len(kinds) == 1:
-        member = np.arange(len(data))
-    samples = _resampled(data, member.reshape(-1), draws, seed)
-    whole = _figures(data, np.ones((1, len(data))))
-    figures = [
-        Figure(float(whole[name][0]), *(float(v) for v in np.quantile(samples[name], _ENDS))) for name in FIGURES
-    ]
-    return Summary(len(data), len(kinds), *figures)
+    order = np.argsort(data[keep], kind="stable")
+    return data[keep][order], names[keep][order]
 
 
-def _resampled(data: NDArray[np.float64], member: NDArray[np.intp], draws: int, seed: int) -> dict[str, Any]:
-    """Statistics of each resample: how often a group was drawn is the weight of its values."""
-    random = np.random.Generator(np.random.PCG64(seed))
-    count = int(member.max()) + 1
-    out: dict[str, list[NDArray[np.float64]]] = {name: [] for name in FIGURES}
-    # In blocks of some 16 MB, however many values there are.
-    piece = max(1, 2_000_000 // len(data))
-    for start in range(0, draws, piece):
-        rows = min(piece, draws - start)
-        drawn = random.multinomial(count, np.full(count, 1 / count), size=rows)
-        for name, values in _figures(data, drawn[:, member].astype(np.float64)).items():
-            out[name].append(values)
-    return {name: np.concatenate(parts) for name, parts in out.items()}
+def _shares(data: NDArray[np.float64], member: NDArray[np.intp], quantile: float, count: int) -> NDArray[np.float64]:
+    """[P, 2] of each group how many of its values are below the quantile, and how many it has.
 
-
-def _figures(data: NDArray[np.float64], weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Statistics of ascending values [N] under each row of weights [D, N] (whole numbers: how often each occurs).
-
-    Quantiles are interpolated as NumPy's default does, between the values at ranks (n - 1) q.
+    Of values that equal the quantile such a share counts as below that the whole share is the quantile's own.
     """
-    total = np.cumsum(weights, axis=1)
-    count = total[:, -1]
-    out = {"mean": (weights @ data) / count}
-    for name, quantile in zip(("median", "p95"), _QUANTILES, strict=True):
-        out[name] = _quantile(data, total, quantile)
-    out["max"] = _at_rank(data, total, count - 1)
-    return out
+    value = np.quantile(data, quantile)
+    below, equal = np.searchsorted(data, value, "left"), np.searchsorted(data, value, "right")
+    share = np.clip((quantile * len(data) - below) / max(equal - below, 1), 0, 1)
+    weights = np.zeros(len(data))
+    weights[:below], weights[below:equal] = 1, share
+    columns = np.bincount(member, weights, count), np.bincount(member, np.ones(len(data)), count)
+    return np.stack(columns, axis=-1).astype(np.float64)
 
 
-def _quantile(data: NDArray[np.float64], total: NDArray[np.float64], quantile: float) -> NDArray[np.float64]:
-    """[D] a quantile of ascending values [N] in each row of cumulated weights [D, N], as NumPy interpolates."""
-    rank = np.maximum(total[:, -1] - 1, 0) * quantile
-    low, high = _at_rank(data, total, np.floor(rank)), _at_rank(data, total, np.ceil(rank))
-    return low + (rank - np.floor(rank)) * (high - low)
+def _ratio(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return sums[..., 0] / sums[..., 1]
 
 
-def _at_rank(data: NDArray[np.float64], total: NDArray[np.float64], rank: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The value at a rank (from 0) in each row of cumulated weights."""
-    return data[(total > rank[:, None]).argmax(1)]
+def _quantile(data: NDArray[np.float64], member: NDArray[np.intp], quantile: float) -> Figure:
+    """A quantile of ascending values with its interval: that of the share of values below it, read off the values.
+
+    Source: Woodruff 1952; the share's interval is that of a rate.
+    """
+    value = float(np.quantile(data, quantile))
+    shares = _shares(data, member, quantile, int(member.max()) + 1)
+    spread = _spread_of_sums(shares, _ratio, RATE)
+    if np.isnan(spread.variance):
+        return Figure(value, _NAN, _NAN)
+    half = float(t_quantile(spread.freedom) * np.sqrt(spread.variance))
+    centre = unbounded(quantile, RATE)
+    low, high = np.quantile(data, bounded([centre - half, centre + half], RATE))
+    return Figure(value, min(float(low), value), max(float(high), value))
 
 
 def difference_of_quantiles(
@@ -139,47 +147,34 @@ def difference_of_quantiles(
     second: ArrayLike,
     second_groups: Sequence[str],
     quantile: float = 0.5,
-    draws: int = _DRAWS,
-    seed: int = _SEED,
 ) -> Figure:
-    """A quantile of some values minus that of others, with its bootstrap interval; NaN if one side is empty.
+    """A quantile of some values minus that of others, with its 95 % interval; NaN if one side is empty.
 
-    A person who is on both sides is drawn for both, so differences between persons cancel out.
+    What a person does to both sides cancels out: the two quantiles' correlation is that of the persons' shares of
+    values below them. Of a single person, values are independent.
     """
-    sides = []
-    for values, groups in ((first, first_groups), (second, second_groups)):
-        data, names = np.asarray(values, np.float64), np.asarray(groups)
-        keep = ~np.isnan(data)
-        order = np.argsort(data[keep], kind="stable")
-        sides.append((data[keep][order], names[keep][order]))
+    sides = [_known(first, first_groups), _known(second, second_groups)]
     if not all(len(data) for data, _ in sides):
-        return Figure(float("nan"), float("nan"), float("nan"))
-    people = np.unique(np.concatenate([names for _, names in sides]))
-    random = np.random.Generator(np.random.PCG64(seed))
-    if len(people) == 1:
-        quantiles = [np.quantile(random.choice(data, (draws, len(data))), quantile, axis=1) for data, _ in sides]
-    else:
-        drawn = random.multinomial(len(people), np.full(len(people), 1 / len(people)), size=draws)
-        quantiles = [_quantile_of_drawn(data, np.searchsorted(people, names), drawn, quantile) for data, names in sides]
-    samples = quantiles[0] - quantiles[1]
-    samples = samples[~np.isnan(samples)]
+        return Figure(_NAN, _NAN, _NAN)
     value = float(np.quantile(sides[0][0], quantile) - np.quantile(sides[1][0], quantile))
-    if not len(samples):
-        return Figure(value, float("nan"), float("nan"))
-    low, high = np.quantile(samples, _ENDS)
+    people = np.unique(np.concatenate([names for _, names in sides]))
+    errors, spreads, deviations = [], [], []
+    for data, names in sides:
+        member = np.searchsorted(people, names) if len(people) > 1 else np.arange(len(data))
+        shares = _shares(data, member, quantile, len(people) if len(people) > 1 else len(data))
+        figure, spread = _quantile(data, member, quantile), _spread_of_sums(shares, _ratio, RATE)
+        errors.append((figure.high - figure.low) / 2 / float(t_quantile(spread.freedom)))
+        spreads.append(spread)
+        deviations.append(shares[:, 0] - quantile * shares[:, 1])
+    covariance = 0.0
+    if len(people) > 1:
+        length = np.linalg.norm(deviations[0]) * np.linalg.norm(deviations[1])
+        correlation = float(deviations[0] @ deviations[1] / length) if length else 0.0
+        covariance = min(correlation, 1.0) * errors[0] * errors[1]
+    variance = max(errors[0] ** 2 + errors[1] ** 2 - 2 * covariance, 0.0)
+    freedom = min(float(spread.freedom) for spread in spreads)
+    low, high = ends(np.array(value), Spread(np.array(variance), np.array(freedom)), ANY)
     return Figure(value, float(low), float(high))
-
-
-def _quantile_of_drawn(
-    data: NDArray[np.float64], member: NDArray[np.intp], drawn: NDArray[np.int64], quantile: float
-) -> NDArray[np.float64]:
-    """[D] the quantile under each draw of persons; NaN where no one with a value was drawn."""
-    out = np.full(len(drawn), np.nan)
-    piece = max(1, 2_000_000 // len(data))
-    for start in range(0, len(drawn), piece):
-        total = np.cumsum(drawn[start : start + piece, member].astype(np.float64), axis=1)
-        out[start : start + piece] = np.where(total[:, -1] > 0, _quantile(data, total, quantile), np.nan)
-    return out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -195,7 +190,7 @@ class Figures:
         return Figure(float(self.value[index]), float(self.low[index]), float(self.high[index]))
 
 
-_Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """From sums over persons [..., *S] to statistics [..., *F]."""
 
 
@@ -213,8 +208,28 @@ def cluster_sums(values: ArrayLike, groups: Sequence[str] | NDArray[Any]) -> NDA
     return np.add.reduceat(data[order], starts, axis=0, dtype=np.float64)
 
 
-def bootstrap_of_sums(sums: ArrayLike, function: _Function, draws: int = _DRAWS, seed: int = _SEED) -> Figures:
-    """Statistics that depend only on sums over persons, such as rates, with 95 % intervals from resampling persons.
+def leave_one_out(
+    blocks: NDArray[np.float64], function: Function
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Figures of all blocks [n, *S] together, figures without each, and which blocks contribute to which figure.
+
+    Returns:
+        [*F], [n, *F], [n, *F].
+    """
+    total = blocks.sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = np.asarray(function(total), np.float64)
+        without = np.asarray(function(total - blocks), np.float64)
+        contributing = ~np.isnan(function(blocks))
+    return value, without, contributing
+
+
+def _spread_of_sums(blocks: NDArray[np.float64], function: Function, bounds: Bounds) -> Spread:
+    return spread_of(*leave_one_out(blocks, function), bounds)
+
+
+def figures_of_sums(sums: ArrayLike, function: Function, bounds: Bounds = ANY) -> Figures:
+    """Statistics that depend only on sums over persons, such as rates, with 95 % intervals over persons.
 
     Only each person's sums are needed, however many values they stand for. A single person says nothing about others:
     a statistic to which fewer than two persons contribute has no interval.
@@ -222,37 +237,22 @@ def bootstrap_of_sums(sums: ArrayLike, function: _Function, draws: int = _DRAWS,
     Args:
         sums: [P, *S] one block for each person.
         function: from [..., *S] to [..., *F]; NaN where there is nothing to count.
-        draws: resamples.
-        seed: the same sums give the same intervals.
+        bounds: smallest and largest values of the figures, which their intervals stay within: RATE, POSITIVE, ANY, or
+            arrays [*F].
     """
-    blocks = np.asarray(sums, np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = np.asarray(function(blocks.sum(0)), np.float64)
-        samples = function(_drawn_sums(blocks, draws, seed))
-        contributing = (~np.isnan(function(blocks))).sum(0)
-    low, high = np.full(value.shape, np.nan), np.full(value.shape, np.nan)
-    known = ~np.isnan(samples)
-    full = (contributing > 1) & known.all(0)
-    low[full], high[full] = np.quantile(samples[:, full], _ENDS, axis=0)
-    for index in np.argwhere((contributing > 1) & ~full):  # some resamples have no value
-        column = (slice(None), *index)
-        low[tuple(index)], high[tuple(index)] = np.quantile(samples[column][known[column]], _ENDS)
-    return Figures(value, low, high)
+    value, without, contributing = leave_one_out(np.asarray(sums, np.float64), function)
+    return Figures(value, *ends(value, spread_of(value, without, contributing, bounds), bounds))
 
 
-def difference_of_sums(
-    first: ArrayLike, second: ArrayLike, function: _Function, draws: int = _DRAWS, seed: int = _SEED
-) -> Figures:
-    """Statistics of the first minus those of the second, of the same persons: a paired bootstrap.
+def difference_of_sums(first: ArrayLike, second: ArrayLike, function: Function) -> Figures:
+    """Statistics of the first minus those of the second, of the same persons: a paired difference.
 
-    A person is drawn for both sides, so differences between persons cancel out.
+    A person is left out on both sides, so differences between persons cancel out.
 
     Args:
-        first: [P, *S] as in bootstrap_of_sums.
+        first: [P, *S] as in figures_of_sums.
         second: [P, *S] of the same persons in the same order.
-        function: as in bootstrap_of_sums.
-        draws: resamples.
-        seed: the same sums give the same intervals.
+        function: as in figures_of_sums.
 
     Raises:
         ValueError: the shapes differ.
@@ -260,61 +260,34 @@ def difference_of_sums(
     blocks = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if blocks[0].shape != blocks[1].shape:
         raise ValueError(f"sums are {blocks[0].shape} and {blocks[1].shape}; expected those of the same persons")
-    pairs = np.stack(blocks, axis=1)
+    return figures_of_sums(np.stack(blocks, axis=1), paired(function, blocks[0].ndim))
+
+
+def paired(function: Function, dimensions: int) -> Function:
+    """The difference of a function of sums between two sides: from [..., 2, *S], where [P, *S] has ``dimensions``."""
 
     def difference(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        sides = np.moveaxis(sums, sums.ndim - pairs.ndim + 1, 0)
+        sides = np.moveaxis(sums, sums.ndim - dimensions, 0)
         return function(sides[0]) - function(sides[1])
 
-    return bootstrap_of_sums(pairs, difference, draws, seed)
+    return difference
 
 
 def quantiles_by_groups(
-    values: ArrayLike,
-    groups: Sequence[str] | NDArray[Any],
-    quantiles: Sequence[float],
-    draws: int = _DRAWS,
-    seed: int = _SEED,
+    values: ArrayLike, groups: Sequence[str] | NDArray[Any], quantiles: Sequence[float]
 ) -> list[Figure]:
-    """Quantiles of very many values with 95 % intervals from resampling groups.
-
-    The quantiles are exact. For the intervals, neighbouring values are merged into 2048 bins of equal count: their ends
-    are accurate to 0.05 % of the values, and the time does not depend on their number.
+    """Quantiles of values with 95 % intervals over groups; no interval of fewer than two groups.
 
     Args:
         values: [N] numbers; NaN are ignored.
         groups: [N] the person each comes from.
         quantiles: from 0 to 1.
-        draws: resamples.
-        seed: the same values give the same intervals.
+
+    Raises:
+        ValueError: lengths differ.
     """
-    data, names = np.asarray(values, np.float64), np.asarray(groups)
-    if data.ndim != 1 or names.shape != data.shape:
-        raise ValueError(f"values are {data.shape}, groups {names.shape}; expected [N] twice")
-    keep = ~np.isnan(data)
-    order = np.argsort(data[keep], kind="stable")
-    data, names = data[keep][order], names[keep][order]
+    data, names = _known(values, groups)
     if not len(data):
-        return [Figure(float("nan"), float("nan"), float("nan")) for _ in quantiles]
-    kinds, member = np.unique(names, return_inverse=True)
-    bin_of = np.arange(len(data)) * min(_BINS, len(data)) // len(data)
-    sizes = np.bincount(bin_of)
-    middles = np.add.reduceat(data, np.r_[0, np.cumsum(sizes)[:-1]]) / sizes
-    counts = np.bincount(member * len(sizes) + bin_of, minlength=len(kinds) * len(sizes)).reshape(len(kinds), -1)
-    whole = np.quantile(data, quantiles)
-
-    def of_counts(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        total = np.cumsum(np.atleast_2d(weights), axis=1)
-        return np.stack([_quantile(middles, total, q) for q in quantiles], axis=-1).reshape(*weights.shape[:-1], -1)
-
-    rough = bootstrap_of_sums(counts, of_counts, draws, seed)
-    # The binning shifts the interval as much as the quantile itself.
-    exact = Figures(whole, rough.low + whole - rough.value, rough.high + whole - rough.value)
-    return [exact[k] for k in range(len(quantiles))]
-
-
-def _drawn_sums(blocks: NDArray[np.float64], draws: int, seed: int) -> NDArray[np.float64]:
-    """[D, *S] the sums of each resample of the persons' blocks [P, *S]."""
-    random = np.random.Generator(np.random.PCG64(seed))
-    drawn = random.multinomial(len(blocks), np.full(len(blocks), 1 / len(blocks)), size=draws)
-    return (drawn.astype(np.float64) @ blocks.reshape(len(blocks), -1)).reshape(draws, *blocks.shape[1:])
+        return [Figure(_NAN, _NAN, _NAN) for _ in quantiles]
+    _, member = np.unique(names, return_inverse=True)
+    return [_quantile(data, member, quantile) for quantile in quantiles]

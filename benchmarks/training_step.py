@@ -20,9 +20,9 @@ from torch.nn import functional as F
 
 from training.config import load_config
 from training.hardware import Hardware
-from training.models.acusimnet import tally
 from training.models.branches import Branches
 from training.models.grouping import make_groups
+from training.models.head import tally
 from training.models.losses import Criterion, binary_focal_loss, soft_mask, soft_wing_loss
 from training.tasks.head_config import LossConfig
 
@@ -171,8 +171,8 @@ def main() -> None:
 def _whole(
     count: int, batch: int, device: torch.device, xy: Tensor, visible: Tensor, trusted: Tensor, weight: Tensor
 ) -> None:
-    from training.models.acusimnet import Trainee
     from training.models.backbones import create
+    from training.models.head import Trainee
 
     images = torch.rand(batch, 3, 512, 512, device=device).to(memory_format=torch.channels_last)
     trainee = Trainee(load_config()).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

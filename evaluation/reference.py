@@ -12,6 +12,7 @@ from acusim import acupoints, rig
 from acusim.errors import PictureError
 from acusim.foreground import find_foreground, silhouette
 from acusim.labels import Label
+from acusim.rig import Camera
 from evaluation.outline import Outline, inner_outlines, offsets, silhouette_of
 from evaluation.structure import Bytes, Floats, Inside, Maps, Mask, maps_of
 
@@ -85,7 +86,7 @@ def make_reference(
     visible: ArrayLike | None = None,
     *,
     mask: Mask | None = None,
-    frame: int | None = None,
+    frame: int | Camera | None = None,
 ) -> Reference:
     """Everything about an original that does not depend on the augmented image.
 
@@ -95,7 +96,8 @@ def make_reference(
         coords_px: [N, 2] the labels, in pixels from the left and top edge; None for an image without labels.
         visible: [N] which of them are; None takes all whose coordinates are finite.
         mask: [H, W] the head; None takes it from the depth, else from a uniform background.
-        frame: camera 1..144, for millimetres where there is no depth.
+        frame: camera 1..144 of the rig, or a camera off it, for millimetres; only the latter's focal length matters
+            where there is depth.
 
     Raises:
         ValueError: shapes or types do not match; names them.
@@ -194,7 +196,7 @@ def _millimetres(
     rows: NDArray[np.intp],
     depth: Floats | None,
     scale: float,
-    frame: int | None,
+    frame: int | Camera | None,
     width: int,
     count: int,
 ) -> Floats:
@@ -208,7 +210,8 @@ def _millimetres(
         z = rig.project(acupoints.positions_mm(), frame, 1.0)[1][rows]
     else:
         z = np.full(len(points), NOSE_DEPTH_MM)
-    return rig.mm_per_px(z, width).astype(np.float32)
+    focal = frame.focal if isinstance(frame, Camera) else rig.FOCAL
+    return rig.mm_per_px(z, width, focal).astype(np.float32)
 
 
 def sample_reference(
@@ -220,7 +223,7 @@ def sample_reference(
         pixels: [H, W, 3] RGB.
         depth_data: the file of its depth map, None if there is none.
         label: its label, None if there is none.
-        frame: camera 1..144.
+        frame: camera 1..144, of a label that does not state its own.
 
     Returns:
         The reference, and a note where the depth map could not be used.
@@ -234,5 +237,6 @@ def sample_reference(
         except PictureError as error:
             notes.append(f"depth map is not used: {str(error)[:200]}")
     if label is not None:
+        known["frame"] = label.camera or frame
         known |= {"coords_px": label.xy * pixels.shape[1::-1], "visible": label.listed}
     return make_reference(pixels, **known), notes

@@ -190,7 +190,7 @@ def report(options: argparse.Namespace, trials: dict[str, Any], results: dict[st
         f"a point; {some['trained_on']} trained on, each with three augmented ones; input of {options.size} x "
         f"{options.size}; {options.epochs} epochs, batches of {options.batch_size}{extra}. Test: "
         f"{some['pictures']} pictures of {some['subjects']} subjects that no choice depends on. Brackets: 95 % "
-        "bootstrap intervals over subjects. Lengths in pixels are of a square of 224.",
+        "intervals over subjects. Lengths in pixels are of a square of 224.",
         "",
         table((*columns, "error px", "learning rate", "best epoch"), rows),
         f"Learning rates tried for {options.tune_epochs} epochs each; the smallest validation error was taken:",

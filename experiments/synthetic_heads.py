@@ -4,7 +4,7 @@
     python -m experiments.synthetic_heads residual visible       # single sections
     python -m experiments.synthetic_heads sheet                  # docs/images/synthetic_contact_sheet.jpg
 
-Sections: residual, visible, detect (needs mediapipe), speed, sheet.
+Sections: residual, visible, detect (needs mediapipe), speed, sheet, mixed (docs/images/synthetic_mixed.jpg).
 """
 
 import argparse
@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from acusim import acupoints, layout, pictures, rig
 from acusim.labels import read_label
 from acusim.sample_id import SampleId
 from experiments.sections import run_sections
+from synthetic.cameras import camera_of
 from synthetic.generate import Summary, generate
 from synthetic.head import build_head
 from synthetic.identity import HAIR_CODES, SHAPE_DIMS, Identity, identities
@@ -35,10 +37,12 @@ from synthetic.measure import (
     visibility,
     visible_shares,
 )
+from synthetic.mixed_light import mixed_light
 from synthetic.render import render
-from synthetic.settings import HeadSettings, LightMode, Quality
+from synthetic.settings import CameraMode, HeadSettings, LightMode, Quality
 
-SHEET = Path(__file__).parents[1] / "docs" / "images" / "synthetic_contact_sheet.jpg"
+_IMAGES = Path(__file__).parents[1] / "docs" / "images"
+SHEET, MIXED_SHEET = _IMAGES / "synthetic_contact_sheet.jpg", _IMAGES / "synthetic_mixed.jpg"
 REAL_LABELS = Path(__file__).parents[1] / "tests" / "data" / "acusim"
 SHEET_TILE, SHEET_MAX_BYTES = 192, 300_000
 SEED = 0
@@ -127,7 +131,7 @@ def detection(count: int, workers: int) -> None:
                     pixels = pictures.read_rgb(root / sample.image).pixels
                     result: Any = detector.process(pixels)
                     hit = result.multi_face_landmarks is not None
-                    found[camera.ring, azimuth].append(hit)
+                    found[(sample.id.frame - 1) // 36, azimuth].append(hit)
                     if not hit and camera.ring == 0 and azimuth <= 45:
                         missed.append(sample.stem)
         print(f"\nFaceMesh detection rate, {count} identities, {light} light, draft 512 (columns: |azimuth|)")
@@ -145,13 +149,16 @@ def speed(workers: int) -> None:
     """Views a second with building, encoding and writing: draft against fine, and light."""
     print(f"\nspeed at 512, kept views, whole run with process start ({workers} workers)")
     rows: dict[str, Summary] = {}
-    plans: tuple[tuple[str, Quality, LightMode, int, tuple[int, ...]], ...] = (
-        ("draft studio", "draft", "studio", 2 * workers, rig.KEPT_FRAMES),
-        ("draft wild", "draft", "wild", workers, rig.KEPT_FRAMES),
-        ("fine studio", "fine", "studio", workers, rig.KEPT_FRAMES[::3]),
-        ("fine wild", "fine", "wild", workers, rig.KEPT_FRAMES[::3]),
+    plans: tuple[tuple[str, Quality, LightMode, CameraMode, int, tuple[int, ...]], ...] = (
+        ("draft studio", "draft", "studio", "rig", 2 * workers, rig.KEPT_FRAMES),
+        ("draft around", "draft", "studio", "around", workers, rig.KEPT_FRAMES),
+        ("draft wild", "draft", "wild", "rig", workers, rig.KEPT_FRAMES),
+        ("draft mixed", "draft", "mixed", "rig", workers, rig.KEPT_FRAMES),
+        ("fine studio", "fine", "studio", "rig", workers, rig.KEPT_FRAMES[::3]),
+        ("fine wild", "fine", "wild", "rig", workers, rig.KEPT_FRAMES[::3]),
+        ("fine mixed", "fine", "mixed", "rig", workers, rig.KEPT_FRAMES[::3]),
     )
-    for name, quality, light, count, frames in plans:
+    for name, quality, light, cameras, count, frames in plans:
         with tempfile.TemporaryDirectory() as folder:
             rows[name] = generate(
                 HeadSettings(
@@ -162,6 +169,7 @@ def speed(workers: int) -> None:
                     seed=SEED,
                     workers=workers,
                     light=light,
+                    cameras=cameras,
                 )
             )
     base = rows["draft studio"].views_per_second
@@ -186,14 +194,31 @@ def contact_sheet() -> None:
             tiles.append(render(head, light, frame, size=SHEET_TILE, quality="fine", seed=SEED).rgb)
         rows.append(np.hstack(tiles))
     half = len(rows) // 2
-    sheet = np.hstack([np.vstack(rows[:half]), np.vstack(rows[half:])])
+    _write_sheet(SHEET, np.hstack([np.vstack(rows[:half]), np.vstack(rows[half:])]))
+
+
+def mixed_sheet() -> None:
+    """Writes the contact sheet of mixed light: four persons, the second two from cameras off the rig."""
+    rows = []
+    modes: tuple[CameraMode, ...] = ("rig", "rig", "around", "around")
+    for who, mode in zip(identities(SEED, 4), modes, strict=True):
+        head = build_head(who, SEED, trunk=mode != "rig")
+        place = surroundings(SEED, who.index)
+        cameras = [camera_of(mode, SEED, who.index, frame) for frame in (1, 3, 34, 37, 41, 109)]
+        lit = [(camera, mixed_light(SEED, who.index, camera, place)) for camera in cameras]
+        tiles = [render(head, light, camera, size=SHEET_TILE, quality="fine", seed=SEED).rgb for camera, light in lit]
+        rows.append(np.hstack(tiles))
+    _write_sheet(MIXED_SHEET, np.vstack(rows))
+
+
+def _write_sheet(path: Path, sheet: NDArray[np.uint8]) -> None:
     stream = io.BytesIO()
     Image.fromarray(sheet).save(stream, "JPEG", quality=84)
     data = stream.getvalue()
     assert len(data) <= SHEET_MAX_BYTES, f"contact sheet is {len(data)} bytes, limit {SHEET_MAX_BYTES}"
-    SHEET.parent.mkdir(parents=True, exist_ok=True)
-    SHEET.write_bytes(data)
-    print(f"\nwrote {SHEET.name}: {sheet.shape[1]} x {sheet.shape[0]}, {len(data)} bytes")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    print(f"\nwrote {path.name}: {sheet.shape[1]} x {sheet.shape[0]}, {len(data)} bytes")
 
 
 def main() -> None:
@@ -209,6 +234,7 @@ def main() -> None:
             "detect": lambda given: detection(given.identities, given.workers),
             "speed": lambda given: speed(given.workers),
             "sheet": lambda _: contact_sheet(),
+            "mixed": lambda _: mixed_sheet(),
         },
     )
 

@@ -38,6 +38,8 @@ NECKLINE_CENTER_Y_MM, NECKLINE_HALF_X_MM, NECKLINE_HALF_Y_MM = 38.0, 78.0, 77.0
 COLLAR_LOWEST_MM = -176.0
 """Height below which the shirt closes, in the middle of the back."""
 SHIRT_LIFT_MM = 4.5
+_TRUNK_RINGS = np.array([(0, 1.0), (60, 0.97), (150, 0.90), (300, 0.84), (600, 0.86)])
+"""Below the shoulders' end: how far down in mm, and the trunk's width as a share of what it is there."""
 
 
 def body_template(shoulder_x_mm: float, drop_mm: float) -> tuple[FloatArray, NDArray[np.int32]]:
@@ -90,3 +92,17 @@ def shirt_mesh(body: FloatArray, faces: NDArray[np.int32], scale: float) -> tupl
     lift = SHIRT_LIFT_MM * smoothstep(np.arange(SHIRT_RINGS)[:, None] / 3.0, -0.4, 1.0)[..., None]
     vertices = (place + normal * lift).reshape(-1, 3)
     return vertices, grid_faces(SHIRT_RINGS, SPOKES)[:, ::-1].copy()
+
+
+def trunk_mesh(shirt: FloatArray) -> tuple[FloatArray, NDArray[np.int32]]:
+    """The shirt below the shoulders' end, which cameras of the rig do not see.
+
+    Args:
+        shirt: [SHIRT_RINGS * SPOKES, 3] mm.
+    """
+    edge = shirt.reshape(SHIRT_RINGS, SPOKES, 3)[-1]
+    down, width = _TRUNK_RINGS.T[..., None, None]
+    middle = edge.mean(0)
+    vertices = middle + (edge - middle) * np.concatenate([width, width, np.ones_like(width)], 2)
+    vertices[..., 2] -= down[..., 0]
+    return vertices.reshape(-1, 3), grid_faces(len(_TRUNK_RINGS), SPOKES)[:, ::-1].copy()

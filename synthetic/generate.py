@@ -18,7 +18,9 @@ from synthetic.workers import StopFlag, Summary, TaskResult, peak_rss_mb, run_ta
 DEPTH_PNG_COMPRESSION = 1
 
 
-def _provenance_record(settings: HeadSettings, who: Identity, frame: int, light: dict[str, Any]) -> dict[str, Any]:
+def _provenance_record(
+    settings: HeadSettings, who: Identity, frame: int, camera: dict[str, Any], light: dict[str, Any]
+) -> dict[str, Any]:
     """The record embedded in each image: no time, no path."""
     return {
         "generator": "synthetic",
@@ -26,6 +28,7 @@ def _provenance_record(settings: HeadSettings, who: Identity, frame: int, light:
         "seed": settings.seed,
         "identity": who.describe(),
         "frame": frame,
+        **camera,
         "size": settings.size,
         "quality": settings.quality,
         "light": {"mode": settings.light, **light},
@@ -62,9 +65,11 @@ def run_task(settings: HeadSettings, task: Task, stop: StopFlag, report: Callabl
 
     from acusim.labels import dump_label
     from acusim.pictures import encode
+    from synthetic.cameras import camera_of, describe
     from synthetic.head import build_head
     from synthetic.labelling import make_label
     from synthetic.lights import studio_light, surroundings, wild_light
+    from synthetic.mixed_light import mixed_light
     from synthetic.render import render
 
     cv2.setNumThreads(1)
@@ -72,17 +77,21 @@ def run_task(settings: HeadSettings, task: Task, stop: StopFlag, report: Callabl
     if stop.is_set():
         return TaskResult(0, peak_rss_mb())
     who = identity(settings.seed, task.index)
-    head = build_head(who, settings.seed)
-    panorama = surroundings(settings.seed, who.index) if settings.light == "wild" else None
+    head = build_head(who, settings.seed, trunk=settings.cameras != "rig")
+    place = surroundings(settings.seed, who.index) if settings.light != "studio" else None
     for frame in task.frames:
         if stop.is_set():
             break
-        light = studio_light() if panorama is None else wild_light(settings.seed, who.index, frame, panorama)
-        view = render(head, light, frame, size=settings.size, quality=settings.quality, seed=settings.seed)
-        record = _provenance_record(settings, who, frame, light.describe())
+        camera = camera_of(settings.cameras, settings.seed, who.index, frame)
+        if place is None:
+            light = studio_light()
+        else:
+            light = (mixed_light if settings.light == "mixed" else wild_light)(settings.seed, who.index, camera, place)
+        view = render(head, light, camera, size=settings.size, quality=settings.quality, seed=settings.seed)
+        record = _provenance_record(settings, who, frame, describe(camera), light.describe())
         jpeg = settings.is_jpeg(task.index)
         paths = sample_paths(settings, who.sample_id(frame), jpeg)
-        files = [(paths.label, dump_label(make_label(head, frame)))]
+        files = [(paths.label, dump_label(make_label(head, camera)))]
         if paths.depth is not None:
             files.append((paths.depth, _encode_depth(view.depth_mm)))
         picture = _encode_jpeg(view.rgb, settings.jpeg_quality, record) if jpeg else encode(view.rgb, ".png", record)

@@ -91,19 +91,20 @@ def _grid_openness(
     return ndimage.map_coordinates(sparse, grid, order=1, mode="nearest").astype(np.float32).ravel()
 
 
-def build_head(who: Identity, seed: int) -> Head:
+def build_head(who: Identity, seed: int, *, trunk: bool = False) -> Head:
     """Builds a person's head.
 
     Args:
         who: the person.
         seed: of the data set.
+        trunk: whether the body goes on below the shoulders, for cameras that may see it; the rig's do not.
     """
     mean = anatomy.mean_head(who.gender)
     bare = deform(mean.vertices, who, mean.landmarks)
     normals = vertex_normals(bare, mean.faces)
     head = mean.spans["head"]
     normals[head] = seam_normals(normals[head], grids.ROWS, grids.COLUMNS + 1)
-    meshes = _meshes(who, seed, mean, bare, normals)
+    meshes = _meshes(who, seed, mean, bare, normals, trunk)
     faces, start = [], 0
     for mesh in meshes:
         faces.append(mesh.faces + start)
@@ -150,8 +151,10 @@ class _Mesh:
     material: NDArray[np.uint8]
 
 
-def _meshes(who: Identity, seed: int, mean: anatomy.MeanHead, bare: FloatArray, normals: FloatArray) -> list[_Mesh]:
-    """The bare head and body, the shirt, and the hair of those who have some."""
+def _meshes(
+    who: Identity, seed: int, mean: anatomy.MeanHead, bare: FloatArray, normals: FloatArray, trunk: bool
+) -> list[_Mesh]:
+    """The bare head and body, the shirt, the hair of those who have some, and the trunk where it is wanted."""
     head_faces, body_faces = (mean.faces[mean.face_spans[name]] for name in ("head", "body"))
     body = mean.spans["body"]
     material = np.full(len(mean.faces), PLAIN_SKIN, np.uint8)
@@ -160,7 +163,8 @@ def _meshes(who: Identity, seed: int, mean: anatomy.MeanHead, bare: FloatArray, 
     shoulder = abs(float(bare[mean.places.vertices[0, 0], 0]))
     shirt = body_rings.shirt_mesh(bare[body], body_faces - body.start, min(shoulder / _REFERENCE_SHOULDER_MM, 1))
     hair = hair_mesh(who, seed, Scene(bare, np.r_[head_faces, body_faces]))
-    for mesh, kind in ((shirt, SHIRT), (hair, HAIR)):
+    below = body_rings.trunk_mesh(shirt[0]) if trunk else None
+    for mesh, kind in ((shirt, SHIRT), (hair, HAIR), (below, SHIRT)):
         if mesh is not None:
             out.append(_Mesh(mesh[0], vertex_normals(*mesh), mesh[1], np.full(len(mesh[1]), kind, np.uint8)))
     return out

@@ -1,4 +1,7 @@
-"""Light and backgrounds: the data set's flat studio, and the wild: coloured suns and invented rooms."""
+"""Light and backgrounds: the data set's flat studio, and the wild: coloured suns and invented rooms.
+
+Mixed lamps are in mixed_light.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,11 +10,37 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from acusim import rig
+from acusim.rig import Camera
 from synthetic.canvas import sample_image, smooth_noise
+from synthetic.gloss import Finish
 from synthetic.identity import random_for
 
 FloatArray = NDArray[np.floating]
 _PANORAMA = (640, 1280)
+
+
+@dataclass(frozen=True)
+class Lamp:
+    """A small, far lamp: it casts hard shadows."""
+
+    name: str
+    """Of its colour."""
+    colour: FloatArray
+    """[3] linear RGB of a white surface that faces it."""
+    direction: FloatArray
+    """[3] unit vector towards it, world."""
+    size: float
+    """Angular size in radians."""
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values for provenance."""
+        return {
+            "name": self.name,
+            "colour": [round(float(v), 4) for v in self.colour],
+            "direction": [round(float(v), 4) for v in self.direction],
+            "size": round(self.size, 4),
+        }
 
 
 @dataclass(frozen=True)
@@ -32,9 +61,23 @@ class Light:
     """Angular size of the key in radians, for soft shadows."""
     panorama: NDArray[np.float32] | None
     """[H, W, 3] surroundings over azimuth and elevation, linear; None for black."""
+    lamps: tuple[Lamp, ...] = ()
+    """Further lamps, which shine on glossy skin."""
+    finish: Finish | None = None
+    """Of the skin; where there are lamps."""
+    background: str = ""
+    """Kind of the surroundings, for provenance."""
 
     def describe(self) -> dict[str, Any]:
         """Plain values for provenance."""
+        if self.finish is not None:
+            return {
+                "lamps": [lamp.describe() for lamp in self.lamps],
+                "roughness": round(self.finish.roughness, 4),
+                "relief": round(self.finish.relief, 4),
+                "background": self.background,
+                "ambient": [round(float(v), 4) for v in self.ambient],
+            }
         return {
             "key": [round(float(v), 4) for v in self.key],
             "key_direction": [round(float(v), 4) for v in self.key_direction],
@@ -56,19 +99,18 @@ def studio_light() -> Light:
     )
 
 
-def wild_light(seed: int, index: int, frame: int, panorama: NDArray[np.float32]) -> Light:
+def wild_light(seed: int, index: int, view: int | Camera, panorama: NDArray[np.float32]) -> Light:
     """A coloured directional light with shadows, drawn for one view; it comes from the camera's side.
 
     Args:
         seed: of the data set.
         index: of the identity.
-        frame: camera 1..144.
+        view: frame 1..144 of the rig, or a camera.
         panorama: the identity's surroundings, see surroundings().
     """
-    from acusim import rig
-
-    rng = random_for("light", seed, index, frame)
-    azimuth = np.radians(rig.camera(frame).azimuth_deg + rng.uniform(-75, 75))
+    camera = rig.as_camera(view)
+    rng = random_for("light", seed, index, camera.frame)
+    azimuth = np.radians(camera.azimuth_deg + rng.uniform(-75, 75))
     elevation = np.radians(rng.uniform(5, 60))
     direction = np.array([np.sin(azimuth) * np.cos(elevation), -np.cos(azimuth) * np.cos(elevation), np.sin(elevation)])
     warmth = rng.uniform(-1, 1)

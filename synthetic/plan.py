@@ -70,6 +70,7 @@ def prepare(settings: HeadSettings) -> None:
         may_change="--identities, --views and --workers",
         folders=folders,
         files={layout.MAP_FILE: acupoints.MAP_TXT},
+        unwritten={"cameras": "rig"},
     )
 
 

@@ -23,6 +23,7 @@ def prepare_root(
     may_change: str,
     folders: Sequence[str] = (),
     files: Mapping[str, bytes] | None = None,
+    unwritten: Mapping[str, Any] | None = None,
 ) -> None:
     """Creates a root with its folders, files and record, or refuses one that was created otherwise.
 
@@ -35,6 +36,7 @@ def prepare_root(
         may_change: the options that may differ from run to run, for the message.
         folders: to create, relative.
         files: to write where they are missing, relative.
+        unwritten: values with which a setting is left out of the record, as records before that setting lack it.
 
     Raises:
         ConfigError: the root was created with other arguments, or holds something else.
@@ -43,11 +45,13 @@ def prepare_root(
     if root.exists() and not root.is_dir():
         raise ConfigError(f"--out {str(root)!r} is a file; give a folder")
     path = root / RECORD_FILE
-    record: dict[str, Any] = {"made_by": made_by, "version": version, "arguments": dict(fixed)}
+    usual = unwritten or {}
+    written = {name: value for name, value in fixed.items() if name not in usual or value != usual[name]}
+    record: dict[str, Any] = {"made_by": made_by, "version": version, "arguments": written}
     if path.exists():
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
-            changes = _changes(before, record)
+            changes = _changes(before, record, usual)
             counts = grown(before)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ConfigError(f"{str(path)!r} is damaged; restore it, or give another --out") from None
@@ -64,19 +68,25 @@ def prepare_root(
             )
         counts = grown({})
     try:
-        for folder in (".", *folders):
-            os.makedirs(root / folder, exist_ok=True)
-        for name, data in (files or {}).items():
-            if not (root / name).is_file():
-                write_atomic(root / name, data)
-        write_atomic(path, (json.dumps(record | counts, indent=2) + "\n").encode())
+        _write(root, folders, files or {}, record | counts)
     except OSError as error:
         raise OutputError(f"--out {str(root)!r} cannot be written: {error.strerror or error}") from None
 
 
-def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def _write(root: Path, folders: Sequence[str], files: Mapping[str, bytes], record: Mapping[str, Any]) -> None:
+    """Creates folders, the files that are missing, and the record."""
+    for folder in (".", *folders):
+        os.makedirs(root / folder, exist_ok=True)
+    for name, data in files.items():
+        if not (root / name).is_file():
+            write_atomic(root / name, data)
+    write_atomic(root / RECORD_FILE, (json.dumps(record, indent=2) + "\n").encode())
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any], usual: Mapping[str, Any]) -> list[str]:
     pairs = {"version": (before["version"], now["version"])}
     if before["made_by"] != now["made_by"]:
         return [f"it holds the output of {before['made_by']!r}, now {now['made_by']!r}"]
-    pairs |= {f"--{key}": (before["arguments"].get(key), value) for key, value in now["arguments"].items()}
-    return [f"{key} was {old}, now {new}" for key, (old, new) in pairs.items() if old != new]
+    old, new = ({**usual, **entry["arguments"]} for entry in (before, now))
+    pairs |= {f"--{key}": (old.get(key), value) for key, value in new.items()}
+    return [f"{key} was {first}, now {second}" for key, (first, second) in pairs.items() if first != second]

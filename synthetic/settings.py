@@ -9,7 +9,8 @@ from acusim.errors import ConfigError
 from acusim.settings import Settings
 
 Quality = Literal["draft", "fine"]
-LightMode = Literal["studio", "wild"]
+CameraMode = Literal["rig", "around"]
+LightMode = Literal["studio", "wild", "mixed"]
 Split = Literal["train", "test"]
 HeadSize = Literal[64, 128, 256, 512, 1024]
 Side = Literal["left", "right", "both"]
@@ -42,7 +43,9 @@ class HeadSettings(Settings):
     workers: int = Field(default=1, ge=1, le=256, json_schema_extra={"metavar": "N", "default": "one for each CPU"})
     """Processes; 1 works in this one."""
     light: LightMode = "studio"
-    """Light; studio is flat, on black."""
+    """Light; studio is flat, on black; mixed: coloured lamps, hard shadows, glossy skin."""
+    cameras: CameraMode = "rig"
+    """Cameras; around: drawn about each place of the rig, written to the label."""
     split: Split = "train"
     """Split of the data set."""
     jpeg: str = Field(default="", json_schema_extra={"metavar": "PERSONS", "default": "none"})
@@ -72,7 +75,7 @@ class HeadSettings(Settings):
         """The settings that decide pixels: a folder holds one set of them."""
         persons = parse_persons(self.jpeg)
         return {
-            **{name: getattr(self, name) for name in ("size", "quality", "seed", "light", "split")},
+            **{name: getattr(self, name) for name in ("size", "quality", "seed", "light", "cameras", "split")},
             "jpeg": list(persons) or None,
             "jpeg-quality": self.jpeg_quality if persons else None,
         }

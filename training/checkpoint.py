@@ -247,6 +247,11 @@ def _upgraded(module: nn.Module, tensors: dict[str, Tensor]) -> Iterator[tuple[s
         yield from ((stored, f"{kind}{slash}{start}{own}", tensor) for own, tensor in today.items())
 
 
+def upgraded_tensors(module: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a checkpoint, of this or an earlier format, under the names and in the shapes of today."""
+    return {name: value for _, name, value in _upgraded(module, tensors)}
+
+
 def load_into(module: nn.Module, tensors: dict[str, Tensor], what: str) -> None:
     """Copies the tensors of a checkpoint, of this or an earlier format, into a module.
 
@@ -254,7 +259,7 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], what: str) -> None:
         ConfigError: names or shapes differ; names them.
     """
     wanted = module.state_dict()
-    found = {name: value for _, name, value in _upgraded(module, tensors)}
+    found = upgraded_tensors(module, tensors)
     wrong = [f"no {name}" for name in wanted if name not in found]
     wrong += [f"an unknown {shown(name)}" for name in found if name not in wanted]
     wrong += [

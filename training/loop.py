@@ -23,7 +23,9 @@ from acusim.seeds import seed_of
 from training import checkpoint
 from training.hardware import Hardware
 from training.history import Curves, History
+from training.parts import freeze
 from training.precision import mixed_precision
+from training.run_identity import same_task
 from training.settings import BaseConfig, TrainConfig
 
 SAVE_SECONDS = 1800.0
@@ -59,7 +61,7 @@ class Task(ABC):
     """What a loop trains."""
 
     identity: dict[str, Any]
-    """What must equal that of a checkpoint to resume it: settings, data, the part of each person."""
+    """What must equal that of a checkpoint to resume it: settings, data, the part of each person, initial weights."""
     curves: Curves = {"loss": ("loss", ("train_loss", "loss"))}
     """Figures to plot."""
 
@@ -150,9 +152,13 @@ class Loop:
             )
         self.scale = 1 / parts
         trainee = task.trainee.to(hardware.device)
+        self.frozen = freeze(trainee, config.train.freeze)
         self.module = hardware.wrap(trainee.to(memory_format=torch.channels_last), compiled)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
-            trainee.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True
+            [parameter for parameter in trainee.parameters() if parameter.requires_grad],
+            lr=config.train.lr,
+            weight_decay=config.train.weight_decay,
+            fused=True,
         )
         scaled = config.train.precision == "fp16"
         self.scaler = torch.amp.GradScaler(hardware.device.type, enabled=scaled)
@@ -173,7 +179,10 @@ class Loop:
             return False
         path = checkpoint.find(self.run, checkpoint.LAST)
         last = checkpoint.load(path, with_optimizer=True)
-        same_task(last.state.get("identity", {}), self.task.identity, self.run)
+        before = last.state.get("identity", {})
+        if isinstance(before.get("config"), dict) and "task" in before["config"]:
+            before = {**before, "config": self.config.completed(before["config"])}
+        same_task(before, self.task.identity, self.run)
         checkpoint.load_into(self.task.trainee, last.model, f"checkpoint {str(path)!r}")
         checkpoint.load_optimizer(self.task.trainee, self.optimizer, last.optimizer)
         self.epoch, self.step, self.best_epoch = (last.state[name] for name in ("epoch", "step", "best_epoch"))
@@ -218,6 +227,8 @@ class Loop:
     def _epoch(self) -> None:
         steps = self.task.steps(self.hardware)
         self.task.trainee.train()
+        for part in self.frozen:
+            part.eval()
         saved = time.monotonic()
         batches = self.task.batches(self.epoch, self.step, self.hardware)
         with contextlib.closing(batches):  # type: ignore[type-var]  # a generator
@@ -324,26 +335,3 @@ class Loop:
 
         with handling(stop, signal.SIGTERM, signal.SIGINT):
             yield
-
-
-def same_task(before: dict[str, Any], now: dict[str, Any], run: Path) -> None:
-    """Checks that a checkpoint belongs to the same run.
-
-    Raises:
-        ConfigError: it does not; names what differs.
-    """
-    differences = sorted(_differences(before, now))
-    if differences:
-        more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
-        raise ConfigError(
-            f"{str(run)!r} contains a run with other settings: {'; '.join(differences[:5])}{more}. "
-            "Choose another --out, or the previous settings to resume it"
-        )
-
-
-def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in before.keys() | now.keys():
-            yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else key)
-    elif before != now:
-        yield f"{name} was {before!r}, is {now!r}"

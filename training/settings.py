@@ -16,6 +16,9 @@ from acusim.settings import Settings, assignment, parsed, toml_lines
 
 TaskName = Literal["head", "hand"]
 TASKS: tuple[TaskName, ...] = get_args(TaskName)
+Crop = Literal["auto", "face", "none"]
+"""What a model of the head sees of an image. auto: the head around the largest face, or the whole image where there is
+none; face: images without a face are refused; none: the whole image, no search."""
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Normalisation = Literal["none", "imagenet"]
@@ -53,6 +56,8 @@ class TrainConfig(Settings):
     """Training ends after so many epochs in a row without a better one; 0 never ends it early."""
     patience_from: int = Field(default=0, ge=0, le=100000)
     """Epochs after which patience begins to count."""
+    freeze: str = ""
+    """Modules that are not trained, separated by commas, such as network.backbone; their batch statistics stay, too."""
     keep: int = Field(default=2, ge=1, le=1000)
     """Checkpoints of past epochs kept beside last and best."""
 
@@ -99,6 +104,16 @@ class BaseConfig(Settings):
     def identity(self) -> dict[str, Any]:
         """All that decides a run: everything but the name."""
         return {name: value for name, value in self.as_dict().items() if name != "name"}
+
+    @classmethod
+    def completed(cls, identity: dict[str, Any]) -> dict[str, Any]:
+        """An identity that an earlier version wrote, with the defaults of settings that it did not have."""
+        defaults = cls(name="").identity  # pyright: ignore[reportCallIssue]  # every task's sections have defaults
+        sections = {
+            name: {**values, **identity.get(name, {})} if isinstance(values, dict) else identity.get(name, values)
+            for name, values in defaults.items()
+        }
+        return {**identity, **sections}
 
     @property
     def hash(self) -> str:

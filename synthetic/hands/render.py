@@ -17,9 +17,10 @@ from synthetic.hands.skin import SkinMaps
 from synthetic.hands.subject import HandSubject
 from synthetic.hands.surface import HandMesh
 from synthetic.lights import Light
-from synthetic.render import SKIN_SCATTER, to_srgb, unit
+from synthetic.render import to_srgb
 from synthetic.scene import Scene
 from synthetic.settings import Quality
+from synthetic.shading import SKIN_SCATTER, unit
 
 Floats = NDArray[np.floating]
 

@@ -58,14 +58,15 @@ class HandField:
         wrist = bones.rotation[FOREARM]
         self._cuff = (-wrist[:, 1], bones.origin[FOREARM] - wrist[:, 1] * who.cuff_mm * who.scale)
 
-    def _capsule(self, part: _Capsule, points: Floats) -> Floats:
+    def _capsule(self, part: _Capsule, columns: Floats) -> Floats:
+        """[N] distance of points [3, N], one row for each axis: NumPy is slow at axes of length 3 that come last."""
         axis = part.end - part.start
-        offset = points - part.start.astype(np.float32)
-        along = np.clip(offset @ (axis / (axis @ axis)).astype(np.float32), 0, 1)
-        offset -= along[:, None] * axis.astype(np.float32)
-        square = np.einsum("nc,nc->n", offset, offset)
+        offset = columns - part.start.astype(np.float32)[:, None]
+        along = np.clip(_dot(offset, (axis / (axis @ axis)).astype(np.float32)), 0, 1)
+        offset -= axis.astype(np.float32)[:, None] * along
+        square = _dot(offset, offset)
         if part.flatten != 1:
-            square += np.float32(part.flatten**2 - 1) * (offset @ part.normal.astype(np.float32)) ** 2
+            square += np.float32(part.flatten**2 - 1) * _dot(offset, part.normal.astype(np.float32)) ** 2
         first, second = part.radii
         return np.sqrt(square) - (np.float32(first) + np.float32(second - first) * along)
 
@@ -79,9 +80,10 @@ class HandField:
             return np.full(len(points), _FAR_MM, np.float32)
         direction, start = self._cuff
         points = np.asarray(points, np.float32)
-        around = self._capsule(self._groups[0][0], points)
+        columns = np.ascontiguousarray(points.T)
+        around = self._capsule(self._groups[0][0], columns)
         for part in self._groups[0][1:_ARM_PARTS]:
-            around = _smooth_min(around, self._capsule(part, points), part.blend)
+            around = _smooth_min(around, self._capsule(part, columns), part.blend)
         return np.maximum(around - _SLEEVE_MM, (start - points) @ direction).astype(np.float32)
 
     def nearest_bones(self, points: Floats) -> Floats:
@@ -91,21 +93,22 @@ class HandField:
         return out
 
     def _evaluate(self, points: Floats, bones: Floats | None) -> Floats:
-        palm = self._group(0, points, bones, slice(None))
+        columns = np.ascontiguousarray(points.T)
+        palm = self._group(0, columns, bones, slice(None))
         total = palm.copy()
         for group in range(1, len(FINGERS) + 1):
             low, high = self._reach[group]
-            rows = np.flatnonzero(((points > low) & (points < high)).all(1))
+            rows = np.flatnonzero(((columns > low[:, None]) & (columns < high[:, None])).all(0))
             if len(rows):
-                finger = self._group(group, points[rows], bones, rows)
+                finger = self._group(group, columns[:, rows], bones, rows)
                 total[rows] = np.minimum(total[rows], _smooth_min(palm[rows], finger, self._web))
         return total
 
-    def _group(self, group: int, points: Floats, bones: Floats | None, rows: Any) -> Floats:
-        """The palm's or one finger's own distance; ``rows`` is where the points stand in ``bones``."""
+    def _group(self, group: int, columns: Floats, bones: Floats | None, rows: Any) -> Floats:
+        """The palm's or one finger's own distance of points [3, N]; ``rows`` is where they stand in ``bones``."""
         current: Floats | None = None
         for part in self._groups[group]:
-            distance = self._capsule(part, points)
+            distance = self._capsule(part, columns)
             if bones is not None:
                 bones[rows, part.bone] = np.minimum(bones[rows, part.bone], distance)
             current = distance if current is None else _smooth_min(current, distance, part.blend)
@@ -136,6 +139,14 @@ class HandField:
             out = self.skin(inside + middle[:, None] * direction) > 0
             low, high = np.where(out, low, middle), np.where(out, middle, high)
         return inside + ((low + high) / 2)[:, None] * direction
+
+
+def _dot(columns: Floats, other: Floats) -> Floats:
+    """[N] products of vectors [3, N] with one vector [3] or with as many; no BLAS, whose rounding may differ."""
+    out = columns[0] * other[0]
+    out += columns[1] * other[1]
+    out += columns[2] * other[2]
+    return out
 
 
 def _reach(parts: list[_Capsule]) -> tuple[Floats, Floats]:

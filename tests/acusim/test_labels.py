@@ -23,6 +23,27 @@ def _entry(name: str = "DU25_素髎", **change: object) -> dict[str, object]:
     return {"name": name, "coordinate": {"x": 0.5, "y": 0.5, "n": -1.0, "h": 0.8, **change}}
 
 
+def _with_camera(**change: object) -> dict[str, object]:
+    camera = {"focal": 3, "rotation": [[1, 0, 0], [0, 0, -1], [0, 1, 0]], "translation_mm": [0, 0, 900.5]}
+    return {"label": [_entry()], "camera": {**camera, **change}}
+
+
+def test_a_label_may_carry_its_camera():
+    label = labels.parse_label(json.dumps(_with_camera()).encode())
+    assert label.camera is not None and label.listed.sum() == 1
+    assert label.camera.focal == 3 and label.camera.R[1].tolist() == [0, 0, -1]
+    assert label.camera.t_mm.tolist() == [0, 0, 900.5] and label.camera.elevation_deg == 0
+    data = labels.dump_label(label)
+    assert json.loads(data)["camera"] == _with_camera()["camera"]
+    again = labels.parse_label(data)
+    assert again.camera is not None and np.array_equal(again.camera.R, label.camera.R)
+
+
+def test_a_label_without_a_camera_is_written_without_the_key():
+    label = labels.read_label(REAL_LABELS[0])
+    assert label.camera is None and list(json.loads(labels.dump_label(label))) == ["label"]
+
+
 @pytest.mark.parametrize(
     ("document", "named"),
     [
@@ -43,6 +64,19 @@ def _entry(name: str = "DU25_素髎", **change: object) -> dict[str, object]:
         ({"label": [_entry(x=True)]}, "True"),
         ({"label": [_entry(x=None)]}, "None"),
         ({"label": [{"name": "DU25_素髎"}]}, "coordinate"),
+        ({"label": [], "camera": None}, "camera is None"),
+        ({"label": [], "camera": {"focal": 3}}, "focal, rotation, translation_mm"),
+        (_with_camera(focal="3"), "focal holds '3'"),
+        (_with_camera(focal=0.1), "focal = 0.1"),
+        (_with_camera(focal=True), "True"),
+        (_with_camera(focal=float("inf")), "inf"),
+        (_with_camera(rotation=[[1, 0, 0], [0, 1, 0]]), "3 rows"),
+        (_with_camera(rotation=[[1, 0, 0], [0, 1, 0], [0, 1]]), "rotation row 2"),
+        (_with_camera(rotation=[[1, 0, 0], [0, 1, 0], [0, 0, 1.01]]), "orthonormal"),
+        (_with_camera(rotation=[[1, 0, 0], [0, 1, 0], [0, 0, -1]]), "determinant -1"),
+        (_with_camera(translation_mm=[0, 0, float("nan")]), "nan"),
+        (_with_camera(translation_mm=[0, 0, 1e300]), "1e+300"),
+        (_with_camera(translation_mm=[0, 0, 3]), "3 mm from the origin"),
     ],
 )
 def test_label_refusal_names_the_fault(document: object, named: str, tmp_path: Path):

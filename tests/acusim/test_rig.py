@@ -54,3 +54,60 @@ def test_parse_frames():
     for bad in ("", "0", "145", "9-5", "a", "1-", "-3", "1,,2", "²"):
         with pytest.raises(ConfigError):
             rig.parse_frames(bad)
+
+
+def test_a_rolled_camera_turns_the_picture_clockwise_about_its_centre():
+    cosine, sine = math.cos(math.radians(20)), math.sin(math.radians(20))
+    move = np.array([0.0, 0.0, 900.0])
+    upright = rig.camera_at(rig.rotation_of(30, 10), move)
+    rolled = rig.camera_at(rig.rotation_of(30, 10, 20), move)
+    before, depth = rig.project(acupoints.positions_mm(), upright, 1.0)
+    after, same_depth = rig.project(acupoints.positions_mm(), rolled, 1.0)
+    x, y = (before - 0.5).T
+    assert np.allclose(after - 0.5, np.stack([cosine * x - sine * y, sine * x + cosine * y], 1), atol=1e-12)
+    assert np.allclose(depth, same_depth)
+
+
+def test_focal_length_scales_the_picture_about_its_centre_and_the_millimetres_of_a_pixel():
+    nominal = rig.camera(5)
+    longer = rig.camera_at(nominal.R, nominal.t_mm, 1.25 * rig.FOCAL)
+    before, depth = rig.project(acupoints.positions_mm(), nominal, 256)
+    after, _ = rig.project(acupoints.positions_mm(), longer, 256)
+    assert np.allclose(after - 128, 1.25 * (before - 128))
+    assert np.allclose(rig.mm_per_px(depth, 256, longer.focal) * 1.25, rig.mm_per_px(depth, 256))
+
+
+@pytest.mark.parametrize("frame", [1, 5, 46, 90, 120])
+def test_a_frame_and_its_numbers_are_the_same_camera(frame: int):
+    nominal = rig.camera(frame)
+    camera = rig.camera_at(nominal.R, nominal.t_mm)
+    assert camera.frame is None and camera.ring is None and camera.focal == rig.FOCAL
+    assert math.isclose(camera.elevation_deg, nominal.elevation_deg, abs_tol=1e-9)
+    assert math.isclose((camera.azimuth_deg - nominal.azimuth_deg + 180) % 360, 180, abs_tol=1e-9)
+    points = acupoints.positions_mm()
+    for by_camera, by_frame in zip(
+        rig.project(points, camera, 1.0),
+        rig.project(points, frame, 1.0),
+        strict=True,
+    ):
+        assert np.array_equal(by_camera, by_frame)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"rotation": np.eye(2)}, "(2, 2)"),
+        ({"rotation": np.diag([1.0, 1.0, 1.001])}, "not orthonormal"),
+        ({"rotation": np.diag([1.0, 1.0, -1.0])}, "determinant -1"),
+        ({"rotation": np.diag([1.0, 1.0, np.nan])}, "finite"),
+        ({"translation_mm": [0, 0, np.inf]}, "finite"),
+        ({"translation_mm": [0, 0, 20.0]}, "20 mm"),
+        ({"focal": 0.2}, "focal = 0.2"),
+        ({"focal": math.nan}, "focal = nan"),
+    ],
+)
+def test_what_cannot_be_a_camera_is_refused(change: dict, named: str):
+    values = {"rotation": np.eye(3), "translation_mm": [0.0, 0.0, 870.0], **change}
+    with pytest.raises(ConfigError) as error:
+        rig.camera_at(**values)
+    assert named in str(error.value)

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from acusim.labels import read_label
 from acusim.layout import scan
 from acusim.pictures import read_provenance, read_rgb
+from synthetic.generate import generate
+from synthetic.settings import HeadSettings
 from tests.support import FOUR_SETS, add_sample
 
 Run = Callable[..., object]
@@ -58,6 +61,15 @@ def test_batch_restores_the_dataset(make_dataset: Run, batch: Run, tmp_path: Pat
     assert {line["prompt_set"] for line in lines} == {"female", "male", "bald_female", "bald_male"}
     assert (out / "contact_sheet.jpg").stat().st_size > 1000
     assert not list(out.rglob("*.part"))
+
+
+def test_cameras_off_the_rig_survive_a_batch(batch: Run, tmp_path: Path):
+    root, out = tmp_path / "around", tmp_path / "out"
+    generate(HeadSettings(out=root, identities=1, views="1,5", size=64, cameras="around"))
+    assert json.loads(batch(root, out, "--json").stdout)["created"] == 2
+    for sample in scan(out).samples:
+        assert (out / sample.label).read_bytes() == (root / sample.label).read_bytes()
+        assert read_label(out / sample.label).camera is not None
 
 
 def test_worker_count_does_not_matter(make_dataset: Run, batch: Run, tree: Run, tmp_path: Path):

@@ -1,20 +1,24 @@
 """The certificate on pictures whose geometry is known."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from acusim import rig
 from acusim.keypoint_metrics import mask_iou
+from acusim.labels import parse_label
 from evaluation.certificate import Certificate, Judge
 from evaluation.matching import bounds, match
 from evaluation.outline import compare, offsets, silhouette_of
-from evaluation.reference import make_reference
+from evaluation.reference import make_reference, sample_reference
 from evaluation.structure import Inside, agreement, maps_of, squeezed
 from evaluation.thresholds import Thresholds
 from evaluation.warps import Warp, shifted
 from tests.evaluation.conftest import draw_skin, relit
+from tests.support import label_json
 
 pytestmark = pytest.mark.numeric
 
@@ -208,3 +212,17 @@ def test_thresholds_decide(skin: Skin):
     assert not _judge(skin, pixels).valid
     assert _judge(skin, pixels, allowed_px=3.0, most_outline_px=12.0, global_gain=2.0, least_structure=-1.0).valid
     assert "trusted" in _judge(skin, relit(skin[0]), tolerance_mm=0.1, least_trusted=0.5).reason
+
+
+def test_millimetres_are_those_of_the_labels_camera():
+    side = 256
+    pixels = np.full((side, side, 3), 120, np.uint8)
+    nominal = rig.camera(1)
+    longer = rig.camera_at(nominal.R, nominal.t_mm, 2 * rig.FOCAL)
+    label = parse_label(label_json(1, bald=True))
+    by_frame, _ = sample_reference(pixels, None, label, 1)
+    by_camera, _ = sample_reference(pixels, None, replace(label, camera=longer), 1)
+    assert len(by_frame.mm_per_px) > 50 and np.allclose(by_camera.mm_per_px, by_frame.mm_per_px / 2)
+    depth = np.full((side, side), 900.0)
+    reference = make_reference(pixels, depth, POINTS, frame=longer)
+    assert np.allclose(reference.mm_per_px, 900 / (2 * rig.FOCAL * side))

@@ -151,7 +151,7 @@ def test_refuses_a_damaged_record(tmp_path: Path) -> None:
         (["--views", "9-5"], ["--views", "'9-5'"]),
         (["--views", ""], ["--views"]),
         (["--quality", "best"], ["'best'", "'draft', 'fine'"]),
-        (["--light", "sun"], ["'sun'", "'studio', 'wild'"]),
+        (["--light", "sun"], ["'sun'", "'studio', 'wild', 'mixed'"]),
         (["--split", "temp"], ["'temp'", "'train', 'test'"]),
         (["--nonsense"], ["--nonsense", "--help"]),
     ],
@@ -195,6 +195,17 @@ def test_wild_light_changes_the_picture_and_not_the_label(heads: Path, tmp_path:
     assert np.abs(studio - wild)[~background].mean() > 4
 
 
+def test_mixed_light_changes_the_picture_and_not_the_label(heads: Path, tmp_path: Path) -> None:
+    root = tmp_path / "m"
+    generate(HeadSettings(out=root, identities=1, views="1", size=64, light="mixed"))
+    sample = layout.scan(root).samples[0]
+    assert (root / sample.label).read_bytes() == (heads / sample.label).read_bytes()
+    assert sample.depth and (root / sample.depth).read_bytes() == (heads / sample.depth).read_bytes()
+    assert (root / sample.image).read_bytes() != (heads / sample.image).read_bytes()
+    light = pictures.read_provenance(root / sample.image)["light"]
+    assert light["mode"] == "mixed" and len({lamp["name"] for lamp in light["lamps"]}) >= 2
+
+
 def test_some_persons_are_jpeg_without_depth_as_acusim_ships_them(tmp_path: Path) -> None:
     settings = HeadSettings(out=tmp_path / "heads", identities=2, views="1", size=64, jpeg="2", jpeg_quality=75)
     assert generate(settings).created == 2 and generate(settings).skipped == 2
@@ -215,3 +226,27 @@ def test_a_choice_of_persons(text: str, persons: tuple[int, ...]) -> None:
 def test_a_wrong_choice_of_persons_names_it(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--out", str(tmp_path / "heads"), "--jpeg", text]) == 1
     assert f"--jpeg {text!r}" in capsys.readouterr().err and not (tmp_path / "heads").exists()
+
+
+def test_cameras_around_are_in_label_and_picture_and_the_same_for_any_workers(heads: Path, tmp_path: Path) -> None:
+    roots = [tmp_path / name for name in ("one", "two")]
+    for root, workers in zip(roots, (1, 2), strict=True):
+        settings = HeadSettings(out=root, identities=1, views="1,55", size=64, cameras="around", workers=workers)
+        assert generate(settings).created == 2
+    assert snapshot(roots[0]) == snapshot(roots[1])
+    assert json.loads((roots[0] / "synthetic.json").read_text())["arguments"]["cameras"] == "around"
+    for sample in layout.scan(roots[0]).samples:
+        camera = json.loads((roots[0] / sample.label).read_bytes())["camera"]
+        assert pictures.read_provenance(roots[0] / sample.image)["camera"] == camera
+        assert "camera" not in pictures.read_provenance(heads / sample.image)
+        assert (roots[0] / sample.image).read_bytes() != (heads / sample.image).read_bytes()
+
+
+def test_records_before_cameras_are_of_the_rig(heads: Path, tmp_path: Path) -> None:
+    assert "cameras" not in json.loads((heads / "synthetic.json").read_text())["arguments"]
+    with pytest.raises(ConfigError, match="--cameras was rig, now around"):
+        generate(HeadSettings(out=heads, identities=2, views="1,55", size=64, cameras="around"))
+    around = HeadSettings(out=tmp_path / "a", identities=1, views="55", size=64, cameras="around")
+    assert generate(around).created == 1
+    with pytest.raises(ConfigError, match="--cameras was around, now rig"):
+        generate(around.changed(cameras="rig"))

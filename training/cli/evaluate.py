@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     options = EvaluateOptions.of(arguments)
     device = Hardware(options.device).device
-    trained = open_run(options.run, options.checkpoint, device)
+    trained = open_run(options.run_path, options.checkpoint, device)
     _log.debug("%s, checkpoint %s of epoch %d, on %s", trained.kind, trained.checkpoint, trained.epoch, device)
     bars, table = Bars(options.quiet), SkippedFiles(options.out / FILE)
     if trained.kind == "head":

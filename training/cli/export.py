@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from training.runs import open_run
 
     options = ExportOptions.of(arguments)
-    differences = export_run(open_run(options.run, options.checkpoint), options.onnx)
+    differences = export_run(open_run(options.run_path, options.checkpoint), options.onnx)
     text = ", ".join(f"{name} {value:.2g}" for name, value in differences.items())
     size = options.onnx.stat().st_size / 1e6
     message(f"{options.onnx}: {size:.1f} MB; largest difference in onnxruntime: {text}")

@@ -105,6 +105,9 @@ def _summary(history: History, config: HandConfig) -> str:
         f"{baseline_of(best, 'error_px'):.2f} px), PCK {100 * best['pck']:.1f} % (mean pose "
         f"{100 * baseline_of(best, 'pck'):.1f} %)"
     ]
+    if best.get("visibility") is not None:
+        known_share = 100 * baseline_of(best, "visibility")
+        lines.append(f"visibility: {100 * best['visibility']:.1f} % right (each point's majority: {known_share:.1f} %)")
     lines += [
         f"{name} of the hand: {100 * best[name]:.1f} % right (always the same: {100 * baseline_of(best, name):.1f} %)"
         for name in TRAITS
@@ -126,7 +129,7 @@ def evaluate(
     problems = [*hands.data.problems, *squares.problems]
     log_notes(_notes(hands, config), problems)
     mean_pose = majority = None
-    if len(hands.rows["train"]):
+    if trained := len(hands.rows["train"]):
         majority = majorities(known_types([hands.data.records[row] for row in hands.rows["train"]]))
         mean_pose = baseline_pose(squares if part == "train" else _squares(hands, "train", bars), hands.data.points)
     else:
@@ -138,7 +141,7 @@ def evaluate(
     finally:
         bars.close()
     save_predictions(predictions, options.predictions)
-    has_heatmaps = run.network.OUTPUT == "heatmaps"
+    has_heatmaps = "heatmaps" in run.network.outputs
     results = evaluation.evaluate(
         predictions,
         squares,
@@ -154,6 +157,7 @@ def evaluate(
             "decoding": config.loss.decoding if has_heatmaps else "coordinates",
         },
         majority=majority,
+        often_visible=hands.data.visible[hands.rows["train"]].mean(0) > 0.5 if trained else None,
         heatmaps=_heatmaps(run, squares, device) if has_heatmaps else None,
     )
     return results, problems
@@ -172,7 +176,7 @@ def _chosen(hands: HandSet, part: Side | str) -> Side:
 
 def _heatmaps(run: HandRun, squares: HandSquares, device: torch.device) -> evaluation.Heatmaps:
     """True and predicted heatmaps of a square by its number."""
-    xy, visible = targets_of(squares, torch.device("cpu"))
+    xy, visible, _ = targets_of(squares, torch.device("cpu"))
 
     def pair(number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         side = (squares.size, squares.size)

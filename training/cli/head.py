@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from acusim.errors import ConfigError, LabelError
+from acusim.errors import ConfigError, LabelError, LayoutError
 from acusim.layout import Problem
 from acusim.results import write_result
 from acusim.rig import parse_frames
@@ -16,29 +16,34 @@ from training.cli.console import Bars, as_json, exit_code, log_notes, message
 from training.cli.options import DataOptions, EvaluateOptions, TrainOptions
 from training.cli.training_run import baseline_of, save_predictions, train_task
 from training.data import leaks, split
-from training.data.records import HeadData, load
+from training.data.positions import template_of
+from training.data.records import HeadData, load, on_the_rig
 from training.eval import head as evaluation
-from training.eval.baselines import fit_baselines
+from training.eval.baselines import THROUGH_CAMERA, fit_baselines, through_camera
 from training.eval.metrics import zero_fpr_threshold
 from training.eval.predictions import Predictions
 from training.hardware import Hardware
 from training.history import History
+from training.inference.fitted_predictor import ENLARGED, fitted_predictor, predict_squares, reduced
+from training.inference.predictors import Predictor, head_predictor
 from training.io.coco import dump_dataset, read_document
 from training.io.coco_labels import HEAD, evaluated_items, predictions_of, results_of
-from training.runs import HeadRun
-from training.tasks.head import HeadTask
+from training.runs import TEMPLATE, HeadRun
+from training.tasks.head import HeadTask, rising
 from training.tasks.head import predict as predict_data
 from training.tasks.head_config import HeadConfig
 
 Predict = Callable[[NDArray[np.intp], str], Predictions]
 
 
-def _load(config: HeadConfig, options: DataOptions, bars: Bars, frames: str | None = None) -> HeadData:
-    """The data sets of --data as training.data reads them."""
+def _load(
+    config: HeadConfig, options: DataOptions, bars: Bars, frames: str | None = None, size: int | None = None
+) -> HeadData:
+    """The data sets of --data as training.data reads them; ``size`` differs from the configuration's."""
     try:
         return load(
             options.data,
-            size=config.data.size,
+            size=size or config.data.size,
             cache_dir=options.cache_folder,
             frames=parse_frames(frames or config.data.frames),
             selection=parse_selection(config.data.select),
@@ -70,9 +75,10 @@ def train(config: HeadConfig, options: TrainOptions, hardware: Hardware) -> int:
         text = ", ".join(f"{part} {len(index)} of {persons[part]} persons" for part, index in parts.indices.items())
         message(f"pictures: {text}; {hardware.world} x {hardware.device}, {config.train.precision}")
 
+    task = HeadTask(config, data, parts)
     code = train_task(
         config,
-        HeadTask(config, data, parts),
+        task,
         options,
         hardware,
         bars,
@@ -86,19 +92,22 @@ def train(config: HeadConfig, options: TrainOptions, hardware: Hardware) -> int:
             "notes": list(data.notes),
             "problems": as_json(data.problems),
         },
-        summary=_summary,
+        summary=lambda history: _summary(history, config.train.best_by),
+        files={TEMPLATE: task.template.to_bytes()} if task.template else None,
     )
     return code or exit_code(data.problems)
 
 
-def _summary(history: History) -> str:
-    best = max(history.rows, key=lambda row: row["micro"])
+def _summary(history: History, best_by: str) -> str:
+    best = max(history.rows, key=lambda row: rising(row, best_by))
     epochs = ", ".join(f"{name} {'never' if epoch is None else epoch}" for name, epoch in history.reached().items())
     return (
         f"best epoch {best['epoch']} of {len(history.rows)}: visibility {100 * best['micro']:.2f} % of validation "
         f"points (all occluded {100 * baseline_of(best, 'all_occluded'):.2f} %, majority "
         f"{100 * baseline_of(best, 'majority'):.2f} %), visible points {best['error_px']:.2f} px off (mean position "
-        f"{baseline_of(best, 'error_px'):.2f} px)\n"
+        f"{baseline_of(best, 'error_px'):.2f} px)"
+        + (f", both right {100 * best['joint']:.2f} %" if "joint" in best else "")
+        + "\n"
         f"epochs to accuracy: {epochs}"
     )
 
@@ -107,7 +116,7 @@ def evaluate(
     run: HeadRun, options: EvaluateOptions, device: torch.device, bars: Bars
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Evaluates; returns the results and which files could not be used."""
-    data = _load(run.config, options, bars, options.frames)
+    predictor, data = _predictor(run, options, device, bars)
     _log_data(data)
     # The pictures that a part was trained with do not restrict what is measured; --pictures does.
     settings = run.config.data.split().changed(train_pictures="all", val_pictures="all", test_pictures="all")
@@ -115,8 +124,11 @@ def evaluate(
     index = _chosen(parts, data, options)
 
     def predict(numbers: NDArray[np.intp], what: str) -> Predictions:
+        progress = bars.counter(what, len(numbers))
         try:
-            return predict_data(run.network, data, numbers, run.config, device, bars.counter(what, len(numbers)))
+            if predictor:
+                return predict_squares(predictor, data, numbers, progress)
+            return predict_data(run.network, data, numbers, run.config, device, progress)
         finally:
             bars.close()
 
@@ -140,21 +152,44 @@ def evaluate(
             **({"results": options.results} if options.results else run.made_by),
             "data": ", ".join(str(root) for root in options.data),
             "part": options.part,
+            "fit": predictor is not None,
         },
         groups={"root": [options.data[record.root].name for record in records]} if len(options.data) > 1 else None,
-        picture=lambda number: data.cache[int(index[number])],
+        picture=lambda number: reduced(data.cache[int(index[number])], size),
         zero_fpr=_threshold(options, data, parts.indices["val"], predict),
     )
     return results, list(data.problems)
 
 
+def _predictor(
+    run: HeadRun, options: EvaluateOptions, device: torch.device, bars: Bars
+) -> tuple[Predictor | None, HeadData]:
+    """The predictor with the template's fit, or None, and the pictures in the size that it takes."""
+    if run.template is None or not options.fit or options.results:
+        return None, _load(run.config, options, bars, options.frames)
+    size = run.config.data.size
+    predictor = fitted_predictor(head_predictor(run.network, device), run.template, size)
+    try:
+        return predictor, _load(run.config, options, bars, options.frames, ENLARGED * size)
+    except LayoutError:
+        log_notes([f"not all of --data is of size {ENLARGED * size}; the second pass magnifies size {size}"], [])
+        return predictor, _load(run.config, options, bars, options.frames)
+
+
 def _baselines(data: HeadData, train: NDArray[np.intp], index: NDArray[np.intp]) -> dict[str, Predictions]:
     """Predictions of the baselines for the pictures ``index``; none where no training picture is available."""
-    if len(train):
-        return fit_baselines(data.targets.take(train)).predict(data.targets.frame[index])
-    text = "no picture of a training person is in --data, so no baseline is known; name the training roots, too"
-    log_notes([text], [])
-    return {}
+    if not len(train):
+        text = "no picture of a training person is in --data, so no baseline is known; name the training roots, too"
+        log_notes([text], [])
+        return {}
+    known, tested = data.targets.take(train), data.targets.take(index)
+    fitted = fit_baselines(known)
+    out = fitted.predict(tested.frame)
+    if not on_the_rig(tested):
+        template = template_of(data, train)
+        cameras = tested.rotation, tested.translation_mm, tested.focal
+        out[THROUGH_CAMERA] = through_camera(fitted, template.mean_mm, *cameras, known.frame)
+    return out
 
 
 def _threshold(options: EvaluateOptions, data: HeadData, val: NDArray[np.intp], predict: Predict) -> float | None:

@@ -11,6 +11,8 @@ from acusim.caches import cache_path
 from acusim.command_line import add_verbosity
 from acusim.options import add_options, given_options
 from acusim.settings import Settings
+from training.settings import Crop
+from training.shipped import NAMES, model_path
 
 
 def option(
@@ -103,18 +105,34 @@ class DataOptions(DeviceOptions):
         return self.workers or os.cpu_count() or 1
 
 
+class CropOptions(CommandOptions):
+    """What a model of the head sees of a picture."""
+
+    crop: Crop = "auto"
+    """What the head's model sees. auto: the head around the largest face, or the whole picture where none is found;
+    face: pictures with a face alone; none: the whole picture, as of AcuSim's own."""
+
+
 class RunOptions(CommandOptions):
     """A trained model."""
 
-    run: Path = positional()
-    """Folder that train wrote."""
+    run: str = positional()
+    """Folder that train wrote, or the name of a shipped model."""
     checkpoint: str | None = option(None, "NAME", shown="best")
     """One of best, last or epoch_0012."""
+
+    @property
+    def run_path(self) -> Path:
+        """The model's folder or file."""
+        return model_path(self.run)
+
+
+RUN_HELP = f"folder that train wrote, or {' or '.join(NAMES)}: the models that come with the package"
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """The argument of RunOptions."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder that train wrote")
+    parser.add_argument("run", metavar="RUN", help=RUN_HELP)
 
 
 class TrainOptions(DataOptions, ConfigOptions):
@@ -122,6 +140,10 @@ class TrainOptions(DataOptions, ConfigOptions):
 
     out: Path = option(metavar="RUN")
     """Folder of the run."""
+    init: Path | None = option(None, "RUN")
+    """Initial weights from another run, or from a checkpoint's folder in it: all that fit by name and shape."""
+    freeze: str = option("", "NAMES", shown="none")
+    """Parts that are not trained, such as backbone or network.backbone,criterion; sets train.freeze."""
     compile: bool = False
     """Use torch.compile; the first step takes minutes."""
 
@@ -137,6 +159,9 @@ class EvaluateOptions(DataOptions, RunOptions):
     """Which of them; for hands the originals are all."""
     frames: str | None = option(None, "F", shown="those of the run")
     """Kept, all, or 1,2,5-9; not for hands."""
+    fit: bool = True
+    """Fit the template of heads to the points, as predict does, where the run has one; without, the network alone is
+    measured."""
     predictions: Path | None = option(None, "F")
     """Also write the predictions, as safetensors."""
     coco: Path | None = option(None, "DIR")

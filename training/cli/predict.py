@@ -2,48 +2,87 @@
 
 import argparse
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from acusim.errors import AcuSimError
+from acusim.errors import AcuSimError, ConfigError
+from acusim.folders import list_folder
+from acusim.pictures import EXTENSIONS
 from training.cli.console import Bars, list_skipped, message
-from training.cli.options import DeviceOptions, RunOptions, add_command, add_run, option, positional
+from training.cli.options import RUN_HELP, CropOptions, DeviceOptions, RunOptions, add_command, option, positional
 from training.io.skipped import FILE, SkippedFiles
+from training.settings import TaskName
+from training.shipped import NAMES
 
 DESCRIPTION = f"""Finds the acupoints in pictures: for each a JSON file with all of them, and a picture with the visible
-ones. What cannot be used is skipped, and listed with its reason in {FILE}."""
+ones. What cannot be used is skipped, and listed with its reason in {FILE}. Without RUN, the model of the head that
+comes with the package is used."""
+DEFAULT: TaskName = "head"
+"""The model without RUN."""
 
 
-class PredictOptions(DeviceOptions, RunOptions):
+class PredictOptions(CropOptions, DeviceOptions, RunOptions):
     """The command's options."""
 
+    run: str = positional(DEFAULT)
+    """Folder that train wrote, or the name of a shipped model."""
     images: tuple[Path, ...] = positional()
     """Files and folders."""
-    out: Path = option(metavar="DIR")
+    out: Path = option(Path("predicted"), "DIR")
     """Folder of the results."""
     threshold: float | None = option(None, "P", gt=0, lt=1, shown="0.5, for hands 0.3")
     """Probability, or height of the heatmap's peak, from which a point is visible; between 0 and 1."""
+    pictures: bool = True
+    """Draw the points into a picture; without, only JSON is written, which is faster."""
+    hidden: bool = False
+    """Draw hidden points, too, as rings, where the pose of the head locates them."""
 
 
 def add_arguments(commands: "argparse._SubParsersAction[Any]") -> None:
     """Adds the command."""
     summary = "find the acupoints in pictures"
     parser = add_command(commands, "predict", PredictOptions, summary, description=DESCRIPTION)
-    add_run(parser)
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="PNG or JPEG, or a folder of them")
+    parser.add_argument("run", metavar="[RUN]", help=f"{RUN_HELP} (default: {DEFAULT})")
+    images = parser.add_argument("images", nargs="+", metavar="IMAGE", help="PNG or JPEG, or a folder of them")
+    images.required = False  # a single argument is the image; see model_and_images
     parser.set_defaults(func=run)
+
+
+def model_and_images(words: Sequence[str]) -> tuple[str, tuple[Path, ...]]:
+    """Divides the arguments into the model, which may be missing, and the images.
+
+    The first is a model unless it looks like an image: an image's extension, another file but ONNX, or a folder that
+    holds images and is not a run.
+
+    Raises:
+        ConfigError: a model alone, without images.
+    """
+    first, *others = words
+    if first not in NAMES and _is_image(Path(first)):
+        return DEFAULT, tuple(map(Path, words))
+    if not others:
+        raise ConfigError(f"no pictures to predict after the model {first!r}; name files or folders")
+    return first, tuple(map(Path, others))
+
+
+def _is_image(path: Path) -> bool:
+    if path.is_dir():
+        names = [entry.name.lower() for entry in list_folder(path)]
+        return "config.toml" not in names and any(name.endswith(EXTENSIONS) for name in names)
+    return path.suffix.lower() in EXTENSIONS or path.suffix.lower() != ".onnx" and path.is_file()
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; returns its exit code."""
     from training.hardware import Hardware
-    from training.inference.loading import model_of
+    from training.inference.loading import load_model
     from training.inference.predict import Outcome, predict_files
-    from training.runs import open_run
 
+    arguments.run, arguments.images = model_and_images([arguments.run, *(arguments.images or [])])
     options = PredictOptions.of(arguments)
     device = Hardware(options.device).device
-    model = model_of(open_run(options.run, options.checkpoint, device), device)
+    model = load_model(options.run_path, options.checkpoint, device).with_crop(options.crop)
     bars, table, outcome = Bars(options.quiet), SkippedFiles(options.out / FILE), Outcome()
     try:
         predict_files(
@@ -51,6 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
             options.images,
             options.out,
             threshold=options.threshold,
+            pictures=options.pictures,
+            hidden=options.hidden,
             outcome=outcome,
             progress=lambda done, total: bars("pictures", done, total),
         )

@@ -31,7 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     from training.tasks.head_config import HeadConfig
 
     options = TrainOptions.of(arguments)
-    config = load_config(options.config).with_settings(list(options.set))
+    frozen = [f"train.freeze={options.freeze}"] if options.freeze else []
+    config = load_config(options.config).with_settings([*options.set, *frozen])
     hardware = Hardware(options.device)
     _log.debug("task %s, device %s, %d processes", config.TASK, hardware.device, hardware.world)
     try:

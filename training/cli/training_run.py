@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from acusim.errors import AcuSimError, OutputError
 from acusim.lock import LOCK_FILE, Lock, lock_owner
 from acusim.results import write_result
+from acusim.text_files import json_of
 from training.cli.console import ERROR, INTERRUPTED, OK, Bars, message
 from training.cli.options import TrainOptions
 from training.hardware import Hardware
@@ -16,6 +17,7 @@ from training.history import History
 from training.loop import Interrupted, Loop, Task
 from training.runs import CONFIG, DATA
 from training.settings import BaseConfig
+from training.warm_start import INIT, WarmStart, prepare
 
 FORMAT = 1
 OWNER = "trainer"
@@ -101,6 +103,20 @@ def baseline_of(row: Mapping[str, Any], name: str) -> float:
     return row[f"baseline_{name}"] if f"baseline_{name}" in row else row[f"floor_{name}"]
 
 
+def _write_record(
+    run: Path, config: BaseConfig, document: Mapping[str, Any], start: WarmStart | None, continues: bool
+) -> None:
+    """Writes config.toml and data.json; a run that continues keeps data.json's entry on its initial weights."""
+    write_result(run / CONFIG, config.to_toml().encode())
+    entries: dict[str, Any] = {"format": FORMAT, **document}
+    if start:
+        entries[INIT] = start.as_json()
+    elif continues:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            entries[INIT] = json_of((run / DATA).read_bytes())[INIT]
+    write_result(run / DATA, json.dumps(entries, ensure_ascii=False, indent=1).encode())
+
+
 def train_task(
     config: BaseConfig,
     task: Task,
@@ -111,6 +127,7 @@ def train_task(
     report_data: Callable[[], None],
     document: Mapping[str, Any],
     summary: Callable[[History], str],
+    files: Mapping[str, bytes] | None = None,
 ) -> int:
     """Trains a task in --out, or continues there.
 
@@ -123,6 +140,7 @@ def train_task(
         report_data: prints what a person should know of the data.
         document: of the run's data.json.
         summary: the run's result, for people.
+        files: further files of the run, by name.
 
     Returns:
         The exit code.
@@ -133,14 +151,17 @@ def train_task(
 
     loop = Loop(config, task, options.out, hardware, compiled=options.compile, progress=progress)
     with alone(options.out, hardware):
+        start = prepare(task, options.init, options.out)
         resumed = loop.resume()
         if hardware.is_main:
             report_data()
+            if start:
+                message(str(start))
             if resumed:
                 message(f"continuing after epoch {loop.epoch}, step {loop.step}")
-            write_result(options.out / CONFIG, config.to_toml().encode())
-            text = json.dumps({"format": FORMAT, **document}, ensure_ascii=False, indent=1)
-            write_result(options.out / DATA, text.encode())
+            _write_record(options.out, config, document, start, continues=resumed)
+            for name, content in (files or {}).items():
+                write_result(options.out / name, content)
         try:
             loop.train()
         except Interrupted:

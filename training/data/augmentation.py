@@ -15,6 +15,7 @@ from pydantic import Field
 from acusim import acupoints
 from acusim.errors import ConfigError
 from acusim.settings import Settings
+from training.data.other_light import other_light
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +56,10 @@ class Augmentation(Settings):
     """Shift in either direction, in shares of the picture."""
     flip: float = Field(default=0.0, ge=0.0, le=1.0)
     """Probability of a mirrored picture; points of the left become those of the right."""
+    light: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Probability of another light: a smooth gain over the picture, in each channel a little different."""
+    background: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Probability that what is black, as behind AcuSim's heads, becomes a coloured, cloudy background."""
     fill: float = Field(default=0.0, ge=0.0, le=1.0)
     """Grey beyond the edge of the picture: 0 black as behind heads, 1 white."""
 
@@ -84,12 +89,14 @@ class Augmented:
     images: "Tensor"
     """float [B, 3, S, S] in 0..1."""
     xy: "Tensor"
-    """float [B, N, 2] where the points are now; (0, 0) where not visible."""
+    """float [B, N, 2] where the points are now; (0, 0) where not known."""
     visible: "Tensor"
     """bool [B, N]"""
     source: "Tensor"
     """int64 [B, N] which point of the original each is: another one in a mirrored picture. Other values of points
     follow by ``torch.gather(values, 1, source)``."""
+    mirrored: "Tensor"
+    """bool [B] whether the picture is mirrored."""
 
 
 def augment(
@@ -99,16 +106,18 @@ def augment(
     generator: "torch.Generator",
     settings: Augmentation,
     flip: "Tensor | None" = None,
+    known: "Tensor | None" = None,
 ) -> Augmented:
     """Changes each picture of a batch in its own way; the generator's state decides how.
 
     Args:
         images: float [B, 3, S, S] in 0..1.
         xy: float [B, N, 2] in 0..1, x right, y down.
-        visible: bool [B, N]; other points stay (0, 0) and do not limit a movement.
+        visible: bool [B, N]; a movement does not carry these out of the picture.
         generator: of the images' device.
         settings: what may change, and how far.
         flip: int64 [N] for each point the one at its place in a mirrored picture; needed where settings.flip is not 0.
+        known: bool [B, N] points that have a position, visible or not; the others stay (0, 0). None: the visible ones.
 
     Raises:
         ConfigError: the pictures are not square, or may be mirrored and no flip is given.
@@ -121,17 +130,17 @@ def augment(
     # One row of draws a picture, whatever is on: a setting never changes what another one draws.
     draws = 2 * torch.rand((batch, _DRAWS), generator=generator, device=images.device) - 1
     source = torch.arange(points, device=xy.device).expand(batch, points)
+    mirrored = draws[:, 0] < 2 * settings.flip - 1
     if settings.moves:
-        mirrored = draws[:, 0] < 2 * settings.flip - 1
         if settings.flip:
             if flip is None:
                 raise ConfigError("augmentation: flip is on, and flip= does not give which points change sides")
             source = torch.where(mirrored[:, None], flip.to(xy.device), source)
         images, xy = _move(images, xy, visible, draws[:, 1:5], mirrored, settings)
-        xy = torch.gather(xy, 1, source[..., None].expand_as(xy))
+        known = visible if known is None else known
+        xy = torch.gather(torch.where(known[..., None], xy, torch.zeros_like(xy)), 1, source[..., None].expand_as(xy))
         visible = torch.gather(visible, 1, source)
-        xy = torch.where(visible[..., None], xy, torch.zeros_like(xy))
-    return Augmented(_relight(images, draws[:, 5:], generator, settings), xy, visible, source)
+    return Augmented(_relight(images, draws[:, 5:], generator, settings), xy, visible, source, mirrored)
 
 
 def _move(
@@ -189,13 +198,20 @@ def _move(
 
 
 def _relight(images: "Tensor", draws: "Tensor", generator: "torch.Generator", settings: Augmentation) -> "Tensor":
-    """Blur, gain of channels, contrast, gamma, brightness, noise, in this order; then cut to 0..1."""
+    """Light and background, blur, gain of channels, contrast, gamma, brightness, noise; then cut to 0..1."""
     import torch
 
-    if not any(
-        (settings.blur, settings.colour, settings.contrast, settings.gamma, settings.brightness, settings.noise)
-    ):
+    looks = (settings.blur, settings.colour, settings.contrast, settings.gamma, settings.brightness, settings.noise)
+    if not any((*looks, settings.light, settings.background)):
         return images
+    # Drawn before anything that other settings draw.
+    noise = (
+        torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
+        if settings.noise
+        else None
+    )
+    if settings.light or settings.background:
+        images = other_light(images, generator, settings.light, settings.background)
     column = draws.to(images.dtype)[:, :, None, None, None].unbind(1)
     if settings.blur:
         images = _blurred(images, (draws[:, 0] + 1) / 2 * settings.blur, settings.blur)
@@ -209,8 +225,7 @@ def _relight(images: "Tensor", draws: "Tensor", generator: "torch.Generator", se
         images = images.clamp(0, 1) ** ((1 + settings.gamma) ** column[5])
     if settings.brightness:
         images = images + settings.brightness * column[6]
-    if settings.noise:
-        noise = torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
+    if noise is not None:
         images = images + settings.noise * (column[7] + 1) / 2 * noise
     return images.clamp(0, 1)
 

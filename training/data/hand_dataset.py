@@ -84,9 +84,11 @@ class HandData:
     points: HandPoints
     records: tuple[HandRecord, ...]
     xy: NDArray[np.float64]
-    """[N, P, 2] pixels of the upright picture; (0, 0) where the point is missing."""
+    """[N, P, 2] pixels of the upright picture; (0, 0) where the position is not known."""
     visible: NDArray[np.bool_]
     """[N, P] True where the file has the point."""
+    known: NDArray[np.bool_]
+    """[N, P] True where its position is known: of visible points, and of hidden ones of synthetic hands."""
     problems: tuple[Problem, ...]
     """What is not usable, and why."""
     left_out: tuple[str, ...]
@@ -141,13 +143,15 @@ def read_hands(
         HandRecord(hand.image, hand.label, subject, *_who(hand, settings)[1:], hand.size)
         for hand, subject in zip(hands, subjects, strict=True)
     )
-    xy = np.array([hand.xy for hand in hands]).reshape(len(hands), len(points), 2)
+    shown_xy = np.array([hand.xy for hand in hands]).reshape(len(hands), len(points), 2)
+    xy = np.array([_all_known(hand) for hand in hands]).reshape(shown_xy.shape)
     notes = (*_notes(folder), *joined)
     return HandData(
         root,
         points,
         records,
         np.nan_to_num(xy),
+        ~np.isnan(shown_xy[..., 0]),
         ~np.isnan(xy[..., 0]),
         tuple(folder.problems),
         left_out,
@@ -155,6 +159,11 @@ def read_hands(
         {subject: tuple(sorted(names)) for subject, names in sorted(aliases.items())},
         tuple(folder.changes),
     )
+
+
+def _all_known(hand: LabelledHand) -> NDArray[np.float64]:
+    """[P, 2] positions of visible points, and of others where they are known; else NaN."""
+    return hand.xy if hand.hidden is None else np.where(np.isnan(hand.xy), hand.hidden, hand.xy)
 
 
 def _who(hand: LabelledHand, settings: HandSettings) -> tuple[str, str | None, str | None]:
@@ -249,9 +258,11 @@ class HandSquares:
     pixels: NDArray[np.uint8]
     """[M, S, S, 3] RGB."""
     xy: NDArray[np.float32]
-    """[M, P, 2] pixels of the square; (0, 0) where the point is missing."""
+    """[M, P, 2] pixels of the square; (0, 0) where the position is not known."""
     visible: NDArray[np.bool_]
     """[M, P]."""
+    known: NDArray[np.bool_]
+    """[M, P] as HandData's."""
     row: NDArray[np.int64]
     """[M] number of the picture in HandData."""
     variant: NDArray[np.int8]
@@ -289,7 +300,7 @@ def make_squares(
     count = len(rows) * len(variants)
     pixels = np.zeros((count, size, size, 3), np.uint8)
     xy = np.zeros((count, len(data.points), 2), np.float32)
-    visible, source = np.zeros(xy.shape[:2], bool), np.zeros(count, np.int64)
+    visible, known, source = np.zeros(xy.shape[:2], bool), np.zeros(xy.shape[:2], bool), np.zeros(count, np.int64)
     kind, transforms, problems = np.zeros(count, np.int8), [], []
     at = 0
     for row in map(int, rows):
@@ -306,8 +317,10 @@ def make_squares(
             if augmentation:
                 changed, moved = augmented(picture, moved, data.visible[row], variant, augmentation, record.image)
             pixels[at], transform = letterbox(changed, size)
-            xy[at] = np.where(data.visible[row][:, None], transform.to_square(moved), 0)
+            xy[at] = np.where(data.known[row][:, None], transform.to_square(moved), 0)
+            known[at] = data.known[row]
             visible[at], source[at], kind[at] = data.visible[row], row, VARIANTS.index(variant)
             transforms.append(transform)
             at += 1
-    return HandSquares(pixels[:at], xy[:at], visible[:at], source[:at], kind[:at], tuple(transforms), problems)
+    arrays = (pixels[:at], xy[:at], visible[:at], known[:at], source[:at], kind[:at])
+    return HandSquares(*arrays, tuple(transforms), problems)

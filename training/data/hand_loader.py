@@ -163,9 +163,10 @@ def _parts(data: HandData, persons: Mapping[str, Part]) -> dict[str, Part]:
 
 
 def _digest(data: HandData) -> str:
-    """SHA-256 over the pictures' files and their points."""
+    """SHA-256 over the pictures' files and their visible points; those that are not seen are in the same files."""
     lines: list[str] = []
-    for record, xy, visible in zip(data.records, data.xy, data.visible, strict=True):
+    shown_xy = np.where(data.visible[..., None], data.xy, 0)
+    for record, xy, visible in zip(data.records, shown_xy, data.visible, strict=True):
         picture = sha256(read_file(safe_join(data.root, record.image)))
         lines.append(f"{record.image}\n{picture}\n{sha256(xy.tobytes() + visible.tobytes())}\n")
     return sha256("".join(lines).encode())

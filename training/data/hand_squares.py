@@ -16,12 +16,13 @@ from training.data.hand_dataset import HandData, HandSquares, make_squares
 from training.data.photographs import Transform
 from training.data.threads import Progress, spread
 
-FORMAT = 1
+FORMAT = 2
 """Incremented when the same pictures give other squares."""
 _CHUNK = 16
 _FEW = 64
 """Up to so many pictures are decoded in this process, since others would take longer to start."""
-_ARRAYS = ("pixels", "xy", "visible", "row", "variant")
+ARRAYS = ("pixels", "xy", "visible", "known", "row", "variant")
+"""Arrays of HandSquares, with a row for each square."""
 _WAYS = "transforms"
 
 
@@ -91,7 +92,7 @@ def _decoded(task: tuple[int, _Task]) -> tuple[int, HandSquares]:
 
 def _joined(parts: list[HandSquares]) -> HandSquares:
     return HandSquares(
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS},
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS},
         transforms=tuple(one for part in parts for one in part.transforms),
         problems=[problem for part in parts for problem in part.problems],
     )
@@ -101,7 +102,7 @@ def _save(squares: HandSquares, path: Path) -> None:
     from safetensors.numpy import save
 
     ways = [(*one.scale, *one.offset, one.size) for one in squares.transforms]
-    arrays = {name: getattr(squares, name) for name in _ARRAYS}
+    arrays = {name: getattr(squares, name) for name in ARRAYS}
     arrays[_WAYS] = np.array(ways, np.float64).reshape(-1, 5)
     write_atomic(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
@@ -110,7 +111,7 @@ def _load(path: Path) -> HandSquares:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    if set(read_header(path)) != {*_ARRAYS, _WAYS}:
+    if set(read_header(path)) != {*ARRAYS, _WAYS}:
         raise LayoutError("it contains other arrays")
     try:
         arrays = load_file(path)
@@ -119,4 +120,4 @@ def _load(path: Path) -> HandSquares:
     if len({len(array) for array in arrays.values()}) != 1:
         raise LayoutError("its arrays have different lengths")
     ways = tuple(Transform((a, b), (c, d), int(e)) for a, b, c, d, e in arrays.pop(_WAYS).tolist())
-    return HandSquares(**{name: arrays[name] for name in _ARRAYS}, transforms=ways, problems=[])
+    return HandSquares(**{name: arrays[name] for name in ARRAYS}, transforms=ways, problems=[])

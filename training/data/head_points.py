@@ -12,14 +12,14 @@ from acusim.files import sha256
 from acusim.labels import Label, parse_label_file
 from acusim.pictures import decode_depth, read_file
 from acusim.point_mask import read_point_mask
-from acusim.rig import ORBIT_RADIUS_MM
+from acusim.rig import ORBIT_RADIUS_MM, Camera
 
 TRUE_DEPTH_FRAMES = (1, 19, 55, 91, 127)
 """Frames in which the released labels' h is the depth along the camera's axis."""
 SEARCH_PX = 2
 """Search radius for a point's depth in the map: a point on the outline may fall beside it."""
-PLAUSIBLE_MM = (ORBIT_RADIUS_MM - 400, ORBIT_RADIUS_MM + 400)
-"""Range of a head's depth; other values are ignored."""
+PLAUSIBLE_MM = 400.0
+"""Largest difference between the depth of a head's point and that of the rig's pivot; other values are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class DepthTask:
     xy: NDArray[np.float32]
     """[174, 2] 0..1."""
     visible: NDArray[np.bool_]
+    camera: Camera
 
 
 def read_points(path: Path) -> tuple[Label, str]:
@@ -77,19 +78,26 @@ def read_depths(tasks: list[DepthTask]) -> list[tuple[str, NDArray[np.float32] |
     for task in tasks:
         try:
             values, kind = decode_depth(read_file(task.path, "depth"), task.path.name)
-            out.append((task.key, depth_at(values, task.xy, task.visible) if kind == "mm16" else None, ""))
+            out.append((task.key, _depths(values, task) if kind == "mm16" else None, ""))
         except AcuSimError as error:
             out.append((task.key, None, str(error)))
     return out
 
 
-def depth_at(values: NDArray[np.float32], xy: NDArray[np.float32], visible: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _depths(values: NDArray[np.float32], task: DepthTask) -> NDArray[np.float32]:
+    return depth_at(values, task.xy, task.visible, float(task.camera.t_mm[2]))
+
+
+def depth_at(
+    values: NDArray[np.float32], xy: NDArray[np.float32], visible: NDArray[np.bool_], pivot_mm: float = ORBIT_RADIUS_MM
+) -> NDArray[np.float32]:
     """Depth of points: of the nearest pixel that has one.
 
     Args:
         values: [H, W] millimetres, 0 where there is nothing.
         xy: [N, 2] 0..1 of the picture.
         visible: [N] points to look up.
+        pivot_mm: depth of the rig's pivot, which is inside the head.
 
     Returns:
         [N] millimetres, NaN where not visible or without a plausible depth within SEARCH_PX.
@@ -101,7 +109,7 @@ def depth_at(values: NDArray[np.float32], xy: NDArray[np.float32], visible: NDAr
     inside = ((pixels >= 0) & (pixels < size)).all(2)
     pixels = pixels.clip(0, size - 1)
     found = values[pixels[..., 1], pixels[..., 0]]
-    plausible = inside & (found > PLAUSIBLE_MM[0]) & (found < PLAUSIBLE_MM[1])
+    plausible = inside & (np.abs(found - pivot_mm) < PLAUSIBLE_MM)
     distance = np.where(plausible, np.linalg.norm(pixels + 0.5 - at[:, None], axis=2), np.inf)
     best = distance.argmin(1)[:, None]
     out = np.full(len(xy), np.nan, np.float32)
@@ -111,7 +119,7 @@ def depth_at(values: NDArray[np.float32], xy: NDArray[np.float32], visible: NDAr
 
 
 def depth_of_label(label: Label, frame: int) -> NDArray[np.float32]:
-    """[174] millimetres from the label itself, NaN where its depth is not true."""
-    if frame not in TRUE_DEPTH_FRAMES:
+    """[174] millimetres from the label itself, NaN where its depth is not true; it is in labels with a camera."""
+    if label.camera is None and frame not in TRUE_DEPTH_FRAMES:
         return np.full(acupoints.COUNT, np.nan, np.float32)
     return (1000 * label.h_m).astype(np.float32)

@@ -1,7 +1,9 @@
 """Refuses parts that share persons or pictures.
 
 Detected are: a person in two parts; a picture in one part and a variant of it in another; and two names for one head,
-by its labels or by its pictures. All comparisons are within a frame, vectorised.
+by its labels, by its pictures, or by its acupoints in space. Comparisons of labels and pictures are within a frame.
+Heads are triangulated from a person's labels, so other views, light, or noise in the labels do not hide one; the
+limits, and what was measured, are in training/geometry/comparison.py.
 
 The thresholds were measured on synthetic heads: 12 persons in the 45 kept views at 512, and 48 persons in five views,
 the back among them, at 64. Labels: of two persons at most 64 % of the points that both list are within TOLERANCE, of
@@ -21,12 +23,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from acusim import acupoints
 from acusim.errors import ConfigError
 from training.data.records import HeadData, Record, Targets
 from training.data.shards import unit_thumbnails
 from training.data.split import Part
+from training.geometry.comparison import same_heads
+from training.geometry.triangulation import heads_of
 
-Kind = Literal["person", "sibling", "labels", "pictures"]
+Kind = Literal["person", "sibling", "labels", "pictures", "heads"]
 
 TOLERANCE = 1e-4
 """Points this near in both coordinates, in shares of the picture, are the same; 0.05 px at 512."""
@@ -54,6 +59,10 @@ _WHAT: dict[Kind, tuple[str, str]] = {
     ),
     "labels": ("pairs of pictures of two names have the same acupoints", "they are one head: give them one name"),
     "pictures": ("pairs of pictures of two names are the same picture", "they are one head: give them one name"),
+    "heads": (
+        "pairs of persons of two names have the same head, triangulated from their acupoints",
+        "they are one head: give them one name",
+    ),
 }
 
 
@@ -133,7 +142,33 @@ def find(
         Leak(kind, a, b, (names[part_of[a]], names[part_of[b]]))
         for kind, a, b in _near(targets, thumbnails, part_of, person_of)
     )
-    return leaks + list(islice(near, _MOST))
+    found = list(islice(near, _MOST))
+    known = {frozenset((int(person_of[leak.first]), int(person_of[leak.second]))) for leak in found}
+    equal = (
+        Leak("heads", a, b, (names[part_of[a]], names[part_of[b]]))
+        for a, b in _same_heads(targets, part_of, person_of)
+        if frozenset((int(person_of[a]), int(person_of[b]))) not in known
+    )
+    return leaks + found + list(islice(equal, _MOST))
+
+
+def _same_heads(
+    targets: Targets, part_of: NDArray[np.int64], person_of: NDArray[np.int64]
+) -> Iterator[tuple[int, int]]:
+    """First pictures of persons with two names, in two parts, that have the same head."""
+    rows = np.flatnonzero(part_of >= 0)
+    if not len(rows):
+        return
+    pairs = np.stack([person_of[rows], part_of[rows]], 1)
+    groups, first, number = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
+    usable = targets.visible[rows] & targets.trusted[rows]
+    cameras = targets.rotation[rows], targets.translation_mm[rows], targets.focal[rows]
+    heads = heads_of(number.ravel(), targets.xy[rows], usable, *cameras, guess_mm=acupoints.positions_mm())
+    ordered = [heads[str(group)] for group in range(len(groups))]
+    apart = (groups[:, None] != groups).all(-1)
+    points = np.stack([head.points_mm for head in ordered])
+    for one, other in same_heads(points, np.stack([head.information for head in ordered]), apart):
+        yield int(rows[first[one]]), int(rows[first[other]])
 
 
 def _near(

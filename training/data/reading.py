@@ -46,6 +46,11 @@ class Row:
     trusted: NDArray[np.bool_]
     depth_mm: NDArray[np.float32]
 
+    @property
+    def camera(self) -> rig.Camera:
+        """The label's own, else the rig's of the frame."""
+        return self.label.camera or rig.camera(self.record.id.frame)
+
 
 class Reading:
     """Reads roots; pictures that are not usable are skipped, each with its reason in ``problems``.
@@ -186,7 +191,7 @@ class Reading:
                 self._skip(row.record, str(known), row.record.depth)
         depths = memory.depths(row_of, acupoints.COUNT)
         missing = [
-            points.DepthTask(key, path_of[key], row_of[key][0].xy, row_of[key][0].visible)
+            points.DepthTask(key, path_of[key], row_of[key][0].xy, row_of[key][0].visible, row_of[key][0].camera)
             for key in row_of
             if key not in depths
         ]
@@ -214,7 +219,8 @@ class Reading:
         if len(both) and (median := float(np.median(both))) > _DISAGREE_MM:
             self.notes.append(
                 f"depth maps and labels differ by {median:.0f} mm (median) in frames "
-                f"{', '.join(map(str, points.TRUE_DEPTH_FRAMES))}, where both should be true; the maps are used"
+                f"{', '.join(map(str, points.TRUE_DEPTH_FRAMES))} or of labels with a camera, where both should be "
+                "true; the maps are used"
             )
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from acusim import rig
 from acusim.errors import ConfigError
 from acusim.layout import Problem
+from acusim.rig import Camera
 from acusim.selection import Selection
 from training.data.cache import PictureCache
 from training.data.reading import Reading
@@ -28,6 +29,14 @@ __all__ = ["HeadData", "Record", "Targets", "TorchTargets", "load"]
 _log = logging.getLogger(__name__)
 
 
+_FROM_FRAME = np.empty(0)
+"""Stands for cameras that are not given: those of the rig, by frame."""
+
+
+def _from_frame() -> NDArray[np.float64]:
+    return _FROM_FRAME
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
     """The correct output for N pictures, in the order of ``acupoints.NAMES``."""
@@ -41,12 +50,24 @@ class Targets:
     depth_mm: NDArray[np.float32]
     """[N, 174] along the camera's axis, NaN where unknown."""
     frame: NDArray[np.int16]
-    """[N] camera 1..144."""
+    """[N] camera 1..144 of the rig: the picture's, or the one that its own camera is near."""
+    rotation: NDArray[np.float64] = field(default_factory=_from_frame)
+    """[N, 3, 3] world to camera, as acusim.rig; without a value the rig's by frame, as the two below."""
+    translation_mm: NDArray[np.float64] = field(default_factory=_from_frame)
+    """[N, 3]"""
+    focal: NDArray[np.float64] = field(default_factory=_from_frame)
+    """[N] focal length as a multiple of the picture's width."""
 
     def __post_init__(self) -> None:
+        cameras = [self.rotation, self.translation_mm, self.focal]
+        if any(given is _FROM_FRAME for given in cameras):
+            usual = camera_arrays([rig.camera(int(frame)) for frame in self.frame])
+            for name, given, value in zip(("rotation", "translation_mm", "focal"), cameras, usual, strict=True):
+                object.__setattr__(self, name, value if given is _FROM_FRAME else given)
         count, points_each = self.visible.shape
         shapes = {"xy": (count, points_each, 2), "trusted": (count, points_each), "depth_mm": (count, points_each)}
-        for name, shape in {**shapes, "frame": (count,)}.items():
+        shapes |= {"frame": (count,), "rotation": (count, 3, 3), "translation_mm": (count, 3), "focal": (count,)}
+        for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
                 raise ConfigError(f"targets: {name} is {getattr(self, name).shape}, not {shape}")
 
@@ -65,6 +86,22 @@ class Targets:
         return TorchTargets(*(array.to(device) for array in arrays))
 
 
+def camera_arrays(cameras: Sequence[Camera]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Rotation [N, 3, 3], translation in mm [N, 3] and focal length [N] of cameras."""
+    return (
+        np.array([camera.R for camera in cameras], np.float64).reshape(-1, 3, 3),
+        np.array([camera.t_mm for camera in cameras], np.float64).reshape(-1, 3),
+        np.array([camera.focal for camera in cameras], np.float64),
+    )
+
+
+def on_the_rig(targets: Targets) -> bool:
+    """Whether all pictures are from the rig's own cameras."""
+    cameras = camera_arrays([rig.camera(int(frame)) for frame in targets.frame])
+    given = targets.rotation, targets.translation_mm, targets.focal
+    return all(np.allclose(one, other) for one, other in zip(given, cameras, strict=True))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TorchTargets:
     """Targets as tensors on one device."""
@@ -74,6 +111,9 @@ class TorchTargets:
     trusted: "torch.Tensor"
     depth_mm: "torch.Tensor"
     frame: "torch.Tensor"
+    rotation: "torch.Tensor"
+    translation_mm: "torch.Tensor"
+    focal: "torch.Tensor"
 
     def take(self, index: "torch.Tensor") -> "TorchTargets":
         """The targets of a batch: index int64 [B] on the same device."""
@@ -144,6 +184,7 @@ def load(
         np.stack([row.trusted for row in rows]),
         np.stack([row.depth_mm for row in rows]),
         np.array([row.record.id.frame for row in rows], np.int16),
+        *camera_arrays([row.camera for row in rows]),
     )
     digest = hashlib.sha256(f"size {size}\n".encode())
     for row in rows:

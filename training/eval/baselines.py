@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from acusim import acupoints, rig
 from acusim.errors import ConfigError
 from training.eval.predictions import Predictions, Targets
+from training.geometry.projection import cameras_of, project
 
 ALL_OCCLUDED = "all occluded"
 PER_POINT = "per point"
 PER_POINT_AND_FRAME = "per point and frame: knows the camera"
+THROUGH_CAMERA = "mean head through the true camera"
 BASELINES = (ALL_OCCLUDED, PER_POINT, PER_POINT_AND_FRAME)
-COORDINATE_BASELINES = (PER_POINT, PER_POINT_AND_FRAME)
-"""Baselines with positions; the first one has (0, 0) for all, as the labels do for occluded points."""
+COORDINATE_BASELINES = (PER_POINT, PER_POINT_AND_FRAME, THROUGH_CAMERA)
+"""Baselines with positions; all occluded has (0, 0) for all, as the labels do for occluded points."""
 _CENTRE = 0.5
 _FRAMES = len(rig.FRAMES)
 
@@ -50,6 +52,38 @@ class Baselines:
             for name, row in rows.items()
         }
         return {ALL_OCCLUDED: nothing, **known}
+
+
+def through_camera(
+    baselines: Baselines,
+    mean_mm: NDArray[np.floating],
+    rotation: NDArray[np.floating],
+    translation_mm: NDArray[np.floating],
+    focal: NDArray[np.floating],
+    training_frames: NDArray[np.integer] | None = None,
+) -> Predictions:
+    """The mean head of training projected through the true camera of each picture, which may be off the rig.
+
+    Visibility is the training part's frequency in the frame whose camera looks from the nearest direction; roll,
+    distance and focal length make no difference to it.
+
+    Args:
+        baselines: of the training part.
+        mean_mm: [174, 3] its mean head.
+        rotation: [N, 3, 3] world to camera.
+        translation_mm: [N, 3].
+        focal: [N] multiples of the picture's width.
+        training_frames: frames that the training part has pictures of; None for all of the rig.
+
+    Raises:
+        ConfigError: there are no frames, one of them does not exist, or the arrays' shapes do not fit each other.
+    """
+    frames = np.unique(rig.FRAMES if training_frames is None else training_frames)
+    if not len(frames):
+        raise ConfigError("the training part has no frames, so no camera of it is near")
+    xy, _ = project(mean_mm, rotation, translation_mm, focal)
+    nearest = frames[(rotation[:, 2] @ cameras_of(frames)[0][:, 2].T).argmax(1)]
+    return Predictions(baselines.visible[nearest].astype(np.float32), xy.astype(np.float32))
 
 
 def fit_baselines(targets: Targets) -> Baselines:

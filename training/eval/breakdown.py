@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from acusim import acupoints, rig
 from acusim.sample_id import SampleId
-from acusim.statistics import bootstrap_of_sums, cluster_sums
-from training.eval.metrics import RATES, TERMS, by_meridian, measure, rates
+from acusim.statistics import cluster_sums, figures_of_sums
+from training.eval.metrics import RATES, TERMS, bounds_of, by_meridian, measure, rates
 from training.eval.predictions import Predictions, Targets
 from training.eval.summary import figures_of
 
@@ -34,7 +34,7 @@ class Record(Protocol):
 
     @property
     def person(self) -> str:
-        """Bootstrap draws persons."""
+        """Intervals are over persons."""
         ...
 
     @property
@@ -143,7 +143,7 @@ def _rows(
     names: Sequence[str], pictures: Sequence[int], model: Floats, baselines: Mapping[str, Floats]
 ) -> list[dict[str, Any]]:
     """Rows from sums [P, G, T] of each person."""
-    figures = bootstrap_of_sums(model, lambda sums: rates(sums)[..., _CHOSEN])
+    figures = figures_of_sums(model, lambda sums: rates(sums)[..., _CHOSEN], bounds_of(ROW_FIGURES))
     of_baselines = {name: rates(sums.sum(0))[:, _CHOSEN] for name, sums in baselines.items()}
     points = model[..., _POINTS].sum(-1)
     total, visible, people = points.sum(0), model[..., _VISIBLE].sum((0, 2)), (points > 0).sum(0)

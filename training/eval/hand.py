@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim.results import csv_line, write_result
+from acusim.statistics import summarise
 from training.data.hand_dataset import HandData, HandSquares
 from training.eval import hand_plots, hand_report
 from training.eval.hand_metrics import FIGURES, HandReport, MetricSettings, point_terms, report
@@ -21,6 +22,10 @@ FORMAT = 2
 """1 had "floors" for "baselines"."""
 MEAN_POSE = "mean pose"
 """The baseline: the mean place of each point over the training pictures."""
+MAJORITY = "majority of each point"
+"""Visibility's baseline: what most training pictures show."""
+LIMIT = 0.5
+"""Probability from which a point counts as visible."""
 MEANINGS = {
     "mse_px2": "squared error in px², mean over x and y",
     "mse": "squared error in units of the square's side",
@@ -48,6 +53,7 @@ def evaluate(
     title: str,
     metadata: Mapping[str, object],
     majority: Sequence[int] | None = None,
+    often_visible: NDArray[np.bool_] | None = None,
     heatmaps: Heatmaps | None = None,
 ) -> dict[str, Any]:
     """Measures predictions and their baseline, in pixels of the square, and writes the results to ``out``.
@@ -65,6 +71,7 @@ def evaluate(
         title: of the page.
         metadata: what was evaluated; shown as it is.
         majority: as for hand_type.report.
+        often_visible: [P] points that most training pictures show: visibility's baseline; None where it is not known.
         heatmaps: None for networks without.
 
     Returns:
@@ -87,6 +94,8 @@ def evaluate(
 
     found = {"format": FORMAT, "title": title, "metadata": {name: str(value) for name, value in metadata.items()}}
     found |= _results(squares, data, measure, settings)
+    if predictions.of_visibility:
+        found["visibility"] = _visibility(predictions, squares, often_visible, subjects)
     if predictions.types is not None:
         known = hand_type.known_types(records)
         found["hand_type"] = hand_type.report(predictions.types, known, subjects.tolist(), majority)
@@ -97,6 +106,27 @@ def evaluate(
     }
     write_result(out / "report.html", _page(results, errors, predictions, squares, data, settings, heatmaps))
     return results
+
+
+def _visibility(
+    predictions: HandPredictions,
+    squares: HandSquares,
+    often_visible: NDArray[np.bool_] | None,
+    subjects: NDArray[np.str_],
+) -> dict[str, Any]:
+    """Accuracy of the points' visibility at 0.5, and of what is visible and what is not, beside the majority."""
+    assert predictions.confidence is not None
+    true, predicted = squares.visible, predictions.confidence >= LIMIT
+    whose = np.broadcast_to(subjects[:, None], true.shape)
+
+    def share(right: NDArray[np.bool_], chosen: NDArray[np.bool_]) -> dict[str, float | None]:
+        return summarise(right[chosen], whose[chosen]).mean.as_json()
+
+    everything = np.ones_like(true)
+    groups = {"accuracy": everything, "visible": true, "not visible": ~true}
+    names = {} if often_visible is None else {MAJORITY: share(true == often_visible, everything)}
+    figures = {name: share(predicted == true, rows) for name, rows in groups.items() if rows.any()}
+    return {"points": int(true.size), **figures, "baselines": names}
 
 
 def _results(squares: HandSquares, data: HandData, measure: Measure, settings: MetricSettings) -> dict[str, Any]:
@@ -200,13 +230,18 @@ def _page(
     means = np.divide(np.nansum(errors["model"], 1), counted, out=np.full(len(counted), np.nan), where=counted > 0)
 
     def draw(row: int) -> NDArray[np.uint8]:
+        confidence = None if predictions.confidence is None else predictions.confidence[row]
+        drawn = np.arange(len(data.points))
+        if predictions.of_visibility and confidence is not None:
+            drawn = np.flatnonzero((confidence >= LIMIT) | squares.visible[row])
+        true = np.where(squares.visible[row][:, None], squares.xy[row].astype(np.float64), np.nan)
         return draw_points(
             squares.pixels[row],
-            predictions.xy[row] * squares.size,
-            np.arange(len(data.points)),
-            true_xy_px=np.where(squares.visible[row][:, None], squares.xy[row].astype(np.float64), np.nan),
+            (predictions.xy[row] * squares.size)[drawn],
+            drawn,
+            true_xy_px=true[drawn],
             names=True,
-            confidence=None if predictions.confidence is None else predictions.confidence[row],
+            confidence=None if confidence is None else confidence[drawn],
             scale=enlargement(squares.size),
             palette=hand_palette(data.points),
         )

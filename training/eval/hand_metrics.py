@@ -24,12 +24,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from acusim.errors import ConfigError
-from acusim.statistics import Figure, bootstrap_of_sums, cluster_sums
+from acusim.intervals import Bounds
+from acusim.statistics import Figure, cluster_sums, figures_of_sums
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 FIGURES = ("mse_px2", "mse", "error_px", "pck", "precision", "iou", "oks")
+_RATES = ("pck", "precision", "iou", "oks")
+"""Those of FIGURES that are at most 1."""
 MIN_AREA_PX = 1.0
 """Of an object whose points are in one line; else its OKS would be 0 for any error."""
 
@@ -129,7 +132,7 @@ def point_estimates(terms: dict[str, Floats]) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HandReport:
-    """Figures with 95 % intervals from drawing subjects; a single subject gives no interval."""
+    """Figures with 95 % intervals over subjects; a single subject gives no interval."""
 
     overall: dict[str, Figure]
     """By FIGURES, over all visible points; OKS over pictures."""
@@ -153,7 +156,7 @@ def report(
         predicted: [N, P, 2] pixels.
         true: [N, P, 2] pixels.
         visible: [N, P] bool.
-        subjects: [N] whose hand each picture shows: what the bootstrap draws.
+        subjects: [N] whose hand each picture shows: what intervals are over.
         ids: [P] the points' names, for the table.
         settings: parameters.
 
@@ -167,13 +170,14 @@ def report(
         raise ValueError(f"{values.shape[1]} points, {len(ids)} names")
     seen = ~np.isnan(values)
     sums = cluster_sums(np.stack([np.nan_to_num(values), seen], -1), subjects)
-    each = bootstrap_of_sums(sums, lambda s: _ratio(s[..., 0], s[..., 1]))
+    bounds = Bounds(0.0, np.where(np.isin(FIGURES, _RATES), 1.0, np.inf))
+    each = figures_of_sums(sums, lambda s: _ratio(s[..., 0], s[..., 1]), bounds)
     over_points = sums.sum(1)
     # OKS is a figure of an object: first the mean over a picture's points, then over pictures.
     of_pictures = picture_oks(terms)
     counted = np.stack([np.nan_to_num(of_pictures), ~np.isnan(of_pictures)], -1)
     over_points[:, FIGURES.index("oks")] = cluster_sums(counted, subjects)
-    whole = bootstrap_of_sums(over_points, lambda s: _ratio(s[..., 0], s[..., 1]))
+    whole = figures_of_sums(over_points, lambda s: _ratio(s[..., 0], s[..., 1]), bounds)
     return HandReport(
         {name: whole[k] for k, name in enumerate(FIGURES)},
         {point: {name: each[row, k] for k, name in enumerate(FIGURES)} for row, point in enumerate(ids)},

@@ -62,6 +62,7 @@ def page(
             ]
             for title, rows in results["by_group"].items()
         },
+        visibility=_visibility(results.get("visibility")),
         hand_type=[_trait(name, row) for name, row in results.get("hand_type", {}).items()],
         plots=plots,
         pictures=pictures,
@@ -94,6 +95,19 @@ def _headlines(results: Mapping[str, Any]) -> list[tuple[str, object]]:
         title = _TITLES[name][0] + (f"; mean pose {others}" if others else "")
         entries.append((title, _shown(name, results["figures"][name])))
     return entries
+
+
+def _visibility(found: Mapping[str, Any] | None) -> list[tuple[object, ...]]:
+    """Rows of visibility's table: of all points, of the visible ones and of the others."""
+    if found is None:
+        return []
+    titles = {"accuracy": "all", "visible": "visible", "not visible": "not visible"}
+    others = "; ".join(f"{name} {number(100 * one['value'], 1)}" for name, one in found["baselines"].items())
+    return [
+        (title, Markup(figure(found[name], 1, 100)), others if name == "accuracy" else "")
+        for name, title in titles.items()
+        if name in found
+    ]
 
 
 def _trait(name: str, row: Mapping[str, Any]) -> tuple[object, ...]:

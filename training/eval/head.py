@@ -13,6 +13,7 @@ from training.eval import breakdown, head_report, plots
 from training.eval.baselines import COORDINATE_BASELINES
 from training.eval.breakdown import ROW_FIGURES, Record, Sums
 from training.eval.metrics import THRESHOLD
+from training.eval.occluded import occluded_errors
 from training.eval.overlays import Overlay
 from training.eval.predictions import Predictions, Targets
 from training.eval.score import score
@@ -78,6 +79,12 @@ def evaluate(
         "metadata": {str(name): str(value) for name, value in (metadata or {}).items()},
         "model": score(predictions, targets, persons, size, threshold, zero_fpr),
         "baselines": by_baseline,
+        "occluded": occluded_errors(
+            {"model": predictions} | {name: one for name, one in baselines.items() if name in COORDINATE_BASELINES},
+            targets,
+            persons,
+            [f"{record.person}/{record.id.size}" for record in records],
+        ),
         "by_group": {"meridian": breakdown.rows_by_meridian(len(records), sums, others)}
         | {name: breakdown.rows_by_picture(labels, persons, sums, others) for name, labels in divisions.items()},
         "by_acupoint": breakdown.rows_by_point(len(records), sums, others),

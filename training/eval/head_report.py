@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from reporting.page import figure, number, render
 from training.eval.breakdown import ROW_FIGURES, Record, Sums
 from training.eval.metrics import TERMS
+from training.eval.occluded import FIGURES as OCCLUDED
 from training.eval.overlays import Overlay, enlargement
 from training.eval.overlays import overlays as extreme_overlays
 from training.eval.predictions import Predictions, Targets
@@ -97,6 +98,8 @@ def page(results: Mapping[str, Any], plots: Mapping[str, bytes | None], pictures
             for row in results["model"]["reliability"]
         ],
         worst=_worst(results["by_acupoint"]),
+        occluded=_occluded(results["occluded"]),
+        occluded_points=results["occluded"]["points"],
         columns=[*_COUNTS, *(title for short in _SHORT.values() for title in (short, f"baselines: {short}"))],
         groups={title: [_row(row) for row in rows] for title, rows in tables.items()},
         plots=plots,
@@ -149,6 +152,13 @@ def _worst(rows: Sequence[Mapping[str, Any]]) -> str:
     errors = [(row["figures"]["mean_mm"]["value"], row["value"]) for row in rows]
     worst = sorted((entry for entry in errors if entry[0] is not None), reverse=True)[:_WORST_POINTS]
     return ", ".join(f"{name} {value:.1f}" for value, name in worst)
+
+
+def _occluded(found: Mapping[str, Any]) -> list[tuple[object, ...]]:
+    """Errors of occluded points: model and baselines."""
+    definitions = [BY_NAME[name] for name in OCCLUDED]
+    rows = ((name, entry) for name, entry in found.items() if name != "points")
+    return [(name, *(_shown(one, entry[one.name]) for one in definitions)) for name, entry in rows]
 
 
 def _row(row: Mapping[str, Any]) -> list[object]:

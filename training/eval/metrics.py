@@ -3,9 +3,10 @@
 Arrays are in the order of acupoints.NAMES; xy are 0..1 of the picture. A figure over nothing is NaN, never 0.
 
 Every rate and mean is a ratio of sums of *terms*, numbers that each point of each picture has (``measure``). So a
-figure of any subset of the data, and its bootstrap, needs the sums of persons only.
+figure of any subset of the data, and its interval, needs the sums of persons only.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from acusim import acupoints, keypoint_metrics, rig
 from acusim.errors import ConfigError
+from acusim.intervals import Bounds
 from training.eval.predictions import Bools, Floats, Predictions, Targets
 
 THRESHOLD = 0.5
@@ -41,11 +43,25 @@ RATES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "mean_mm": (("mm",), ("located",)),
     "within_5_mm": (("near",), ("located",)),
     "pck_5_mm_seen": (("seen_near",), ("seen",)),
+    "joint": (("tn", "seen_near"), ("tn", "fp", "located")),
     "generic_depth": (("generic",), ("located",)),
 }
 """Figures that are ratios: the terms that are added up above and below the line."""
 OVER_MERIDIANS = ("macro", "official_soft_wing")
 """Figures that are means of the nine meridians' figures."""
+_LENGTHS = ("mean_px", "mean_mm", "official_soft_wing")
+"""Figures without an upper limit; all others are rates."""
+
+
+def bounds_of(figures: Iterable[str]) -> Bounds:
+    """The smallest and the largest value of each figure, which its interval stays within."""
+    return Bounds(0.0, np.array([np.inf if figure in _LENGTHS else 1.0 for figure in figures]))
+
+
+RATE_BOUNDS = bounds_of(RATES)
+"""Of ``rates``."""
+OVERALL_BOUNDS = bounds_of((*RATES, *OVER_MERIDIANS))
+"""Of ``overall``."""
 
 
 def soft_wing_of_public_code(delta: ArrayLike) -> Floats:
@@ -63,11 +79,11 @@ def depths_mm(targets: Targets) -> tuple[Floats, Bools]:
     """[N, 174] the depth of each point, and where it is that of a generic head because none is known."""
     depth = np.asarray(targets.depth_mm, np.float64)
     unknown = ~(np.isfinite(depth) & (depth > 0))
-    frames, row = np.unique(np.asarray(targets.frame), return_inverse=True)
     if not unknown.any():
         return depth, unknown
-    generic = np.array([rig.project(acupoints.positions_mm(), int(frame), 1.0)[1] for frame in frames])
-    return np.where(unknown, generic[row], depth), unknown
+    # The third row of the rotation is the camera's axis.
+    generic = targets.rotation[:, 2] @ acupoints.positions_mm().T + targets.translation_mm[:, 2:]
+    return np.where(unknown, generic, depth), unknown
 
 
 def measure(predictions: Predictions, targets: Targets, size: int, threshold: float = THRESHOLD) -> NDArray[np.float32]:
@@ -94,7 +110,7 @@ def measure(predictions: Predictions, targets: Targets, size: int, threshold: fl
     xy = predictions.xy.astype(np.float64)
     px = np.nan_to_num(keypoint_metrics.pixel_error(xy * size, sentinel * float(size), located))
     depth, generic = depths_mm(targets)
-    mm = px * rig.mm_per_px(depth, size)
+    mm = px * rig.mm_per_px(depth, size, targets.focal[:, None])
     near = located & (mm <= TOLERANCE_MM)
     columns = {
         **dict(zip(VISIBILITY_TERMS, confusion(predictions.probability, visible, threshold), strict=True)),

@@ -41,7 +41,22 @@ class Targets(Protocol):
 
     @property
     def frame(self) -> NDArray[np.int16]:
-        """[N] camera 1..144."""
+        """[N] camera 1..144 of the rig, the picture's or nearest to its own."""
+        ...
+
+    @property
+    def rotation(self) -> Floats:
+        """[N, 3, 3] world to camera."""
+        ...
+
+    @property
+    def translation_mm(self) -> Floats:
+        """[N, 3]."""
+        ...
+
+    @property
+    def focal(self) -> Floats:
+        """[N] focal length as a multiple of the picture's width."""
         ...
 
 

@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim.errors import ConfigError
-from acusim.statistics import Figure, bootstrap_of_sums, cluster_sums, difference_of_sums, quantiles_by_groups
+from acusim.statistics import Figure, cluster_sums, difference_of_sums, figures_of_sums, quantiles_by_groups
 from training.eval.metrics import (
     OVER_MERIDIANS,
+    OVERALL_BOUNDS,
+    RATE_BOUNDS,
     RATES,
     TERMS,
     THRESHOLD,
@@ -48,7 +50,7 @@ def score(
     Args:
         predictions: of N pictures.
         targets: of the same pictures.
-        persons: [N] whom each shows; intervals are from drawing persons.
+        persons: [N] whom each shows; intervals are over persons.
         size: side of the pictures in pixels, the unit of errors.
         threshold: probability from which a point counts as predicted visible.
         zero_fpr: the threshold without false positives that was chosen on other pictures (zero_fpr_threshold);
@@ -85,7 +87,7 @@ def score(
         "zero_fpr_threshold_from": "these pictures" if zero_fpr is None else "other pictures",
         "figures": {
             **_rates(terms, person, informative),
-            # A resample is calibrated worse than the whole by its own chance, so an interval would not be one.
+            # Fewer persons are calibrated worse than all by their own chance, so an interval would not be one.
             "ece": Figure(error, _NAN, _NAN),
             **_quantiles(terms, person),
             **_at_threshold(predictions, visible, person, chosen),
@@ -98,8 +100,8 @@ def score(
 def _rates(terms: NDArray[np.float32], person: NDArray[np.intp], informative: Bools) -> dict[str, Figure]:
     """RATES and OVER_MERIDIANS, and the accuracy of the informative points [174]."""
     by_person = cluster_sums(terms, person)
-    whole = bootstrap_of_sums(by_meridian(by_person), overall)
-    kept = bootstrap_of_sums(by_person[:, informative].sum(1), rates)
+    whole = figures_of_sums(by_meridian(by_person), overall, OVERALL_BOUNDS)
+    kept = figures_of_sums(by_person[:, informative].sum(1), rates, RATE_BOUNDS)
     figures = {name: whole[k] for k, name in enumerate((*RATES, *OVER_MERIDIANS))}
     return {**figures, "informative": kept[list(RATES).index("micro")]}
 
@@ -125,7 +127,7 @@ def _at_threshold(
     counts = [part.sum(1) for part in confusion(predictions.probability, visible, threshold)]
     terms = np.zeros((len(visible), len(TERMS)))
     terms[:, [TERMS.index(t) for t in VISIBILITY_TERMS]] = np.stack(counts, -1)
-    whole = bootstrap_of_sums(cluster_sums(terms, person), rates)
+    whole = figures_of_sums(cluster_sums(terms, person), rates, RATE_BOUNDS)
     return {f"{name}_at_zero_fpr": whole[list(RATES).index(name)] for name in names}
 
 
@@ -137,7 +139,7 @@ def compare(
     size: int,
     threshold: float = THRESHOLD,
 ) -> dict[str, Figure]:
-    """Figures of the first model less those of the second on the same pictures: a paired bootstrap over persons.
+    """Figures of the first model less those of the second on the same pictures, paired by person.
 
     Args:
         first: of N pictures.

@@ -93,6 +93,13 @@ DEFINITIONS: tuple[Definition, ...] = (
         "the same share of the points that are truly visible and also predicted visible",
     ),
     _coordinates(
+        "joint",
+        "joint",
+        "%",
+        "higher",
+        "share of all points that are right: occluded and predicted so, or visible, predicted visible and within 5 mm",
+    ),
+    _coordinates(
         "generic_depth",
         "points without depth",
         "%",

@@ -25,12 +25,12 @@ CONVENTION = (
 
 def network_on_meta(config: "BaseConfig") -> "tuple[torch.nn.Module, int]":
     """The network of a configuration, with shapes and no numbers, and the side of its input."""
-    from training.models import acusimnet, hand
+    from training.models import hand, head
     from training.tasks.hand_config import HandConfig
     from training.tasks.head_config import HeadConfig
 
     if isinstance(config, HeadConfig):
-        return acusimnet.on_meta(config), config.data.size
+        return head.on_meta(config), config.data.size
     assert isinstance(config, HandConfig)
     network = hand.on_meta(config)
     return network.model if network.hand_type is None else network, config.data.size

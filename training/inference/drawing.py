@@ -8,21 +8,20 @@ would need a font that is not everywhere.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from acusim import acupoints
+from training.inference.labels import INK, OUTLINE, Colour, PlacedText, font_of, placed, written
 
 if TYPE_CHECKING:
     from training.tasks.hand_points import HandPoints
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[Any]
-Colour = tuple[int, int, int]
 
 MERIDIAN_COLOURS: dict[str, Colour] = {
     "LI": (96, 127, 0),
@@ -41,8 +40,6 @@ black is at least 4.5. Meridians that are neighbours on the head have the most d
 
 OTHER_COLOUR: Colour = (150, 150, 150)
 """Of meridians that the head does not have."""
-OUTLINE: Colour = (12, 12, 12)
-INK: Colour = (240, 240, 240)
 DOT = 0.0065
 """Radius of a dot as a share of the drawn picture's shorter side, at least MIN_DOT pixels."""
 MIN_DOT = 2.5
@@ -106,6 +103,7 @@ def draw_points(
     true_xy_px: ArrayLike | None = None,
     names: bool = False,
     confidence: ArrayLike | None = None,
+    hollow: ArrayLike | None = None,
     scale: int = 1,
     legend: bool = True,
     palette: Palette = HEAD,
@@ -119,6 +117,7 @@ def draw_points(
         true_xy_px: [K, 2] the true positions, drawn as rings with a line to the dot; NaN where there is none.
         names: write each point's code beside it, where possible without covering other names or dots.
         confidence: [K] 0..1: less sure points are smaller, and their names carry a percentage.
+        hollow: [K] whether a point is hidden: it is drawn as a small ring below the others, without a percentage.
         scale: enlarges the picture by a whole number; a point p is then drawn at p * scale.
         legend: adds a strip below with the groups that occur and how many points each has.
         palette: names and colours; the head's by default.
@@ -130,6 +129,7 @@ def draw_points(
         ValueError: shapes that do not belong together, an index out of range, a position that is not finite.
     """
     marks = _checked(pixels, xy_px, indices, true_xy_px, confidence, scale, palette)
+    hidden = np.broadcast_to(np.asarray(False if hollow is None else hollow, bool), len(marks.xy))
     canvas = _enlarged(pixels, scale)
     xy, true, sure = marks.xy * float(scale), marks.true * float(scale), marks.sure
     known = np.isfinite(true).all(1)
@@ -142,22 +142,38 @@ def draw_points(
         _line(canvas, true[row], xy[row], colours[row], radius)
         _disc(canvas, true[row], 2.1 * radius, OUTLINE, 1.1 * radius)
         _disc(canvas, true[row], 1.85 * radius, colours[row], 1.4 * radius)
-    texts: list[_Text] = []
+    texts: list[PlacedText] = []
     if names and len(xy):
         codes = [
-            palette.codes[index] + (f" {100 * value:.0f}%" if value < SURE else "")
-            for index, value in zip(marks.which, sure, strict=True)
+            palette.codes[index] + (f" {100 * value:.0f}%" if value < SURE and not hides else "")
+            for index, value, hides in zip(marks.which, sure, hidden, strict=True)
         ]
-        texts = _placed(codes, xy, np.concatenate([xy, true[known]]), radius, height, canvas.shape)
+        texts = placed(codes, xy, np.concatenate([xy, true[known]]), radius, height, canvas.shape)
     for text in texts:
         if text.far:
             _line(canvas, text.nearest(xy[text.row]), xy[text.row], colours[text.row], 0.5 * radius)
+    _draw_dots(canvas, xy, sure, hidden, colours, radius)
+    canvas = written(canvas, texts, height)
+    return _with_legend(canvas, groups, palette, bool(known.any()), height) if legend else canvas
+
+
+def _draw_dots(
+    canvas: Pixels,
+    xy: NDArray[np.float64],
+    sure: NDArray[np.float64],
+    hidden: NDArray[np.bool_],
+    colours: Sequence[Colour],
+    radius: float,
+) -> None:
+    """Draws points, the surest on top; hidden ones are rings below the others."""
     radii = radius * (0.6 + 0.4 * sure.clip(0, 1))
-    for row in np.argsort(sure, kind="stable"):  # the surest are on top
+    for row in np.argsort(np.where(hidden, -1, sure), kind="stable"):
+        if hidden[row]:
+            _disc(canvas, xy[row], 1.1 * radius + 0.7, OUTLINE, 0.55 * radius)
+            _disc(canvas, xy[row], 1.1 * radius, colours[row], 0.55 * radius)
+            continue
         _disc(canvas, xy[row], radii[row] + max(1.0, 0.35 * radius), OUTLINE)
         _disc(canvas, xy[row], radii[row], colours[row])
-    canvas = _written(canvas, texts, height)
-    return _with_legend(canvas, groups, palette, bool(known.any()), height) if legend else canvas
 
 
 class _Marks(NamedTuple):
@@ -202,8 +218,10 @@ def _enlarged(pixels: Pixels, scale: int) -> Pixels:
     """A copy, enlarged about its upper left corner: the edge of pixel i comes to i * scale."""
     if scale == 1:
         return pixels.copy()
+    import cv2
+
     size = (pixels.shape[1] * scale, pixels.shape[0] * scale)
-    return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def _disc(canvas: Pixels, centre: Floats, outer: float, colour: Colour, inner: float = -1.0) -> None:
@@ -232,96 +250,9 @@ def _line(canvas: Pixels, start: Floats, end: Floats, colour: Colour, radius: fl
         cv2.line(canvas, ends[0], ends[1], shade, thickness, cv2.LINE_AA, 4)
 
 
-@cache
-def _font(height: int) -> Any:
-    return ImageFont.load_default(height)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Text:
-    """A text and the place found for it, with its rim."""
-
-    text: str
-    row: int
-    """Of its point."""
-    corner: Floats
-    """[2] upper left."""
-    size: Floats
-    """[2] width and height."""
-    far: bool
-    """Not beside its point: a line leads there."""
-
-    def nearest(self, point: Floats) -> Floats:
-        """The place of the text that is nearest to a point."""
-        return point.clip(self.corner, self.corner + self.size)
-
-
-def _stroke(height: int) -> int:
-    """Width of the dark rim around letters."""
-    return max(1, height // 8)
-
-
-def _placed(
-    texts: Sequence[str],
-    xy: Floats,
-    marks: Floats,
-    radius: float,
-    height: int,
-    shape: tuple[int, ...],
-) -> list[_Text]:
-    """A place for the text of each point within the picture, from top to bottom, off all ``marks`` [M, 2]."""
-    font, stroke = _font(height), _stroke(height)
-    reach = 1.4 * radius
-    occupied = np.concatenate([marks - reach, marks + reach], 1)
-    extent = np.array([shape[1], shape[0]])
-    out: list[_Text] = []
-    order: list[int] = np.lexsort((xy[:, 0], xy[:, 1])).tolist()
-    for row in order:
-        if ((xy[row] > 0) & (xy[row] < extent)).all():
-            size = np.array([font.getlength(texts[row]) + 2 * stroke, height + 2 * stroke])
-            corner, far = _free_place(xy[row], size, occupied, reach, height, extent)
-            occupied = np.concatenate([occupied, np.concatenate([corner, corner + size])[None]])
-            out.append(_Text(texts[row], row, corner, size, far))
-    return out
-
-
-def _written(canvas: Pixels, texts: Sequence[_Text], height: int) -> Pixels:
-    """The canvas with the texts at their places."""
-    image = Image.fromarray(canvas)
-    draw, font, stroke = ImageDraw.Draw(image), _font(height), _stroke(height)
-    for text in texts:
-        at = (text.corner[0] + stroke, text.corner[1] + stroke + 0.85 * height)
-        draw.text(at, text.text, INK, font, "ls", stroke_width=stroke, stroke_fill=OUTLINE)
-    return np.array(image)
-
-
-def _free_place(
-    point: Floats,
-    size: Floats,
-    occupied: Floats,
-    reach: float,
-    height: int,
-    extent: NDArray[np.intp],
-) -> tuple[Floats, bool]:
-    """Upper left corner of a text, and whether it is away from its point.
-
-    Of the places around the point, nearest first, the one that covers least of what is ``occupied`` [T, 4] (left, top,
-    right, bottom) and of what is outside the picture.
-    """
-    directions = np.array([(1, 0), (-1, 0), (1, -1), (-1, -1), (1, 1), (-1, 1), (0, -1), (0, 1)], np.float64)
-    distances = reach + height * np.array([0.15, 0.9, 1.8, 3.0, 4.5])
-    centres = point + directions * (distances[:, None, None] + size / 2)
-    corners = (centres - size / 2).reshape(-1, 2)
-    shared = np.minimum(corners[:, None] + size, occupied[:, 2:]) - np.maximum(corners[:, None], occupied[:, :2])
-    covered = shared.clip(0).prod(-1).sum(1)
-    inside = (np.minimum(corners + size, extent) - np.maximum(corners, 0)).clip(0).prod(-1)
-    best = int((covered + 4 * (size.prod() - inside)).round(3).argmin())
-    return corners[best], best >= len(directions)
-
-
 def _with_legend(canvas: Pixels, groups: Sequence[str], palette: Palette, rings: bool, height: int) -> Pixels:
     """Adds a black strip at the bottom: each group's colour, name and number of points."""
-    font = _font(height)
+    font = font_of(height)
     entries = [(name, f"{name} {groups.count(name)}") for name in palette.colours if name in groups]
     entries += [("", "ring: true position")] if rings else []
     if not entries:

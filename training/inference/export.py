@@ -48,19 +48,16 @@ def export_run(run: "Run", path: Path) -> dict[str, float]:
 
     Heads give ``visibility`` and ``coordinates``, see head_outputs. Hands give ``heatmaps`` [B, P, S, S], which
     training.models.heatmaps.decode turns into points by the method that the metadata's configuration names under
-    loss.decoding, or ``coordinates`` [B, P, 2] in 0..1; and, where the network has that output, ``hand_type`` [B, 2]:
-    the probability of the left hand and that of the palm.
+    loss.decoding, or ``coordinates`` [B, P, 2] in 0..1; and, where the network has these outputs, ``visibility``
+    [B, P], the probability that a point is visible, and ``hand_type`` [B, 2]: that of the left hand and of the palm.
     """
     config, size = run.config.as_dict() | {"run": run.made_by}, run.config.data.size
     if run.kind == "head":
         return export(run.network, path, size, config=config, checkpoint_sha256=run.sha256)
-
-    def hand_outputs(output: Any) -> "dict[str, torch.Tensor]":
-        types = {} if output.type_logits is None else {"hand_type": output.type_logits.sigmoid()}
-        return {run.network.OUTPUT: output.points, **types}
+    from training.models.hand import named_outputs
 
     ids, digest = run.points.ids, run.sha256
-    return export(run.network, path, size, config=config, checkpoint_sha256=digest, names=ids, outputs=hand_outputs)
+    return export(run.network, path, size, config=config, checkpoint_sha256=digest, names=ids, outputs=named_outputs)
 
 
 def export(

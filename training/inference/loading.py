@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from acusim.errors import ConfigError
 from training import runs
+from training.inference.fitted_predictor import ENLARGED, fitted_predictor
 from training.inference.model import Model, hand_model, head_model
 from training.inference.onnx_model import open_onnx
 from training.inference.predictors import hand_predictor, head_predictor
@@ -20,7 +21,7 @@ def load_model(
     """A model by its files.
 
     Args:
-        path: a run's folder, or a file that ends in .onnx.
+        path: a run's folder, that of a shipped model, or a file that ends in .onnx; see training.shipped.model_path.
         checkpoint: of a run: best, last or epoch_0012; None takes best, else last.
         device: where a run's network works; ONNX files work on the CPU.
         threads: of the CPU, for ONNX files; None for all.
@@ -49,6 +50,9 @@ def model_of(run: runs.Run, device: "torch.device | str" = "cpu") -> Model:
     """The model of an open run."""
     size = run.config.data.size
     if run.kind == "head":
-        return head_model(head_predictor(run.network, device), size, run.made_by)
+        predictor = head_predictor(run.network, device)
+        if run.template is None:
+            return head_model(predictor, size, run.made_by)
+        return head_model(fitted_predictor(predictor, run.template, size), ENLARGED * size, run.made_by)
     predictor = hand_predictor(run.network, run.config, device)
-    return hand_model(run.points, run.network.OUTPUT == "heatmaps", predictor, size, run.made_by)
+    return hand_model(run.points, run.network.outputs, predictor, size, run.made_by)

@@ -3,8 +3,8 @@
 The commands predict and serve find points by the same class.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from acusim.errors import ConfigError, EngineError
 from acusim.pictures import read_file
-from training.data.photographs import Photograph, Transform, letterbox, read_photograph
+from training.data.photographs import Photograph, Transform, crop_square, letterbox, read_photograph, whole_square
 from training.inference.drawing import HEAD, Palette, hand_palette
+from training.inference.face_crop import FaceCropper, Framing
+from training.inference.head_fit import HeadFit, head_fits
 from training.inference.point_names import HEAD_POINTS, Point, hand_points
 from training.inference.predictors import Predictor, Squares
-from training.settings import TaskName
+from training.settings import Crop, TaskName
 from training.tasks.hand_type import type_json
 
 if TYPE_CHECKING:
@@ -42,12 +44,16 @@ class PredictedPoints:
     """[N, 2] x and y in pixels from the left and top edge of the image, turned upright by its EXIF orientation; the
     first pixel's centre is (0.5, 0.5). Positions of points that are not visible mean little."""
     visibility: NDArray[np.float64]
-    """[N] 0..1. Models of the head: the probability that the point is visible. Models of the hand: the height of the
-    heatmap's peak, which is not a probability, or 1 for networks without heatmaps; see Model.evidence."""
+    """[N] 0..1. The probability that the point is visible; for some models of the hand the height of the heatmap's
+    peak, which is not a probability, or 1 for networks that give coordinates alone; see Model.evidence."""
     visible: NDArray[np.bool_]
     """[N] whether visibility is at least the threshold."""
     hand_type: NDArray[np.float64] | None = None
     """[2] probability that the hand is the left one, and that its palm is seen; None for models without that output."""
+    framing: Framing | None = None
+    """Which part of the image the model saw, and why; None for models that always see the whole image."""
+    fit: HeadFit | None = None
+    """Pose, points in millimetres and the fit's residual; None where no fit was made."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -67,6 +73,8 @@ class Prepared(NamedTuple):
     square: Squares
     """[S, S, 3]."""
     transform: Transform
+    framing: Framing | None = None
+    """See PredictedPoints."""
 
 
 class Found(NamedTuple):
@@ -78,6 +86,10 @@ class Found(NamedTuple):
     """[N, 2] pixels from the left and top edge of the photograph as it was decoded."""
     hand_type: NDArray[np.float64] | None = None
     """[2] as in PredictedPoints."""
+    framing: Framing | None = None
+    """As in PredictedPoints; in pixels of the photograph as it was decoded."""
+    fit: HeadFit | None = None
+    """As in PredictedPoints."""
 
     def check_finite(self) -> None:
         """Checks the numbers.
@@ -85,7 +97,8 @@ class Found(NamedTuple):
         Raises:
             EngineError: one is not finite.
         """
-        if not all(np.isfinite(array).all() for array in self if array is not None):
+        numbers = [self.confidence, self.xy_px, self.hand_type, self.fit and self.fit.points_mm]
+        if not all(np.isfinite(array).all() for array in numbers if array is not None):
             raise EngineError("the model's output is not finite; is the checkpoint that of a diverged training?")
 
 
@@ -106,6 +119,8 @@ class Model:
     predictor: Predictor
     made_by: Mapping[str, Any]
     """JSON values that identify the model, such as the run's name and the hash of its weights."""
+    cropper: FaceCropper | None = None
+    """Chooses the part of each image that a model of the head sees; None for the whole image."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -161,7 +176,8 @@ class Model:
             for item, found in zip(group, self.find(group), strict=True):
                 found.check_finite()
                 xy, visible = found.xy_px * item.photograph.reduced, found.confidence >= limit
-                out.append(PredictedPoints(self.points, xy, found.confidence, visible, found.hand_type))
+                more = found.hand_type, found.framing, found.fit
+                out.append(PredictedPoints(self.points, xy, found.confidence, visible, *more))
         return out
 
     def _read(self, image: Image) -> Photograph:
@@ -170,20 +186,28 @@ class Model:
         return Photograph(image, ())
 
     def prepare(self, photograph: Photograph) -> Prepared:
-        """A photograph scaled and padded for the model.
+        """A photograph, or the part of it that the cropper chooses, scaled and padded for the model.
 
         Raises:
+            PictureError: the cropper requires a face, and there is none.
             ValueError: its pixels are not [H, W, 3] uint8.
         """
-        return Prepared(photograph, *letterbox(photograph.pixels, self.size))
+        pixels = photograph.pixels
+        if self.cropper is None or pixels.ndim != 3:
+            return Prepared(photograph, *letterbox(pixels, self.size))
+        framing = self.cropper.frame(pixels)
+        if framing.square == whole_square(pixels):
+            return Prepared(photograph, *letterbox(pixels, self.size), framing)
+        return Prepared(photograph, *crop_square(pixels, framing.square, self.size), framing)
 
     def find(self, items: Sequence[Prepared]) -> list[Found]:
         """The points of some photographs, in one batch; see Found.check_finite."""
         prediction = self.predictor(np.stack([item.square for item in items]))
         types = [None] * len(items) if prediction.hand_types is None else np.asarray(prediction.hand_types, np.float64)
         confidence = np.asarray(prediction.confidence, np.float64)
+        fits = [None] * len(items) if prediction.fit is None else head_fits(prediction.fit)
         return [
-            Found(confidence[row], item.transform.from_unit(prediction.xy[row]), types[row])
+            Found(confidence[row], item.transform.from_unit(prediction.xy[row]), types[row], item.framing, fits[row])
             for row, item in enumerate(items)
         ]
 
@@ -191,11 +215,24 @@ class Model:
         """The points of a decoded photograph [H, W, 3] RGB.
 
         Raises:
+            PictureError: the cropper requires a face, and there is none.
             EngineError: the model's output is not finite.
         """
         [found] = self.find([self.prepare(Photograph(pixels, ()))])
         found.check_finite()
         return found
+
+    def with_crop(self, crop: Crop) -> "Model":
+        """The same model with a cropper in front of it; one of the hand always sees the whole image.
+
+        Raises:
+            ConfigError: ``crop`` is "face" for a model of the hand.
+        """
+        if self.kind == "hand":
+            if crop == "face":
+                raise ConfigError("crop = 'face' is for models of the head; this one is of the hand: choose 'none'")
+            return self
+        return replace(self, cropper=FaceCropper(crop))
 
     def warm_up(self) -> None:
         """Runs it once on a grey image: the first run takes longer, and some libraries comment on it.
@@ -203,7 +240,10 @@ class Model:
         Raises:
             EngineError: the model's output is not finite.
         """
-        self.recognise(np.full((self.enough_px, self.enough_px, 3), 127, np.uint8))
+        if self.cropper:
+            self.cropper.open()
+        whole = replace(self, cropper=None)  # a grey image has no face
+        whole.recognise(np.full((self.enough_px, self.enough_px, 3), 127, np.uint8))
 
 
 def check_threshold(threshold: float) -> None:
@@ -222,8 +262,8 @@ def head_model(predictor: Predictor, size: int, made_by: Mapping[str, Any]) -> M
 
 
 def hand_model(
-    points: "HandPoints", has_heatmaps: bool, predictor: Predictor, size: int, made_by: Mapping[str, Any]
+    points: "HandPoints", outputs: Collection[str], predictor: Predictor, size: int, made_by: Mapping[str, Any]
 ) -> Model:
-    """A model of some acupoints of the hand."""
-    evidence: Evidence = "peak" if has_heatmaps else "none"
+    """A model of some acupoints of the hand; ``outputs`` are the names of training.models.hand.named_outputs."""
+    evidence: Evidence = "visibility" if "visibility" in outputs else "peak" if "heatmaps" in outputs else "none"
     return Model("hand", hand_points(points.points), hand_palette(points), evidence, size, predictor, made_by)

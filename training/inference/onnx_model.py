@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 2 << 30
 HEAD_OUTPUTS = ["visibility", "coordinates"]
-HAND_OUTPUTS = [[points, *types] for points in ("heatmaps", "coordinates") for types in ([], ["hand_type"])]
+HAND_OUTPUTS = [
+    [*points, *types]
+    for points in (["heatmaps"], ["coordinates"], ["coordinates", "visibility"])
+    for types in ([], ["hand_type"])
+]
 
 
 def open_onnx(path: Path, threads: int | None = None) -> Model:
@@ -60,13 +64,17 @@ def open_onnx(path: Path, threads: int | None = None) -> Model:
     def run_hand(squares: Squares) -> Prediction:
         import torch
 
-        points, *types = map(torch.from_numpy, run(squares))
-        return hand_prediction(points, types[0] if types else None, decoding)
+        return hand_prediction(dict(zip(outputs, map(torch.from_numpy, run(squares)), strict=True)), decoding)
 
     made_by = {"file": path.name, "sha256": digest, "checkpoint_sha256": texts.get("checkpoint_sha256", "")}
     if is_head:
-        return head_model(lambda squares: Prediction(*run(squares)), size, made_by)
-    return hand_model(_known_points(names), outputs[0] == "heatmaps", run_hand, size, made_by)
+
+        def run_head(squares: Squares) -> Prediction:
+            probability, xy = run(squares)
+            return Prediction(probability, xy)
+
+        return head_model(run_head, size, made_by)
+    return hand_model(_known_points(names), outputs, run_hand, size, made_by)
 
 
 def _session(path: Path, threads: int | None) -> tuple[Any, dict[str, str], str]:

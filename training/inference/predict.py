@@ -3,46 +3,35 @@
     OUT/<stem>.points.json    every point: name, meridian, code, probability of being visible, position in the image
     OUT/<stem>.points.jpg     the image with the visible points, coloured by meridian, with names
 
+Reading, finding and writing of different images overlap: decoding and drawing take longer than a small network.
+
 An image that cannot be read or written is skipped with its reason; the others are still processed.
 """
 
-import errno
-import json
+import contextlib
+import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import ArrayLike
 
 from acusim.errors import AcuSimError, ConfigError, LayoutError, OutputError, PictureError
-from acusim.files import portable_name, printable, sha256, write_atomic
+from acusim.files import portable_name, printable, sha256
 from acusim.folders import list_folder
 from acusim.layout import Problem
-from acusim.pictures import EXTENSIONS, encode, read_file, read_provenance
+from acusim.pictures import EXTENSIONS, read_file
 from training.data.photographs import read_photograph
-from training.inference.drawing import draw_points
-from training.inference.model import Evidence, Found, Model, Prepared, check_threshold
-from training.tasks.hand_type import type_json
+from training.inference.model import Model, check_threshold
+from training.inference.result_files import ReadImage, ResultFiles
 
-FORMAT = 1
-MAKER = "training predict"
-"""Distinguishes our files from a user's own: in the JSON and in the picture's metadata."""
-DRAWN = 1024
-"""A smaller image is enlarged by a whole number to about this many pixels, so that names have room."""
-MOST_ENLARGED = 4
+THREADS = 2
+"""That read images ahead of the model, and as many that draw and write results behind it."""
 HELD_BYTES = 256 << 20
 """Photographs that wait for their batch take about so much memory at most."""
 STEM_BYTES = 160
 """A file name has at most 255 bytes; a stem that is longer than this is cut."""
-_KEYS: dict[Evidence, str] = {"visibility": "probability", "peak": "confidence", "none": "confidence"}
-"""Name of a point's number in JSON."""
-_MEANINGS: dict[Evidence, str] = {
-    "peak": "height of the heatmap's peak, cut to 0..1; not a probability",
-    "none": "none: the network gives coordinates alone",
-}
 
 
 @dataclass(slots=True)
@@ -68,6 +57,8 @@ def predict_files(
     out: Path,
     *,
     threshold: float | None = None,
+    pictures: bool = True,
+    hidden: bool = False,
     batch: int = 8,
     outcome: Outcome | None = None,
     progress: Callable[[int, int], None] = lambda *_: None,
@@ -79,6 +70,8 @@ def predict_files(
         paths: image files, or folders whose images are taken; one that is named twice is taken once.
         out: folder for the results, created if missing. Files of an earlier prediction are replaced, others never.
         threshold: a point whose number is at least this counts as visible, 0..1; None for the model's default.
+        pictures: whether to draw the points into a picture, which takes longer than finding them.
+        hidden: whether pictures show hidden points, too, as rings, where a fit of the head locates them.
         batch: images at a time.
         outcome: is filled as the work proceeds, for callers that are interrupted.
         progress: called with how many images are done, and of how many.
@@ -101,27 +94,41 @@ def predict_files(
     except OSError as error:
         raise OutputError(f"{str(out)!r} cannot be created: {error.strerror}; name another --out") from None
     progress(0, len(chosen))
-    for group in _batches(_read(chosen, model, outcome), batch):
-        for item, found in zip(group, model.find([item.prepared for item in group]), strict=True):
-            try:
-                _write(item, found, out, model, threshold)
-                outcome.written.append(out / f"{item.stem}.points.json")
-            except OutputError:
-                raise
-            except AcuSimError as error:
-                outcome.problems.append(Problem(item.shown, str(error), True))
+    if model.cropper:
+        model.cropper.open()
+    writer = ResultFiles(model, out, threshold, pictures, hidden)
+
+    def await_written(items: _Written) -> None:
+        _collect(items, out, outcome)
         progress(len(outcome.written) + sum(problem.is_image for problem in outcome.problems), len(chosen))
+
+    with ThreadPoolExecutor(THREADS, "read") as readers, ThreadPoolExecutor(THREADS, "write") as writers:
+        behind: _Written = []
+        with contextlib.closing(_read(chosen, model, outcome, readers)) as items:
+            for group in _batches(items, batch):
+                found = model.find([item.prepared for item in group])
+                await_written(behind)  # of the batch before, which was written meanwhile
+                behind = [
+                    (item, writers.submit(writer.write, item, one)) for item, one in zip(group, found, strict=True)
+                ]
+        await_written(behind)
     return outcome
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Item:
-    """A photograph and where its results go."""
+_Written = list[tuple[ReadImage, Future[None]]]
+"""Images whose results are being written."""
 
-    stem: str
-    shown: str
-    hash: str
-    prepared: Prepared
+
+def _collect(items: _Written, out: Path, outcome: Outcome) -> None:
+    """Waits for results to be written, and records them or why they could not be."""
+    for item, future in items:
+        try:
+            future.result()
+            outcome.written.append(out / f"{item.stem}.points.json")
+        except OutputError:
+            raise
+        except AcuSimError as error:
+            outcome.problems.append(Problem(item.shown, str(error), True))
 
 
 def _chosen(paths: Iterable[Path], outcome: Outcome) -> list[tuple[Path, str]]:
@@ -159,21 +166,39 @@ def _images_in(folder: Path, outcome: Outcome) -> list[Path]:
     return found
 
 
-def _read(chosen: Sequence[tuple[Path, str]], model: Model, outcome: Outcome) -> Iterator[_Item]:
-    for path, stem in chosen:
-        shown = printable(str(path))
-        try:
-            data = read_file(path)
-            prepared = model.prepare(read_photograph(data, printable(path.name), model.enough_px))
-        except PictureError as error:
-            outcome.problems.append(Problem(shown, str(error), True))
-            continue
-        yield _Item(stem, shown, sha256(data), prepared)
+def _read(
+    chosen: Sequence[tuple[Path, str]], model: Model, outcome: Outcome, readers: ThreadPoolExecutor
+) -> Generator[ReadImage]:
+    """The readable images, in order; a few are read ahead."""
+
+    def load(path: Path, stem: str) -> ReadImage:
+        data = read_file(path)
+        prepared = model.prepare(read_photograph(data, printable(path.name), model.enough_px))
+        return ReadImage(stem, printable(str(path)), sha256(data), prepared)
+
+    ahead: deque[tuple[Path, Future[ReadImage]]] = deque()
+    waiting = iter(chosen)
+    try:
+        while True:
+            for path, stem in itertools.islice(waiting, 2 * THREADS - len(ahead)):
+                ahead.append((path, readers.submit(load, path, stem)))
+            if not ahead:
+                return
+            path, future = ahead.popleft()
+            try:
+                item = future.result()
+            except PictureError as error:
+                outcome.problems.append(Problem(printable(str(path)), str(error), True))
+                continue
+            yield item
+    finally:
+        for _, future in ahead:
+            future.cancel()
 
 
-def _batches(items: Iterable[_Item], batch: int) -> Iterator[list[_Item]]:
+def _batches(items: Iterable[ReadImage], batch: int) -> Iterator[list[ReadImage]]:
     """At most ``batch`` items, fewer where they are large."""
-    group: list[_Item] = []
+    group: list[ReadImage] = []
     for item in items:
         group.append(item)
         if len(group) == batch or sum(held.prepared.photograph.pixels.nbytes for held in group) > HELD_BYTES:
@@ -181,94 +206,3 @@ def _batches(items: Iterable[_Item], batch: int) -> Iterator[list[_Item]]:
             group = []
     if group:
         yield group
-
-
-def _write(item: _Item, found: Found, out: Path, model: Model, threshold: float) -> None:
-    found.check_finite()
-    photograph = item.prepared.photograph
-    no_number = model.evidence == "none"
-    visible = np.flatnonzero((found.confidence >= threshold) | no_number)
-    drawn = draw_points(
-        photograph.pixels,
-        found.xy_px[visible],
-        visible,
-        names=True,
-        confidence=None if no_number else found.confidence[visible],
-        scale=enlargement(photograph.pixels.shape),
-        palette=model.palette,
-    )
-    made_by: dict[str, Any] = {"program": MAKER, "format": FORMAT, **model.made_by}
-    if model.kind == "hand":
-        made_by |= {"kind": model.kind, "confidence": _MEANINGS[model.evidence]}
-    width, height = photograph.size_px
-    picture = {
-        "name": os.path.basename(item.shown),
-        "sha256": item.hash,
-        "width": width,
-        "height": height,
-        "notes": list(photograph.notes),
-    }
-    head = {"made_by": made_by, "picture": picture, "threshold": threshold}
-    about = {} if found.hand_type is None else {"hand": type_json(found.hand_type)}
-    points = _points_json(model, found.confidence, found.xy_px * photograph.reduced, threshold)
-    text = json.dumps({**head, **about, "points": points}, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
-    # The JSON comes last: where it is, the picture is, too.
-    _replace(out / f"{item.stem}.points.jpg", encode(drawn, ".jpg", head), _is_our_picture)
-    _replace(out / f"{item.stem}.points.json", text.encode(), _is_our_json)
-
-
-def enlargement(shape: tuple[int, ...]) -> int:
-    """The whole number by which an image [H, W, …] is enlarged before points are drawn."""
-    return max(1, min(MOST_ENLARGED, -(-DRAWN // max(shape[:2]))))
-
-
-def _points_json(model: Model, numbers: ArrayLike, xy_px: ArrayLike, threshold: float) -> list[dict[str, Any]]:
-    """All points as JSON values; where the model gives no number it is null, and every point counts as visible."""
-    known, palette = model.evidence != "none", model.palette
-    rows = zip(
-        *(palette.names, palette.groups, palette.codes),
-        *(np.asarray(numbers).tolist(), np.asarray(xy_px).tolist()),
-        strict=True,
-    )
-    return [
-        {
-            "name": name,
-            "meridian": group,
-            "code": code,
-            "visible": not known or number >= threshold,
-            _KEYS[model.evidence]: round(number, 6) if known else None,
-            "x": round(x, 3),
-            "y": round(y, 3),
-        }
-        for name, group, code, number, (x, y) in rows
-    ]
-
-
-def _replace(path: Path, data: bytes, is_ours: Callable[[Path], bool]) -> None:
-    if os.path.lexists(path) and (path.is_symlink() or not path.is_file() or not is_ours(path)):
-        raise PictureError(f"{path.name!r} exists and was not written by {MAKER}; move it or name another --out")
-    try:
-        write_atomic(path, data)
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise PictureError(f"{path.name!r} is too long a name for this disk; rename the picture") from None
-        raise OutputError(f"{str(path)!r} cannot be written: {error.strerror}; name another --out") from None
-
-
-def _is_ours(record: Any) -> bool:
-    made_by = record.get("made_by") if isinstance(record, dict) else None
-    return isinstance(made_by, dict) and made_by.get("program") == MAKER
-
-
-def _is_our_picture(path: Path) -> bool:
-    try:
-        return _is_ours(read_provenance(path))
-    except AcuSimError:
-        return False
-
-
-def _is_our_json(path: Path) -> bool:
-    try:
-        return path.stat().st_size < 4 << 20 and _is_ours(json.loads(path.read_bytes()))
-    except (OSError, ValueError, RecursionError):
-        return False

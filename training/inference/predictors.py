@@ -1,6 +1,6 @@
 """Networks as functions of pixels: squares in, points in 0..1 of the square out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
+    from training.geometry.fit import Fit
     from training.models.hand import HandNet
     from training.models.heatmaps import Decoding
     from training.tasks.hand_config import HandConfig
@@ -25,6 +26,8 @@ class Prediction(NamedTuple):
     """[B, N, 2] 0..1 of the square."""
     hand_types: NDArray[np.floating] | None = None
     """[B, 2] probability of each trait's second value, see tasks.hand_type; None for models without that output."""
+    fit: "Fit | None" = None
+    """Of heads: the template's fit to the B squares; None without a template."""
 
 
 Predictor = Callable[[Squares], Prediction]
@@ -57,6 +60,7 @@ def hand_predictor(network: "HandNet", config: "HandConfig", device: "torch.devi
     """A network of the hand as a function of pixels, decoded as its configuration states."""
     import torch
 
+    from training.models.hand import named_outputs
     from training.tasks.base import as_input
 
     network = network.to(device).eval()
@@ -64,24 +68,24 @@ def hand_predictor(network: "HandNet", config: "HandConfig", device: "torch.devi
     def run(squares: Squares) -> Prediction:
         with torch.inference_mode():
             output = network(as_input(torch.from_numpy(squares).to(device)))
-            types = None if output.type_logits is None else output.type_logits.float().sigmoid().cpu()
-            return hand_prediction(output.points, types, config.loss.decoding)
+            return hand_prediction(named_outputs(output), config.loss.decoding)
 
     return run
 
 
-def hand_prediction(points: "torch.Tensor", types: "torch.Tensor | None", decoding: "Decoding") -> Prediction:
+def hand_prediction(outputs: "Mapping[str, torch.Tensor]", decoding: "Decoding") -> Prediction:
     """The output of a network of the hand as a Prediction.
 
     Args:
-        points: heatmaps [B, N, S, S] or coordinates [B, N, 2].
-        types: [B, 2] probabilities of the hand's type, or None.
+        outputs: as training.models.hand.named_outputs gives them.
         decoding: how peaks are found.
     """
     import torch
 
     from training.models.hand import locate
 
-    xy, peak = locate(points, decoding)
-    confidence = torch.ones(xy.shape[:2]) if peak is None else peak
-    return Prediction(confidence.cpu().numpy(), xy.cpu().numpy(), None if types is None else types.numpy())
+    points = outputs["heatmaps"] if "heatmaps" in outputs else outputs["coordinates"]
+    xy, confident = locate(points, decoding, outputs.get("visibility"))
+    confidence = torch.ones(xy.shape[:2]) if confident is None else confident.float()
+    types = outputs["hand_type"].float().cpu().numpy() if "hand_type" in outputs else None
+    return Prediction(confidence.cpu().numpy(), xy.cpu().numpy(), types)

@@ -48,6 +48,8 @@ MAX_BYTES = 1 << 30
 """174 keypoints in 64,000 pictures take some 300 MB."""
 EXTRA = "acusim"
 """Key of an annotation for numbers that COCO has no place for."""
+CAMERA = "acusim_camera"
+"""Key of an image for its camera."""
 CATEGORY_ID = 1
 
 Floats = NDArray[np.float64]
@@ -93,6 +95,8 @@ class Item:
     """Further numbers of each keypoint, [K] each."""
     image_id: int | str = 0
     """In a file that was read."""
+    camera: Any = None
+    """Of a picture off the rig, as in its label file; not checked here."""
 
 
 def dump_dataset(items: Iterable[Item], category: Category, info: Mapping[str, Any] | None = None) -> bytes:
@@ -105,6 +109,8 @@ def dump_dataset(items: Iterable[Item], category: Category, info: Mapping[str, A
     annotations: list[dict[str, Any]] = []
     for number, item in enumerate(items, 1):
         images.append({"id": number, "file_name": item.file_name, "width": item.width, "height": item.height})
+        if item.camera is not None:
+            images[-1][CAMERA] = item.camera
         annotations.append(_annotation(number, item, len(category.keypoints)))
     document = {
         "info": dict(info or {}),
@@ -238,7 +244,7 @@ def _one_of_each_name(items: Sequence[Item], problems: list[Problem], record: Re
 
 
 def _content(item: Item) -> tuple[int, int, bytes, bytes, str]:
-    return item.width, item.height, item.xy_px.tobytes(), item.v.tobytes(), repr(item.extra)
+    return item.width, item.height, item.xy_px.tobytes(), item.v.tobytes(), repr((item.extra, item.camera))
 
 
 def _item(
@@ -271,7 +277,8 @@ def _item(
         (area,) = numbers_of([annotation["area"]], 1, "area").tolist()
         if area < 0:
             raise LabelError(f"area {area:g} is below 0")
-    return Item(path, width, height, xy, v, bbox, area, _extra(annotation, labelled, order, len(v)), key)
+    extra = _extra(annotation, labelled, order, len(v))
+    return Item(path, width, height, xy, v, bbox, area, extra, key, image.get(CAMERA))
 
 
 def _without_unlabelled(annotation: Mapping[str, Any]) -> Any:

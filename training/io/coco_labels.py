@@ -1,12 +1,14 @@
 """AcuSim's labels, and predictions of them, as COCO keypoints and back.
 
 A label holds two numbers that COCO has no place for: n, the cosine between camera and surface, and h, the depth in
-metres. They are written beside the keypoints under ``acusim``, and read from there. COCO files of other origin lack
+metres. They are written beside the keypoints under ``acusim``, and read from there; the camera of a picture off the rig
+is written to its image under ``acusim_camera``. COCO files of other origin lack
 them, but a label must hold numbers: it then gets n = 0 and h = 0, which no visible point has (n is negative where the
 surface faces the camera, and nothing is 0 m away).
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -15,7 +17,16 @@ from numpy.typing import NDArray
 from acusim import acupoints, layout
 from acusim.errors import AcuSimError, LabelError, OutputError
 from acusim.files import safe_join, write_atomic
-from acusim.labels import Label, dump_label, empty_label, parse_label, parse_label_file, read_label
+from acusim.labels import (
+    Label,
+    camera_entry,
+    dump_label,
+    empty_label,
+    parse_camera,
+    parse_label,
+    parse_label_file,
+    read_label,
+)
 from acusim.layout import Problem
 from acusim.pictures import EXTENSIONS, picture_size
 from acusim.tolerances import LAID_OUT, Recorder, ignore_change
@@ -51,16 +62,17 @@ def item_of(label: Label, file_name: str, width: int, height: int) -> Item:
         for name, values in (("n", label.n), ("h", label.h_m))
     }
     xy = np.where(label.listed[:, None], label.xy, 0.0) * np.array([width, height], np.float64)
-    return Item(file_name, width, height, xy, np.where(label.listed, 2, 0).astype(np.int8), extra=extra)
+    camera = None if label.camera is None else camera_entry(label.camera)
+    return Item(file_name, width, height, xy, np.where(label.listed, 2, 0).astype(np.int8), extra=extra, camera=camera)
 
 
 def label_of(item: Item) -> Label:
     """The label of a COCO item of HEAD: visible points (v = 2) are listed, hidden ones (v = 1) lose their place.
 
     Raises:
-        LabelError: a number is outside what a label may hold.
+        LabelError: a number is outside what a label may hold, or the camera cannot be one.
     """
-    label = empty_label()
+    label = replace(empty_label(), camera=None if item.camera is None else parse_camera(item.camera))
     label.listed[:] = item.v == 2
     rows = np.flatnonzero(label.listed)
     label.xy[rows] = item.xy_px[rows] / (item.width, item.height)
@@ -193,5 +205,8 @@ def _splits_of_stems(root: Path) -> dict[str, set[str]]:
 
 
 def _same(first: Label, second: Label) -> bool:
+    cameras = [None if label.camera is None else camera_entry(label.camera) for label in (first, second)]
+    if cameras[0] != cameras[1]:
+        return False
     numbers = [np.c_[label.xy, label.n, label.h_m] for label in (first, second)]
     return bool(np.allclose(*numbers, rtol=0, atol=1e-9, equal_nan=True))

@@ -30,6 +30,7 @@ from acusim.text_files import json_of, looks_like
 from acusim.tolerances import Change, Recorder, clip_points, ignore_change, whole_number
 from training.data.hand_pairing import Pictures
 from training.data.photographs import Photograph, read_photograph
+from training.io.hidden_points import hidden_positions
 from training.tasks.hand_points import HandPoints
 
 MAX_LABEL_BYTES = 128 << 20
@@ -53,6 +54,8 @@ class LabelmeFile:
     """Those that are true or false."""
     other_labels: tuple[str, ...]
     """Labels of shapes that the mapping does not name."""
+    hidden: NDArray[np.float64] | None = None
+    """[P, 2] pixels of points that are not visible, see hidden_points; None for files that cannot have any."""
 
     @property
     def present(self) -> NDArray[np.bool_]:
@@ -76,6 +79,8 @@ class LabelledHand:
     """[32, 32] grey; finds copies."""
     notes: tuple[str, ...]
     """Conversions that the picture needed."""
+    hidden: NDArray[np.float64] | None = None
+    """[P, 2] as in LabelmeFile; not necessarily in the picture."""
 
 
 @dataclass(slots=True)
@@ -123,7 +128,8 @@ def parse_labelme(data: bytes, points: HandPoints) -> LabelmeFile:
         xy[index] = _position(shape, label)
     flags = document.get("flags")
     flags = {k: v for k, v in flags.items() if isinstance(v, bool)} if isinstance(flags, dict) else {}
-    return LabelmeFile(xy, path, _size(document), flags, tuple(others))
+    hidden = np.where(np.isnan(xy), hidden_positions(document, points), np.nan)
+    return LabelmeFile(xy, path, _size(document), flags, tuple(others), hidden)
 
 
 def _position(shape: dict[str, Any], label: str) -> tuple[float, float]:
@@ -245,7 +251,7 @@ def scan_labelme(
         out.other_labels.update(file.other_labels)
         out.changes += moved
         small = _thumbnail(photograph)
-        out.hands.append(LabelledHand(image, label, size, xy, file.flags, small, photograph.notes))
+        out.hands.append(LabelledHand(image, label, size, xy, file.flags, small, photograph.notes, file.hidden))
     for image in images.values():
         if image not in found and posixpath.splitext(image)[0] not in failed:
             out.problems.append(Problem(printable(image), "no label file names this picture", True))

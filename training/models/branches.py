@@ -40,9 +40,12 @@ class Branch(nn.Module):
         trunk: one of TRUNKS.
         dropout: factor on the trunk's dropout.
         head_scale: factor on the initial weights of the visibility and coordinate heads.
+        start_xy: added to the initial bias of the coordinate head.
     """
 
-    def __init__(self, points: int, features: int, trunk: Trunk, dropout: float, head_scale: float):
+    def __init__(
+        self, points: int, features: int, trunk: Trunk, dropout: float, head_scale: float, start_xy: float = 0.0
+    ):
         super().__init__()
         self.points = points
         layers: list[nn.Module] = []
@@ -56,13 +59,14 @@ class Branch(nn.Module):
         with torch.no_grad():
             for parameter in (*self.visibility.parameters(), *self.coordinate.parameters()):
                 parameter.mul_(head_scale)
+            self.coordinate.bias.add_(start_xy)
 
-    def forward(self, features: Tensor, classify: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    def forward(self, features: Tensor, for_loss: bool) -> tuple[Tensor, Tensor, Tensor | None]:
         """[B, D] -> visibility logits [B, n], coordinates [B, n, 2], and class logits [B, n, n] where requested."""
         hidden = self.trunk(features)
         with full_precision(hidden):
             coordinates = self.coordinate(hidden.to(self.coordinate.weight.dtype)).unflatten(1, (self.points, 2))
-        classes = self.classifier(hidden).unflatten(1, (self.points, self.points)) if classify else None
+        classes = self.classifier(hidden).unflatten(1, (self.points, self.points)) if for_loss else None
         return self.visibility(hidden), coordinates, classes
 
 
@@ -71,24 +75,30 @@ class Branches(nn.ModuleList):
 
     Args:
         groups: which acupoints are in which branch.
-        features, trunk, dropout, head_scale: as of Branch.
+        features, trunk, dropout, head_scale, start_xy: as of Branch.
     """
 
     order: Tensor
 
     def __init__(
-        self, groups: Groups, features: int, trunk: Trunk = "three", dropout: float = 1.0, head_scale: float = 1.0
+        self,
+        groups: Groups,
+        features: int,
+        trunk: Trunk = "three",
+        dropout: float = 1.0,
+        head_scale: float = 1.0,
+        start_xy: float = 0.0,
     ):
-        super().__init__(Branch(points, features, trunk, dropout, head_scale) for points in groups.sizes)
+        super().__init__(Branch(points, features, trunk, dropout, head_scale, start_xy) for points in groups.sizes)
         self.register_buffer("order", torch.from_numpy(groups.order), persistent=False)
 
-    def forward(self, features: Tensor, classify: bool = True) -> Output:
-        """[B, D] -> Output; ``classify=False`` omits the class logits, which only training needs."""
-        visibility, coordinates, classes = zip(*(branch(features, classify) for branch in self), strict=True)
+    def forward(self, features: Tensor, for_loss: bool = True) -> Output:
+        """[B, D] -> Output; ``for_loss=False`` omits the class logits, which only training needs."""
+        visibility, coordinates, classes = zip(*(branch(features, for_loss) for branch in self), strict=True)
         return Output(
             torch.cat(visibility, 1)[:, self.order],
             torch.cat(coordinates, 1)[:, self.order],
-            classes if classify else None,
+            classes if for_loss else None,
         )
 
     def upgraded(self, name: str, value: Tensor) -> dict[str, Tensor]:

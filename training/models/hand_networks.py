@@ -4,12 +4,12 @@ from acusim.errors import ConfigError, shown
 from training.models.hand_base import HandModel
 from training.models.hand_regression import CoordinateRegression
 from training.models.hrnet import HRNet
-from training.models.names import HAND_MODELS, HandModelName
+from training.models.names import HAND_MODELS, ComparedHandModel
 from training.models.simple_baseline import SimpleBaseline
 
 
 def create(
-    name: HandModelName | str, points: int, *, bottleneck_dropout: float = 0.2, branch_dropout: float = 0.1
+    name: ComparedHandModel | str, points: int, *, bottleneck_dropout: float = 0.2, branch_dropout: float = 0.1
 ) -> HandModel:
     """A network with freshly drawn weights.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from acusim.errors import ConfigError
 from training.models.hand_base import HandModel
 from training.models.hand_regression import CoordinateRegression
+from training.models.heatmap_net import HeatmapNet
 from training.models.hrnet import HRNet
 from training.models.pretrained import Loaded, load_into, load_weights
 from training.models.simple_baseline import SimpleBaseline
@@ -20,7 +21,7 @@ BEYOND = (
 """Further tensors in files of HRNet: the head of the pose network, or the layers before the classes."""
 
 
-def load_pretrained(model: HandModel, source: str | Path) -> Loaded:
+def load_pretrained(model: HandModel | HeatmapNet, source: str | Path) -> Loaded:
     """Replaces the weights of the layers before a hand model's own.
 
     Args:
@@ -33,6 +34,6 @@ def load_pretrained(model: HandModel, source: str | Path) -> Loaded:
     """
     if isinstance(model, HRNet):
         return load_into(model, source, "hrnet_w32", ignored=BEYOND, kept=(LAST,))
-    if isinstance(model, SimpleBaseline | CoordinateRegression):
+    if isinstance(model, SimpleBaseline | CoordinateRegression | HeatmapNet):
         return load_weights(model.backbone, source)
     raise ConfigError(f"{type(model).__name__} has no layers that published weights are for")

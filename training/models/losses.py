@@ -86,6 +86,8 @@ class Criterion(nn.Module):
         groups: which acupoints are in which branch.
     """
 
+    TASKS = TASKS
+    """Columns of Losses.parts."""
     branch: Tensor
     order: Tensor
 
@@ -114,10 +116,10 @@ class Criterion(nn.Module):
 
         Args:
             output: with class logits.
-            xy: [B, 174, 2] true coordinates 0..1; (0, 0) where occluded.
+            xy: [B, 174, 2] true coordinates 0..1; (0, 0) where occluded and not known.
             visible: [B, 174] bool.
             trusted: [B, 174] bool; False where the true position is uncertain: it has no coordinate loss.
-            occluded_weight: a number, decay_weight of the epoch.
+            occluded_weight: a number, the weight of occluded points' coordinates.
             data_scale: factor on the losses, for batches computed in parts.
             sigma_scale: factor on the sum of log sigma, likewise.
         """
@@ -127,8 +129,7 @@ class Criterion(nn.Module):
         mask = self._mask(probability)
         by_wing = soft_wing_loss(output.coordinates.float() - xy, config.omega, config.epsilon, config.theta).sum(-1)
         weight = mask * trusted
-        if config.decay:
-            weight = weight * torch.where(visible, 1.0, occluded_weight)
+        weight = weight * torch.where(visible, 1.0, occluded_weight)
         per_point = torch.stack([self._visibility(logits, visible), by_wing * weight, self._class(output) * mask])
         parts = (per_point @ self.branch).sum(1).T
         if config.reduction == "mean":

@@ -8,9 +8,17 @@ BackboneName = Literal[
 ]  # fmt: skip
 """Backbones, as torchvision spells them."""
 BACKBONES: tuple[BackboneName, ...] = get_args(BackboneName)
-HandModelName = Literal["hrnet_w32", "simple_baseline", "resnet50", "vgg16"]
-"""Networks for acupoints of the hand; the first two predict heatmaps, the others coordinates."""
-HAND_MODELS: tuple[HandModelName, ...] = get_args(HandModelName)
+EncoderName = Literal["light", BackboneName]
+"""Backbones, and the project's own light one."""
+ENCODERS: tuple[EncoderName, ...] = (*BACKBONES, "light")
+NetworkName = Literal["branches", "heatmaps"]
+"""How points are found: acuSimNet's branches on a feature vector, or integral heatmaps."""
+ComparedHandModel = Literal["hrnet_w32", "simple_baseline", "resnet50", "vgg16"]
+"""Networks for acupoints of the hand that Xu et al. 2025 compare; the first two predict heatmaps, the others
+coordinates."""
+HAND_MODELS: tuple[ComparedHandModel, ...] = get_args(ComparedHandModel)
+HandModelName = Literal[ComparedHandModel, "integral"]
+"""These, and the project's own: integral heatmaps, with the visibility of each point."""
 Decoding = Literal["argmax", "quarter", "gaussian"]
 """How a heatmap's peak is found, see training.models.heatmaps.decode."""
 DECODINGS: tuple[Decoding, ...] = get_args(Decoding)

@@ -3,6 +3,8 @@
 ResNet-18 is for small experiments; 50, 101 and 152 are backbones of acuSimNet.
 """
 
+from collections.abc import Iterable
+
 from torch import Tensor, nn
 
 from training.models.backbone_base import Backbone, pooled
@@ -103,10 +105,15 @@ class ResNet(Backbone):
             if isinstance(part, nn.Conv2d):
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
 
+    def layers(self) -> Iterable[nn.Module]:
+        """See Backbone."""
+        return self.conv1, self.bn1, self.relu, self.maxpool, self.layer1, self.layer2, self.layer3, self.layer4
+
     def features(self, x: Tensor) -> Tensor:
         """[B, 3, H, W] -> [B, D, H / 32, W / 32], rounded up."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        for layer in self.layers():
+            x = layer(x)
+        return x
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, H, W] -> [B, D]."""

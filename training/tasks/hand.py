@@ -12,17 +12,18 @@ from torch import Tensor, nn
 
 from acusim.errors import ConfigError
 from acusim.files import write_atomic
+from training.data.augmentation import augment
 from training.data.hand_augmentation import VARIANTS
 from training.data.hand_dataset import HandSquares
 from training.data.hand_loader import HandSet
 from training.eval.hand_metrics import FIGURES, mean_pose, point_estimates, point_terms
 from training.hardware import Hardware
 from training.loop import Batch, Step
-from training.models.hand import HandNet, HandTrainee, locate
+from training.models.hand import HandNet, HandOutput, HandTrainee, locate, named_outputs
 from training.tasks.base import PictureTask, as_input, outputs_of
-from training.tasks.hand_config import HandConfig
+from training.tasks.hand_config import HandConfig, OnlineAugmentation
 from training.tasks.hand_points import HandPoints
-from training.tasks.hand_type import TRAITS, UNKNOWN, known_types, majorities
+from training.tasks.hand_type import TRAITS, UNKNOWN, known_types, majorities, mirrored_types
 
 _BASELINE = ("pck", "precision", "oks", "iou", "error_px")
 """Figures of the mean pose that are recorded beside those of the model."""
@@ -65,9 +66,18 @@ class HandTask(PictureTask):
         pose = baseline_pose(train, hands.data.points)
         figures = self._figures(np.broadcast_to(pose, val.xy.shape))
         self.baselines = {f"floor_{name}": figures[name] for name in _BASELINE}
-        self._targets: tuple[Tensor, Tensor, Tensor] | None = None
+        self._targets: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
+        if "visibility" in self.trainee.network.outputs:
+            self._add_visibility()
         if config.model.hand_type:
             self._add_types()
+
+    def _add_visibility(self) -> None:
+        """Adds the curve of visibility, and the baseline: of each point what most training pictures show."""
+        majority = self.train.visible[self.train.variant == 0].mean(0) > 0.5
+        self.baselines["floor_visibility"] = float((self.val.visible == majority).mean())
+        curve = ("accuracy of visibility", ("visibility", "floor_visibility"))
+        self.curves = {**self.curves, "visibility": curve}
 
     def _add_types(self) -> None:
         """Adds the hand's type: its curves, and the baseline of always predicting the most frequent type.
@@ -100,8 +110,14 @@ class HandTask(PictureTask):
         """
         if self._targets is None or self._targets[0].device != batch.index.device:
             self._targets = self._targets_on(batch.index.device)
-        xy, visible, types = (values[batch.index] for values in self._targets)
-        losses, of_types, output = module(as_input(batch.images), xy, visible, types)
+        xy, visible, known, types = (values[batch.index] for values in self._targets)
+        images, online = as_input(batch.images), self.config.online
+        if online != OnlineAugmentation():
+            same = torch.arange(visible.shape[1])  # a mirrored hand has the same points
+            changed = augment(images, xy, visible, generator, online, same, known)
+            images, xy = changed.images, changed.xy
+            types = mirrored_types(types, changed.mirrored)
+        losses, of_types, output = module(images, xy, visible, known, types)
         with torch.no_grad():
             found, _ = locate(output.points, self.config.loss.decoding)
             distance = torch.linalg.vector_norm(found - xy, dim=-1) * self.train.size
@@ -122,8 +138,8 @@ class HandTask(PictureTask):
         whole = losses.mean() + self.config.loss.hand_type * of_types.mean()
         return Step(whole * scale, torch.stack([value.double() for value in sums]))
 
-    def _targets_on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Targets of the training squares: points, which are visible, and types."""
+    def _targets_on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Targets of the training squares: points, which are visible, whose position is known, and types."""
         return *targets_of(self.train, device), torch.from_numpy(self._types(self.train)).to(device)
 
     def _types(self, squares: HandSquares) -> NDArray[np.int64]:
@@ -144,20 +160,25 @@ class HandTask(PictureTask):
         """See Task: the validation squares without dropout."""
         share = np.arange(len(self.val))[hardware.rank :: hardware.world]
         total = torch.zeros((), dtype=torch.float64, device=hardware.device)
-        xy, visible = targets_of(self.val, hardware.device)
+        xy, visible, known = targets_of(self.val, hardware.device)
 
-        def add_loss(output: Tensor, index: Tensor) -> None:
-            total.add_(self.trainee.criterion(output, xy[index], visible[index]).double().sum())
+        def add_loss(output: HandOutput, index: Tensor) -> None:
+            total.add_(self.trainee.criterion(output, xy[index], visible[index], known[index]).double().sum())
 
         mine = predict(self.trainee.network, self.val, share, self.config, hardware.device, on_batch=add_loss)
         found = np.zeros(self.val.xy.shape, np.float32)
         types = np.zeros((len(found), len(TRAITS)), np.float32)
-        for rank, (of_points, of_types) in enumerate(hardware.gather((mine.xy, mine.types))):
+        confidence = np.zeros(found.shape[:2], np.float32)
+        for rank, (of_points, of_types, sure) in enumerate(hardware.gather((mine.xy, mine.types, mine.confidence))):
             found[rank :: hardware.world] = of_points
             if of_types is not None:
                 types[rank :: hardware.world] = of_types
+            if sure is not None:
+                confidence[rank :: hardware.world] = sure
         loss = hardware.sum(total).item() / self.val.visible.size
         figures = {"loss": loss, **self._figures(found * self.val.size)}
+        if mine.of_visibility:
+            figures["visibility"] = float(((confidence >= 0.5) == self.val.visible).mean())
         if self.config.model.hand_type:
             figures |= accuracies(types > 0.5, self._types(self.val))
         best_by = self.config.train.best_by
@@ -206,9 +227,11 @@ def baseline_pose(train: HandSquares, points: HandPoints) -> NDArray[np.float64]
     return mean_pose(train.xy[own], train.visible[own])
 
 
-def targets_of(squares: HandSquares, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Points [M, P, 2] in 0..1 of the square and whether they are visible [M, P], on a device."""
-    return torch.from_numpy(squares.xy / squares.size).to(device), torch.from_numpy(squares.visible).to(device)
+def targets_of(squares: HandSquares, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Points [M, P, 2] in 0..1 of the square, [M, P] whether they are visible, and whether their position is known."""
+    arrays = squares.xy / squares.size, squares.visible, squares.known
+    xy, visible, known = (torch.from_numpy(array).to(device) for array in arrays)
+    return xy, visible, known
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -218,9 +241,12 @@ class HandPredictions:
     xy: NDArray[np.float32]
     """[N, P, 2] 0..1 of the square."""
     confidence: NDArray[np.float32] | None
-    """[N, P] height of the heatmaps' peaks, 0..1; None for networks that give coordinates."""
+    """[N, P] 0..1: probability of being visible, or height of the heatmaps' peaks; None for networks that give
+    coordinates alone."""
     types: NDArray[np.float32] | None = None
     """[N, 2] probability of each trait's second value, see hand_type.TRAITS; None for networks without that head."""
+    of_visibility: bool = False
+    """Whether the confidence is the probability of being visible."""
 
     def save(self, path: Path) -> None:
         """Writes a safetensors file with ``xy`` and, where present, ``confidence`` and ``types``.
@@ -242,7 +268,7 @@ def predict(
     config: HandConfig,
     device: torch.device,
     progress: Callable[[int], None] = lambda _: None,
-    on_batch: Callable[[Tensor, Tensor], None] | None = None,
+    on_batch: Callable[[HandOutput, Tensor], None] | None = None,
 ) -> HandPredictions:
     """The network's predictions for some squares.
 
@@ -253,18 +279,22 @@ def predict(
         config: for precision and decoding.
         device: of the network.
         progress: called with the number of squares just done.
-        on_batch: called with each batch's heatmaps or coordinates and the numbers of its squares.
+        on_batch: called with each batch's output, with all that losses need, and the numbers of its squares.
     """
     xy = np.zeros((len(index), *squares.xy.shape[1:]), np.float32)
-    confidence = np.zeros(xy.shape[:2], np.float32) if network.OUTPUT == "heatmaps" else None
-    types = None if network.hand_type is None else np.zeros((len(index), len(TRAITS)), np.float32)
-    for rows, numbers, output in outputs_of(network, squares, index, config.train.precision, device, progress):
+    sure = {"heatmaps", "visibility"} & set(network.outputs)
+    confidence = np.zeros(xy.shape[:2], np.float32) if sure else None
+    types = np.zeros((len(index), len(TRAITS)), np.float32) if "hand_type" in network.outputs else None
+    for_loss = on_batch is not None
+    outputs = outputs_of(network, squares, index, config.train.precision, device, progress, for_loss=for_loss)
+    for rows, numbers, output in outputs:
         if on_batch is not None:
-            on_batch(output.points, numbers)
-        found, peak = locate(output.points, config.loss.decoding)
+            on_batch(output, numbers)
+        named = named_outputs(output)
+        found, confident = locate(output.points, config.loss.decoding, named.get("visibility"))
         xy[rows] = found.cpu().numpy()
-        if confidence is not None and peak is not None:
-            confidence[rows] = peak.cpu().numpy()
-        if types is not None and output.type_logits is not None:
-            types[rows] = output.type_logits.float().sigmoid().cpu().numpy()
-    return HandPredictions(xy, confidence, types)
+        if confidence is not None and confident is not None:
+            confidence[rows] = confident.float().cpu().numpy()
+        if types is not None:
+            types[rows] = named["hand_type"].float().cpu().numpy()
+    return HandPredictions(xy, confidence, types, "visibility" in sure)

@@ -10,12 +10,14 @@ from pydantic import Field, model_validator
 
 from acusim.errors import ConfigError
 from acusim.settings import Settings
+from training.data import augmentation
 from training.data.hand_augmentation import Augmentation
 from training.data.hand_dataset import SIZE, SUBJECT, HandSettings, Missing
 from training.eval.hand_metrics import MetricSettings
-from training.models.names import Decoding, HandModelName
+from training.models.names import Decoding, EncoderName, HandModelName
 from training.settings import MAX_SEED, BaseConfig, Normalisation, TrainConfig, check_shares
 from training.tasks.hand_points import HandPoints, read_points
+from training.tasks.head_config import HeatmapConfig
 
 DEFAULT = "hand_hrnet"
 STRIDE = 32
@@ -28,7 +30,12 @@ class HandModelConfig(Settings):
     WHAT = "setting of [model]"
 
     name: HandModelName = "hrnet_w32"
-    """hrnet_w32 and simple_baseline predict heatmaps, resnet50 and vgg16 coordinates."""
+    """hrnet_w32 and simple_baseline predict heatmaps, resnet50 and vgg16 coordinates; integral predicts the mean places
+    of heatmaps, and whether each point is visible."""
+    backbone: EncoderName = "light"
+    """Integral: the encoder; light is the project's own for computers without a GPU."""
+    decoder: int = Field(default=64, ge=8, le=1024)
+    """Integral: channels of the decoder."""
     weights: str = ""
     """Initial weights: empty for random, "imagenet" for the published ones, or a safetensors file."""
     normalise: Normalisation = "imagenet"
@@ -39,6 +46,14 @@ class HandModelConfig(Settings):
     """HRNet: after the first basic block of each branch."""
     hand_type: bool = False
     """Whether a further head classifies the hand as left or right and as back or palm."""
+
+    @model_validator(mode="after")
+    def _encoder_of_integral(self) -> Self:
+        for name in ("backbone", "decoder"):
+            value = getattr(self, name)
+            if self.name != "integral" and value != type(self).model_fields[name].default:
+                raise ConfigError(f'{name} = {value!r} is for name = "integral"; {self.name} has layers of its own')
+        return self
 
 
 class HandLossConfig(Settings):
@@ -52,6 +67,18 @@ class HandLossConfig(Settings):
     """How a heatmap's peak is found. Ours; the highest pixel is ``argmax``. See training.models.heatmaps.decode."""
     hand_type: float = Field(default=0.001, ge=0.0, le=1000.0)
     """Weight of the hand type's cross-entropy beside the points' error, which begins at some 0.002 for heatmaps."""
+    hidden: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Integral: factor on the losses of positions of points that are not visible, where a label file has them, as those
+    of synthetic hands do: a palm then teaches where the points of its back are."""
+
+
+class OnlineAugmentation(augmentation.Augmentation):
+    """How far each picture of a batch is changed, anew in every epoch, beside the stored variants of [augment].
+
+    A mirrored left hand is a right one: where the side is known, it is exchanged.
+    """
+
+    WHAT = "setting of [online]"
 
 
 class HandDataConfig(Settings):
@@ -66,7 +93,8 @@ class HandDataConfig(Settings):
     subject: str = SUBJECT
     """Regular expression that finds the subject in a picture's file name; see HandSettings."""
     missing: Missing = "leave out"
-    """Pictures that lack a point: left out (paper), or kept; a missing point has no loss."""
+    """Pictures that lack a point: left out (paper), or kept; the position of a missing point has no loss, and it counts
+    as not visible for networks that predict visibility."""
     val: float = Field(default=0.1, ge=0.001, le=0.9)
     """Share of the subjects that chooses the best epoch."""
     test: float = Field(default=0.2, ge=0.0, le=0.9)
@@ -148,9 +176,11 @@ class HandConfig(BaseConfig):
     name: str = DEFAULT
     model: HandModelConfig = HandModelConfig()
     loss: HandLossConfig = HandLossConfig()
+    heatmap: HeatmapConfig = HeatmapConfig()
     data: HandDataConfig = HandDataConfig()
     train: HandTrainConfig = HandTrainConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
     augment: Augmentation = Augmentation()
+    online: OnlineAugmentation = OnlineAugmentation()
     metrics: HandMetricsConfig = HandMetricsConfig()
 
     def metric_settings(self) -> MetricSettings:

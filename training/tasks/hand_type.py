@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from acusim.statistics import Figure, summarise
+from acusim.intervals import RATE
+from acusim.statistics import cluster_sums, figures_of_sums
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from training.data.hand_dataset import HandRecord
 
 TRAITS: dict[str, tuple[str, str]] = {"side": ("right", "left"), "face": ("back", "palm")}
@@ -27,6 +30,20 @@ def known_types(records: Sequence["HandRecord"]) -> NDArray[np.int64]:
 
 def _index(values: tuple[str, str], value: str | None) -> int:
     return values.index(value) if value in values else UNKNOWN
+
+
+def mirrored_types(types: "Tensor", mirrored: "Tensor") -> "Tensor":
+    """The types of pictures of which some are mirrored: a left hand becomes a right one, a palm stays a palm.
+
+    Args:
+        types: [B, 2] as known_types has them; a side that is not known stays so.
+        mirrored: [B] bool.
+    """
+    side = list(TRAITS).index("side")
+    out = types.clone()
+    swapped = mirrored & (types[:, side] != UNKNOWN)
+    out[swapped, side] = 1 - types[swapped, side]
+    return out
 
 
 def type_json(probability: ArrayLike) -> dict[str, Any]:
@@ -52,7 +69,7 @@ def majorities(known: NDArray[np.int64]) -> list[int]:
 def report(
     probability: ArrayLike, known: NDArray[np.int64], subjects: Sequence[str], majority: Sequence[int] | None
 ) -> dict[str, Any]:
-    """How often each trait is right, as JSON values, with 95 % bootstrap intervals over subjects.
+    """How often each trait is right, as JSON values, with 95 % intervals over subjects.
 
     Args:
         probability: [N, 2] of each trait's second value.
@@ -89,6 +106,5 @@ def report(
 
 
 def _share(right: NDArray[np.bool_], subjects: NDArray[np.str_]) -> dict[str, float | None]:
-    figure = summarise(right, subjects).mean
-    several = len(set(subjects.tolist())) > 1  # of a single subject nothing is known about others
-    return (figure if several else Figure(figure.value, float("nan"), float("nan"))).as_json()
+    sums = cluster_sums(np.stack([right, np.ones(len(right))], axis=-1), subjects)
+    return figures_of_sums(sums, lambda s: s[..., 0] / s[..., 1], RATE)[()].as_json()

@@ -1,6 +1,7 @@
-"""acuSimNet as a task of the loop: heads with 174 acupoints."""
+"""Networks of the head as a task of the loop: acuSimNet and heatmaps, 174 acupoints."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,26 +10,28 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.data.augmentation import Augmentation, augment, head_flip
+from training.data.positions import positions_of
 from training.data.records import HeadData
 from training.data.split import Split
 from training.eval.baselines import ALL_OCCLUDED, PER_POINT, fit_baselines
 from training.eval.metrics import point_estimates
 from training.eval.predictions import Predictions
+from training.geometry.template import Template
 from training.hardware import Hardware
 from training.loop import Batch, Step
-from training.models.acusimnet import TALLIES, AcuSimNet, Trainee
-from training.models.branches import Output
-from training.models.losses import TASKS, decay_weight
+from training.models.head import TALLIES, HeadNetwork, HeadOutput, Trainee
+from training.models.losses import decay_weight
 from training.tasks.base import PictureTask, as_input, outputs_of
 from training.tasks.head_config import HeadConfig
 
 _SHOWN = {"micro": "micro", "macro": "macro", "fpr": "fpr", "fnr": "fnr", "ece": "ece", "mean_px": "error_px",
-          "mean_mm": "error_mm", "within_5_mm": "within_5_mm", "official_soft_wing": "official_soft_wing"}  # fmt: skip
+          "mean_mm": "error_mm", "within_5_mm": "within_5_mm", "joint": "joint",
+          "official_soft_wing": "official_soft_wing"}  # fmt: skip
 """Figures of a validation, under the names of metrics.csv."""
 
 
 class HeadTask(PictureTask):
-    """Trains acuSimNet on the training part and evaluates it on the validation part.
+    """Trains a network of the head on the training part and evaluates it on the validation part.
 
     Args:
         config: all settings.
@@ -59,6 +62,7 @@ class HeadTask(PictureTask):
             "persons": split.persons,
         }
         self.flip = torch.from_numpy(head_flip())
+        self._positions = positions_of(data, self.train, config.data.occluded)
         baselines = fit_baselines(data.targets.take(self.train)).predict(data.targets.frame[self.val])
         self.baselines = {  # figures keep their names in metrics.csv, which resumed runs continue
             "floor_all_occluded": self._score(baselines[ALL_OCCLUDED])["micro"],
@@ -66,6 +70,12 @@ class HeadTask(PictureTask):
             "floor_error_px": self._score(baselines[PER_POINT])["error_px"],
         }
         self._targets: Any = None
+        self._known: Any = None
+
+    @property
+    def template(self) -> Template | None:
+        """The training persons' heads in 3D; None where occluded points have no positions."""
+        return self._positions.template
 
     @property
     def trainee(self) -> Trainee:
@@ -74,12 +84,16 @@ class HeadTask(PictureTask):
 
     def step(self, module: nn.Module, batch: Batch, epoch: int, generator: torch.Generator, scale: float) -> Step:
         """See Task."""
-        targets = self._on(batch.index.device).take(batch.index)
+        device = batch.index.device
+        targets = self._on(device).take(batch.index)
         images, xy, visible, trusted = as_input(batch.images), targets.xy, targets.visible, targets.trusted
+        known = self._known[batch.index]
         if self.config.augment != Augmentation():
-            changed = augment(images, xy, visible, generator, self.config.augment, self.flip)
+            changed = augment(images, xy, visible, generator, self.config.augment, self.flip, known)
             images, xy, visible = changed.images, changed.xy, changed.visible
-            trusted = torch.gather(trusted, 1, changed.source)
+            trusted, known = (torch.gather(values, 1, changed.source) for values in (trusted, known))
+        if self.config.data.occluded != "zero":
+            trusted = trusted & known
         weight = self._occluded_weight(epoch, images.device)
         data_scale = 1.0 if self.config.loss.reduction == "sum" else scale
         losses, tallies = module(images, xy, visible, trusted, weight, data_scale, scale)
@@ -87,16 +101,17 @@ class HeadTask(PictureTask):
         return Step(losses.total, torch.cat([pictures, losses.parts.sum(0), tallies]))
 
     def _occluded_weight(self, epoch: int, device: torch.device) -> Tensor:
-        """Equation 3; a tensor, so that compiled code does not change with the epoch."""
+        """Equation 3 and loss.occluded; a tensor, so that compiled code does not change with the epoch."""
         loss = self.config.loss
         weight = decay_weight(epoch, loss.decay_start, loss.decay_end, loss.decay_floor) if loss.decay else 1.0
-        return torch.tensor(weight, device=device)
+        return torch.tensor(loss.occluded * weight, device=device)
 
     def read_logs(self, logs: Tensor) -> dict[str, float]:
         """See Task: losses per picture before they are weighted, and figures at threshold 0.5."""
         pictures, *rest = logs.tolist()
-        parts = {f"loss_{name}": value / pictures for name, value in zip(TASKS, rest, strict=False)}
-        counts: dict[str, float] = dict(zip(map(str, TALLIES), rest[len(TASKS) :], strict=True))
+        tasks = self.trainee.criterion.TASKS
+        parts = {f"loss_{name}": value / pictures for name, value in zip(tasks, rest, strict=False)}
+        counts: dict[str, float] = dict(zip(map(str, TALLIES), rest[len(tasks) :], strict=True))
         return parts | _rates(counts, self.config.data.size)
 
     def validate(self, epoch: int, hardware: Hardware) -> dict[str, float]:
@@ -105,11 +120,14 @@ class HeadTask(PictureTask):
         total = torch.zeros((), dtype=torch.float64, device=hardware.device)
         weight = self._occluded_weight(epoch, hardware.device)
 
-        def add_loss(output: Output, index: Tensor) -> None:
+        is_mean = self.config.model.network == "heatmaps" or self.config.loss.reduction == "mean"
+
+        def add_loss(output: HeadOutput, index: Tensor) -> None:
             targets = self._on(hardware.device).take(index)
-            losses = self.trainee.criterion(output, targets.xy, targets.visible, targets.trusted, weight, 1.0, 0.0)
+            trusted = targets.trusted if self.config.data.occluded == "zero" else targets.trusted & targets.visible
+            losses = self.trainee.criterion(output, targets.xy, targets.visible, trusted, weight, 1.0, 0.0)
             # A mean over the batch is undone; the sum is divided by the number of all pictures at the end.
-            total.add_(losses.total * (len(index) if self.config.loss.reduction == "mean" else 1))
+            total.add_(losses.total * (len(index) if is_mean else 1))
 
         network = self.trainee.network
         parts = hardware.gather(predict(network, self.data, share, self.config, hardware.device, on_batch=add_loss))
@@ -121,9 +139,8 @@ class HeadTask(PictureTask):
         constant = 0.0 if sigmas is None else sigmas.detach().sum().item()
         loss = hardware.sum(total).item() / len(self.val) + constant
         figures = self._score(Predictions(probability, xy)) | {"loss": loss}
-        best_by = self.config.train.best_by
-        rising = figures[best_by] if best_by in ("micro", "macro") else -figures[best_by]
-        return figures | self.baselines | self._uncertainty() | {"score": rising}
+        score = rising(figures, self.config.train.best_by)
+        return figures | self.baselines | self._uncertainty() | {"score": score}
 
     def _score(self, predictions: Predictions) -> dict[str, float]:
         found = point_estimates(predictions, self.data.targets.take(self.val), self.config.data.size)
@@ -134,16 +151,18 @@ class HeadTask(PictureTask):
         weights = self.trainee.criterion.log_sigma
         if weights is None:
             return {}
-        values = weights.detach().cpu().numpy()
-        out = {f"log_sigma_{name}": float(values[:, column].mean()) for column, name in enumerate(TASKS)}
-        for column, name in enumerate(TASKS):
+        values, tasks = weights.detach().cpu().numpy(), self.trainee.criterion.TASKS
+        out = {f"log_sigma_{name}": float(values[:, column].mean()) for column, name in enumerate(tasks)}
+        for column, name in enumerate(tasks):
             out |= {f"log_sigma_{name}_{branch}": float(value) for branch, value in enumerate(values[:, column])}
         return out
 
     def _on(self, device: torch.device) -> Any:
-        """All targets on the device, moved once."""
+        """All targets on the device, moved once; training pictures have positions of occluded points, if known."""
         if self._targets is None:
-            self._targets = self.data.targets.to_torch(device)
+            targets = replace(self.data.targets, xy=self._positions.xy)
+            self._targets = targets.to_torch(device)
+            self._known = torch.from_numpy(self._positions.known).to(device)
         return self._targets
 
     def names(self, index: Tensor) -> list[str]:
@@ -151,15 +170,20 @@ class HeadTask(PictureTask):
         return [self.data.records[number].image for number in index.tolist()]
 
 
+def rising(figures: Mapping[str, float], best_by: str) -> float:
+    """The figure that chooses the best epoch, with the sign that makes a larger one better."""
+    return figures[best_by] if best_by in ("micro", "macro", "joint") else -figures[best_by]
+
+
 @torch.no_grad()
 def predict(
-    network: AcuSimNet,
+    network: HeadNetwork,
     data: HeadData,
     index: NDArray[np.int64],
     config: HeadConfig,
     device: torch.device,
     progress: Callable[[int], None] = lambda _: None,
-    on_batch: Callable[[Output, Tensor], None] | None = None,
+    on_batch: Callable[[HeadOutput, Tensor], None] | None = None,
 ) -> Predictions:
     """The network's predictions for some of the pictures.
 
@@ -170,12 +194,12 @@ def predict(
         config: for its precision.
         device: of the network.
         progress: called with the number of pictures just done.
-        on_batch: called with each batch's output, class logits included, and the numbers of its pictures.
+        on_batch: called with each batch's output, with all that losses need, and the numbers of its pictures.
     """
     probability = np.zeros((len(index), 174), np.float32)
     xy = np.zeros((len(index), 174, 2), np.float32)
-    classify = on_batch is not None
-    outputs = outputs_of(network, data.cache, index, config.train.precision, device, progress, classify=classify)
+    for_loss = on_batch is not None
+    outputs = outputs_of(network, data.cache, index, config.train.precision, device, progress, for_loss=for_loss)
     for rows, numbers, output in outputs:
         if on_batch is not None:
             on_batch(output, numbers)

@@ -10,7 +10,7 @@ from acusim.selection import parse_selection
 from acusim.settings import Settings
 from training.data.augmentation import Augmentation
 from training.data.split import Pictures, SplitSettings
-from training.models.names import BackboneName, Grouping, Trunk
+from training.models.names import EncoderName, Grouping, NetworkName, Trunk
 from training.settings import MAX_SEED, BaseConfig, Normalisation, TrainConfig, check_shares
 
 DEFAULT = "acusimnet"
@@ -18,6 +18,7 @@ VisibilityLoss = Literal["focal", "rmse"]
 Mask = Literal["soft", "hard", "none"]
 Uncertainty = Literal["paper", "zeros", "none"]
 Reduction = Literal["sum", "mean"]
+Occluded = Literal["zero", "triangulated"]
 
 
 class ModelConfig(Settings):
@@ -25,8 +26,12 @@ class ModelConfig(Settings):
 
     WHAT = "setting of [model]"
 
-    backbone: BackboneName = "densenet201"
-    """Network that turns a picture into a feature vector."""
+    network: NetworkName = "branches"
+    """branches: acuSimNet, coordinates from a feature vector; heatmaps: coordinates from a heatmap of each point."""
+    backbone: EncoderName = "densenet201"
+    """Network that turns a picture into features; light is the project's own for computers without a GPU."""
+    decoder: int = Field(default=64, ge=8, le=1024)
+    """Heatmaps: channels of the decoder."""
     weights: str = ""
     """Initial weights of the backbone: empty for random, "imagenet" for the published ones, or a safetensors file."""
     final_relu: bool = True
@@ -41,6 +46,8 @@ class ModelConfig(Settings):
     """Factor on the dropout of the trunk's layers; 0 for none."""
     final_scale: float = Field(default=1.0, ge=0.0, le=1.0)
     """Factor on the initial weights of visibility and coordinate heads; 0 starts them at their mean output."""
+    start_xy: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Added to the initial coordinates, which are about 0; 0.5 starts at the picture's centre."""
 
     @model_validator(mode="after")
     def _relu_of_densenet(self) -> Self:
@@ -83,6 +90,8 @@ class LossConfig(Settings):
     """Equation 3: b, in epochs."""
     decay_floor: float = Field(default=0.03, ge=0.0, le=1.0)
     """Equation 3: w_min."""
+    occluded: float = Field(default=1.0, ge=0.0, le=1.0)
+    """Factor on the coordinate loss of occluded points, beside equation 3's."""
     uncertainty: Uncertainty = "paper"
     """Ablation C: initial log sigma 0, 1, -5 (C0), zeros (C1), or no such parameters (C2)."""
     reduction: Reduction = "sum"
@@ -93,6 +102,21 @@ class LossConfig(Settings):
         if self.decay and self.decay_end <= self.decay_start:
             raise ConfigError(f"decay_end = {self.decay_end} is not above decay_start = {self.decay_start}")
         return self
+
+
+class HeatmapConfig(Settings):
+    """What a network with heatmaps minimises; see training.models.heatmap_loss."""
+
+    WHAT = "setting of [heatmap]"
+
+    coordinate: float = Field(default=35.0, ge=0.0, le=1e4)
+    """Weight of the coordinates' error."""
+    visibility: float = Field(default=4.0, ge=0.0, le=1e4)
+    """Weight of visibility's cross-entropy."""
+    heatmap: float = Field(default=0.9, ge=0.0, le=1e4)
+    """Weight of the cross-entropy of the heatmaps' marginals."""
+    sigma_px: float = Field(default=1.0, gt=0.0, le=64.0)
+    """Standard deviation of a marginal's target, in pixels of the heatmap (four of the picture)."""
 
 
 class DataConfig(Settings):
@@ -118,6 +142,9 @@ class DataConfig(Settings):
     """Share of the persons that chooses nothing."""
     split_seed: int = Field(default=0, ge=0, le=MAX_SEED)
     """Seed of the division of persons."""
+    occluded: Occluded = "zero"
+    """Positions of occluded points in training: zero as in AcuSim's labels, or triangulated: those of the person's head
+    in 3D, from its labels in all views; points that it never shows come from a template of all persons."""
     bald_codes: str = "auto"
     """Hair codes that mean bald, as the controller's --bald-codes takes them."""
 
@@ -144,7 +171,7 @@ class DataConfig(Settings):
 class HeadTrainConfig(TrainConfig):
     """How acuSimNet is trained."""
 
-    best_by: Literal["micro", "macro", "error_px", "loss"] = "micro"  # pyright: ignore[reportIncompatibleVariableOverride]
+    best_by: Literal["micro", "macro", "joint", "error_px", "loss"] = "micro"  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class HeadConfig(BaseConfig):
@@ -155,6 +182,18 @@ class HeadConfig(BaseConfig):
     name: str = DEFAULT
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
+    heatmap: HeatmapConfig = HeatmapConfig()
     data: DataConfig = DataConfig()
     train: HeadTrainConfig = HeadTrainConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
     augment: Augmentation = Augmentation()
+
+    @model_validator(mode="after")
+    def _heatmaps(self) -> Self:
+        if self.model.network == "heatmaps" and self.data.size % 32:
+            raise ConfigError(f"data.size = {self.data.size} is not a multiple of 32, which heatmaps need")
+        if self.model.network == "heatmaps" and self.data.occluded == "zero" and self.loss.occluded:
+            raise ConfigError(
+                'model.network = "heatmaps" would learn that occluded points are at (0, 0); set data.occluded = '
+                '"triangulated", or loss.occluded = 0 to learn nothing of their positions'
+            )
+        return self

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from importlib import metadata, resources
 from typing import Any
 
-import numpy as np
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
@@ -17,9 +16,8 @@ from acusim.files import sha256
 from acusim.folders import is_junk
 from acusim.pictures import encode
 from training.data.photographs import MAX_PIXELS
-from training.inference.drawing import draw_points
 from training.inference.model import THRESHOLDS, Model
-from training.inference.predict import enlargement
+from training.inference.result_files import drawn_points
 from training.settings import TaskName
 from training.tasks.hand_type import type_json
 from training.web import schema
@@ -143,7 +141,8 @@ def _document(form: Form, result: Result) -> bytes:
     """A schema.Answer as JSON."""
     photograph, found, model = result.photograph, result.found, result.model
     width, height = photograph.size_px
-    xy = found.xy_px * photograph.reduced
+    xy, fit = found.xy_px * photograph.reduced, found.fit
+    places = [None] * len(xy) if fit is None else fit.points_json()
     points = [
         {
             **asdict(point),
@@ -151,8 +150,9 @@ def _document(form: Form, result: Result) -> bytes:
             "confidence": None if model.evidence == "none" else round(float(confidence), 6),
             "x": round(float(x), 3),
             "y": round(float(y), 3),
+            "mm": mm,
         }
-        for point, confidence, (x, y) in zip(model.points, found.confidence, xy, strict=True)
+        for point, confidence, (x, y), mm in zip(model.points, found.confidence, xy, places, strict=True)
     ]
     picture = {
         "name": form.name,
@@ -167,7 +167,10 @@ def _document(form: Form, result: Result) -> bytes:
         "picture": picture,
         "model": _model(model),
         "threshold": result.threshold,
+        "crop": None if found.framing is None else found.framing.as_json(photograph.reduced),
         "hand": None if found.hand_type is None else type_json(found.hand_type),
+        "pose": None if fit is None else fit.pose_json(),
+        "fit": None if fit is None else fit.fit_json(),
         "points": points,
         "timing_ms": result.times_ms,
     }
@@ -176,21 +179,13 @@ def _document(form: Form, result: Result) -> bytes:
 
 def _drawn(form: Form, result: Result) -> bytes:
     """The picture with its visible points, a JPEG."""
-    pixels, found = result.photograph.pixels, result.found
-    names = form.fields.get("names", "true")
-    if names not in ("true", "false"):
-        raise Refusal("bad_value", field="names", allowed="true | false")
-    visible = np.flatnonzero(found.confidence >= result.threshold)
-    drawn = draw_points(
-        pixels,
-        found.xy_px[visible],
-        visible,
-        names=names == "true",
-        confidence=found.confidence[visible],
-        scale=enlargement(pixels.shape),
-        palette=result.model.palette,
-    )
-    return encode(drawn, ".jpg")
+    fields = {"names": form.fields.get("names", "true"), "hidden": form.fields.get("hidden", "false")}
+    for field, value in fields.items():
+        if value not in ("true", "false"):
+            raise Refusal("bad_value", field=field, allowed="true | false")
+    options = {field: value == "true" for field, value in fields.items()}
+    pixels = result.photograph.pixels
+    return encode(drawn_points(pixels, result.found, result.model, result.threshold, **options), ".jpg")
 
 
 def _http_failure(_: Request, error: HTTPException) -> Response:

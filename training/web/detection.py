@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.photographs import letterbox
+from training.inference.faces import NEAR, open_detector
+from training.inference.quiet import silenced
 from training.settings import TaskName
-from training.web.quiet import silenced
 
 CONFIDENCE = 0.3
 """From which a detection counts."""
@@ -24,10 +25,9 @@ class Detector:
 
     def __init__(self) -> None:
         with silenced():
-            from mediapipe.python.solutions.face_detection import FaceDetection  # type: ignore[import-untyped]
             from mediapipe.python.solutions.hands import Hands  # type: ignore[import-untyped]
 
-            self._faces: Any = FaceDetection(model_selection=0, min_detection_confidence=CONFIDENCE)
+            self._faces: Any = open_detector(NEAR, CONFIDENCE)
             self._hands: Any = Hands(static_image_mode=True, max_num_hands=1, min_detection_confidence=CONFIDENCE)
         self._lock = threading.Lock()
         self.kind_of(np.zeros((SIDE, SIDE, 3), np.uint8))  # the first picture takes longer

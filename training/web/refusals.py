@@ -104,6 +104,11 @@ REASONS: dict[str, Reason] = {
         "Neither a face nor a hand was found. Select head or hand.",
         "未检测到面部或手部。请手动选择：头部或手部。",
     ),
+    "no_face": Reason(
+        422,
+        "No face was found, and this server requires one. Take a picture from the front or the side.",
+        "未检测到面部，而本服务器要求图片中有面部。请从正面或侧面拍摄。",
+    ),
     "busy": Reason(
         503, "Too many pictures are waiting. Try again in a few seconds.", "等待处理的图片太多，请几秒后再试。"
     ),

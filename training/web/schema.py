@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from training.inference.face_crop import REASONS as REASONS_OF_CROP
+from training.inference.face_crop import Reason
 from training.inference.model import Evidence
 from training.inference.point_names import Side
 from training.settings import TaskName
@@ -31,6 +33,10 @@ class FoundPoint(PointName):
         description="pixels from the upright picture's left edge; meaningless for a point that is not visible"
     )
     y: float = Field(description="pixels from its top edge")
+    mm: tuple[float, float, float] | None = Field(
+        description="in millimetres in the head's frame: +x the person's left, -y the direction of the face, +z up; "
+        "null where no head was fitted"
+    )
 
 
 class Model(BaseModel):
@@ -95,6 +101,32 @@ class HandType(BaseModel):
     face: Trait
 
 
+class Crop(BaseModel):
+    """The square of the picture that the model saw; it may reach beyond the picture."""
+
+    what: Literal["face", "whole picture"]
+    reason: Reason = Field(description="why: " + "; ".join(f"{code}, {text}" for code, text in REASONS_OF_CROP.items()))
+    faces: int = Field(description="how many were found")
+    left: int = Field(description="pixels of the upright picture")
+    top: int
+    side: int
+
+
+class Pose(BaseModel):
+    """How the head is turned, in degrees; 0, 0, 0 faces the camera."""
+
+    yaw: float = Field(description="above 0: to the person's own left")
+    pitch: float = Field(description="above 0: up")
+    roll: float = Field(description="above 0: clockwise, as seen in the picture")
+
+
+class Fit(BaseModel):
+    """How well a head fits the points."""
+
+    residual_mm: float = Field(description="median distance of the visible points to their predictions")
+    ok: bool = Field(description="whether pose, millimetres and hidden points can be trusted")
+
+
 class Answer(BaseModel):
     """The points of a picture."""
 
@@ -103,7 +135,10 @@ class Answer(BaseModel):
     picture: PictureFacts
     model: Model
     threshold: float
+    crop: Crop | None = Field(description="null for models that always see the whole picture")
     hand: HandType | None = Field(description="null for models without that output")
+    pose: Pose | None = Field(description="null where no head was fitted")
+    fit: Fit | None = Field(description="likewise")
     points: list[FoundPoint]
     timing_ms: Timing
 
@@ -134,6 +169,11 @@ REQUEST_BODY: dict[str, Any] = {
                     "kind": {"type": "string", "enum": ["auto", "head", "hand"], "default": "auto"},
                     "threshold": {"type": "number", "minimum": 0, "maximum": 1},
                     "names": {"type": "boolean", "default": True, "description": "codes in the drawn picture"},
+                    "hidden": {
+                        "type": "boolean",
+                        "default": False,
+                        "description": "hidden points as rings in the drawn picture, where fit.ok",
+                    },
                 },
             }
         }

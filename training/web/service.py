@@ -16,7 +16,7 @@ from typing import TypeVar, get_args
 import numpy as np
 from fastapi import Request
 
-from acusim.errors import EngineError
+from acusim.errors import EngineError, PictureError
 from training.data.photographs import Photograph
 from training.inference.model import THRESHOLDS, Found, Model
 from training.settings import TaskName
@@ -102,6 +102,8 @@ class Service:
                 found = model.recognise(photograph.pixels)
             except EngineError:
                 raise Refusal("broken_model") from None
+            except PictureError:  # of the cropper: decoding is over
+                raise Refusal("no_face") from None
             done = time.perf_counter()
         times = {"decode": decoded - started, "model": done - turn, "waited": started - arrived + turn - decoded}
         threshold = THRESHOLDS[model.evidence] if threshold is None else threshold

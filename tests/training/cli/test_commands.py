@@ -84,6 +84,19 @@ def test_other_settings_are_refused(run, root, capsys):
     assert "config.train.lr was 5e-05, is 0.1" in capsys.readouterr().err
 
 
+def test_a_warm_start_says_what_it_took(run, root, tmp_path, capsys):
+    out, where = tmp_path / "child", ["--quiet", *_where(run)]
+    command = ["train", "--data", str(root), "--out", str(out), *where, "--init", str(run), "--freeze", "backbone"]
+    assert cli.main([*command, *_sets("model.grouping=unified")]) == cli.OK
+    text = capsys.readouterr().err
+    assert "initial weights from" in text and "tensors taken; new: network.branches.0." in text
+    record = json.loads((out / "data.json").read_text())["init"]
+    assert record["sha256"] == checkpoint.checkpoint_hash(checkpoint.find(run))
+    assert load_config(str(out / "config.toml")).train.freeze == "backbone"
+    assert cli.main([*command, *_sets("model.grouping=unified")]) == cli.OK  # again: nothing to do
+    assert json.loads((out / "data.json").read_text())["init"] == record
+
+
 def test_evaluate_reports_with_baselines(run, root, tmp_path, capsys):
     out, predictions = tmp_path / "report", tmp_path / "p.safetensors"
     command = ["evaluate", str(run), "--data", str(root), "--out", str(out), "--quiet", "--json", *_where(run)]
@@ -149,7 +162,8 @@ def test_predict_equals_evaluate(run, root, tmp_path):
     assert cli.main([*command, "--predictions", str(stored), *_where(run)]) == cli.OK
     person = next(k for k, part in json.loads((run / "data.json").read_text())["persons"].items() if part == "val")
     pictures = sorted(p for p in (root / "train/image/img_32").iterdir() if person in p.stem.lower())
-    assert cli.main(["predict", str(run), *map(str, pictures), "--out", str(tmp_path / "p"), "--device", "cpu"]) == 0
+    out = ["--out", str(tmp_path / "p"), "--device", "cpu", "--crop", "none"]
+    assert cli.main(["predict", str(run), *map(str, pictures), *out]) == 0
     evaluated = Predictions.load(stored)
     for row, picture in enumerate(pictures):
         points = json.loads((tmp_path / "p" / f"{picture.stem}.points.json").read_text())["points"]
@@ -208,7 +222,7 @@ def test_the_rows_of_table_2_can_be_named():
     (["--set", "train.epochs=0"], "outside 1..100000"),
     (["--set", "train.epoch=3"], "did you mean 'epochs'"),
     (["--set", "epochs=3"], "section.name=value"),
-    (["--set", "model.backbone=resnet19"], "backbone = 'resnet19' is not one of resnet18"),
+    (["--set", "model.backbone=resnet19"], "backbone = 'resnet19' is not one of light, resnet18"),
     (["--set", "data.val=0.9", "--set", "data.test=0.5"], "leave too little to train on"),
     (["--device", "tpu"], "--device 'tpu'"),
 ])  # fmt: skip

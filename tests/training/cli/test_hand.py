@@ -222,7 +222,7 @@ def test_coco_and_back(root: Path, tmp_path: Path, capsys: Any) -> None:
     (["--set", "data.size=100"], "size = 100 is not a multiple of 32"),
     (["--set", "model.name=hrnet"], "name = 'hrnet' is not one of hrnet_w32"),
     (["--set", "train.best_by=micro"], "best_by = 'micro' is not one of loss"),
-    (["--set", "model.backbone=resnet18"], "is not a setting of [model]"),
+    (["--set", "model.backbone=resnet18"], "backbone = 'resnet18' is for name = \"integral\"; simple_baseline has"),
     (["--set", "data.points=nowhere.toml"], "nowhere.toml' cannot be read"),
     (["--data", "elsewhere"], "--data is given 2 times"),
     (["--config", "acusimnet+hand_hrnet"], "mixes the tasks hand and head"),

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from acusim import rig
 from acusim.errors import ConfigError
 from acusim.labels import dump_label, read_label
+from tests.training.geometry.invented import person
 from training.data.leaks import check, find
 from training.data.records import HeadData
 from training.data.split import SplitSettings, split
@@ -155,3 +157,70 @@ def test_pictures_in_no_part_are_not_looked_at(heads, read):
     parts = {"train": np.array([0, 1]), "test": np.array([2])}
     records = [replace(record, person="persona") if i > 3 else record for i, record in enumerate(data.records)]
     assert find(records, data.targets, data.cache.thumbnails(), parts) == []
+
+
+HALF_A = (1, 3, 5, 37, 109)
+HALF_B = (2, 4, 36, 38, 110)
+"""Views that no picture of the first half has."""
+
+
+def relabel(root: Path, name: str, points: np.ndarray, jitter: float = 0.0) -> None:
+    """Gives a person's pictures the labels of a head in space, moved by up to ``jitter`` of the picture."""
+    random = np.random.default_rng(ord(name[-1]))
+    for file in sorted(root.glob(f"train/label/label/*_{name}_*")):
+        label = read_label(file)
+        exact = rig.project(points, int(file.stem[-4:]), 1.0)[0]
+        label.xy[:] = np.where(label.listed[:, None], exact + random.uniform(-jitter, jitter, exact.shape), np.nan)
+        label.xy[:] = label.xy.clip(0, 1)
+        file.write_bytes(dump_label(label))
+
+
+def test_a_renamed_person_with_relit_pictures_and_jittered_labels_is_reported(heads, read):
+    root = heads(persons=4)
+    for number, name in enumerate(("PersonA", "PersonB", "PersonC", "PersonD")):
+        relabel(root, name, person(number % 3), jitter=0.3 / 512)
+    data = read(root)
+    assert kinds(data, by_person(data, "persond")) == {"heads"}
+    assert kinds(data, by_person(data, "persona", "persond")) == set(), "within a part nothing leaks"
+    assert kinds(data, by_person(data, "personc")) == set(), "different heads are not accused"
+    with pytest.raises(ConfigError, match=r"1 pairs of persons of two names have the same head.*PersonA.*PersonD"):
+        check(data, by_person(data, "persond"))
+
+
+def test_a_person_under_two_names_in_disjoint_views_is_reported(heads, read):
+    root = heads(persons=3, frames=(*HALF_A, *HALF_B))
+    for number, name in enumerate(("PersonA", "PersonB", "PersonC")):
+        relabel(root, name, person(number % 2), jitter=0.3 / 512)
+    for path in [*root.glob("train/*/*/*")]:
+        frame = int(path.stem[-4:])
+        if frame in (HALF_A if "PersonC" in path.name else HALF_B):
+            path.unlink()
+    data = read(root)
+    frames = {
+        name: {record.id.frame for record in data.records if record.person == name} for name in ("persona", "personc")
+    }
+    assert not frames["persona"] & frames["personc"]
+    assert kinds(data, by_person(data, "personc")) == {"heads"}
+    assert kinds(data, by_person(data, "personb")) == set()
+
+
+def test_untrusted_labels_prove_no_head(heads, read):
+    root = heads(persons=2)
+    for name in ("PersonA", "PersonB"):
+        relabel(root, name, person(0), jitter=0.3 / 512)
+    data = read(root)
+    parts = by_person(data, "personb")
+    assert kinds(data, parts) == {"heads"}
+    targets = replace(data.targets, trusted=np.zeros_like(data.targets.trusted))
+    assert find(data.records, targets, data.cache.thumbnails(), parts) == []
+
+
+def test_variants_under_one_name_are_one_person(heads, read):
+    root = heads(persons=2)
+    for path in rename(root, "PersonA", "PersonA", labels=False, pictures=False):
+        stem = path.stem.replace("_HA_", "_HC_")
+        shutil.copy(path, path.with_name(stem + path.suffix))
+        shutil.copy(root / f"train/label/label/{path.stem}.json", root / f"train/label/label/{stem}.json")
+    data = read(root)
+    assert len(data) == 6
+    assert kinds(data, by_person(data, "personb")) == set()

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from acusim.errors import PictureError
-from training.data.photographs import letterbox, read_photograph
+from training.data.photographs import Square, crop_square, letterbox, read_photograph, whole_square
 from training.inference.drawing import _disc, draw_points
 
 ORIENTATION = 0x0112
@@ -153,3 +153,56 @@ def test_letterbox_by_hand():
     assert transform.from_unit((0.5, 0.5)).tolist() == [4, 2]
     same, plain = letterbox(picture[:, :4], 4)
     assert (same == 200).all() and plain.offset == (0, 0) and plain.scale == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("square", "size"),
+    [
+        (Square(100, 60, 200), 96),  # shrunk
+        (Square(100, 60, 301), 128),  # by no whole number
+        (Square(150, 100, 90), 128),  # enlarged
+        (Square(-60, -40, 400), 128),  # beyond the left and the top
+        (Square(120, 80, 400), 100),  # beyond the right and the bottom
+        (Square(-100, -200, 800), 200),  # around the picture
+    ],
+)
+def test_points_of_a_cropped_square_map_back(square: Square, size: int):
+    """Known dots are found in the square, and their places map back to within a tenth of a pixel of the original."""
+    dots = np.array([(173.0, 126.5), (214.25, 154.0), (160.5, 171.75)])
+    width, height = 400, 300
+    radius = 4 * max(1.0, square.side / size)  # of dots wide enough to have a centre in the square
+    for dot in dots:
+        picture = np.zeros((height, width, 3), np.uint8)
+        _disc(picture, dot, radius, (255, 255, 255))
+        found, transform = crop_square(picture, square, size)
+        weight = found[..., 0].astype(float)
+        rows, columns = np.mgrid[:size, :size] + 0.5
+        centre = np.array([(weight * columns).sum(), (weight * rows).sum()]) / weight.sum()
+        assert transform.to_picture(centre) == pytest.approx(dot, abs=0.1)
+        assert transform.to_square(dot) == pytest.approx(centre, abs=0.1)
+
+
+def test_shrinking_averages_areas_and_the_edge_is_repeated():
+    picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    found, _ = crop_square(picture, Square(20, 12, 32), 8)
+    means = picture[12:44, 20:52].reshape(8, 4, 8, 4, 3).mean((1, 3))
+    assert np.abs(found - means).max() <= 1
+    beyond, _ = crop_square(picture, Square(-10, 40, 40), 40)
+    assert (beyond[:20, :10] == picture[40:, :1]).all() and (beyond[20:, 10:] == picture[59, :30]).all()
+    for away in (Square(500, 500, 16), Square(-500, -500, 16)):
+        corner = picture[-1, -1] if away.left > 0 else picture[0, 0]
+        assert (crop_square(picture, away, 8)[0] == corner).all()
+
+
+def test_the_whole_square_of_a_square_picture_is_its_letterbox():
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    one, two = crop_square(picture, whole_square(picture), 32), letterbox(picture, 32)
+    assert (one[0] == two[0]).all() and one[1] == two[1]
+    assert whole_square(np.zeros((30, 50, 3), np.uint8)) == Square(0, -10, 50)
+
+
+def test_a_square_without_area_is_refused():
+    picture = np.zeros((8, 8, 3), np.uint8)
+    for square, size in ((Square(0, 0, 0), 8), (Square(0, 0, 8), 0)):
+        with pytest.raises(ValueError, match="expected"):
+            crop_square(picture, square, size)

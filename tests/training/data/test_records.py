@@ -3,16 +3,18 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from acusim import acupoints, rig
 from acusim.errors import ConfigError, LabelError, LayoutError
 from acusim.files import sha256
-from acusim.labels import read_label
+from acusim.labels import dump_label, read_label
 from acusim.pictures import encode, read_rgb
 from acusim.point_mask import PointMask, dump_point_mask
 from acusim.selection import parse_selection
@@ -20,6 +22,7 @@ from tests.support import add_sample
 from tests.training.data.heads import SIZE, add, head
 from training.data.head_points import depth_at, read_mask
 from training.data.reading import view_bias
+from training.data.records import Targets
 from training.data.sources import person_of
 
 
@@ -100,6 +103,62 @@ def test_depth_is_of_the_map_else_of_the_label_where_that_is_true(tmp_path, read
     _, true_depth = rig.project(acupoints.positions_mm(), 19, 1.0)
     assert np.allclose(depth[row][visible[row]], true_depth[visible[row]], atol=0.01)
     assert np.isnan(depth[by_stem["F_Bea_N_HA_O_0002"]]).all(), "h is not the depth in frame 2"
+
+
+def _with_camera(path: Path, camera: rig.Camera) -> None:
+    path.write_bytes(dump_label(replace(read_label(path), camera=camera)))
+
+
+def test_cameras_are_those_of_the_labels_else_of_the_rig(tmp_path, read):
+    root = tmp_path / "data"
+    for stem in ("F_Ann_N_HA_O_0005", "F_Bea_N_HA_O_0005"):
+        add_sample(root, stem, depth=False)
+    before = read(root)
+    label = root / "train/label/label/F_Bea_N_HA_O_0005.json"
+    own = rig.camera_at(rig.rotation_of(33, -5, 12), [3, -4, 1200], 3.5)
+    _with_camera(label, own)
+    data = read(root)
+    assert before.digest != data.digest and data.targets.frame.tolist() == [5, 5]
+    for row, camera in enumerate((rig.camera(5), own)):
+        assert np.array_equal(data.targets.rotation[row], camera.R)
+        assert np.array_equal(data.targets.translation_mm[row], camera.t_mm)
+        assert data.targets.focal[row] == camera.focal
+    assert np.isnan(data.targets.depth_mm[0]).all(), "frame 5 of the released files has no true depth"
+    listed = read_label(label).listed
+    assert np.allclose(data.targets.depth_mm[1][listed], 1000 * read_label(label).h_m[listed])
+
+
+def test_a_depth_map_is_believed_about_the_distance_of_the_labels_camera(tmp_path, read):
+    root = tmp_path / "data"
+    add_sample(root, "F_Ann_N_HA_O_0005")
+    path = root / "train/depth/img_64/F_Ann_N_HA_O_0005.png"
+    drawn = np.asarray(Image.open(path))
+    Image.fromarray(np.where(drawn > 0, drawn + 500, 0).astype(np.uint16)).save(path)
+    assert np.isnan(read(root).targets.depth_mm).all(), "farther than a head before the rig's cameras"
+    nominal = rig.camera(5)
+    _with_camera(
+        root / "train/label/label/F_Ann_N_HA_O_0005.json",
+        rig.camera_at(nominal.R, nominal.t_mm + [0, 0, 500], rig.FOCAL * (1 + 500 / nominal.t_mm[2])),
+    )
+    depth, visible = (values[0] for values in (read(root).targets.depth_mm, read(root).targets.visible))
+    x, y = (read(root).targets.xy[0][visible] * SIZE).astype(int).T
+    hit = drawn[y, x] > 0
+    assert hit.any() and (depth[visible][hit] == drawn[y, x][hit] + 500).all()
+
+
+def test_targets_without_cameras_are_of_the_rig(heads, read):
+    given = read(heads(persons=1, frames=(1, 5))).targets
+    made = Targets(given.xy, given.visible, given.trusted, given.depth_mm, given.frame)
+    assert np.array_equal(made.rotation, given.rotation) and made.rotation.shape == (2, 3, 3)
+    assert np.array_equal(made.translation_mm, given.translation_mm) and made.translation_mm.dtype == np.float64
+    assert made.focal.tolist() == [rig.FOCAL] * 2
+    own = replace(made, focal=np.array([3.0, 4.0]))
+    assert own.take(np.array([1])).focal.tolist() == [4.0]
+    assert np.array_equal(own.take(np.array([1])).rotation[0], rig.camera(5).R)
+    on_device = own.to_torch("cpu").take(torch.tensor([1]))
+    assert on_device.focal.tolist() == [4.0] and on_device.rotation.shape == (1, 3, 3)
+    with pytest.raises(ConfigError, match="focal"):
+        replace(made, focal=np.array([3.0]))
 
 
 def test_depth_of_the_nearest_pixel_that_has_one():

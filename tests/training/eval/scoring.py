@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from acusim import acupoints
+from acusim import acupoints, rig
 from acusim.sample_id import SampleId
+from training.data.records import camera_arrays
 from training.eval.predictions import Predictions
 
 POINTS = acupoints.COUNT
@@ -22,6 +23,9 @@ class Truth:
     trusted: NDArray[np.bool_]
     depth_mm: NDArray[np.float32]
     frame: NDArray[np.int16]
+    rotation: NDArray[np.float64]
+    translation_mm: NDArray[np.float64]
+    focal: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -37,13 +41,15 @@ class Picture:
 def truth(visible: NDArray[np.bool_], frames: Sequence[int] | None = None, depth_mm: float = 870.0) -> Truth:
     """Targets in which visible points lie anywhere but at the edge, all at one depth."""
     count = len(visible)
+    frame = np.array(frames if frames is not None else [1] * count, np.int16)
     xy = np.random.default_rng(count).uniform(0.2, 0.8, (count, POINTS, 2))
     return Truth(
         np.where(visible[..., None], xy, 0).astype(np.float32),
         visible,
         np.ones_like(visible),
         np.full(visible.shape, depth_mm, np.float32),
-        np.array(frames if frames is not None else [1] * count, np.int16),
+        frame,
+        *camera_arrays([rig.camera(int(number)) for number in frame]),
     )
 
 

@@ -5,10 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from acusim import acupoints
 from acusim.errors import ConfigError
 from tests.training.eval.scoring import POINTS, some_truth, truth
-from training.eval.baselines import ALL_OCCLUDED, BASELINES, PER_POINT, PER_POINT_AND_FRAME, fit_baselines
+from training.eval.baselines import (
+    ALL_OCCLUDED,
+    BASELINES,
+    PER_POINT,
+    PER_POINT_AND_FRAME,
+    fit_baselines,
+    through_camera,
+)
 from training.eval.score import score
+from training.geometry.projection import cameras_of, project, rotations
 
 
 def _score(targets, training, baseline):
@@ -77,3 +86,35 @@ def test_nothing_visible_and_nothing_at_all():
     assert (baselines[PER_POINT_AND_FRAME].xy == 0.5).all() and not baselines[PER_POINT].probability.any()
     with pytest.raises(ConfigError, match="no pictures"):
         fit_baselines(some_truth(0))
+
+
+def test_the_mean_head_through_a_camera_off_the_rig():
+    baselines = fit_baselines(_two_cameras())
+    mean = acupoints.positions_mm()
+    rotation, translation, focal = cameras_of([1, 2, 1, 2])
+    turn = rotations(np.array([[0.0, 0.0, 0.5], [0.0, 0.03, 0.0], [0.02, 0.0, 0.0], [0.0, 0.0, -2.0]]))
+    rotation, translation = turn @ rotation, translation * [1, 1, 1.2]
+    got = through_camera(baselines, mean, rotation, translation, 1.1 * focal)
+    np.testing.assert_allclose(got.xy, project(mean, rotation, translation, 1.1 * focal)[0], atol=1e-6)
+    assert got.probability[:, 0] == pytest.approx([1, 0, 1, 0]), "of cameras 1 and 2, whatever the roll"
+    only = through_camera(baselines, mean, rotation, translation, focal, np.array([2, 2]))
+    assert only.probability[:, 0] == pytest.approx([0, 0, 0, 0]), "camera 1 is not in training"
+
+
+def test_on_the_rig_exact_heads_have_no_error_through_their_cameras():
+    frames = np.array([1, 5, 40], np.int16)
+    cameras = cameras_of(frames)
+    visible = np.random.default_rng(0).random((3, POINTS)) < 0.5
+    exact = project(acupoints.positions_mm(), *cameras)[0]
+    targets = replace(
+        truth(visible, frames=frames.tolist()), xy=np.where(visible[..., None], exact, 0).astype(np.float32)
+    )
+    got = through_camera(fit_baselines(targets), acupoints.positions_mm(), *cameras)
+    figures = score(got, targets, ["p"] * 3, 512)["figures"]
+    assert figures["mean_mm"].value < 1e-3
+    assert figures["micro"].value == 1
+
+
+def test_without_frames_no_camera_is_near():
+    with pytest.raises(ConfigError, match="no frames"):
+        through_camera(fit_baselines(some_truth()), acupoints.positions_mm(), *cameras_of([1]), np.array([], int))

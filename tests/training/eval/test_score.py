@@ -84,6 +84,24 @@ def test_pixels_are_those_of_the_size_and_millimetres_do_not_depend_on_it():
     assert large["mean_mm"] == pytest.approx(small["mean_mm"])
 
 
+def test_millimetres_are_those_of_the_pictures_own_focal_length():
+    targets = truth(np.ones((2, POINTS), bool), depth_mm=900)
+    targets = replace(targets, focal=np.array([3.0, 4.0]))
+    xy = targets.xy + np.array([0.01, 0], np.float32)
+    result = metrics.measure(Predictions(perfect(targets).probability, xy), targets, 512)
+    mm = result[..., metrics.TERMS.index("mm")]
+    assert mm[0] == pytest.approx(0.01 * 900 / 3, rel=1e-4) and mm[1] == pytest.approx(0.01 * 900 / 4, rel=1e-4)
+
+
+def test_the_generic_head_stands_before_the_pictures_own_camera():
+    targets = truth(np.ones((1, POINTS), bool), frames=[1])
+    targets = replace(targets, translation_mm=np.array([[0.0, 0.0, 1000.0]]))
+    targets.depth_mm[:] = np.nan
+    depth, generic = metrics.depths_mm(targets)
+    # Camera 1 looks along +y.
+    assert generic.all() and depth[0] == pytest.approx(acupoints.positions_mm()[:, 1] + 1000)
+
+
 def test_without_a_depth_the_generic_head_in_that_camera_is_taken():
     visible = np.zeros((1, POINTS), bool)
     visible[0, :4] = True

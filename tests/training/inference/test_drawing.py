@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from acusim import acupoints
-from training.inference import drawing
 from training.inference.drawing import HEAD, MERIDIAN_COLOURS, Palette, draw_points
 
 BLACK = np.zeros((64, 96, 3), np.uint8)
@@ -63,25 +62,6 @@ def test_the_given_picture_is_not_modified_and_points_outside_are_harmless():
     assert not pixels.any()
 
 
-def test_names_cover_neither_each_other_nor_dots_where_there_is_room():
-    grid = np.stack(np.meshgrid(np.arange(60, 500, 90.0), np.arange(60, 500, 90.0)), -1).reshape(-1, 2)
-    texts = drawing._placed([HEAD.codes[index] for index in range(25)], grid, grid, 3.0, 10, (512, 512))
-    boxes = np.array([(*text.corner, *(text.corner + text.size)) for text in texts])
-    dots = np.concatenate([grid - 3, grid + 3], 1)
-    every = np.concatenate([boxes, dots])
-    shared = np.minimum(boxes[:, None, 2:], every[:, 2:]) - np.maximum(boxes[:, None, :2], every[:, :2])
-    overlaps = (shared > 0).all(-1)
-    assert len(texts) == 25
-    assert overlaps.sum() == 25, "each text overlaps itself only"
-    assert boxes.min() >= 0 and boxes.max() <= 512
-
-
-def test_names_of_crowded_points_go_further_away():
-    middle = np.full((9, 2), 256.0)
-    texts = drawing._placed(["GB21L"] * 9, middle, middle, 3.0, 10, (512, 512))
-    assert any(text.far for text in texts) and not texts[0].far
-
-
 def test_the_legend_lists_the_meridians_that_are_there():
     without = draw_points(BLACK, [(10, 10), (30, 30)], [0, 173], legend=False)
     out = draw_points(BLACK, [(10, 10), (30, 30)], [0, 173])
@@ -129,3 +109,18 @@ def test_other_palettes():
 def test_what_does_not_belong_together_is_refused(xy: list, indices: list, more: dict):
     with pytest.raises(ValueError):
         draw_points(BLACK, xy, indices, **more)
+
+
+def test_hidden_points_are_rings_below_the_others_without_a_percentage():
+    places = [(30.0, 30.0), (70.0, 30.0)]
+    out = draw_points(BLACK, places, [0, 0], confidence=[0.2, 1.0], hollow=[True, False], legend=False)
+    colour = MERIDIAN_COLOURS[HEAD.groups[0]]
+    assert tuple(out[30, 70]) == colour and not out[29:31, 29:31].any()
+    assert (out[:, :50] == colour).all(-1).any()
+    named = [
+        draw_points(BLACK, [(30, 30)], [0], names=True, confidence=[sure], hollow=[hollow], legend=False)
+        for sure, hollow in ((0.2, True), (1.0, True), (0.2, False))
+    ]
+    assert (named[0] == named[1]).all() and (named[0] != named[2]).any()
+    over = draw_points(BLACK, [(30, 30), (30, 30)], [0, 0], confidence=[1, 0.1], hollow=[True, False], legend=False)
+    assert tuple(over[30, 30]) == colour, "the visible one is on top"

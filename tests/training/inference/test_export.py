@@ -13,6 +13,9 @@ from acusim import acupoints
 from acusim.errors import EngineError, OutputError
 from tests.training.tiny_model import Output, Tiny
 from training.inference.export import check_parity, export
+from training.inference.onnx_model import open_onnx
+from training.models.heatmap_net import HeatmapNet
+from training.tasks.base import as_input
 
 SIZE = 32
 pytestmark = [
@@ -122,3 +125,15 @@ def test_not_a_number_is_no_parity(tmp_path: Path):
     with pytest.raises(EngineError, match="nan"):
         _export(model, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_heatmaps_of_the_head_are_exported(tmp_path):
+    torch.manual_seed(0)
+    network = HeatmapNet("light", 174, 16).eval()
+    differences = export(network, tmp_path / "m.onnx", 64, config={}, checkpoint_sha256="")
+    assert set(differences) == {"visibility", "coordinates"}
+    model = open_onnx(tmp_path / "m.onnx", 1)
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        expected = network(as_input(torch.from_numpy(picture[None]))).coordinates[0].numpy() * 64
+    np.testing.assert_allclose(model.predict(picture).coords_px, expected, atol=0.01)

@@ -13,30 +13,16 @@ import training
 from acusim import acupoints
 from acusim.errors import ConfigError, EngineError, PictureError
 from tests.training.spots import SETTINGS, tiny_networks
-from training import checkpoint
+from tests.training.tiny_runs import write_run
 from training.config import load_config
 from training.inference.model import Model, head_model
 from training.inference.predict import predict_files
 from training.inference.predictors import Prediction
-from training.models.acusimnet import Trainee
 from training.models.hand import HandNet
-from training.runs import CONFIG, DATA
-from training.settings import BaseConfig
+from training.models.head import Trainee
 from training.tasks.hand_config import HandConfig
 from training.tasks.hand_points import read_points
 from training.tasks.head_config import HeadConfig
-
-
-def _run(folder: Path, config: BaseConfig, network: torch.nn.Module, **document: object) -> Path:
-    """The files of a run after one epoch."""
-    folder.mkdir(parents=True)
-    (folder / CONFIG).write_text(config.to_toml())
-    (folder / DATA).write_text(json.dumps({"persons": {"ann": "train"}, "digest": "", **document}))
-    state = {"epoch": 1, "step": 0, "best_epoch": 1, "history": [], "identity": {}}
-    links = [checkpoint.BEST, checkpoint.LAST]
-    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
-    checkpoint.save(folder, "epoch_0001", links, tensors, {}, state)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +30,7 @@ def head_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = load_config().with_settings(["model.backbone=resnet18", "model.trunk=single", "data.size=32"])
     assert isinstance(config, HeadConfig)
     torch.manual_seed(0)
-    return _run(tmp_path_factory.mktemp("head") / "run", config, Trainee(config).network)
+    return write_run(tmp_path_factory.mktemp("head") / "run", config, Trainee(config).network)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +43,7 @@ def hand_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Pa
             config = load_config(name).with_settings(list(SETTINGS))
             assert isinstance(config, HandConfig)
             folder = tmp_path_factory.mktemp("hand") / name
-            out[name] = _run(folder, config, HandNet(config.model, len(points)), points=points.as_json())
+            out[name] = write_run(folder, config, HandNet(config.model, len(points)), points=points.as_json())
         yield out
 
 

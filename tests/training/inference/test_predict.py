@@ -1,7 +1,9 @@
 """Predictions as files: positions in the original picture, names that do not collide, faults skipped."""
 
+import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,15 @@ import torch
 from PIL import Image
 
 from acusim import acupoints
-from acusim.errors import ConfigError, OutputError
+from acusim.errors import ConfigError, EngineError, OutputError
 from acusim.pictures import read_provenance
 from tests.training.tiny_model import Brightest, Output
-from training.inference.drawing import _disc
-from training.inference.model import head_model
+from training.data.photographs import Photograph
+from training.inference.drawing import HEAD, MERIDIAN_COLOURS, _disc
+from training.inference.face_crop import FaceCropper
+from training.inference.faces import Face
+from training.inference.head_fit import HeadFit
+from training.inference.model import Found, Model, Prepared, head_model
 from training.inference.predict import Outcome, predict_files
 from training.inference.predictors import head_predictor
 
@@ -186,3 +192,98 @@ def test_a_folder_of_folders_says_what_to_give(tmp_path: Path):
 def test_a_photograph_with_a_large_profile_is_read(tmp_path: Path):
     photo = _photo(tmp_path / "a.png", icc_profile=np.random.default_rng(0).bytes(2 << 20))
     assert _run([photo], tmp_path / "out").exit_code == 0
+
+
+def test_the_crop_is_part_of_the_result(tmp_path: Path):
+    class Finds:
+        def find(self, pixels: np.ndarray) -> list[Face]:
+            x, y = pixels.shape[1] / 2, pixels.shape[0] / 2
+            marks = np.array([(-8, -8), (8, -8), (0, 0), (0, 10), (-18, 0), (18, 0)]) + (x, y)
+            return [Face(0.9, np.array([x, y]), 40.0, marks)]
+
+    model = dataclasses.replace(
+        head_model(head_predictor(Brightest(), "cpu"), SIZE, MODEL), cropper=FaceCropper("auto", Finds())
+    )
+    photo = _photo(tmp_path / "a.png", 300, 200, (170, 80))
+    assert predict_files(model, [photo], tmp_path / "out").exit_code == 0
+    document = _document(tmp_path / "out/a.points.json")
+    assert document["crop"] == {"what": "face", "reason": "face", "faces": 1, "left": 102, "top": 48, "side": 96}
+    assert (document["points"][0]["x"], document["points"][0]["y"]) == pytest.approx((170, 80), abs=0.7)
+    assert "crop" not in _document(_plain(tmp_path, photo))
+
+
+def _plain(folder: Path, photo: Path) -> Path:
+    _run([photo], folder / "plain")
+    return folder / "plain" / f"{photo.stem}.points.json"
+
+
+def test_a_photograph_without_a_face_is_skipped_where_faces_are_required(tmp_path: Path):
+    class Empty:
+        def find(self, pixels: np.ndarray) -> list[Face]:
+            return []
+
+    model = dataclasses.replace(
+        head_model(head_predictor(Brightest(), "cpu"), SIZE, MODEL), cropper=FaceCropper("face", Empty())
+    )
+    outcome = predict_files(model, [_photo(tmp_path / "a.png")], tmp_path / "out")
+    assert outcome.exit_code == 2 and "no face was found" in outcome.problems[0].reason
+
+
+class Fitted(Model):
+    """Adds a fit, and puts each point at a place of its own."""
+
+    ok = True
+
+    def find(self, items: Sequence[Prepared]) -> list[Found]:
+        places = np.stack([20.0 + 20 * (np.arange(174) % 14), 20.0 + 20 * (np.arange(174) // 14)], 1)
+        fit = HeadFit(10.004, -5.0, 1.0, np.arange(522).reshape(174, 3) / 7, 1.23456, self.ok)
+        return [found._replace(xy_px=places, fit=fit) for found in super().find(items)]
+
+
+class Rejected(Fitted):
+    ok = False
+
+
+def _fitted(kind: type[Fitted]) -> Model:
+    model = head_model(head_predictor(Brightest(), "cpu"), SIZE, MODEL)
+    return kind(**{field.name: getattr(model, field.name) for field in dataclasses.fields(Model)})
+
+
+def test_pose_and_millimetres_are_part_of_the_result(tmp_path: Path):
+    photo = _photo(tmp_path / "a.png", 300, 300)
+    predict_files(_fitted(Fitted), [photo], tmp_path / "out", pictures=False)
+    document = _document(tmp_path / "out/a.points.json")
+    assert document["pose"] == {"yaw": 10.0, "pitch": -5.0, "roll": 1.0}
+    assert document["fit"] == {"residual_mm": 1.235, "ok": True}
+    assert document["points"][1]["mm"] == [0.429, 0.571, 0.714]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.points.json"]
+    plain = _document(_plain(tmp_path, photo))
+    assert not {"pose", "fit", "crop"} & set(plain) and "mm" not in plain["points"][0]
+    found = _fitted(Fitted).predict(np.zeros((300, 300, 3), np.uint8))
+    assert found.fit is not None and found.fit.points_mm.shape == (174, 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "hidden", "shown"), [(Fitted, True, True), (Fitted, False, False), (Rejected, True, False)]
+)
+def test_hidden_points_are_drawn_where_a_fit_locates_them(
+    kind: type[Fitted], hidden: bool, shown: bool, tmp_path: Path
+):
+    photo = _photo(tmp_path / "a.png", 300, 300, (280, 280))
+    predict_files(_fitted(kind), [photo], tmp_path / "out", hidden=hidden)
+    drawn = np.asarray(Image.open(tmp_path / "out/a.points.jpg")).astype(int)
+    scale = drawn.shape[1] // 300
+    for point in (0, 1):  # even points are visible, odd ones are not
+        x, y = scale * (20 + 20 * point), scale * 20
+        near = drawn[y - 12 : y + 13, x - 12 : x + 13]
+        coloured = (np.abs(near - MERIDIAN_COLOURS[HEAD.groups[point]]).max(-1) < 60).any()
+        assert coloured == (shown or point == 0)
+
+
+def test_a_fit_with_numbers_that_are_not_finite_is_refused():
+    found = _fitted(Fitted).find([_fitted(Fitted).prepare(Photograph(np.zeros((9, 9, 3), np.uint8), ()))])[0]
+    found.check_finite()
+    assert found.fit
+    broken = dataclasses.replace(found.fit, points_mm=found.fit.points_mm * np.nan)
+    with pytest.raises(EngineError, match="not finite"):
+        found._replace(fit=broken).check_finite()

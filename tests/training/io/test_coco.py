@@ -1,13 +1,14 @@
 """COCO keypoints: known answers, round trips of real labels, and files one should not believe."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from acusim import acupoints
+from acusim import acupoints, rig
 from acusim.errors import LabelError
 from acusim.labels import dump_label, empty_label, parse_label, read_label
 from acusim.layout import Problem
@@ -79,6 +80,17 @@ def test_real_labels_come_back(path: Path):
     back = label_of(item)
     for name in ("xy", "n", "h_m", "listed"):
         np.testing.assert_allclose(getattr(back, name), getattr(label, name), rtol=0, atol=1e-6)
+
+
+def test_the_camera_of_a_label_comes_back():
+    camera = rig.camera_at(rig.rotation_of(12, 3, 7), [1, 2, 900], 3.5)
+    label = replace(read_label(REAL[0]), camera=camera)
+    (item,), problems = parse_dataset(dump_dataset([item_of(label, "a.png", 640, 480)], HEAD), HEAD)
+    back = label_of(item).camera
+    assert not problems and back is not None and back.focal == 3.5
+    assert np.array_equal(back.R, camera.R) and np.array_equal(back.t_mm, camera.t_mm)
+    with pytest.raises(LabelError, match="camera"):
+        label_of(replace(item, camera={"focal": 3}))
 
 
 def test_a_label_without_points_comes_back():

@@ -33,13 +33,14 @@ def predict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., in
     class Stand:
         kind = "head"
         network = Brightest()
+        template = None
         config = type("Config", (), {"data": type("Data", (), {"size": 32})})
         made_by: dict[str, Any] = {"run": "none"}
 
     monkeypatch.setattr("training.runs.open_run", lambda *_: Stand())
 
     def run(*images: Path | str) -> int:
-        line = ["predict", str(tmp_path), *map(str, images), "--out", str(tmp_path / "out"), "--device", "cpu"]
+        line = ["predict", str(tmp_path / "run"), *map(str, images), "--out", str(tmp_path / "out"), "--device", "cpu"]
         return cli.main(line)
 
     return run

@@ -20,8 +20,9 @@ from tests.training.models.seeded_weights import (
     summary,
 )
 from training.models.backbone_base import Backbone, pooled
-from training.models.backbones import BACKBONES, create
+from training.models.backbones import create
 from training.models.convnext import Block, StochasticDepth
+from training.models.names import BACKBONES
 
 pytestmark = pytest.mark.numeric
 

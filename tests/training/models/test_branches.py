@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tests.training.models.seeded_weights import seeded_state, seeded_tensor, summary
 from training.models.branches import Branches
 from training.models.grouping import make_groups
 
+PUBLIC = Path(__file__).parents[2] / "data/training/branches.json"
 pytestmark = pytest.mark.numeric
 LAYOUTS = json.loads((Path(__file__).parents[1] / "previous_version/branches.json").read_text())
 """Names and shapes of parameters in formats 1 and 2 of Branches with 8 features, by grouping; three: its trunk."""
@@ -75,6 +77,29 @@ def test_the_step_of_an_earlier_format_is_that_of_every_branch():
     assert upgraded == {f"{branch}.trunk.0.weight": 7 for branch in range(9)}
 
 
+def test_outputs_are_those_of_the_public_code_with_the_same_weights():
+    """Recorded by tests.live.record_branches from the public code's own class."""
+    recorded = json.loads(PUBLIC.read_text())["meridians"]
+    groups = make_groups("meridians")
+    assert [row["points"] for row in recorded] == list(groups.sizes)
+    branches = Branches(groups, 48).eval()
+    branches.load_state_dict(seeded_state(branches.state_dict()))
+    with torch.no_grad():
+        output = branches(seeded_tensor("features", torch.zeros(3, 48)))
+    assert output.class_logits is not None
+    for row, members, classes in zip(recorded, groups.members, output.class_logits, strict=True):
+        ours = {
+            "visibility": output.visibility_logits[:, members],
+            "coordinate": output.coordinates[:, members].flatten(1),
+            "classifier": classes,
+        }
+        for name, values in ours.items():
+            got = summary(values)
+            assert got["shape"] == row[name]["shape"]
+            for key in ("values", "mean", "std"):
+                assert got[key] == pytest.approx(row[name][key], abs=1e-5, rel=0)
+
+
 def test_a_scale_of_zero_starts_heads_at_zero():
     branches = Branches(make_groups("meridians"), 8, "single", head_scale=0.0).eval()
     output = branches(torch.randn(2, 8))
@@ -99,7 +124,7 @@ def test_dropout_works_in_training_only():
 
 def test_nobody_asked_for_classes():
     branches = Branches(make_groups("unified"), 8, "single").eval()
-    output = branches(torch.zeros(1, 8), classify=False)
+    output = branches(torch.zeros(1, 8), for_loss=False)
     assert output.class_logits is None and output.visibility_logits.shape == (1, 174)
     assert np.isfinite(output.coordinates.detach().numpy()).all()
 

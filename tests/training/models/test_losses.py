@@ -96,7 +96,7 @@ def _plain(config, groups, output, xy, visible, trusted, occluded_weight):
                 for axis in range(2):
                     error = abs(output.coordinates[picture, point, axis].item() - xy[picture, point, axis].item())
                     wing += 4 * math.log(1 + error / 0.2) if error < 0.5 else 20 * error - 4.9889481
-                fade = occluded_weight if config.decay and not seen else 1.0
+                fade = 1.0 if seen else occluded_weight
                 sums[1] += fade * weight * wing * float(trusted[picture, point])
                 logits = [value.item() for value in output.class_logits[branch][picture, slot]]
                 sums[2] += weight * (math.log(sum(map(math.exp, logits))) - logits[slot])

@@ -17,7 +17,8 @@ from tests.support import ROOT
 from tests.training.models.seeded_weights import seeded_state
 from training.models import published
 from training.models.backbone_base import Backbone
-from training.models.backbones import BACKBONES, create
+from training.models.backbones import create
+from training.models.names import BACKBONES
 from training.models.pretrained import TIMM_CLASSIFIER, Loaded, load_weights, torchvision_name
 
 State = dict[str, torch.Tensor]

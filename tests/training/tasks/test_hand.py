@@ -15,12 +15,12 @@ from tests.training.spots import PEOPLE, SETTINGS, SIZE, add_hand, tiny_networks
 from training import checkpoint
 from training.config import load_config
 from training.data.hand_loader import HandSet, load_hands
-from training.data.hand_squares import squares_of
+from training.data.hand_squares import ARRAYS, squares_of
 from training.eval.hand_metrics import report
 from training.hardware import Hardware
 from training.history import History
 from training.loop import Batch, Loop
-from training.models.hand import HandLoss, locate
+from training.models.hand import HandLoss, HandOutput, locate
 from training.tasks.hand import HandTask, predict
 from training.tasks.hand_config import HandConfig
 
@@ -55,7 +55,7 @@ def test_two_hands_are_learned_by_heart(hands: HandSet, tmp_path: Path, name: st
     assert list(hands.rows["val"]) and len(hands.rows["val"]) == 2
     val = hands.squares("val")
     # Each ten times an epoch, since epochs end with a look at them.
-    often = {name: np.concatenate([getattr(val, name)] * 10) for name in ("pixels", "xy", "visible", "row", "variant")}
+    often = {name: np.concatenate([getattr(val, name)] * 10) for name in ARRAYS}
     task = HandTask(config, hands, dataclasses.replace(val, **often), val)
     loop = Loop(config, task, tmp_path / "run", Hardware("cpu"))
     loop._save = lambda links: None  # what is saved is another test's affair
@@ -81,9 +81,9 @@ def test_the_loss_by_hand() -> None:
     xy = torch.tensor([[[0.5, 0.5], [0.25, 0.75]]])
     visible = torch.tensor([[True, False]])
     # An empty heatmap misses the whole Gaussian, whose square has the sum pi sigma^2.
-    empty = HandLoss(2.0)(torch.zeros(1, 2, 64, 64), xy, visible)
+    empty = HandLoss(2.0)(HandOutput(torch.zeros(1, 2, 64, 64), None), xy, visible)
     assert empty[0].tolist() == [pytest.approx(math.pi * 4 / 64**2, rel=1e-5), 0]
-    coordinates = HandLoss(2.0)(torch.tensor([[[0.5, 0.7], [9.0, 9.0]]]), xy, visible)
+    coordinates = HandLoss(2.0)(HandOutput(torch.tensor([[[0.5, 0.7], [9.0, 9.0]]]), None), xy, visible)
     assert coordinates[0].tolist() == [pytest.approx(0.2**2 / 2), 0]
 
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.inference.drawing import HEAD, Palette, hand_palette
+from training.inference.face_crop import Framing
+from training.inference.head_fit import HeadFit
 from training.inference.model import Evidence, Found
 from training.inference.point_names import HEAD_POINTS, Point, hand_points
 from training.settings import TaskName
@@ -35,6 +37,9 @@ class Fake:
     evidence: Evidence = "visibility"
     enough_px: int = 64
     hand_type: tuple[float, float] | None = None
+    framing: Framing | None = None
+    fit: HeadFit | None = None
+    error: Exception | None = None
     made_by: Mapping[str, Any] = field(default_factory=lambda: {"run": "fake"})
     seconds: float = 0.0
     most_inside: int = 0
@@ -49,10 +54,12 @@ class Fake:
         if self.gate:
             assert self.gate.wait(20)
         time.sleep(self.seconds)
+        if self.error:
+            raise self.error
         xy = coordinates_of(pixels, len(self.points))
         self._inside -= 1
         hand_type = None if self.hand_type is None else np.array(self.hand_type)
-        return Found(np.arange(len(self.points)) % 2 * 0.8 + 0.1, xy, hand_type)
+        return Found(np.arange(len(self.points)) % 2 * 0.8 + 0.1, xy, hand_type, self.framing, self.fit)
 
 
 def hand() -> Fake:

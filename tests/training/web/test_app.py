@@ -14,8 +14,12 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from acusim import acupoints
+from acusim.errors import PictureError
 from tests.training.web.fake_recogniser import Fake, coordinates_of, encoded, hand, noise, running
+from training.data.photographs import Square
 from training.inference.drawing import HEAD, MERIDIAN_COLOURS
+from training.inference.face_crop import Framing
+from training.inference.head_fit import HeadFit
 from training.inference.model import Found
 from training.web.app import create_app
 from training.web.uploads import Limits
@@ -266,3 +270,43 @@ def _until(ask: Callable[[], Any], is_it: Callable[[Any], bool], model: Fake) ->
             raise
     assert is_it(out)
     return out
+
+
+def _fit(ok: bool = True) -> HeadFit:
+    return HeadFit(12.0, -3.0, 0.5, np.arange(522).reshape(174, 3) / 7, 1.5, ok)
+
+
+def test_crop_pose_and_millimetres_are_part_of_an_answer_where_there_are_any():
+    from training.web.schema import Answer
+
+    framing = Framing("largest_face", Square(-4, 6, 50), 2)
+    with TestClient(create_app({"head": Fake(framing=framing, fit=_fit())}), base_url=OWN) as client:
+        answer = _send(client, encoded(np.zeros((512, 1024, 3), np.uint8), "JPEG")).json()
+    Answer.model_validate(answer)
+    assert answer["crop"] == {
+        "what": "face", "reason": "largest_face", "faces": 2, "left": -32, "top": 48, "side": 400
+    }  # fmt: skip
+    assert answer["pose"] == {"yaw": 12.0, "pitch": -3.0, "roll": 0.5}
+    assert answer["fit"] == {"residual_mm": 1.5, "ok": True} and answer["points"][1]["mm"] == [0.429, 0.571, 0.714]
+
+
+def test_without_them_they_are_null(client: TestClient):
+    answer = _send(client, encoded(noise(0))).json()
+    assert answer["crop"] is answer["pose"] is answer["fit"] is answer["points"][0]["mm"] is None
+
+
+@pytest.mark.parametrize("ok", [True, False])
+def test_hidden_points_in_a_drawn_picture(ok: bool):
+    with TestClient(create_app({"head": Fake(fit=_fit(ok))}), base_url=OWN) as client:
+        shown, plain = (
+            _send(client, encoded(noise(1, 300, 300)), to="picture", names="false", hidden=hidden).content
+            for hidden in ("true", "false")
+        )
+        assert (shown != plain) == ok
+        assert _send(client, encoded(noise(1)), to="picture", hidden="yes").json()["error"]["code"] == "bad_value"
+
+
+def test_a_picture_without_a_face_where_one_is_required():
+    with TestClient(create_app({"head": Fake(error=PictureError("no face"))}), base_url=OWN) as client:
+        answer = _send(client, encoded(noise(0)))
+    assert answer.status_code == 422 and answer.json()["error"]["code"] == "no_face"

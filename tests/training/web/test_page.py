@@ -1,6 +1,7 @@
 """The page in a real browser, headless: a picture dropped on it, its points, languages, a phone's width."""
 
 import base64
+import dataclasses
 import itertools
 import json
 import time
@@ -8,12 +9,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from tests.live.browser import Page, chromium
 from tests.training.web.fake_recogniser import Fake, coordinates_of, encoded, hand, noise, running
 from tests.training.web.test_app import Both
+from training.data.photographs import Square
+from training.inference.face_crop import Framing
+from training.inference.head_fit import HeadFit
 from training.web.app import create_app
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="Chromium is not installed")
@@ -334,3 +339,31 @@ def test_by_keyboard(page: Page, picture: Callable[..., Path]):
           .map((part) => part.outerHTML)"""
     )
     assert unnamed == []
+
+
+def test_what_the_model_saw_the_pose_and_hidden_points(
+    page: Page, picture: Callable[..., Path], fitted: tuple[Fake, str]
+):
+    model, address = fitted
+    _open(page, f"{address}?{next(VISITS)}#lang=en")
+    _drop(page, picture())
+    page.wait_for(f"{POINTS} === 87")
+    facts = page.run("document.querySelector('#facts').textContent")
+    assert "seen: the head around the largest face · yaw 12° pitch -3° roll 1° · model fake" in facts
+    page.run("document.querySelector('#hidden').click()")
+    page.wait_for(f"{POINTS} === 174")
+    hollow = "[...document.querySelectorAll('.point')].filter((dot) => dot.lastChild.getAttribute('fill') === 'none')"
+    assert page.run(f"{hollow}.length") == 87
+    model.fit = dataclasses.replace(model.fit, ok=False) if model.fit else None
+    _drop(page, picture(1))
+    page.wait_for(f"{POINTS} === 87 && document.querySelector('#hiddenLabel').hidden")
+    assert "yaw" not in page.run("document.querySelector('#facts').textContent")
+
+
+@pytest.fixture
+def fitted() -> Iterator[tuple[Fake, str]]:
+    """A model that fits a head, and the address of its server."""
+    fit = HeadFit(12.2, -3.4, 1.0, np.zeros((174, 3)), 1.5, True)
+    model = Fake(framing=Framing("largest_face", Square(0, 0, 60), 2), fit=fit)
+    with running(create_app({"head": model})) as port:  # type: ignore[dict-item]
+        yield model, f"http://127.0.0.1:{port}/"

@@ -172,7 +172,6 @@ def test_what_others_can_reach_has_to_be_asked_for():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no model to serve"),
         (["--head", "nowhere"], "nowhere"),
         (["--head", "nowhere", "--host", "0.0.0.0"], "--allow-remote"),
         (
@@ -185,3 +184,11 @@ def test_what_others_can_reach_has_to_be_asked_for():
 def test_wrong_arguments(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):
     assert main(["serve", "--port", "0", *arguments]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_without_arguments_and_shipped_models_there_is_nothing_to_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("training.shipped.FOLDER", tmp_path)
+    assert main(["serve", "--port", "0"]) == 1
+    assert "no model comes with this installation; name a run with --head RUN" in capsys.readouterr().err

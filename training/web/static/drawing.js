@@ -42,25 +42,33 @@ function element(name, attributes, parent) {
   return parent.appendChild(out);
 }
 
-// Fills an SVG. Points are {index, x, y, colour, text, active}.
+// Fills an SVG. Points are {index, x, y, colour, text, active, hollow}; hollow ones, which are hidden, become rings.
 export function drawSvg(svg, points, width, height, unit, withNames) {
   svg.replaceChildren();
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.setAttribute("preserveAspectRatio", "none");
   const places = placeNames(points, width, height, unit);
-  const byRank = points.map((_, index) => index).sort((a, b) => points[a].active - points[b].active);
+  const rank = ({ active, hollow }) => (active ? 1 : 0) - (hollow ? 1 : 0);
+  const byRank = points.map((_, index) => index).sort((a, b) => rank(points[a]) - rank(points[b]));
   for (const index of byRank) {
-    const { x, y, colour, active } = points[index];
+    const { x, y, colour, active, hollow } = points[index];
     const group = element("g", { class: "point", "data-index": points[index].index }, svg);
     element("circle", { cx: x, cy: y, r: 2.6 * RADIUS * unit, fill: "transparent" }, group);
     if (active) element("circle", { cx: x, cy: y, r: 2.1 * RADIUS * unit, fill: "none", stroke: "#fff", "stroke-width": 2.5 * unit }, group);
-    element("circle", { cx: x, cy: y, r: RADIUS * unit, fill: colour, stroke: OUTLINE, "stroke-width": 1.6 * unit }, group);
+    if (hollow) ring(x, y, colour, unit, group);
+    else element("circle", { cx: x, cy: y, r: RADIUS * unit, fill: colour, stroke: OUTLINE, "stroke-width": 1.6 * unit }, group);
   }
   for (const index of byRank) {
     const at = places[index];
     if (!at || !(withNames || points[index].active)) continue;
     const text = element("text", { ...at, "font-size": LETTERS * unit, "font-weight": 600, "stroke-width": 3 * unit }, svg);
     text.textContent = points[index].text;
+  }
+}
+
+function ring(cx, cy, colour, unit, parent) {
+  for (const [stroke, width] of [[OUTLINE, 3.6], [colour, 2]]) {
+    element("circle", { cx, cy, r: 0.75 * RADIUS * unit, fill: "none", stroke, "stroke-width": width * unit }, parent);
   }
 }
 
@@ -80,14 +88,16 @@ export function drawCanvas(image, points, width, height, withNames, meridians, n
   to.drawImage(image, 0, 0, w, h);
   const scaled = points.map((point) => ({ ...point, x: point.x * factor, y: point.y * factor, active: false }));
   const places = placeNames(scaled, w, h, unit);
-  const dot = (x, y, colour) => {
+  const dot = (x, y, colour, hollow = false) => {
     to.beginPath();
-    to.arc(x, y, RADIUS * unit, 0, 7);
+    to.arc(x, y, (hollow ? 0.75 : 1) * RADIUS * unit, 0, 7);
     to.fillStyle = colour;
-    to.strokeStyle = OUTLINE;
-    to.lineWidth = 1.6 * unit;
-    to.fill();
-    to.stroke();
+    if (!hollow) to.fill();
+    for (const [stroke, wide] of hollow ? [[OUTLINE, 3.6], [colour, 2]] : [[OUTLINE, 1.6]]) {
+      to.strokeStyle = stroke;
+      to.lineWidth = wide * unit;
+      to.stroke();
+    }
   };
   const write = (text, x, y) => {
     to.font = `600 ${LETTERS * unit}px system-ui, sans-serif`;
@@ -98,7 +108,8 @@ export function drawCanvas(image, points, width, height, withNames, meridians, n
     to.fillStyle = "#f3f3f3";
     to.fillText(text, x, y);
   };
-  for (const { x, y, colour } of scaled) dot(x, y, colour);
+  for (const { x, y, colour } of scaled.filter((point) => point.hollow)) dot(x, y, colour, true);
+  for (const { x, y, colour } of scaled.filter((point) => !point.hollow)) dot(x, y, colour);
   if (withNames) scaled.forEach(({ text }, index) => places[index] && write(text, places[index].x, places[index].y));
   for (const { name, colour, x, row } of strip.entries) {
     const y = h + line * (row + 0.5);

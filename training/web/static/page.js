@@ -115,6 +115,7 @@ function show() {
   for (const id of ["result", "found", "zoom"]) at(id).hidden = !answer;
   if (answer) {
     at("facts").textContent = texts.facts(answer);
+    at("hiddenLabel").hidden = !answer.fit?.ok;
     at("evidence").textContent = text(answer.model.evidence);
     at("threshold").hidden = answer.model.evidence === "none";
     showMeridians();
@@ -179,11 +180,13 @@ function showPoints() {
 
 function marks() {
   const { answer, hidden, active } = state;
-  return answer.points.flatMap((point, index) =>
-    isVisible(point) && !hidden.has(point.meridian)
-      ? [{ index, x: point.x, y: point.y, colour: state.server.colours[point.meridian], text: texts.shortName(point), active: index === active }]
-      : [],
-  );
+  const withHidden = answer.fit?.ok && at("hidden").checked;
+  return answer.points.flatMap((point, index) => {
+    const seen = isVisible(point);
+    if (hidden.has(point.meridian) || !(seen || withHidden)) return [];
+    const colour = state.server.colours[point.meridian];
+    return [{ index, x: point.x, y: point.y, colour, text: texts.shortName(point), active: index === active, hollow: !seen }];
+  });
 }
 
 function draw() {
@@ -330,7 +333,7 @@ function listen() {
     state.threshold = Number(at("slider").value);
     showPoints();
   });
-  on("names", "change", draw);
+  for (const id of ["names", "hidden"]) on(id, "change", draw);
   on("all", "change", showPoints);
   on("saveJson", "click", saveJson);
   on("savePicture", "click", savePicture);

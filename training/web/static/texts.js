@@ -16,6 +16,7 @@ const TEXTS = {
   working: ["Finding acupoints …", "正在识别穴位……"],
   threshold: ["Minimum confidence", "最低置信度"],
   names: ["Names in the picture", "在图上显示名称"],
+  hiddenPoints: ["Hidden points, as rings", "以圆环显示被遮挡的穴位"],
   saveJson: ["Download JSON", "下载 JSON"],
   savePicture: ["Download picture", "下载图片"],
   all: ["Also list points that are not visible", "同时列出不可见的穴位"],
@@ -167,8 +168,26 @@ export function facts(answer) {
   const kind = text(answer.kind);
   const size = `${picture.width} × ${picture.height}`;
   const which = answer.hand ? ` · ${handType(answer.hand)}` : "";
-  if (place) return `${answer.chosen === "detected" ? "检测为" : ""}${kind}${which} · ${size} · 模型 ${source} · ${seconds} 秒`;
-  return `${answer.chosen === "detected" ? "Detected: " : ""}${kind}${which} · ${size} · model ${source} · ${seconds} s`;
+  const more = [answer.crop ? CROPS[answer.crop.reason][place] : "", answer.pose && answer.fit.ok ? pose(answer.pose) : ""];
+  const tail = more.filter(Boolean).map((part) => ` · ${part}`).join("");
+  if (place) return `${answer.chosen === "detected" ? "检测为" : ""}${kind}${which} · ${size}${tail} · 模型 ${source} · ${seconds} 秒`;
+  return `${answer.chosen === "detected" ? "Detected: " : ""}${kind}${which} · ${size}${tail} · model ${source} · ${seconds} s`;
+}
+
+// What the model saw of the picture, by the reason that the server gives.
+const CROPS = {
+  face: ["seen: the head around the face", "识别范围：面部所在的头部"],
+  largest_face: ["seen: the head around the largest face", "识别范围：最大面部所在的头部"],
+  fills: ["seen: the whole picture", "识别范围：整张图片"],
+  no_face: ["seen: the whole picture, no face found", "识别范围：整张图片（未检测到面部）"],
+  no_detector: ["seen: the whole picture, no face detector installed", "识别范围：整张图片（未安装面部检测器）"],
+  off: ["seen: the whole picture", "识别范围：整张图片"],
+};
+
+// How the head is turned, in whole degrees.
+function pose({ yaw, pitch, roll }) {
+  const names = place ? ["偏转", "俯仰", "侧倾"] : ["yaw", "pitch", "roll"];
+  return [yaw, pitch, roll].map((angle, index) => `${names[index]} ${Math.round(angle)}°`).join(" ");
 }
 
 // Which hand the model takes it for, each trait with its probability.
