@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.records import HeadData
+from training.data.sources import head_key
 from training.geometry.projection import project
 from training.geometry.template import Template, build_template, fill
 from training.geometry.triangulation import Head3D, heads_of
@@ -29,7 +30,8 @@ class Positions:
 
 def person_keys(data: HeadData, index: NDArray[np.int64]) -> NDArray[np.str_]:
     """[K] for some pictures the key of the head that they show: a person of one body size."""
-    return np.array([f"{data.records[row].person}/{data.records[row].id.size}" for row in index.tolist()])
+    records = (data.records[row] for row in index.tolist())
+    return np.array([head_key(record.person, record.id) for record in records])
 
 
 def positions_of(data: HeadData, index: NDArray[np.int64], occluded: "Occluded") -> Positions:

@@ -20,6 +20,7 @@ from training.data.reading import Reading
 from training.data.shards import MAX_SIDE
 from training.data.sources import Record
 from training.data.threads import Progress, Say
+from training.geometry.projection import cameras_of
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +62,7 @@ class Targets:
     def __post_init__(self) -> None:
         cameras = [self.rotation, self.translation_mm, self.focal]
         if any(given is _FROM_FRAME for given in cameras):
-            usual = camera_arrays([rig.camera(int(frame)) for frame in self.frame])
+            usual = cameras_of(self.frame)
             for name, given, value in zip(("rotation", "translation_mm", "focal"), cameras, usual, strict=True):
                 object.__setattr__(self, name, value if given is _FROM_FRAME else given)
         count, points_each = self.visible.shape
@@ -97,9 +98,8 @@ def camera_arrays(cameras: Sequence[Camera]) -> tuple[NDArray[np.float64], NDArr
 
 def on_the_rig(targets: Targets) -> bool:
     """Whether all pictures are from the rig's own cameras."""
-    cameras = camera_arrays([rig.camera(int(frame)) for frame in targets.frame])
     given = targets.rotation, targets.translation_mm, targets.focal
-    return all(np.allclose(one, other) for one, other in zip(given, cameras, strict=True))
+    return all(np.allclose(one, other) for one, other in zip(given, cameras_of(targets.frame), strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -66,6 +66,11 @@ def person_of(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
+def head_key(person: str, sample: SampleId) -> str:
+    """The key of the head that a sample shows: body size moves acupoints, hair and eyes do not."""
+    return f"{person}/{sample.size}"
+
+
 def root_names(roots: Sequence[Path]) -> list[str]:
     """A short name for each root, all different.
 

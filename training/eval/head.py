@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from acusim.errors import ConfigError
 from acusim.results import csv_line, write_result
+from training.data.sources import head_key
 from training.eval import breakdown, head_report, plots
 from training.eval.baselines import COORDINATE_BASELINES
 from training.eval.breakdown import ROW_FIGURES, Record, Sums
@@ -83,7 +84,7 @@ def evaluate(
             {"model": predictions} | {name: one for name, one in baselines.items() if name in COORDINATE_BASELINES},
             targets,
             persons,
-            [f"{record.person}/{record.id.size}" for record in records],
+            [head_key(record.person, record.id) for record in records],
         ),
         "by_group": {"meridian": breakdown.rows_by_meridian(len(records), sums, others)}
         | {name: breakdown.rows_by_picture(labels, persons, sums, others) for name, labels in divisions.items()},

@@ -17,7 +17,7 @@ from training.eval.predictions import Predictions
 from training.geometry.fit import Fit, fit
 from training.geometry.refinement import combine, refine, weights_of
 from training.inference.predictors import Prediction, Predictor, Squares
-from training.tasks.base import PREDICT_BATCH
+from training.tasks.base import squares_of
 
 if TYPE_CHECKING:
     from training.data.records import HeadData
@@ -98,13 +98,10 @@ def predict_squares(
         progress: called with the number of pictures just done.
     """
     probability, xy = np.zeros((len(index), 174), np.float32), np.zeros((len(index), 174, 2), np.float32)
-    for start in range(0, len(index), PREDICT_BATCH):
-        rows = index[start : start + PREDICT_BATCH]
-        squares = np.empty((len(rows), data.cache.size, data.cache.size, 3), np.uint8)
-        data.cache.read(rows, squares)
+    for rows, squares in squares_of(data.cache, index):
         found = predictor(squares)
-        probability[start : start + len(rows)], xy[start : start + len(rows)] = found.confidence, found.xy
-        progress(len(rows))
+        probability[rows], xy[rows] = found.confidence, found.xy
+        progress(len(squares))
     return Predictions(probability.clip(0, 1), xy)
 
 

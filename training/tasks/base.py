@@ -88,11 +88,17 @@ def outputs_of(
     Yields:
         The slice of ``index``, the numbers of the pictures on the device, and the network's output.
     """
-    for start in range(0, len(index), PREDICT_BATCH):
-        chosen = index[start : start + PREDICT_BATCH]
-        pixels = np.empty((len(chosen), pictures.size, pictures.size, 3), np.uint8)
-        pictures.read(chosen, pixels)
+    for rows, pixels in squares_of(pictures, index):
         with mixed_precision(device, precision):
             output = network(as_input(torch.from_numpy(pixels).to(device)), **how)
-        yield slice(start, start + len(chosen)), torch.from_numpy(chosen).to(device), output
-        progress(len(chosen))
+        yield rows, torch.from_numpy(index[rows]).to(device), output
+        progress(len(pixels))
+
+
+def squares_of(pictures: Pictures, index: NDArray[np.int64]) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+    """Some of the pictures in batches of PREDICT_BATCH: the slice of ``index``, and the pixels [B, S, S, 3]."""
+    for start in range(0, len(index), PREDICT_BATCH):
+        rows = slice(start, min(start + PREDICT_BATCH, len(index)))
+        pixels = np.empty((rows.stop - start, pictures.size, pictures.size, 3), np.uint8)
+        pictures.read(index[rows], pixels)
+        yield rows, pixels
