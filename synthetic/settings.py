@@ -85,6 +85,10 @@ class HeadSettings(Settings):
         return index + 1 in parse_persons(self.jpeg)
 
 
+FIRST_SUBJECT = "first-subject"
+"""Entry of a record; without it the first person has number 0."""
+
+
 class HandSettings(Settings):
     """Settings of a data set of hands.
 
@@ -110,13 +114,16 @@ class HandSettings(Settings):
     """Side of the hand that is shown."""
     subjects: int = Field(default=40, ge=1, le=10_000, json_schema_extra={"metavar": "N"})
     """Number of persons; image k shows person k modulo this."""
+    first_subject: int = Field(default=0, ge=0, le=1_000_000, json_schema_extra={"metavar": "N"})
+    """Number of the first person; other numbers are other persons with other names, such as those of a test."""
     workers: int = Field(default=1, ge=1, le=256, json_schema_extra={"metavar": "N", "default": "one for each CPU"})
     """Processes; 1 works in this one."""
 
     @property
     def fixed(self) -> dict[str, Any]:
         """The settings that decide pixels: a folder holds one set of them."""
-        return {name: getattr(self, name) for name in ("seed", "size", "quality", "side", "face", "subjects")}
+        names = ("seed", "size", "quality", "side", "face", "subjects")
+        return {**{name: getattr(self, name) for name in names}, FIRST_SUBJECT: self.first_subject}
 
 
 def parse_persons(text: str) -> tuple[int, ...]:

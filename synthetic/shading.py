@@ -68,28 +68,84 @@ def _albedo(head: Head, hits: Hits) -> tuple[NDArray[np.float32], NDArray[np.flo
     return colour, strand
 
 
+@dataclass(frozen=True, slots=True)
+class _Surface:
+    """The points of a view, and what every light needs to know of them."""
+
+    head: Head
+    hits: Hits
+    albedo: NDArray[np.float32]
+    """[K, 3]."""
+    strand: NDArray[np.float32]
+    """[K] noise of hair."""
+    is_skin: NDArray[np.bool_]
+    """[K]."""
+    hair: NDArray[np.intp]
+    """Which points are hair."""
+    origin: FloatArray
+    """[K, 3] mm, where rays towards lights start."""
+    quality: Quality
+    rng: np.random.Generator
+
+    @classmethod
+    def of(cls, head: Head, hits: Hits, quality: Quality, rng: np.random.Generator) -> "_Surface":
+        """The surface of a head's points."""
+        is_skin = (hits.material != SHIRT) & (hits.material != HAIR)
+        hair = np.flatnonzero(hits.material == HAIR)
+        return cls(head, hits, *_albedo(head, hits), is_skin, hair, hits.position + hits.normal * _SHADOW_LIFT_MM,
+                   quality, rng)  # fmt: skip
+
+    def gleam(self, to_light: FloatArray) -> NDArray[np.float32]:
+        """[H, 1] highlight of hair whose strands fall downwards (Kajiya and Kay 1989).
+
+        Args:
+            to_light: [H, 3] unit, for each point of hair.
+        """
+        normal = self.hits.normal[self.hair]
+        tangent = np.array([0, 0, 1], np.float32) - normal * normal[:, 2:3]
+        half = unit((to_light - self.hits.view[self.hair]).astype(np.float32))
+        along = np.einsum("nc,nc->n", unit(tangent), half)
+        shine = np.clip(1 - along**2, 0, 1) ** 20 * np.clip(0.45 + 0.7 * self.strand[self.hair], 0, 1.6)
+        return (0.10 * shine)[:, None].astype(np.float32)
+
+    def unshadowed(self, lit: NDArray[np.intp], direction: NDArray[np.float32], size: float) -> NDArray[np.float32]:
+        """[K] share of a light that reaches the points; 0 for those that are not lit.
+
+        Args:
+            lit: which points may be.
+            direction: [3] unit, towards the light.
+            size: spread of its rays, which softens shadows in fine quality.
+        """
+        visible = np.zeros(len(lit), np.float32)
+        fine = self.quality == "fine"
+        rays, spread = (_FINE_SHADOW_RAYS, size) if fine else (1, 0.0)
+        for _ in range(rays):
+            ray = unit(direction + spread * self.rng.standard_normal((len(lit), 3), np.float32))
+            visible += ~self.head.scene.occluded(self.origin[lit], ray)
+        out = np.zeros(len(self.origin), np.float32)
+        out[lit] = visible / rays
+        return out
+
+
 def shade(head: Head, hits: Hits, light: Light, quality: Quality, rng: np.random.Generator) -> NDArray[np.float32]:
     """[K, 3] linear RGB."""
-    albedo, strand = _albedo(head, hits)
-    normal = hits.normal
-    is_skin = (hits.material != SHIRT) & (hits.material != HAIR)
-    is_hair = np.flatnonzero(hits.material == HAIR)
+    surface = _Surface.of(head, hits, quality, rng)
+    normal, is_skin = hits.normal, surface.is_skin
     open_sky = hits.openness
-    origin = hits.position + normal * _SHADOW_LIFT_MM
     if quality == "fine":
-        open_sky = open_sky * _near_openness(head, origin, normal, rng)
+        open_sky = open_sky * _near_openness(head, surface.origin, normal, rng)
 
     facing = np.clip(-np.einsum("nc,nc->n", normal, hits.view), 0, 1)
     ambient = light.ambient.astype(np.float32) + light.sky.astype(np.float32) * normal[:, 2:3]
     # Skin lets light through where it is hollow: its shade is warm, not grey.
     tinted = np.where(is_skin[:, None], open_sky[:, None] ** np.array([0.75, 1.0, 1.1], np.float32), open_sky[:, None])
-    total = albedo * (ambient * tinted + light.camera.astype(np.float32) * (facing * open_sky)[:, None])
-    if light.camera.any() and len(is_hair):
-        total[is_hair] += _hair_gleam(hits, is_hair, strand, -hits.view[is_hair]) * light.camera.mean() * 0.5
+    total = surface.albedo * (ambient * tinted + light.camera.astype(np.float32) * (facing * open_sky)[:, None])
+    if light.camera.any() and len(surface.hair):
+        total[surface.hair] += surface.gleam(-hits.view[surface.hair]) * light.camera.mean() * 0.5
     if light.key.any():
-        total += _key_light(head, hits, albedo, strand, is_skin, is_hair, origin, light, quality, rng)
+        total += _key_light(surface, light)
     if light.finish is not None:
-        total += _lamp_light(head, hits, albedo, strand, is_skin, is_hair, origin, light, light.finish, quality, rng)
+        total += _lamp_light(surface, light, light.finish)
     sheen = 0.035 * (1 - facing) ** 4 * open_sky
     gloss = np.where(is_skin, 0.02 * facing**24, 0.0) * open_sky
     return total + ((sheen + gloss)[:, None] * (light.ambient + light.camera)).astype(np.float32)
@@ -104,44 +160,22 @@ def _near_openness(head: Head, origin: FloatArray, normal: NDArray[np.float32], 
     return 1 - 0.6 * blocked / _FINE_AO_RAYS
 
 
-def _hair_gleam(hits: Hits, rows: NDArray[np.intp], strand: FloatArray, to_light: FloatArray) -> NDArray[np.float32]:
-    """[H, 1] highlight of hair whose strands fall downwards (Kajiya and Kay 1989)."""
-    normal = hits.normal[rows]
-    tangent = np.array([0, 0, 1], np.float32) - normal * normal[:, 2:3]
-    half = unit((to_light - hits.view[rows]).astype(np.float32))
-    along = np.einsum("nc,nc->n", unit(tangent), half)
-    shine = np.clip(1 - along**2, 0, 1) ** 20 * np.clip(0.45 + 0.7 * strand[rows], 0, 1.6)
-    return (0.10 * shine)[:, None].astype(np.float32)
-
-
-def _lamp_light(
-    head: Head,
-    hits: Hits,
-    albedo: FloatArray,
-    strand: FloatArray,
-    is_skin: NDArray[np.bool_],
-    is_hair: NDArray[np.intp],
-    origin: FloatArray,
-    light: Light,
-    finish: Finish,
-    quality: Quality,
-    rng: np.random.Generator,
-) -> NDArray[np.float32]:
+def _lamp_light(surface: _Surface, light: Light, finish: Finish) -> NDArray[np.float32]:
     """[K, 3] what the lamps add: skin mirrors them, and scatters below its surface what it does not reflect."""
-    relief = rough_normals(hits.normal, hits.position, finish.relief, random_for("relief", head.who.index))
+    hits, is_skin, hair = surface.hits, surface.is_skin, surface.hair
+    relief = rough_normals(hits.normal, hits.position, finish.relief, random_for("relief", surface.head.who.index))
     glossy = np.where(is_skin[:, None], relief, hits.normal)
-    out = np.zeros_like(albedo, np.float32)
+    out = np.zeros_like(surface.albedo, np.float32)
     for lamp in light.lamps:
         direction = lamp.direction.astype(np.float32)
         to_light = np.broadcast_to(direction, hits.normal.shape)
         cosine = np.clip(np.einsum("nc,c->n", hits.normal, direction), 0, 1)
         mirrored = _mirrored(glossy, -hits.view, to_light, is_skin, finish)
         below = np.where(is_skin, 1 - fresnel(cosine, SKIN_F0), 1.0)
-        part = albedo * (below * cosine)[:, None] + (np.pi * mirrored * cosine)[:, None]
-        if len(is_hair):
-            part[is_hair] += 1.4 * _hair_gleam(hits, is_hair, strand, to_light[is_hair])
-        spread = lamp.size if quality == "fine" else 0.0
-        shadow = _unshadowed(head, origin, cosine, direction, spread, quality, rng)
+        part = surface.albedo * (below * cosine)[:, None] + (np.pi * mirrored * cosine)[:, None]
+        if len(hair):
+            part[hair] += 1.4 * surface.gleam(to_light[hair])
+        shadow = surface.unshadowed(np.flatnonzero(cosine > 0), direction, lamp.size)
         out += (part * shadow[:, None] * lamp.colour).astype(np.float32)
     return out
 
@@ -155,56 +189,17 @@ def _mirrored(
     return np.where(is_skin, 0.65 * film + 0.35 * layer, ggx(normal, to_view, to_light, _CLOTH_ALPHA, _CLOTH_F0))
 
 
-def _unshadowed(
-    head: Head,
-    origin: FloatArray,
-    cosine: FloatArray,
-    direction: NDArray[np.float32],
-    spread: float,
-    quality: Quality,
-    rng: np.random.Generator,
-) -> NDArray[np.float32]:
-    """[K] share of a lamp that reaches the points: 0 where the surface turns away."""
-    lit = np.flatnonzero(cosine > 0)
-    visible = np.zeros(len(lit), np.float32)
-    rays = _FINE_SHADOW_RAYS if quality == "fine" else 1
-    for _ in range(rays):
-        ray = unit(direction + spread * rng.standard_normal((len(lit), 3), np.float32))
-        visible += ~head.scene.occluded(origin[lit], ray)
-    out = np.zeros(len(cosine), np.float32)
-    out[lit] = visible / rays
-    return out
-
-
-def _key_light(
-    head: Head,
-    hits: Hits,
-    albedo: FloatArray,
-    strand: FloatArray,
-    is_skin: NDArray[np.bool_],
-    is_hair: NDArray[np.intp],
-    origin: FloatArray,
-    light: Light,
-    quality: Quality,
-    rng: np.random.Generator,
-) -> NDArray[np.float32]:
+def _key_light(surface: _Surface, light: Light) -> NDArray[np.float32]:
     """[K, 3] what the directional light adds, with cast shadows."""
+    hits, is_skin, hair = surface.hits, surface.is_skin, surface.hair
     direction = light.key_direction.astype(np.float32)
     cosine = np.einsum("nc,c->n", hits.normal, direction)
-    lit = np.flatnonzero(cosine > -0.3)
-    visible = np.zeros(len(lit), np.float32)
-    rays = _FINE_SHADOW_RAYS if quality == "fine" else 1
-    spread = light.key_size if quality == "fine" else 0.0
-    for _ in range(rays):
-        ray = unit(direction + spread * rng.standard_normal((len(lit), 3), np.float32))
-        visible += ~head.scene.occluded(origin[lit], ray)
-    shadow = np.zeros(len(cosine), np.float32)
-    shadow[lit] = visible / rays
+    shadow = surface.unshadowed(np.flatnonzero(cosine > -0.3), direction, light.key_size)
     wrapped = np.clip((cosine[:, None] + SKIN_SCATTER) / (1 + SKIN_SCATTER), 0, None) ** 1.2
     diffuse = np.where(is_skin[:, None], wrapped, np.clip(cosine, 0, 1)[:, None])
     half = unit(direction - hits.view)
     gloss = np.clip(np.einsum("nc,nc->n", hits.normal, half), 0, 1) ** 26 * np.where(is_skin, 0.10, 0.01)
-    out = albedo * diffuse + gloss[:, None]
-    if len(is_hair):
-        out[is_hair] += _hair_gleam(hits, is_hair, strand, np.broadcast_to(direction, (len(is_hair), 3)))
+    out = surface.albedo * diffuse + gloss[:, None]
+    if len(hair):
+        out[hair] += surface.gleam(np.broadcast_to(direction, (len(hair), 3)))
     return (out * shadow[:, None] * light.key).astype(np.float32)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from synthetic.hands import __version__
 from synthetic.record import prepare_root
-from synthetic.settings import HandSettings
+from synthetic.settings import FIRST_SUBJECT, HandSettings
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class HandPicture:
 
 def picture(settings: HandSettings, number: int) -> HandPicture:
     """The image of a number; it does not depend on how many there are."""
-    turn, subject = divmod(number, settings.subjects)
+    turn, rank = divmod(number, settings.subjects)
+    subject = settings.first_subject + rank
     side = {"left": "L", "right": "R", "both": "LR"[(turn + subject) % 2]}[settings.side]
     face = ("back", "palm")[(turn // 2 + subject // 2) % 2] if settings.face == "both" else settings.face
     return HandPicture(number, subject, side, face)
@@ -65,6 +66,7 @@ def prepare(settings: HandSettings) -> None:
         fixed=settings.fixed,
         grown=lambda before: {"count": max(settings.count, int(before.get("count", 0)))},
         may_change="--count and --workers",
+        unwritten={FIRST_SUBJECT: 0},
     )
 
 

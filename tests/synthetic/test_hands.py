@@ -252,3 +252,18 @@ def test_heads_is_the_name_of_the_other_command(tmp_path: Path, capsys: pytest.C
     assert cli.main(["heads", *given]) == cli.main(given) == 1
     first, second = capsys.readouterr().err.splitlines()
     assert first == second and "--views" in first
+
+
+def test_other_numbers_are_other_persons(tmp_path: Path) -> None:
+    own = {"out": tmp_path, "count": 4, "subjects": 2, "seed": 5}
+    names = [picture(HandSettings(**own, first_subject=1000), number).stem for number in range(4)]
+    assert names == ["S1000_L_back_0000", "S1001_R_back_0001", "S1000_R_back_0002", "S1001_L_back_0003"]
+    assert HandSettings(**own).fixed["first-subject"] == 0
+    assert hand_subject(5, 1000).scale != hand_subject(5, 0).scale
+
+
+def test_a_folder_without_the_number_of_its_first_person_continues(hands: Path, tmp_path: Path) -> None:
+    record = json.loads((hands / "synthetic.json").read_text())
+    assert "first-subject" not in record["arguments"]  # so that folders of earlier versions continue
+    arguments = ["--count", "3", "--subjects", "2", "--size", "128", "--seed", "5", "--quiet", "--workers", "1"]
+    assert cli.main(["hands", "--out", str(hands), *arguments, "--first-subject", "7"]) == 1
