@@ -1,8 +1,9 @@
 """Warm starts: initial weights from another run's checkpoint.
 
 What is taken is decided by name and shape alone, so the new run may have other data, another number of points or other
-heads. The hash of the weights belongs to the new run's identity (``init``): its checkpoints resume without the other
-run, which may be gone by then.
+heads, or another task: a network of hands with heatmaps takes the encoder and the decoder of one of heads. The hash of
+the weights belongs to the new run's identity (``init``): its checkpoints resume without the other run, which may be
+gone by then.
 """
 
 from dataclasses import dataclass
@@ -14,10 +15,13 @@ from torch import Tensor, nn
 from acusim.errors import ConfigError, shown
 from training import checkpoint
 from training.loop import Task
+from training.shipped import files as shipped_files
 
 INIT = "init"
 """Entry of a run's identity: the SHA-256 of the weights that it started from."""
 _SHOWN = 5
+_WRAPPERS = ("network.", "model.")
+"""Before the names of a network's own tensors: the first in a trainee, both where the network has its own wrapper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,33 +61,56 @@ def start_from(module: nn.Module, path: Path) -> WarmStart:
 
     Args:
         module: a task's trainee, with fresh values.
-        path: a run's folder, of which the best checkpoint is taken, or the folder of a checkpoint in it.
+        path: a run's folder, of which the best checkpoint is taken, the folder of a checkpoint in it, or that of a
+            shipped model.
 
     Raises:
         ConfigError: there is no such checkpoint, it is damaged, or nothing in it fits.
     """
-    folder = checkpoint.find(path)
-    stored = checkpoint.upgraded_tensors(module, checkpoint.load(folder).model)
+    folder, digest, tensors = _read(path)
+    stored = {_bare(name): value for name, value in checkpoint.upgraded_tensors(module, tensors).items()}
     wanted = module.state_dict()
-    fitting = {name: value for name, value in stored.items() if name in wanted and wanted[name].shape == value.shape}
+    fitting = {
+        name: stored[bare]
+        for name, value in wanted.items()
+        if (bare := _bare(name)) in stored and stored[bare].shape == value.shape
+    }
     if not fitting:
         raise ConfigError(
             f"--init {str(path)!r}: none of its {len(stored)} tensors fits this network, by name and shape; it has "
-            f"{', '.join(list(stored)[:3])}, …, the network {', '.join(list(wanted)[:3])}, …; a run of the same task "
-            "and backbone fits"
+            f"{', '.join(list(stored)[:3])}, …, the network {', '.join(map(_bare, list(wanted)[:3]))}, …; a run of the "
+            "same network and backbone fits"
         )
     module.load_state_dict(fitting, strict=False)
+    known = set(map(_bare, wanted))
     return WarmStart(
         folder.resolve(),
-        checkpoint.checkpoint_hash(folder),
+        digest,
         tuple(fitting),
         tuple(_reason(name, value, stored) for name, value in wanted.items() if name not in fitting),
-        tuple(shown(name) for name in stored if name not in wanted),
+        tuple(shown(name) for name in stored if name not in known),
     )
 
 
+def _read(path: Path) -> tuple[Path, str, dict[str, Tensor]]:
+    """Folder, hash and tensors of initial weights."""
+    if shipped_files.is_shipped(path):
+        held = shipped_files.read_weights(path)
+        return path, held.sha256, held.weights
+    folder = checkpoint.find(path)
+    return folder, checkpoint.checkpoint_hash(folder), checkpoint.load(folder).model
+
+
+def _bare(name: str) -> str:
+    """A tensor's name within its network."""
+    for wrapper in _WRAPPERS:
+        name = name.removeprefix(wrapper)
+    return name
+
+
 def _reason(name: str, value: Tensor, stored: dict[str, Tensor]) -> str:
-    there = f"{list(stored[name].shape)} there" if name in stored else "absent there"
+    bare = _bare(name)
+    there = f"{list(stored[bare].shape)} there" if bare in stored else "absent there"
     return f"{name} {list(value.shape)} ({there})"
 
 
@@ -112,7 +139,7 @@ def prepare(task: Task, init: Path | None, run: Path) -> WarmStart | None:
         return taken
     before = checkpoint.load_state(checkpoint.find(run, checkpoint.LAST))["identity"].get(INIT)
     if init is not None and (init.exists() or before is None):
-        before = checkpoint.checkpoint_hash(checkpoint.find(init))
+        before = _read(init)[1]
     if before is not None:
         task.identity = {**task.identity, INIT: before}
     return None

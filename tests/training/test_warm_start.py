@@ -19,6 +19,9 @@ from training.hardware import Hardware
 from training.history import History
 from training.loop import Loop
 from training.models.hand import HandTrainee
+from training.models.heatmap_net import HeatmapNet
+from training.shipped import model_path
+from training.shipped.files import read_weights
 from training.tasks.hand import HandTask
 from training.tasks.hand_config import HandConfig
 from training.tasks.head import HeadTask, predict
@@ -173,5 +176,35 @@ def test_of_a_network_with_fewer_points_all_but_its_head_is_taken(hand_task: Cal
     parent = _trained(hand_task(), tmp_path / "parent")
     child = HandTrainee(hand_task().config, 3)
     found = start_from(child, parent)
-    assert found.taken == ("network.model.layers.0.bias", "network.model.layers.0.weight")
+    assert found.taken == ("network.model.layers.0.weight", "network.model.layers.0.bias")
     assert [text.split()[0] for text in found.fresh] == ["network.model.layers.2.weight", "network.model.layers.2.bias"]
+
+
+def test_a_network_of_hands_takes_what_it_shares_with_one_of_heads(tmp_path: Path) -> None:
+    """From a checkpoint whose tensors are those of a network of heads with heatmaps, and from the shipped one."""
+    torch.manual_seed(0)
+    stored = {f"network.{name}": value for name, value in HeatmapNet("light", 20, 16).state_dict().items()}
+    state = {"epoch": 1, "step": 0, "best_epoch": 1, "history": [], "identity": {}}
+    checkpoint.save(tmp_path, "epoch_0001", ["last"], stored, {}, state)
+    config = load_config("hand_light").with_settings(["model.decoder=16"])
+    assert isinstance(config, HandConfig)
+    hand = HandTrainee(config, 7)
+    before = {name: value.clone() for name, value in hand.network.model.state_dict().items()}
+    found = start_from(hand, tmp_path)
+    assert all("global_visibility" in name or "20" in name or "traits" in name for name in found.fresh)
+    for name, value in hand.network.model.state_dict().items():
+        own = name.startswith(("heatmap.", "sharpness", "global_visibility.", "local_visibility", "traits."))
+        assert torch.equal(value, before[name] if own else stored[f"network.{name}"]), name
+    assert not found.unused
+
+
+def test_the_shipped_model_is_a_start() -> None:
+    config = load_config("hand_light")
+    assert isinstance(config, HandConfig)
+    hand = HandTrainee(config, 7)
+    path = model_path("head")
+    found = start_from(hand, path)
+    shipped = read_weights(path)
+    assert found.sha256 == shipped.sha256 and found.checkpoint == path
+    weight = "backbone.features.stage1_1.conv1.weight"
+    assert torch.equal(hand.network.model.state_dict()[weight], shipped.weights[weight])

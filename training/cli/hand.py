@@ -1,6 +1,7 @@
 """``train`` and ``evaluate`` for models of the hand."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,12 @@ from training.data.split import PARTS, Part
 from training.eval import hand as evaluation
 from training.hardware import Hardware
 from training.history import History
+from training.inference.hand_passes import has_passes, predict_squares, repeated_predictor
+from training.inference.predictors import ENLARGED, hand_predictor
 from training.models.heatmaps import gaussian_heatmaps
 from training.runs import HandRun
 from training.tasks.base import as_input
-from training.tasks.hand import HandTask, baseline_pose, targets_of
-from training.tasks.hand import predict as predict_squares
+from training.tasks.hand import HandPredictions, HandTask, baseline_pose, predict, targets_of
 from training.tasks.hand_config import HandConfig
 from training.tasks.hand_type import TRAITS, known_types, majorities
 
@@ -135,11 +137,7 @@ def evaluate(
     else:
         text = "no picture of a training subject is in --data, so no baseline is known; name the training folder"
         log_notes([text], [])
-    try:
-        advance = bars.counter(options.part, len(squares))
-        predictions = predict_squares(run.network, squares, np.arange(len(squares)), config, device, advance)
-    finally:
-        bars.close()
+    predictions = _predictions(run, hands, part, squares, options.fit, device, bars)
     save_predictions(predictions, options.predictions)
     has_heatmaps = "heatmaps" in run.network.outputs
     results = evaluation.evaluate(
@@ -155,12 +153,28 @@ def evaluate(
             "data": ", ".join(map(str, options.data)),
             "part": options.part,
             "decoding": config.loss.decoding if has_heatmaps else "coordinates",
+            "passes": options.fit and has_passes(config),
         },
         majority=majority,
         often_visible=hands.data.visible[hands.rows["train"]].mean(0) > 0.5 if trained else None,
         heatmaps=_heatmaps(run, squares, device) if has_heatmaps else None,
     )
     return results, problems
+
+
+def _predictions(
+    run: HandRun, hands: HandSet, part: Side, squares: HandSquares, passes: bool, device: torch.device, bars: Bars
+) -> HandPredictions:
+    """What is predicted for the squares, with the passes of ``predict`` where requested and the network is for them."""
+    config, progress = run.config, bars.counter(part, len(squares))
+    try:
+        if not (passes and has_passes(config)):
+            return predict(run.network, squares, np.arange(len(squares)), config, device, progress)
+        predictor = repeated_predictor(hand_predictor(run.network, config, device), config.data.size)
+        given = replace(hands, size=ENLARGED * hands.size).squares(part)
+        return predict_squares(predictor, given, squares, progress)
+    finally:
+        bars.close()
 
 
 def _chosen(hands: HandSet, part: Side | str) -> Side:

@@ -22,10 +22,11 @@ from training.eval import head as evaluation
 from training.eval.baselines import THROUGH_CAMERA, fit_baselines, through_camera
 from training.eval.metrics import zero_fpr_threshold
 from training.eval.predictions import Predictions
+from training.geometry.similarity import reduced
 from training.hardware import Hardware
 from training.history import History
-from training.inference.fitted_predictor import ENLARGED, fitted_predictor, predict_squares, reduced
-from training.inference.predictors import Predictor, head_predictor
+from training.inference.fitted_predictor import fitted_predictor, predict_squares
+from training.inference.predictors import ENLARGED, Predictor, head_predictor
 from training.io.coco import dump_dataset, read_document
 from training.io.coco_labels import HEAD, evaluated_items, predictions_of, results_of
 from training.runs import TEMPLATE, HeadRun

@@ -140,8 +140,9 @@ class TrainOptions(DataOptions, ConfigOptions):
 
     out: Path = option(metavar="RUN")
     """Folder of the run."""
-    init: Path | None = option(None, "RUN")
-    """Initial weights from another run, or from a checkpoint's folder in it: all that fit by name and shape."""
+    init: str | None = option(None, "RUN")
+    """Initial weights from another run, from a checkpoint's folder in it, or from a shipped model by its name: all that
+    fit by name and shape."""
     freeze: str = option("", "NAMES", shown="none")
     """Parts that are not trained, such as backbone or network.backbone,criterion; sets train.freeze."""
     compile: bool = False
@@ -160,8 +161,8 @@ class EvaluateOptions(DataOptions, RunOptions):
     frames: str | None = option(None, "F", shown="those of the run")
     """Kept, all, or 1,2,5-9; not for hands."""
     fit: bool = True
-    """Fit the template of heads to the points, as predict does, where the run has one; without, the network alone is
-    measured."""
+    """Measure what predict gives: for heads the template's fit, where the run has one, for both mirrored pictures and a
+    second pass; without, the network alone is measured."""
     predictions: Path | None = option(None, "F")
     """Also write the predictions, as safetensors."""
     coco: Path | None = option(None, "DIR")

@@ -17,6 +17,7 @@ from training.history import History
 from training.loop import Interrupted, Loop, Task
 from training.runs import CONFIG, DATA
 from training.settings import BaseConfig
+from training.shipped import model_path
 from training.warm_start import INIT, WarmStart, prepare
 
 FORMAT = 1
@@ -151,7 +152,8 @@ def train_task(
 
     loop = Loop(config, task, options.out, hardware, compiled=options.compile, progress=progress)
     with alone(options.out, hardware):
-        start = prepare(task, options.init, options.out)
+        init = None if options.init is None else model_path(options.init)
+        start = prepare(task, init, options.out)
         resumed = loop.resume()
         if hardware.is_main:
             report_data()

@@ -1,14 +1,12 @@
 """A second pass: pictures brought to the framing of the rig by the first pass's fit, predicted again, and combined.
 
 A detector is best on heads as its training pictures show them: upright, centred, of one size. The fit of its first
-answer tells how a picture deviates from that; a similarity undoes it. Coordinates are shares of the picture, so the
-centre of pixel i of S is at (i + 0.5) / S; a similarity is a matrix [2, 3] from one picture's shares to the other's.
+answer tells how a picture deviates from that; a similarity undoes it.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -16,6 +14,7 @@ from acusim import rig
 from acusim.errors import ConfigError
 from training.geometry.fit import SHAPES, Fit, fit
 from training.geometry.projection import roll_of
+from training.geometry.similarity import invert, move_points, warp
 from training.geometry.template import Template
 
 Floats = NDArray[np.float64]
@@ -68,53 +67,6 @@ def canonical(result: Fit, scales: tuple[float, float] = SCALES) -> Floats:
     shift = np.array(_PIVOT) - np.einsum("bij,bj->bi", linear, pivot)
     matrices = np.concatenate([linear, shift[..., None]], 2)
     return np.where(result.ok[:, None, None], matrices, np.eye(2, 3))
-
-
-def invert(matrices: NDArray[np.floating]) -> Floats:
-    """[B, 2, 3] the similarities back.
-
-    Raises:
-        ConfigError: a matrix cannot be inverted.
-    """
-    linear = np.asarray(matrices, np.float64)[:, :, :2]
-    if (np.abs(np.linalg.det(linear)) < 1e-12).any():
-        raise ConfigError("a matrix of a second pass has no inverse: its scale is 0")
-    back = np.linalg.inv(linear)
-    return np.concatenate([back, -back @ matrices[:, :, 2:]], 2)
-
-
-def move_points(matrices: NDArray[np.floating], xy: NDArray[np.floating]) -> Floats:
-    """[B, N, 2] points xy [B, N, 2] moved by similarities [B, 2, 3]."""
-    return xy @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2]
-
-
-def warp(picture: NDArray[np.uint8], matrix: NDArray[np.floating], size: int) -> NDArray[np.uint8]:
-    """A square picture under a similarity of its shares, without aliasing; what is beyond its edge repeats the edge.
-
-    Args:
-        picture: [S, S, 3] or [S, S].
-        matrix: [2, 3] from shares of the picture to shares of the result.
-        size: side of the result in pixels.
-
-    Raises:
-        ConfigError: the picture is not square, or the size is not positive.
-    """
-    side = picture.shape[0]
-    if picture.shape[:2] != (side, side) or not side or size < 1:
-        raise ConfigError(
-            f"a picture of {picture.shape[:2]} to {size} pixels; expected a square and a size of at least 1"
-        )
-    linear, shift = np.asarray(matrix, np.float64)[:, :2], np.asarray(matrix, np.float64)[:, 2]
-    magnification = np.sqrt(abs(np.linalg.det(linear))) * size / side
-    reduced = max(1, round(side * min(1.0, magnification)))
-    if reduced < side:
-        picture = cv2.resize(picture, (reduced, reduced), interpolation=cv2.INTER_AREA).astype(np.uint8)
-    # OpenCV's coordinates are 0 at the centre of the first pixel, shares are 0 at its edge.
-    pixels = linear * size / reduced
-    offset = shift * size + pixels @ np.full(2, 0.5) - 0.5
-    return cv2.warpAffine(
-        picture, np.c_[pixels, offset], (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    ).astype(np.uint8)
 
 
 def combine(

@@ -8,7 +8,6 @@ network's, moved half way to the fitted head; hidden points are the fitted head'
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +15,7 @@ from training.data.augmentation import head_flip
 from training.eval.predictions import Predictions
 from training.geometry.fit import Fit, fit
 from training.geometry.refinement import combine, refine, weights_of
+from training.geometry.similarity import reduced
 from training.inference.predictors import Prediction, Predictor, Squares
 from training.tasks.base import squares_of
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from training.data.records import HeadData
     from training.geometry.template import Template
 
-ENLARGED = 2
-"""The squares that it takes are so many times as large as the network's: the second pass may magnify."""
 FIT_SHARE = 0.5
 """How far visible points are moved to the fitted head."""
 
@@ -73,14 +71,6 @@ def fitted_predictor(
         return Prediction(probability, _joined(probability, xy, result, fit_share), fit=result)
 
     return run
-
-
-def reduced(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """A square picture [S, S, 3] at another side in pixels: means of areas where it is smaller."""
-    if len(square) == size:
-        return square
-    how = cv2.INTER_AREA if len(square) > size else cv2.INTER_LINEAR
-    return cv2.resize(square, (size, size), interpolation=how).astype(np.uint8)
 
 
 def predict_squares(

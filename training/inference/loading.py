@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 from acusim.errors import ConfigError
 from training import runs
-from training.inference.fitted_predictor import ENLARGED, fitted_predictor
+from training.inference.fitted_predictor import fitted_predictor
+from training.inference.hand_passes import has_passes, repeated_predictor
 from training.inference.model import Model, hand_model, head_model
 from training.inference.onnx_model import open_onnx
-from training.inference.predictors import hand_predictor, head_predictor
+from training.inference.predictors import ENLARGED, hand_predictor, head_predictor
 from training.settings import TaskName
 
 if TYPE_CHECKING:
@@ -55,4 +56,6 @@ def model_of(run: runs.Run, device: "torch.device | str" = "cpu") -> Model:
             return head_model(predictor, size, run.made_by)
         return head_model(fitted_predictor(predictor, run.template, size), ENLARGED * size, run.made_by)
     predictor = hand_predictor(run.network, run.config, device)
+    if has_passes(run.config):
+        predictor, size = repeated_predictor(predictor, size), ENLARGED * size
     return hand_model(run.points, run.network.outputs, predictor, size, run.made_by)

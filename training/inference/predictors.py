@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from training.tasks.hand_config import HandConfig
 
 Squares = NDArray[np.uint8]
+ENLARGED = 2
+"""The squares for a predictor with a second pass are so many times as large as the network's: it may magnify."""
 
 
 class Prediction(NamedTuple):

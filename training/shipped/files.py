@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
+_OF_RUNS = ("data.json", "state.json")
+"""Files that a run or a checkpoint has, and no shipped model."""
 METADATA = "acusim_model"
 """Key in the header of the weights' file; a single one, because safetensors does not keep an order of several."""
 CONFIG_FILE, POINTS_FILE, CARD_FILE = "config.toml", "points.toml", "card.md"
@@ -52,10 +54,10 @@ class ShippedWeights:
 
 
 def is_shipped(folder: Path) -> bool:
-    """Whether a folder holds a model in this form rather than a run."""
+    """Whether a folder holds a model in this form rather than a run or a checkpoint."""
     if folder.parent == FOLDER and folder.name in NAMES:
         return True
-    return (folder / MODEL_FILE).is_file() and not (folder / "data.json").exists()
+    return (folder / MODEL_FILE).is_file() and not any((folder / name).exists() for name in _OF_RUNS)
 
 
 def check_installed(folder: Path) -> None:

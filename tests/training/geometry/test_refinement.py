@@ -9,7 +9,8 @@ from acusim.errors import ConfigError
 from tests.training.geometry.invented import person
 from training.geometry.fit import fit
 from training.geometry.projection import cameras_of, project, rotations
-from training.geometry.refinement import canonical, combine, invert, move_points, refine, warp, weights_of
+from training.geometry.refinement import canonical, combine, refine, weights_of
+from training.geometry.similarity import invert, move_points, warp
 from training.geometry.template import build_template
 
 TEMPLATE = build_template([person(seed) for seed in range(10)])

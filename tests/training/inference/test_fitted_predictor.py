@@ -5,8 +5,9 @@ import pytest
 
 from acusim import acupoints, rig
 from training.data.augmentation import head_flip
+from training.geometry.similarity import reduced
 from training.geometry.template import build_template
-from training.inference.fitted_predictor import fitted_predictor, reduced
+from training.inference.fitted_predictor import fitted_predictor
 from training.inference.predictors import Prediction
 
 FLIP = head_flip()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import load_file
 
 from tests.training.labelme_files import PLACES
 from tests.training.spots import SIZE, add_hand
@@ -21,6 +23,7 @@ from training.history import History
 from training.inference.loading import load_kind
 from training.loop import Batch
 from training.models.hand import HandOutput
+from training.runs import open_run
 from training.tasks.hand import HandTask
 from training.tasks.hand_config import HandConfig
 from training.tasks.hand_type import UNKNOWN, mirrored_types
@@ -175,6 +178,30 @@ def test_evaluate_reports_visibility(run: Path, root: Path, tmp_path: Path, caps
     rows = list(csv.DictReader((tmp_path / "r/by_point.csv").open()))
     right = [(float(row["confidence"]) >= 0.5) == (row["visible"] == "1") for row in rows]
     assert np.mean(right) == pytest.approx(visibility["accuracy"]["value"], abs=1e-5)
+
+
+def test_evaluate_measures_what_predict_gives(run: Path, root: Path, tmp_path: Path, capsys: Any):
+    """With the passes of a network that knows mirrored pictures."""
+    mirrored = tmp_path / "run"
+    shutil.copytree(run, mirrored, symlinks=True)
+    text = (mirrored / "config.toml").read_text()
+    assert text.count("\nflip = 0.0\n") == 1
+    (mirrored / "config.toml").write_text(text.replace("\nflip = 0.0\n", "\nflip = 0.5\n"))
+    found: dict[str, np.ndarray] = {}
+    for name, more in (("passes", []), ("network", ["--no-fit"])):
+        saved = tmp_path / f"{name}.safetensors"
+        command = ["evaluate", str(mirrored), "--data", str(root), "--out", str(tmp_path / name), *where(tmp_path)]
+        assert cli.main([*command, *more, "--json", "--predictions", str(saved)]) == cli.OK
+        assert json.loads(capsys.readouterr().out)["metadata"]["passes"] == str(name == "passes")
+        found[name] = load_file(saved)["xy"]
+    hands = load_hands(root, config_of(), persons=open_run(mirrored).persons, points=open_run(mirrored).points)
+    squares = hands.squares("test")
+    model = load_kind("hand", mirrored)
+    for number, row in enumerate(squares.row):
+        points = model.predict(root / hands.data.records[row].image).coords_px
+        square = squares.transforms[number].from_unit(found["passes"][number])
+        np.testing.assert_allclose(points, square, atol=0.05)
+    assert np.abs(found["passes"] - found["network"]).max() > 1e-3
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
