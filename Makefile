@@ -56,7 +56,7 @@ SLOW_TESTS := live engines/embedded engines/comfyui engines/relight engines/test
 	training/cli training/web training/tasks training/test_loop.py training/test_checkpoint.py \
 	training/data/test_cache.py training/data/test_loader.py training/data/test_records.py training/eval/test_head.py \
 	training/models/test_backbones.py training/models/test_hand_networks.py \
-	evaluation/test_cli.py evaluation/test_certify.py evaluation/test_drift.py evaluation/test_workers.py acusim/test_command_line.py \
+	evaluation/test_cli.py evaluation/test_certify.py evaluation/test_drift.py acusim/test_parallel.py acusim/test_command_line.py \
 	controller/test_progress.py training/models/test_pretrained.py test_umask.py test_docs.py test_imports.py test_processors.py
 test-fast: dev
 	$(PY) -m pytest -q $(WORKERS) -m "not (slow or comfyui or gpu)" --ignore-glob='tests/controller/test_[!p]*' \

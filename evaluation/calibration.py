@@ -1,7 +1,8 @@
 """The command ``calibrate``: trials on all pairs, thresholds fitted on some persons, rates for the others."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from acusim.errors import AcuSimError, ConfigError
 from acusim.files import safe_join
 from acusim.foreground import find_foreground
 from acusim.labels import read_label
+from acusim.parallel import Died, Work, run
 from acusim.pictures import read_file, read_rgb
 from acusim.results import json_values, write_result
 from acusim.seeds import generator_of
@@ -23,7 +25,6 @@ from evaluation.settings import CalibrationSettings
 from evaluation.threshold_fit import FALSE_ALARMS, Row, count_falsely_trusted, coverage, fit, table
 from evaluation.thresholds import Thresholds
 from evaluation.trials import Trial, trials_of
-from evaluation.workers import Died, Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +44,18 @@ class Answer:
     problem: str | None = None
 
 
-@dataclass(slots=True)
-class _State:
-    settings: CalibrationSettings
-    judge: Judge
-
-
-_state: _State | None = None
-
-
-def prepare(settings: CalibrationSettings) -> None:
-    """Makes this process a worker."""
-    global _state
+@contextmanager
+def prepare(settings: CalibrationSettings) -> Iterator[tuple[CalibrationSettings, Judge]]:
+    """What a process works with."""
     import cv2
 
     cv2.setNumThreads(1)
-    _state = _State(settings, Judge(settings.thresholds))
+    yield settings, Judge(settings.thresholds)
 
 
-def make_trials(task: Task) -> Answer:
-    """The trials of one pair; what is wrong with it is reported in the answer."""
-    assert _state is not None, "prepare() was not called in this process"
-    pair, settings, judge = task.pair, _state.settings, _state.judge
+def make_trials(task: Task, work: Work) -> Answer:
+    """The trials of one pair, in a prepared process; what is wrong with it is reported in the answer."""
+    pair, (settings, judge) = task.pair, work.state
     if pair.label is None:
         return Answer([], "no label: there are no acupoints to move")
     try:
@@ -138,14 +129,14 @@ def _run_trials(
 ) -> tuple[list[Trial], list[Problem]]:
     """All trials, in the order of the augmented images' names, and what was wrong."""
     tasks = _tasks(pairs)
-    workers = Workers(make_trials, prepare, (settings,), min(settings.workers, len(tasks)))
+    results = run(make_trials, tasks, settings.workers, prepare=prepare, arguments=(settings,))
     answers: dict[str, list[Trial]] = {}
     problems: list[Problem] = []
     with progress:
         progress.advance(0, len(tasks))
-        for done, (task, answer) in enumerate(workers.run(tasks), start=1):
+        for done, (task, answer) in enumerate(results, start=1):
             if isinstance(answer, Died):
-                answer = Answer([], "the worker process died on it")
+                answer = Answer([], str(answer))
             if answer.problem:
                 problems.append(Problem(task.pair.augmented, answer.problem))
             answers[task.pair.augmented] = answer.trials

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from acusim.errors import AcuSimError, OutputError
 from acusim.files import safe_join, sha256, write_atomic
 from acusim.labels import Label, parse_label
+from acusim.parallel import Work
 from acusim.pictures import decode_rgb, read_file
 from acusim.point_mask import mask_path
 from acusim.seeds import generator_of
@@ -106,35 +108,31 @@ class _ImageFile:
         return self._pixels
 
 
-_worker: _Worker | None = None
-
-
-def prepare(settings: ReportSettings, store: Path) -> None:
-    """Makes this process a worker.
+@contextmanager
+def prepare(settings: ReportSettings, store: Path) -> Iterator[_Worker]:
+    """What a process works with.
 
     Args:
         settings: of the run.
         store: the file in which the parent keeps measurements.
     """
-    global _worker
     silence_native_log()
     import cv2
 
     cv2.setNumThreads(1)
-    _worker = _Worker(settings, store)
+    yield _Worker(settings, store)
 
 
-def measure(task: Task) -> Measured:
-    """Works on a task; what is wrong with an item is reported in the result.
+def measure(task: Task, work: Work) -> Measured:
+    """Works on a task in a prepared process; what is wrong with an item is reported in the result.
 
     Raises:
         OutputError: a point mask cannot be written.
     """
-    assert _worker is not None, "prepare() was not called in this process"
     out = Measured()
     steps = {"pair": _measure_pair, "null": _measure_null, "baseline": _measure_baselines}
     try:
-        steps[task.kind](_worker, task.pair, out)
+        steps[task.kind](work.state, task.pair, out)
     except OutputError:
         raise
     except AcuSimError as error:

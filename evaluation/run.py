@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from acusim import parallel
 from acusim.selection import parse_selection
 from evaluation.analysis import Certified, Drifts
 from evaluation.drift import is_trusted_view
@@ -13,7 +14,6 @@ from evaluation.measuring import BASELINES, Measured, Task, measure, prepare
 from evaluation.pairs import Pair, Pairs, Problem, ensure_pairs, pair_up
 from evaluation.settings import PairSettings, ReportSettings
 from evaluation.store import Store
-from evaluation.workers import Died, Workers
 
 WORST = 12
 """How many pairs a report shows with their images."""
@@ -94,14 +94,14 @@ def run(settings: ReportSettings, pairs: Pairs, advance: Callable[[int, int], No
     tasks = _tasks_of(settings, pairs.pairs)
     outcome = Outcome(len(pairs.pairs), list(pairs.problems), list(pairs.notes))
     with Store(settings.out) as store:
-        workers = Workers(measure, prepare, (settings, store.path), min(settings.workers, len(tasks)))
+        results = parallel.run(measure, tasks, settings.workers, prepare=prepare, arguments=(settings, store.path))
         # By number in the plan, so that tables do not depend on which worker finished first.
         kept: dict[int, tuple[Task, Measured, dict[str, Certified]]] = {}
         number_of = {id(task): number for number, task in enumerate(tasks)}
         advance(0, len(tasks))
-        for done, (task, result) in enumerate(workers.run(tasks), start=1):
-            if isinstance(result, Died):
-                result = Measured(["the worker process died on it"], lost=True)
+        for done, (task, result) in enumerate(results, start=1):
+            if isinstance(result, parallel.Died):
+                result = Measured([str(result)], lost=True)
             store.add(result.records)
             outcome.reused += not result.records and not result.lost
             number = number_of[id(task)]

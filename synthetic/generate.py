@@ -9,11 +9,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from acusim.parallel import Work
 from synthetic import __version__
 from synthetic.identity import Identity, identity
 from synthetic.plan import Task, open_tasks, prepare, sample_paths
 from synthetic.settings import HeadSettings
-from synthetic.workers import StopFlag, Summary, TaskResult, peak_rss_mb, run_tasks, write_files
+from synthetic.workers import Summary, TaskResult, peak_rss_mb, run_tasks, write_files
 
 DEPTH_PNG_COMPRESSION = 1
 
@@ -55,8 +56,8 @@ def _encode_jpeg(pixels: Any, quality: int, record: dict[str, Any]) -> bytes:
     return out.getvalue()
 
 
-def run_task(settings: HeadSettings, task: Task, stop: StopFlag, report: Callable[[int], None]) -> TaskResult:
-    """Creates a task's views, checking the stop flag before each.
+def run_task(settings: HeadSettings, task: Task, work: Work) -> TaskResult:
+    """Creates a task's views, unless it is told to stop.
 
     Raises:
         OutputError: a file cannot be written.
@@ -74,13 +75,13 @@ def run_task(settings: HeadSettings, task: Task, stop: StopFlag, report: Callabl
 
     cv2.setNumThreads(1)
     created = 0
-    if stop.is_set():
+    if work.stopping():
         return TaskResult(0, peak_rss_mb())
     who = identity(settings.seed, task.index)
     head = build_head(who, settings.seed, trunk=settings.cameras != "rig")
     place = surroundings(settings.seed, who.index) if settings.light != "studio" else None
     for frame in task.frames:
-        if stop.is_set():
+        if work.stopping():
             break
         camera = camera_of(settings.cameras, settings.seed, who.index, frame)
         if place is None:
@@ -97,7 +98,7 @@ def run_task(settings: HeadSettings, task: Task, stop: StopFlag, report: Callabl
         picture = _encode_jpeg(view.rgb, settings.jpeg_quality, record) if jpeg else encode(view.rgb, ".png", record)
         write_files(settings.out, (*files, (paths.image, picture)))
         created += 1
-        report(1)
+        work.report(1)
     return TaskResult(created, peak_rss_mb())
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from acusim.parallel import Work
 from acusim.pictures import encode
 from synthetic.hands import __version__
 from synthetic.hands.camera import Camera, frame_hand, place_hand
@@ -25,7 +26,7 @@ from synthetic.hands.subject import HandSubject, hand_subject
 from synthetic.hands.surface import HandField, build_mesh
 from synthetic.identity import random_for
 from synthetic.settings import HandSettings
-from synthetic.workers import StopFlag, Summary, TaskResult, peak_rss_mb, run_tasks, write_files
+from synthetic.workers import Summary, TaskResult, peak_rss_mb, run_tasks, write_files
 
 _ASPECTS = ((3, 4), (4, 3), (1, 1))
 _WRIST_MM = -14.0
@@ -129,10 +130,8 @@ def make_picture(settings: HandSettings, item: HandPicture, who: HandSubject, sk
     return labelme_file(truth, camera, item.image, facts), encode(pixels, ".png", record)
 
 
-def run_task(
-    settings: HandSettings, task: tuple[HandPicture, ...], stop: StopFlag, report: Callable[[int], None]
-) -> TaskResult:
-    """Creates some images of one subject, checking the stop flag before each.
+def run_task(settings: HandSettings, task: tuple[HandPicture, ...], work: Work) -> TaskResult:
+    """Creates some images of one subject, unless it is told to stop.
 
     Raises:
         OutputError: a file cannot be written.
@@ -141,16 +140,16 @@ def run_task(
 
     cv2.setNumThreads(1)
     created = 0
-    if not stop.is_set():
+    if not work.stopping():
         who = hand_subject(settings.seed, task[0].subject)
         skin = paint_skin(who, settings.seed)
         for item in task:
-            if stop.is_set():
+            if work.stopping():
                 break
             label, image = make_picture(settings, item, who, skin)
             write_files(settings.out, ((item.label, label), (item.image, image)))
             created += 1
-            report(1)
+            work.report(1)
     return TaskResult(created, peak_rss_mb())
 
 

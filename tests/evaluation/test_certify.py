@@ -11,9 +11,10 @@ import evaluation
 from acusim import rig
 from acusim.errors import ConfigError, LabelError, PictureError
 from acusim.labels import empty_label, read_label
+from acusim.parallel import run
 from acusim.pictures import read_depth, read_rgb
 from evaluation.masks import record_of
-from evaluation.measuring import Task, measure, prepare
+from evaluation.measuring import Measured, Task, measure, prepare
 from evaluation.run import plan
 from evaluation.settings import ReportSettings
 from evaluation.store import Store
@@ -28,10 +29,12 @@ def test_agrees_with_the_report(heads: Path, augment: Callable[..., Path], tmp_p
     settings = ReportSettings(
         original=heads, augmented=augmented, out=tmp_path / "out", faces=False, thresholds=Thresholds(tolerance_mm=4)
     )
+    tasks = [Task("pair", pair) for pair in plan(settings).pairs[:3]]
     with Store(settings.out) as store:
-        prepare(settings, store.path)
-    for pair in plan(settings).pairs[:3]:
-        record = measure(Task("pair", pair)).certificates["augmented"]
+        results = list(run(measure, tasks, 0, prepare=prepare, arguments=(settings, store.path)))
+    for task, result in results:
+        assert isinstance(result, Measured)
+        pair, record = task.pair, result.certificates["augmented"]
         assert pair.label and pair.depth and not record.pop("notes")
         paths = heads / pair.original, augmented / pair.augmented
         label, depth = heads / pair.label, heads / pair.depth

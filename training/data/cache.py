@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from acusim.errors import OutputError
 from acusim.files import is_part, sha256
 from acusim.lock import LOCK_FILE, Lock
+from acusim.parallel import map_each
+from training.data.progress import Progress, Say
 from training.data.shards import (
     SUFFIX,
     Shard,
@@ -32,7 +34,6 @@ from training.data.shards import (
     repair,
     why_not,
 )
-from training.data.threads import Progress, Say, spread
 
 _FEW = 64
 """Up to so many pictures are decoded in this process, since others would take longer to start."""
@@ -195,7 +196,7 @@ def _build(
     done = 0
     if missing:
         progress("decode", 0, len(missing))
-    for task, reasons in spread(make_shard, tasks, workers if len(missing) > _FEW else 1):
+    for task, reasons in map_each(make_shard, tasks, workers if len(missing) > _FEW else 1):
         failed.update(reasons)
         done += len(task.sources)
         progress("decode", done, len(missing))

@@ -15,8 +15,8 @@ from acusim.pictures import read_file
 from training.data.hand_augmentation import Augmentation
 from training.data.hand_dataset import SUBJECT, HandData, HandSquares, read_hands, rows_of, split_subjects
 from training.data.hand_squares import squares_of
+from training.data.progress import Progress
 from training.data.split import Part
-from training.data.threads import Progress
 from training.tasks.hand_config import HandConfig
 from training.tasks.hand_points import HandPoints
 

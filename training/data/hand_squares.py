@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from acusim.errors import LayoutError
 from acusim.files import sha256, write_atomic
+from acusim.parallel import map_each
 from acusim.tensor_files import read_header
 from training.data.hand_augmentation import Augmentation
 from training.data.hand_dataset import HandData, HandSquares, make_squares
 from training.data.photographs import Transform
-from training.data.threads import Progress, spread
+from training.data.progress import Progress
 
 FORMAT = 2
 """Incremented when the same pictures give other squares."""
@@ -71,7 +72,7 @@ def squares_of(
     tasks = [(k, _Task(data, chunk, augmentation, size)) for k, chunk in enumerate(chunks)]
     parts: list[HandSquares | None] = [None] * len(tasks)
     done = 0
-    for k, part in spread(_decoded, tasks, workers if len(rows) > _FEW else 1):
+    for k, part in map_each(_decoded, tasks, workers if len(rows) > _FEW else 1):
         parts[k] = part
         done += len(chunks[k])
         progress("decode", done, len(rows))

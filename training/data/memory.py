@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from acusim.errors import AcuSimError
 from acusim.files import sha256
 from acusim.pictures import read_file
-from training.data.threads import Say
+from training.data.progress import Say
 
 FILE = "known.sqlite"
 _WAIT_SECONDS = 60.0

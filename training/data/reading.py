@@ -13,15 +13,16 @@ from acusim.errors import AcuSimError, LayoutError
 from acusim.files import printable, safe_join
 from acusim.labels import Label
 from acusim.layout import Problem
+from acusim.parallel import map_each
 from acusim.point_mask import mask_path
 from acusim.selection import Selection
 from training.data import head_points as points
 from training.data import sources
 from training.data.cache import PictureCache, open_cache
 from training.data.memory import Memory
+from training.data.progress import Progress, Say
 from training.data.shards import Source
 from training.data.sources import Record
-from training.data.threads import Progress, Say, spread
 
 _DEPTH_CHUNK = 64
 _FEW_DEPTHS = 256
@@ -197,7 +198,7 @@ class Reading:
         ]
         chunks = [missing[start : start + _DEPTH_CHUNK] for start in range(0, len(missing), _DEPTH_CHUNK)]
         done = relative = 0
-        for result in spread(points.read_depths, chunks, self._workers if len(missing) > _FEW_DEPTHS else 1):
+        for result in map_each(points.read_depths, chunks, self._workers if len(missing) > _FEW_DEPTHS else 1):
             fresh = [(key, values) for key, values, _ in result if values is not None]
             memory.keep_depths(fresh)
             depths.update(fresh)

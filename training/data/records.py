@@ -16,10 +16,10 @@ from acusim.layout import Problem
 from acusim.rig import Camera
 from acusim.selection import Selection
 from training.data.cache import PictureCache
+from training.data.progress import Progress, Say
 from training.data.reading import Reading
 from training.data.shards import MAX_SIDE
 from training.data.sources import Record
-from training.data.threads import Progress, Say
 from training.geometry.projection import cameras_of
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 
@@ -286,36 +285,6 @@ def test_the_end_of_a_shard_holds_what_the_docstring_says(tmp_path, pictures):
     shard = open_shard(shard_files(tmp_path / "c")[0], SIZE)
     assert shard.crcs[0] == zlib.crc32(head(0).tobytes()) and shard.keys[0] == pictures[0].sha256
     assert shard.sides == (SIZE,) * 6 and shard.path.read_bytes()[: SIZE * SIZE * 3] == head(0).tobytes()
-
-
-def test_a_worker_does_not_outlive_a_parent_that_is_killed(tmp_path):
-    code = (
-        "import os, time, sys\n"
-        "from training.data.threads import spread\n"
-        "def work(n):\n    os.write(1, b'%d\\n' % os.getpid())\n    time.sleep(60)\n"
-        "if __name__ == '__main__':\n    list(spread(work, [1, 2], 2))\n"
-    )
-    script = tmp_path / "parent.py"
-    script.write_text(code)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment)
-    assert parent.stdout is not None
-    workers = [int(parent.stdout.readline()) for _ in range(2)]
-    parent.kill()
-    parent.wait(10)
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and any(
-        Path(f"/proc/{pid}/stat").exists() and not is_zombie(pid) for pid in workers
-    ):
-        time.sleep(0.05)
-    assert not any(Path(f"/proc/{pid}").exists() and not is_zombie(pid) for pid in workers)
-
-
-def is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def test_litter_in_the_cache_is_left_alone(tmp_path, pictures, small_shards):
