@@ -57,7 +57,7 @@ def _encode_jpeg(pixels: Any, quality: int, record: dict[str, Any]) -> bytes:
 
 
 def run_task(settings: HeadSettings, task: Task, work: Work) -> TaskResult:
-    """Creates a task's views, unless it is told to stop.
+    """Creates a task's views, until it is asked to stop.
 
     Raises:
         OutputError: a file cannot be written.
@@ -75,8 +75,6 @@ def run_task(settings: HeadSettings, task: Task, work: Work) -> TaskResult:
 
     cv2.setNumThreads(1)
     created = 0
-    if work.stopping():
-        return TaskResult(0, peak_rss_mb())
     who = identity(settings.seed, task.index)
     head = build_head(who, settings.seed, trunk=settings.cameras != "rig")
     place = surroundings(settings.seed, who.index) if settings.light != "studio" else None

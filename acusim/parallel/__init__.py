@@ -8,8 +8,8 @@ gone, however it ended.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Any, Generic
+from functools import partial
+from typing import Any
 
 from acusim.errors import EngineError
 from acusim.parallel.pool import PATIENCE_SECONDS, PREFETCH, Died, Pool
@@ -39,7 +39,7 @@ def run(
         processes: how many, no more than tasks where these are counted; 0 works in this process.
         prepare: module-level; a context manager in which each process works, and whose value is Work.state.
         arguments: of ``prepare``.
-        stopping: once true, nothing more is handed out, running tasks are told to end early, and waiting ones are
+        stopping: once true, nothing more is handed out, running tasks are asked to end early, and waiting ones are
             dropped.
         started: called for each task handed out.
         reported: called with what functions report.
@@ -89,7 +89,7 @@ def map_each(function: Callable[[Task], Result], tasks: Sequence[Task], workers:
     Raises:
         EngineError: processes died on a task.
     """
-    for _, result in run(_Alone(function), tasks, workers if workers > 1 and len(tasks) > 1 else 0):
+    for _, result in run(partial(_alone, function), tasks, workers if workers > 1 and len(tasks) > 1 else 0):
         if isinstance(result, Died):
             raise EngineError(
                 f"a task cannot be done: {result}; what is finished is kept: run again with fewer workers"
@@ -97,11 +97,5 @@ def map_each(function: Callable[[Task], Result], tasks: Sequence[Task], workers:
         yield result
 
 
-@dataclass(frozen=True, slots=True)
-class _Alone(Generic[Task, Result]):
-    """A function of a task alone."""
-
-    function: Callable[[Task], Result]
-
-    def __call__(self, task: Task, work: Work) -> Result:
-        return self.function(task)
+def _alone(function: Callable[[Task], Result], task: Task, work: Work) -> Result:
+    return function(task)

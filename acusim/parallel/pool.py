@@ -202,7 +202,7 @@ class Pool(Generic[Task, Result]):
             self.spawn()
 
     def close(self, patience: float) -> None:
-        """Ends all processes: running tasks are told to end early, and killed after some time.
+        """Ends all processes: running tasks are asked to end early, and killed after some time.
 
         Args:
             patience: seconds for all together.

@@ -61,7 +61,7 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """The oldest task was not begun, because all is stopping."""
+    """The oldest task was not started, because the run is stopping."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ def make_picture(settings: HandSettings, item: HandPicture, who: HandSubject, sk
 
 
 def run_task(settings: HandSettings, task: tuple[HandPicture, ...], work: Work) -> TaskResult:
-    """Creates some images of one subject, unless it is told to stop.
+    """Creates some images of one subject, until it is asked to stop.
 
     Raises:
         OutputError: a file cannot be written.
@@ -140,16 +140,15 @@ def run_task(settings: HandSettings, task: tuple[HandPicture, ...], work: Work) 
 
     cv2.setNumThreads(1)
     created = 0
-    if not work.stopping():
-        who = hand_subject(settings.seed, task[0].subject)
-        skin = paint_skin(who, settings.seed)
-        for item in task:
-            if work.stopping():
-                break
-            label, image = make_picture(settings, item, who, skin)
-            write_files(settings.out, ((item.label, label), (item.image, image)))
-            created += 1
-            work.report(1)
+    who = hand_subject(settings.seed, task[0].subject)
+    skin = paint_skin(who, settings.seed)
+    for item in task:
+        if work.stopping():
+            break
+        label, image = make_picture(settings, item, who, skin)
+        write_files(settings.out, ((item.label, label), (item.image, image)))
+        created += 1
+        work.report(1)
     return TaskResult(created, peak_rss_mb())
 
 

@@ -31,6 +31,11 @@ def move_points(matrices: NDArray[np.floating], xy: NDArray[np.floating]) -> Flo
     return xy @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2]
 
 
+def mirror_points(xy: NDArray[np.floating]) -> NDArray[np.floating]:
+    """[..., 2] points of a picture in its mirror image, and back; which point is which stays."""
+    return np.stack([1 - xy[..., 0], xy[..., 1]], -1)
+
+
 def warp(picture: NDArray[np.uint8], matrix: NDArray[np.floating], size: int) -> NDArray[np.uint8]:
     """A square picture under a similarity of its shares, without aliasing; what is beyond its edge repeats the edge.
 

@@ -15,7 +15,7 @@ from training.data.augmentation import head_flip
 from training.eval.predictions import Predictions
 from training.geometry.fit import Fit, fit
 from training.geometry.refinement import combine, refine, weights_of
-from training.geometry.similarity import reduced
+from training.geometry.similarity import mirror_points, reduced
 from training.inference.predictors import Prediction, Predictor, Squares
 from training.tasks.base import squares_of
 
@@ -56,9 +56,7 @@ def fitted_predictor(
         if not mirrored:
             return plain.confidence, plain.xy
         other = network(np.ascontiguousarray(squares[:, :, ::-1]))
-        xy = other.xy[:, flip]
-        back = np.stack([1 - xy[..., 0], xy[..., 1]], -1)
-        return combine((plain.confidence, plain.xy), (other.confidence[:, flip], back))
+        return combine((plain.confidence, plain.xy), (other.confidence[:, flip], mirror_points(other.xy[:, flip])))
 
     def run(squares: Squares) -> Prediction:
         first = once(np.stack([reduced(square, size) for square in squares]))

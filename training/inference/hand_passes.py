@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from training.geometry.similarity import invert, move_points, reduced, warp
+from training.geometry.similarity import invert, mirror_points, move_points, reduced, warp
 from training.inference.predictors import Prediction, Predictor, Squares
 from training.tasks.base import squares_of
 from training.tasks.hand import HandPredictions
@@ -77,7 +77,7 @@ def _mirrored(found: Prediction) -> Prediction:
     if types is not None:
         is_side = np.array([name == "side" for name in TRAITS])
         types = np.where(is_side, 1 - types, types)
-    return Prediction(found.confidence, np.stack([1 - found.xy[..., 0], found.xy[..., 1]], -1), types)
+    return Prediction(found.confidence, mirror_points(found.xy), types)
 
 
 def _mean(one: Prediction, other: Prediction) -> Prediction:
