@@ -7,7 +7,7 @@
         image, label = sample.read_image(), sample.read_label()
 
 Needs the standard library, NumPy, Pillow and pydantic only, so that it also loads inside a ComfyUI process; locks and
-caches, which run outside one, need filelock and platformdirs.
+caches, which run outside one, need filelock and platformdirs, and clusters ray.
 """
 
 from pathlib import Path

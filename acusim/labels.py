@@ -156,11 +156,23 @@ def read_checked(path: Path, what: str, parse: Callable[[bytes], _T]) -> tuple[_
         if path.stat().st_size > MAX_BYTES:
             raise LabelError(f"larger than {MAX_BYTES >> 20} MiB: not a {what} file")
         data = path.read_bytes()
-        return parse(data), data
     except OSError as error:
         raise LabelError(f"{what} {path.name!r}: {error.strerror or error}") from None
     except LabelError as error:
         raise LabelError(f"{what} {path.name!r}: {error}") from None
+    return checked(path.name, what, parse, data), data
+
+
+def checked(name: str, what: str, parse: Callable[[bytes], _T], data: bytes) -> _T:
+    """The parsed content of a file that was read.
+
+    Raises:
+        LabelError: as ``parse``, with the file's name in front.
+    """
+    try:
+        return parse(data)
+    except LabelError as error:
+        raise LabelError(f"{what} {name!r}: {error}") from None
 
 
 def dump_label(label: Label) -> bytes:

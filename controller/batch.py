@@ -5,6 +5,7 @@ import time
 from acusim.errors import AcuSimError, EngineError
 from acusim.lock import LOCK_FILE, Lock
 from controller.batch_run import BatchRun
+from controller.hosts import gpu_places
 from controller.identity import check_identity, refuse_other, stored_identity
 from controller.ledger import LEDGER_FILE, Ledger
 from controller.places import check_places, state_folder
@@ -20,6 +21,7 @@ from controller.traces import holds_more, lost_ledger
 from controller.verify import verify
 from engines.base import Check
 from engines.factory import make_engine
+from engines.options import EmbeddedOptions
 
 
 def check_batch(settings: BatchSettings) -> list[Check]:
@@ -34,7 +36,7 @@ def check_batch(settings: BatchSettings) -> list[Check]:
         engine.identity()
     except EngineError as error:
         missing = error
-    engine_checks = engine.check()
+    engine_checks = engine.check() + _gpu_checks(settings)
     if missing and all(check.ok is not False for check in engine_checks):
         engine_checks.append(Check(f"engine {engine.name}", False, str(missing)))
     try:
@@ -46,6 +48,17 @@ def check_batch(settings: BatchSettings) -> list[Check]:
     checks = [Check("plan", None if plan.skipped else True, found, "see --dry-run" if plan.skipped else "")]
     checks += [Check("scenes", None, note, "leave it out") for note in batch.warnings]
     return checks + engine_checks
+
+
+def _gpu_checks(settings: BatchSettings) -> list[Check]:
+    """Whether so many GPUs are visible as are asked for."""
+    options = settings.engine_options
+    try:
+        if isinstance(options, EmbeddedOptions) and options.gpus > 1:
+            gpu_places(options)
+    except EngineError as error:
+        return [Check("GPUs", False, str(error), "name more there, or fewer with --gpus")]
+    return []
 
 
 def dry_run(settings: BatchSettings) -> PlannedBatch:

@@ -9,8 +9,7 @@ from acusim.errors import EngineError, LayoutError, OutputError
 from acusim.files import safe_join
 from acusim.folders import os_error_reason
 from acusim.layout import MAP_FILE
-from controller.concurrent_batches import ConcurrentBatches
-from controller.gate import Gate
+from controller.hosts import workers_of
 from controller.job import Job, JobResult
 from controller.ledger import Done, Ledger
 from controller.output_files import write_file
@@ -21,7 +20,6 @@ from controller.results import write_contact_sheet, write_manifest
 from controller.stock import Stock
 from controller.stop import Stop
 from controller.summary import Summary
-from controller.worker_processes import WorkerProcesses
 from engines.base import Engine
 
 FLUSH_SECONDS = 0.1
@@ -52,6 +50,7 @@ class BatchRun:
             self.summary.use_gate()
         self._start, self._flushed = started, time.monotonic()
         self._started: list[str] = []
+        self._in_progress = engine.work_in_progress
         self._done: list[Done] = []
         self._skipped: list[tuple[str, str, list[dict[str, Any]]]] = []
 
@@ -96,17 +95,10 @@ class BatchRun:
             if target.is_symlink() or not target.is_file() or target.read_bytes() != content:
                 write_file(self.batch.output, folder + MAP_FILE, content)
 
-    def _workers(self) -> WorkerProcesses | ConcurrentBatches:
-        """What runs the jobs: processes with an engine each, or threads that share one."""
-        settings, root, output = self.batch.settings, self.batch.plan.root, self.batch.output
-        recipe, gate, seed = settings.recipe, settings.gate, settings.seed
-        if self.engine.processes:
-            count = min(settings.workers, len(self.stock.todo))
-            return WorkerProcesses(recipe, root, output, count, gate, seed)
-        return ConcurrentBatches(self.engine, root, output, Gate(gate, recipe, seed) if gate else None)
-
     def _run_jobs(self) -> None:
-        summary, workers, clean = self.summary, self._workers(), False
+        summary, clean = self.summary, False
+        workers = workers_of(self.batch, self.engine, len(self.stock.todo))
+        self._in_progress = workers.work_in_progress
         jobs = (self.batch.job(item) for item in self.stock.todo)
         try:
             self.progress.begin(len(self.stock.todo))
@@ -154,7 +146,7 @@ class BatchRun:
         while self.engine.notes:
             self.progress.note(self.engine.notes.pop(0))
         skipped = len(self.summary.skipped) - len(self.stock.skipped)
-        self.progress.advance(self.summary.created, skipped, self.engine.work_in_progress(), self.engine.activity())
+        self.progress.advance(self.summary.created, skipped, self._in_progress(), self.engine.activity())
         if self.summary.seconds_to_open is not None:
             self.stop.draining = not self.engine.is_waiting()
             if self.stop.count and not self.stop.draining:

@@ -4,10 +4,10 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
-from pathlib import Path
 
 from controller.gate import Gate
 from controller.job import Job, JobResult
+from controller.job_files import Files
 from controller.job_runner import run_jobs
 from engines.base import Engine
 
@@ -19,8 +19,8 @@ STUCK_SECONDS = 0.3
 class ConcurrentBatches:
     """Runs jobs in threads that share an open engine, and yields their results, as they come."""
 
-    def __init__(self, engine: Engine, root: Path, output: Path, gate: Gate | None = None):
-        self._engine, self._root, self._output, self._gate = engine, root, output, gate
+    def __init__(self, engine: Engine, files: Files, gate: Gate | None = None):
+        self._engine, self._files, self._gate = engine, files, gate
         self._threads: list[threading.Thread] = []
         self._answers: queue.SimpleQueue[Job | JobResult | None] = queue.SimpleQueue()
         self._halted = threading.Event()
@@ -32,7 +32,7 @@ class ConcurrentBatches:
         stopping: Callable[[], bool],
         tick: Callable[[], None],
     ) -> Iterator[JobResult]:
-        """As WorkerProcesses.run; all jobs are drawn at once, to be grouped."""
+        """As Workers.run; all jobs are drawn at once, to be grouped."""
         self._engine.open()
         waiting: queue.SimpleQueue[list[Job]] = queue.SimpleQueue()
         for batch in batches(jobs, self._engine.batch_size):
@@ -64,12 +64,16 @@ class ConcurrentBatches:
                     return
                 for job in batch:
                     self._answers.put(job)
-                for result in run_jobs(self._engine, batch, self._root, self._output, self._gate):
+                for result in run_jobs(self._engine, batch, self._files, self._gate):
                     self._answers.put(result)
         except Exception as error:  # a fault in our own code must not leave the batch waiting for this thread
             self._answers.put(JobResult("", fatal=f"unexpected {type(error).__name__}: {error}"))
         finally:
             self._answers.put(None)
+
+    def work_in_progress(self) -> float:
+        """Work done on running batches, in images."""
+        return self._engine.work_in_progress()
 
     def close(self, now: bool = False) -> None:
         """Closes the engine; with ``now``, running batches are given up first."""

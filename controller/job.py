@@ -47,6 +47,8 @@ class JobResult:
     """True if ``fatal`` is about the engine, not about the output."""
     attempts: list[dict[str, Any]] = field(default_factory=list)
     """The gate's verdict on each, where it accepted none."""
+    files: tuple[tuple[str, bytes], ...] = ()
+    """What is still to be written, by path relative to OUT: the image is the last."""
 
     @classmethod
     def skip(cls, key: str, reason: object, attempts: list[dict[str, Any]] | None = None) -> "JobResult":

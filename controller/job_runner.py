@@ -8,41 +8,38 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from acusim.errors import AcuSimError, EngineError, LayoutError, OutputError
+from acusim.errors import AcuSimError, EngineError
 from acusim.files import sha256
 from acusim.point_mask import mask_path
 from controller.gate import Gate
 from controller.job import REASON_LENGTH, Job, JobResult
-from controller.output_files import write_file
+from controller.job_files import Files
 from controller.records import encode_result
-from controller.samples import LoadedJob, augmented, load_jobs
+from controller.samples import LoadedJob, augmented, load_jobs, read_sample
 from engines.base import Engine, Result
 
 _Encoded = tuple[LoadedJob, bytes, dict[str, Any]]
 """A job, its image file, and its line of the manifest."""
 
 
-def run_jobs(
-    engine: Engine, jobs: Sequence[Job], root: Path, output: Path, gate: Gate | None = None
-) -> list[JobResult]:
-    """Creates and writes the images of some jobs; never raises.
+def run_jobs(engine: Engine, jobs: Sequence[Job], files: Files, gate: Gate | None = None) -> list[JobResult]:
+    """Creates the images of some jobs and writes them; never raises.
 
     Args:
         engine: open.
         jobs: that may be in one batch of the engine; each has a result, in order.
-        root: of the data set.
-        output: OUT.
+        files: of samples and of OUT.
         gate: judges every image before it is written; None accepts whatever is valid.
     """
     started = time.perf_counter()
     results: dict[str, JobResult] = {}
     try:
-        pending = load_jobs(jobs, root, results)
+        pending = load_jobs(jobs, files.root, files.read, results)
         for number in range(len(gate.attempts) if gate else 1):
             accepted, pending = _attempt(engine, pending, gate, number, results)
             for encoded in accepted:
                 seconds = (time.perf_counter() - started) / len(jobs)
-                results[encoded[0].job.key] = _write_result(encoded, seconds, output, gate)
+                results[encoded[0].job.key] = files.write(_result(encoded, seconds, gate))
             if not pending:
                 break
         for entry in pending:
@@ -54,7 +51,7 @@ def run_jobs(
         return [results.get(job.key, dataclasses.replace(lost, key=job.key)) for job in jobs]
     except Exception as error:  # a fault in our own code must cost one item, not the batch
         if len(jobs) > 1:
-            return [result for job in jobs for result in run_jobs(engine, [job], root, output, gate)]
+            return [result for job in jobs for result in run_jobs(engine, [job], files, gate)]
         return [JobResult.skip(jobs[0].key, _unexpected(error))]
     return [results[job.key] for job in jobs]
 
@@ -74,7 +71,7 @@ def render(
         EngineError: the engine as a whole cannot continue.
     """
     results: dict[str, JobResult] = {}
-    for entry in load_jobs([job], root, results):
+    for entry in load_jobs([job], root, partial(read_sample, root=root), results):
         [answer] = augmented(engine.name, engine.augment, [entry])
         entry.attempts += attempts
         if not isinstance(answer, AcuSimError):
@@ -133,8 +130,8 @@ def _passes(entry: LoadedJob, answer: Result | AcuSimError, gate: Gate, number: 
     return bool(verdict["accept"])
 
 
-def _write_result(encoded: _Encoded, seconds: float, output: Path, gate: Gate | None) -> JobResult:
-    """Writes label, depth and point mask, then the image: an image on disk always has its label."""
+def _result(encoded: _Encoded, seconds: float, gate: Gate | None) -> JobResult:
+    """A job's result with the files that belong to it: label, depth, point mask and image."""
     entry, data, record = encoded
     job, digest = entry.job, sha256(data)
     sample, folder = job.sample, job.folder
@@ -145,14 +142,8 @@ def _write_result(encoded: _Encoded, seconds: float, output: Path, gate: Gate | 
     if mask is not None:
         files.append((folder + mask_path(sample.image), mask))
         record = record | {"mask": folder + mask_path(sample.image), "mask_sha256": sha256(mask)}
-    try:
-        for relative, content in [*files, (job.key, data)]:
-            write_file(output, relative, content)
-    except OutputError as error:
-        return JobResult(job.key, fatal=str(error))
-    except LayoutError as error:
-        return JobResult.skip(job.key, error)
-    return JobResult(job.key, job.attempt, digest, len(data), record, seconds)
+    files.append((job.key, data))
+    return JobResult(job.key, job.attempt, digest, len(data), record, seconds, files=tuple(files))
 
 
 def _unexpected(error: Exception) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from acusim.errors import AcuSimError, EngineError, PictureError
 from acusim.files import safe_join, sha256
-from acusim.labels import Label, parse_label_file
+from acusim.labels import Label, checked, parse_label, read_checked
 from acusim.pictures import decode_rgb, read_file
 from controller.job import Job, JobResult
 from engines.base import Request, Result
@@ -34,31 +34,59 @@ class LoadedJob:
     """What the gate knows of the sample."""
 
 
-def load_jobs(jobs: Sequence[Job], root: Path, results: dict[str, Any]) -> list[LoadedJob]:
-    """The jobs whose samples, below the root of their data set, can be read; the others get a result, by key."""
+@dataclass(frozen=True, slots=True)
+class SampleFiles:
+    """A sample's files, as they were read."""
+
+    image: bytes
+    label: bytes
+    depth: bytes | None
+
+
+def read_sample(job: Job, root: Path) -> SampleFiles:
+    """The files of a job's sample, below the root of its data set.
+
+    Raises:
+        AcuSimError: one cannot be read.
+    """
+    sample = job.sample
+    label, _ = read_checked(safe_join(root, sample.label), "label", bytes)
+    image = read_file(safe_join(root, sample.image))
+    return SampleFiles(image, label, read_file(safe_join(root, sample.depth), "depth") if sample.depth else None)
+
+
+def load_jobs(
+    jobs: Sequence[Job], root: Path, read: Callable[[Job], SampleFiles], results: dict[str, Any]
+) -> list[LoadedJob]:
+    """The jobs whose samples can be read; the others get a result, by key.
+
+    Args:
+        jobs: to be loaded.
+        root: of the data set, for engines that hand on paths.
+        read: gives the files of a job's sample.
+        results: gets those of jobs that cannot be loaded.
+    """
     loaded: list[LoadedJob] = []
     for job in jobs:
         try:
-            loaded.append(_load(job, root))
+            loaded.append(_load(job, root, read(job)))
         except AcuSimError as error:
             results[job.key] = JobResult.skip(job.key, error)
     return loaded
 
 
-def _load(job: Job, root: Path) -> LoadedJob:
-    label, label_data = parse_label_file(safe_join(root, job.sample.label))
-    source = safe_join(root, job.sample.image)
-    picture = decode_rgb(read_file(source), source.name)
-    depth = safe_join(root, job.sample.depth) if job.sample.depth else None
-    depth_data = read_file(depth, "depth") if depth else None
+def _load(job: Job, root: Path, files: SampleFiles) -> LoadedJob:
+    sample, source = job.sample, root / job.sample.image
+    label = checked(Path(sample.label).name, "label", parse_label, files.label)
+    picture = decode_rgb(files.image, source.name)
     request = Request(
-        sample=job.sample.id,
+        sample=sample.id,
         source=source,
         pixels=picture.pixels,
         source_data=picture.data,
         source_sha256=sha256(picture.data),
-        depth=depth,
-        depth_data=depth_data,
+        depth=root / sample.depth if sample.depth else None,
+        depth_data=files.depth,
         scene=job.scene,
         bald=job.bald,
         prompt_set=job.prompt_set,
@@ -67,7 +95,7 @@ def _load(job: Job, root: Path) -> LoadedJob:
         seed=job.seed,
         alpha=picture.alpha,
     )
-    return LoadedJob(job, request, picture.notes, label, label_data, depth_data)
+    return LoadedJob(job, request, picture.notes, label, files.label, files.depth)
 
 
 def augmented(name: str, augment: Augment, loaded: Sequence[LoadedJob]) -> list[Result | AcuSimError]:

@@ -180,6 +180,10 @@ class Engine(ABC):
         """What it does now, for a user, such as "server samples: step 3 of 12"; "" if it does not report it."""
         return ""
 
+    def hardware(self) -> str:
+        """What it works on, where that may change the last bits of pixels; "" where it does not."""
+        return ""
+
     def is_waiting(self) -> bool:
         """True if no image can be created at the moment, such as while no server can be reached."""
         return False

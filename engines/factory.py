@@ -1,7 +1,6 @@
 """From a recipe to the engine that it names: the only module that knows all engines."""
 
 from engines.base import Engine, Setup
-from engines.options import EmbeddedOptions
 from engines.recipe import Recipe
 
 
@@ -19,10 +18,6 @@ def make_engine(recipe: Recipe, setup: Setup | None = None) -> Engine:
         from engines.comfyui.engine import ComfyUIEngine
 
         return ComfyUIEngine(recipe, setup)
-    if setup is not None and setup.of(EmbeddedOptions).gpus > 1:
-        from engines.embedded.processes import MultiProcessEngine
-
-        return MultiProcessEngine(recipe, setup)
     from engines.embedded.engine import EmbeddedEngine
 
     return EmbeddedEngine(recipe, setup)

@@ -5,10 +5,12 @@ Beside workflow, models and precision nothing here decides a pixel; what does is
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from acusim.errors import ConfigError
+from acusim.parallel.settings import ClusterSettings
 from acusim.settings import Settings
 
 Transport = Literal["auto", "shared", "remote"]
@@ -17,7 +19,20 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 MAX_BATCH = 64
 
 
-class RelightOptions(Settings):
+class ClusterOptions(ClusterSettings):
+    """Of engines that work on a cluster."""
+
+    shared_files: bool = Field(default=False, json_schema_extra={"stored": False})
+    """The nodes of the cluster see data set and OUT under the same paths: they read and write these themselves."""
+
+    @model_validator(mode="after")
+    def _check_shared(self) -> Self:
+        if self.shared_files and self.cluster is None:
+            raise ConfigError("--shared-files is for --cluster")
+        return self
+
+
+class RelightOptions(ClusterOptions):
     """Of the engine that computes the light itself."""
 
     WHAT = "option of engine relight"
@@ -26,7 +41,7 @@ class RelightOptions(Settings):
     workers: int | None = Field(
         default=None, ge=1, le=256, json_schema_extra={"metavar": "N", "default": "one for each core", "stored": False}
     )
-    """Worker processes."""
+    """Worker processes, of a cluster those of each node."""
 
 
 class DiffusionOptions(Settings):
@@ -59,7 +74,7 @@ class ComfyUIOptions(DiffusionOptions):
     and download; auto: shared where it works."""
 
 
-class EmbeddedOptions(DiffusionOptions):
+class EmbeddedOptions(ClusterOptions, DiffusionOptions):
     """Of the engine that runs diffusion in this process."""
 
     WHAT = "option of engine embedded"
@@ -74,11 +89,19 @@ class EmbeddedOptions(DiffusionOptions):
     precision: Precision = "auto"
     """Number format of the models; decides pixels. auto: bf16 on a GPU that has it, else fp16, and fp32 on a CPU."""
     gpus: int = Field(default=1, ge=1, le=64, json_schema_extra={"metavar": "N"})
-    """Share the batch between N GPUs, or with --device cpu between N processes."""
+    """Share the batch between N GPUs of this machine, or with --device cpu between N processes."""
     compile: bool = False
     """Let torch compile the models: minutes at the start, faster after that."""
     low_memory: bool = False
     """Keep only the running model on the GPU, and decode image by image."""
+
+    @model_validator(mode="after")
+    def _check_gpus(self) -> Self:
+        if self.gpus > 1 and self.cluster is not None:
+            raise ConfigError(
+                "--gpus is for this machine alone; with --cluster all GPUs of all nodes work: leave one out"
+            )
+        return self
 
 
 EngineOptions = Annotated[RelightOptions | ComfyUIOptions | EmbeddedOptions, Field(discriminator="engine")]

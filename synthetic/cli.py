@@ -11,13 +11,14 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from acusim.command_line import Parser, add_verbosity, start_logging
 from acusim.errors import AcuSimError, ConfigError
 from acusim.options import add_options, given_options
+from acusim.parallel.settings import ClusterSettings
 from acusim.plain_progress import PlainProgress
-from synthetic.settings import HandSettings, HeadSettings
+from synthetic.settings import MAX_WORKERS, HandSettings, HeadSettings
 
 if TYPE_CHECKING:
     from synthetic.workers import Summary
@@ -72,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _heads(args: argparse.Namespace) -> "Summary":
-    settings = HeadSettings(**{"workers": os.cpu_count() or 1, **given_options(args, HeadSettings)})
+    settings = HeadSettings(**_given(args, HeadSettings))
     from synthetic.generate import generate
 
     summary = _with_bar(partial(generate, settings), args.quiet)
@@ -81,8 +82,14 @@ def _heads(args: argparse.Namespace) -> "Summary":
     return summary
 
 
+def _given(args: argparse.Namespace, kind: type[ClusterSettings]) -> dict[str, Any]:
+    """What was given, with as many workers as there are cores, here or on each node."""
+    workers = MAX_WORKERS if args.cluster else os.cpu_count() or 1
+    return {"workers": workers, **given_options(args, kind)}
+
+
 def _hands(args: argparse.Namespace) -> "Summary":
-    settings = HandSettings(**{"workers": os.cpu_count() or 1, **given_options(args, HandSettings)})
+    settings = HandSettings(**_given(args, HandSettings))
     from synthetic.hands.generate import generate
 
     summary = _with_bar(partial(generate, settings), args.quiet)

@@ -119,5 +119,7 @@ def generate(settings: HeadSettings, on_progress: Callable[[int, int], None] | N
         workers=settings.workers,
         total=sum(len(task.frames) for task in tasks),
         finished=finished,
+        out=settings.out,
+        cluster=settings.cluster,
         on_progress=on_progress,
     )

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from acusim.errors import ConfigError
-from acusim.settings import Settings
+from acusim.parallel.settings import ClusterSettings
 
 Quality = Literal["draft", "fine"]
 CameraMode = Literal["rig", "around"]
@@ -17,9 +17,10 @@ Side = Literal["left", "right", "both"]
 Face = Literal["back", "palm", "both"]
 
 MAX_IDENTITIES = 100_000
+MAX_WORKERS = 256
 
 
-class HeadSettings(Settings):
+class HeadSettings(ClusterSettings):
     """Settings of a data set of heads.
 
     Raises:
@@ -40,8 +41,10 @@ class HeadSettings(Settings):
     """Rendering; fine: 2x2 samples, soft shadows."""
     seed: int = Field(default=0, ge=0, le=2**63 - 1, json_schema_extra={"metavar": "S"})
     """Random seed of the persons."""
-    workers: int = Field(default=1, ge=1, le=256, json_schema_extra={"metavar": "N", "default": "one for each CPU"})
-    """Processes; 1 works in this one."""
+    workers: int = Field(
+        default=1, ge=1, le=MAX_WORKERS, json_schema_extra={"metavar": "N", "default": "one for each CPU"}
+    )
+    """Processes; 1 works in this one. On a cluster at most so many on each node."""
     light: LightMode = "studio"
     """Light; studio is flat, on black; mixed: coloured lamps, hard shadows, glossy skin."""
     cameras: CameraMode = "rig"
@@ -89,7 +92,7 @@ FIRST_SUBJECT = "first-subject"
 """Entry of a record; without it the first person has number 0."""
 
 
-class HandSettings(Settings):
+class HandSettings(ClusterSettings):
     """Settings of a data set of hands.
 
     Raises:
@@ -116,8 +119,10 @@ class HandSettings(Settings):
     """Number of persons; image k shows person k modulo this."""
     first_subject: int = Field(default=0, ge=0, le=1_000_000, json_schema_extra={"metavar": "N"})
     """Number of the first person; other numbers are other persons with other names, such as those of a test."""
-    workers: int = Field(default=1, ge=1, le=256, json_schema_extra={"metavar": "N", "default": "one for each CPU"})
-    """Processes; 1 works in this one."""
+    workers: int = Field(
+        default=1, ge=1, le=MAX_WORKERS, json_schema_extra={"metavar": "N", "default": "one for each CPU"}
+    )
+    """Processes; 1 works in this one. On a cluster at most so many on each node."""
 
     @property
     def fixed(self) -> dict[str, Any]:

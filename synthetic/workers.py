@@ -4,16 +4,19 @@ Callers write whole files whose bytes depend on the item alone, so that any numb
 or not, gives the same files.
 """
 
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from acusim.errors import OutputError
-from acusim.files import write_atomic
-from acusim.parallel import Died, Function, run
+from acusim.files import safe_join, write_atomic
+from acusim.parallel import Died, Function, Work, run
 from acusim.processes import SIGNALS, handling
 
 T = TypeVar("T")
@@ -55,15 +58,40 @@ def peak_rss_mb() -> int:
         return 0
 
 
+_kept: list[tuple[str, bytes]] | None = None
+"""In a worker of a cluster: what is to be written by the command that started it."""
+
+
+@contextmanager
+def _keeping() -> Iterator[None]:
+    """Within this context files are not written but kept for the result of the task."""
+    global _kept
+    _kept = []
+    try:
+        yield
+    finally:
+        _kept = None
+
+
+def _with_files(job: Function[T, TaskResult], task: T, work: Work) -> tuple[TaskResult, list[tuple[str, bytes]]]:
+    """A task and the files that it would have written."""
+    assert _kept is not None
+    _kept.clear()
+    return job(task, work), list(_kept)
+
+
 def write_files(root: Path, files: Sequence[tuple[str, bytes]]) -> None:
     """Writes files below a root in the given order, each whole or not at all.
 
     Raises:
         OutputError: one cannot be written.
     """
+    if _kept is not None:
+        _kept.extend(files)
+        return
     try:
         for relative, data in files:
-            write_atomic(root / relative, data)
+            write_atomic(safe_join(root, relative), data)
     except OSError as error:
         message = f"cannot write below {str(root)!r}: {error.strerror or error}"
         raise OutputError(f"{message}; free some space or give another --out, then run again to continue") from None
@@ -76,6 +104,8 @@ def run_tasks(
     workers: int,
     total: int,
     finished: int,
+    out: Path,
+    cluster: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
     """Runs a job over tasks, in this process if there is one worker. SIGINT and SIGTERM end it after the current items.
@@ -83,9 +113,11 @@ def run_tasks(
     Args:
         job: works on one task; asks before each item whether to stop, and reports how many are done.
         tasks: what it is called with.
-        workers: processes.
+        workers: processes; on a cluster at most so many on each node.
         total: items in all tasks.
         finished: items that existed already, for the summary.
+        out: the folder that tasks write below; on a cluster their files travel, and are written here.
+        cluster: address of a Ray cluster, as acusim.parallel.cluster takes it.
         on_progress: called with (items created so far in this run, items to create).
 
     Raises:
@@ -108,15 +140,27 @@ def run_tasks(
     def interrupt(*_: object) -> None:
         stop.set()
 
+    def say(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    how: dict[str, Any] = {"stopping": stop.is_set, "reported": report, "tick": progress, "prefetch": 1}
     with handling(interrupt, *SIGNALS):
         progress()
-        processes = workers if workers > 1 else 0
-        done_tasks = run(job, tasks, processes, stopping=stop.is_set, reported=report, tick=progress, prefetch=1)
+        if cluster is None:
+            done_tasks = run(job, tasks, workers if workers > 1 else 0, **how)
+        else:
+            from acusim.parallel.cluster import RayCluster, Share
+
+            host = RayCluster(cluster, Share(per_node=workers))
+            done_tasks = run(partial(_with_files, job), tasks, host, prepare=_keeping, said=say, **how)
         for _, result in done_tasks:
             if isinstance(result, Died):
                 lost.append(result)
-            else:
-                results.append(result)
+                continue
+            if isinstance(result, tuple):
+                result, files = result
+                write_files(out, files)
+            results.append(result)
     if lost:
         raise OutputError(
             f"{len(lost)} of {len(tasks)} tasks: {lost[0]}; finished files are kept: run again with fewer --workers"

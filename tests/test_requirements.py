@@ -9,7 +9,9 @@ from packaging.utils import canonicalize_name
 
 from tests.support import ROOT
 
-CORE, WHOLE, DEV, DOCS, CUDA = (f"requirements{part}.txt" for part in ("-core", "", "-dev", "-docs", "-cuda"))
+CORE, WHOLE, DEV, DOCS, CUDA, CLUSTER = (
+    f"requirements{part}.txt" for part in ("-core", "", "-dev", "-docs", "-cuda", "-cluster")
+)
 
 
 def _pins(name: str) -> dict[str, Requirement]:
@@ -32,13 +34,13 @@ def _needs(name: str, extras: set[str]) -> list[Requirement]:
     return [need for need in needs if not need.marker or any(need.marker.evaluate(env) for env in environments)]
 
 
-@pytest.mark.parametrize("name", [CORE, WHOLE, CUDA, DEV, DOCS])
+@pytest.mark.parametrize("name", [CORE, WHOLE, CUDA, DEV, DOCS, CLUSTER])
 def test_every_line_is_a_pin(name: str):
     for requirement in _pins(name).values():
         assert [spec.operator for spec in requirement.specifier] == ["=="], requirement
 
 
-@pytest.mark.parametrize("names", [[CORE], [WHOLE], [WHOLE, DEV]], ids=str)
+@pytest.mark.parametrize("names", [[CORE], [WHOLE], [WHOLE, DEV], [CLUSTER]], ids=str)
 def test_every_package_that_a_package_needs_is_pinned_too(names: list[str]):
     pins = {key: pin for name in names for key, pin in _pins(name).items()}
     for name in pins:
@@ -48,7 +50,7 @@ def test_every_package_that_a_package_needs_is_pinned_too(names: list[str]):
             assert need.specifier.contains(next(iter(pin.specifier)).version), f"{name} needs {need}, pinned is {pin}"
 
 
-@pytest.mark.parametrize("name", [WHOLE, DEV])
+@pytest.mark.parametrize("name", [WHOLE, DEV, CLUSTER])
 def test_what_is_installed_is_what_is_pinned(name: str):
     for key, pin in _pins(name).items():
         assert pin.specifier.contains(version(key)), f"{key} {version(key)} is installed, {pin} is pinned"
@@ -61,8 +63,10 @@ def test_the_core_has_nothing_that_only_training_diffusion_or_the_page_needs():
 def test_pyproject_asks_for_what_is_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras: dict[str, list[str]] = project["optional-dependencies"]
-    lists = {"dependencies": (project["dependencies"], CORE)} | {key: (extras[key], WHOLE) for key in extras}
-    assert set(extras) == {"diffusion", "training", "web", "all"}
+    lists = {"dependencies": (project["dependencies"], CORE)} | {
+        key: (extras[key], CLUSTER if key == "cluster" else WHOLE) for key in extras
+    }
+    assert set(extras) == {"cluster", "diffusion", "training", "web", "all"}
     for place, (texts, name) in lists.items():
         for wanted in map(Requirement, texts):
             if wanted.name == project["name"]:

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = {
     "core": ("requirements-core.txt",),
     "all": ("requirements.txt",),
-    "dev": ("requirements.txt", "requirements-dev.txt"),
+    "dev": ("requirements.txt", "requirements-cluster.txt", "requirements-dev.txt"),
     "docs": ("requirements.txt", "requirements-docs.txt"),
 }
 SIZES = {"core": "0.3 GB", "all": "0.9 GB, or 3 GB where PyPI's torch brings CUDA's libraries"}

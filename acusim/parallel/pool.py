@@ -1,107 +1,102 @@
-"""The owner of the processes of one run."""
+"""Who gets which task, and what becomes of it when a worker dies: the same for processes and clusters."""
 
-import multiprocessing
+import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
 from typing import Any, Generic
 
-from acusim.errors import EngineError
-from acusim.parallel.process import (
-    CLOSE,
+from acusim.errors import AcuSimError, EngineError
+from acusim.parallel.host import Handle, Host
+from acusim.parallel.messages import (
     STOP,
-    Function,
-    Prepare,
+    Dropped,
+    Ended,
+    Given,
     Raised,
     Ready,
     Reported,
     Result,
     Returned,
     Task,
-    serve,
+    Watched,
 )  # fmt: skip
-from acusim.processes import one_thread_each, signals_held
 
 PREFETCH = 2
-"""Tasks that each process has: one running, one waiting, so that none is idle."""
+"""Tasks of each worker for each that it works on: one running, one waiting, so that none is idle."""
 DEATHS_ALLOWED = 2
-"""A task on which so many processes died is given up."""
+"""A task on which so many workers died is given up."""
+PLACE_DEATHS_ALLOWED = 3
+"""In a row, of the workers of one place, without a result in between."""
 TICK_SECONDS = 0.2
-PATIENCE_SECONDS = 10.0
-"""How long running tasks may take to end when results are not wanted any more; then processes are killed."""
+MORE_SECONDS = 2.0
+"""How often it is asked for new places."""
 
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """In place of a result: processes died on the task."""
+    """In place of a result: workers died on the task."""
 
-    exit_code: int | None
+    how: str
+    """Of the last one."""
 
     def __str__(self) -> str:
         """For people."""
-        return f"{DEATHS_ALLOWED} worker processes died on it (exit code {self.exit_code}); out of memory?"
+        return f"{DEATHS_ALLOWED} worker processes died on it ({self.how}){_guess(self.how)}"
 
 
 @dataclass(slots=True, eq=False)
 class _Item(Generic[Task]):
-    """A task, and how many processes died on it."""
+    """A task, and how many workers died on it."""
 
+    number: int
     task: Task
     deaths: int = 0
 
 
 @dataclass(slots=True, eq=False)
-class _Process(Generic[Task]):
-    """A process, and what it was given."""
+class _Member(Generic[Task]):
+    """A worker, and what it was given."""
 
-    process: Any
-    connection: Any
-    """Its end of the pipe that the pool holds."""
-    items: deque[_Item[Task]] = field(default_factory=deque)
-    """The first is running."""
-    ready: bool = False
+    handle: Handle
+    items: dict[int, _Item[Task]] = field(default_factory=dict[int, _Item[Any]])
+    """In the order in which they were given; the first ``concurrency`` of them are running."""
+    concurrency: int = 0
+    """0 while it is not ready."""
+    suspect: bool = False
+    """Whether it has a suspect, and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calls(Generic[Task]):
+    """What the pool calls meanwhile."""
+
+    started: Callable[[Task], None]
+    reported: Callable[[int], None]
+    watched: Callable[[str, Any], None]
+    said: Callable[[str], None]
+    split: Callable[[Task], Sequence[Task]]
 
 
 class Pool(Generic[Task, Result]):
-    """Processes and tasks of one run."""
+    """Workers and tasks of one run."""
 
-    def __init__(
-        self,
-        function: Function[Task, Result],
-        prepare: Prepare | None,
-        arguments: tuple[Any, ...],
-        tasks: Iterator[Task],
-        started: Callable[[Task], None],
-        reported: Callable[[int], None],
-        prefetch: int,
-    ):
-        self._arguments = (function, prepare, arguments)
-        self._tasks, self._started, self._reported, self._prefetch = tasks, started, reported, prefetch
-        # Spawned, not forked: a forked process would share locks and outlive their owner with them, has no threads of
-        # libraries, and cannot use a GPU.
-        self._context = multiprocessing.get_context("spawn")
-        self._processes: list[_Process[Task]] = []
+    def __init__(self, host: Host, tasks: Iterator[Task], prefetch: int, calls: Calls[Task]):
+        self._host, self._tasks, self._prefetch, self._calls = host, tasks, prefetch, calls
+        self._members: dict[Handle, _Member[Task]] = {}
         self._again: deque[_Item[Task]] = deque()
-        """Tasks that waited at a process which died."""
+        """Tasks that waited at a worker which died."""
         self._suspects: deque[_Item[Task]] = deque()
-        """Tasks on which a process died."""
+        """Tasks on which a worker died."""
+        self._numbers = itertools.count()
         self._exhausted = self._stopping = False
         self._failed_starts = 0
-
-    def spawn(self) -> None:
-        """Starts a process."""
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=serve, args=(theirs, *self._arguments), daemon=True)
-        with signals_held(), one_thread_each():
-            process.start()
-            self._processes.append(_Process(process, ours))  # before a signal may end this
-        theirs.close()
+        self._asked = -MORE_SECONDS
 
     def hand_out(self, stopping: bool) -> bool:
-        """Gives processes tasks, a suspect only when nothing else is running.
+        """Gives workers tasks, a suspect only where nothing else is running.
 
         Args:
             stopping: whether to hand out no more.
@@ -111,27 +106,45 @@ class Pool(Generic[Task, Result]):
         """
         if stopping and not self._stopping:
             self._stopping = True
-            for each in self._processes:
+            for each in self._members.values():
                 with suppress(OSError):
-                    each.connection.send(STOP)
+                    each.handle.send(STOP)
         if not self._stopping:
-            if self._suspects:
-                self._hand_out_suspect()
-            else:
+            self._recruit()
+            self._hand_out_suspects()
+            if not (self._suspects and self._host.shared_memory):
                 self._fill()
         waiting = bool(self._suspects or self._again) or not self._exhausted
-        return any(each.items for each in self._processes) or (waiting and not self._stopping)
+        return any(each.items for each in self._members.values()) or (waiting and not self._stopping)
 
-    def _hand_out_suspect(self) -> None:
-        free = [each for each in self._processes if each.ready]
-        if free and not any(each.items for each in self._processes):
-            self._give(free[0], self._suspects.popleft())
+    def _recruit(self) -> None:
+        if time.monotonic() - self._asked >= MORE_SECONDS:
+            for handle in self._host.more():
+                self._members[handle] = _Member(handle)
+                if self._asked >= 0:
+                    self._calls.said(f"{handle.place.name}: a new worker")
+            if not self._members and self._asked < 0:
+                raise EngineError(self._host.empty)
+            self._asked = time.monotonic()
+
+    def _hand_out_suspects(self) -> None:
+        free = [each for each in self._members.values() if each.concurrency and not each.items]
+        if self._host.shared_memory:
+            free = free[:1] if not any(each.items for each in self._members.values()) else []
+        for member, _ in zip(free, range(len(self._suspects)), strict=False):
+            member.suspect = True
+            self._give(member, self._suspects.popleft())
 
     def _fill(self) -> None:
-        # Each gets one before any gets two; while one still starts, none gets a second that it could do.
-        for depth in range(self._prefetch if all(each.ready for each in self._processes) else 1):
-            for each in self._processes:
-                if each.ready and len(each.items) <= depth:
+        members = [each for each in self._members.values() if not each.suspect]
+        # Each gets one before any gets two; while one still starts, none gets a second that it could do. A worker that
+        # has to become free for a suspect gets none.
+        prefetch = self._prefetch if all(each.concurrency for each in self._members.values()) else 1
+        if self._suspects:
+            members = members[1:]
+        for depth in range(max((each.concurrency for each in members), default=0) + prefetch - 1):
+            for each in members:
+                if each.concurrency and len(each.items) <= depth < each.concurrency + prefetch - 1:
                     item = self._next()
                     if item is None:
                         return
@@ -141,83 +154,114 @@ class Pool(Generic[Task, Result]):
         if self._again:
             return self._again.popleft()
         for task in self._tasks:
-            return _Item(task)
+            return _Item(next(self._numbers), task)
         self._exhausted = True
         return None
 
-    def _give(self, process: _Process[Task], item: _Item[Task]) -> None:
+    def _give(self, member: _Member[Task], item: _Item[Task]) -> None:
         try:
-            process.connection.send((item.task,))
-        except OSError:  # it just died, which is noticed when it is read from
-            self._again.appendleft(item)
+            member.handle.send(Given(item.number, item.task))
+        except OSError:  # it just died, which is noticed when it is received from
+            (self._suspects if item.deaths else self._again).appendleft(item)
+            member.suspect = False
             return
-        process.items.append(item)
-        self._started(item.task)
+        member.items[item.number] = item
+        self._calls.started(item.task)
 
     def received(self) -> Iterator[tuple[Task, Result | Died]]:
         """Waits for messages, but not for long; what is done."""
-        by_connection = {each.connection: each for each in self._processes}
-        for connection in wait(list(by_connection), timeout=TICK_SECONDS):
-            assert isinstance(connection, Connection)
-            process = by_connection[connection]
-            try:
-                message = connection.recv()
-            except (EOFError, OSError):
-                yield from self._bury(process)
+        for handle, message in self._host.receive(TICK_SECONDS):
+            member = self._members.get(handle)
+            if member is None:
                 continue
-            if isinstance(message, Raised):
-                raise message.error
-            if isinstance(message, Reported):
-                self._reported(message.count)
-            elif isinstance(message, Ready):
-                process.ready = True
-            else:
-                item = process.items.popleft()
+            if isinstance(message, Returned | Dropped):
+                item = member.items.pop(message.number)
+                member.suspect = False
                 if isinstance(message, Returned):
+                    handle.place.deaths = 0
                     yield item.task, message.result
+            elif isinstance(message, Ready):
+                member.concurrency = message.concurrency
+            elif isinstance(message, Reported):
+                self._calls.reported(message.count)
+            elif isinstance(message, Watched):
+                self._calls.watched(handle.place.name, message.value)
+            elif isinstance(message, Raised):
+                self._raised(member, message.error)
+            elif isinstance(message, Ended):
+                yield from self._ended(member, message.how)
 
-    def _bury(self, process: _Process[Task]) -> Iterator[tuple[Task, Died]]:
-        """Replaces a process that died; its tasks go back, the running one as a suspect.
+    def _raised(self, member: _Member[Task], error: Exception) -> None:
+        """An error of a task ends all; one of a worker that could not be prepared, where the host says so.
 
         Raises:
-            EngineError: it was never ready, and others are not either.
+            Exception: the error.
         """
-        process.process.join(PATIENCE_SECONDS)
-        process.connection.close()
-        self._processes.remove(process)
-        code = process.process.exitcode
-        if not process.ready and not self._stopping:
+        if member.concurrency:
+            raise error
+        self._refuse(member, _named(member, error))
+
+    def _refuse(self, member: _Member[Task], error: Exception) -> None:
+        self._host.refuse(member.handle, error)
+        self._members.pop(member.handle, None)
+        self._calls.said(str(error))
+        self._ensure_any(error)
+
+    def _ensure_any(self, error: Exception) -> None:
+        """Raises the error where no worker is left."""
+        if not self._members and not self._stopping:
+            raise error
+
+    def _ended(self, member: _Member[Task], how: str) -> Iterator[tuple[Task, Died]]:
+        """Replaces a worker that is gone; its tasks go back, the running ones as suspects.
+
+        Raises:
+            EngineError: it was never ready, and others are not either; or its place had too many in a row.
+        """
+        del self._members[member.handle]
+        place, items = member.handle.place, list(member.items.values())
+        if not self._stopping and not member.concurrency:
             self._failed_starts += 1
-            if self._failed_starts >= DEATHS_ALLOWED or not any(each.ready for each in self._processes):
-                raise EngineError(f"a worker process died while it started (exit code {code}); out of memory?")
-        if process.items:
-            suspect = process.items.popleft()
-            suspect.deaths += 1
-            if suspect.deaths < DEATHS_ALLOWED:
-                self._suspects.append(suspect)
+            if self._failed_starts >= DEATHS_ALLOWED or not any(each.concurrency for each in self._members.values()):
+                error = EngineError(f"a worker process died while it started ({how}){_guess(how)}")
+                self._refuse(member, _named(member, error))
+                return
+        # The death of one that had a single task for itself is the task's fault, not the place's.
+        place.deaths += 0 if member.suspect else 1
+        for item in items[: member.concurrency]:
+            item.deaths += 1
+            if item.deaths >= DEATHS_ALLOWED:
+                yield item.task, Died(how)
             else:
-                yield suspect.task, Died(code)
-        self._again.extend(process.items)
-        if not self._stopping:
-            self.spawn()
+                parts = self._calls.split(item.task)
+                self._suspects.extend(_Item(next(self._numbers), part, item.deaths) for part in parts)
+        self._again.extend(items[member.concurrency :])
+        if self._stopping:
+            return
+        reason = f"a worker process died ({how})"
+        if place.deaths > PLACE_DEATHS_ALLOWED:
+            self._refuse(
+                member, _named(member, EngineError(f"{reason}, {place.deaths} times in a row without a result"))
+            )
+            return
+        again = self._host.replace(member.handle)
+        if again:
+            self._members[again] = _Member(again)
+        then = "another takes its place" if again else "its place is gone"
+        self._calls.said(str(_named(member, EngineError(f"{reason}; {then}"))))
+        self._ensure_any(EngineError(f"{reason}, and no other is left"))
 
     def close(self, patience: float) -> None:
-        """Ends all processes: running tasks are asked to end early, and killed after some time.
+        """Ends all workers, as Host.close."""
+        self._host.close(patience)
 
-        Args:
-            patience: seconds for all together.
-        """
-        for each in self._processes:
-            with suppress(OSError):
-                each.connection.send(STOP)
-                each.connection.send(CLOSE)
-            each.connection.close()
-            if not patience:
-                each.process.kill()
-        deadline = time.monotonic() + patience
-        for each in self._processes:
-            each.process.join(max(0.0, deadline - time.monotonic()))
-            if each.process.is_alive():
-                each.process.kill()
-                each.process.join()
-        self._processes.clear()
+
+def _guess(how: str) -> str:
+    """What usually ends a process that says nothing."""
+    return "; out of memory?" if how.startswith("exit code") else ""
+
+
+def _named(member: _Member[Any], error: Exception) -> Exception:
+    """One of our errors, with the name of the worker's place in front."""
+    name = member.handle.place.name
+    return type(error)(f"{name}: {error}") if name and isinstance(error, AcuSimError) else error

@@ -89,7 +89,8 @@ class EmbeddedEngine(Engine):
         """
         if self._identity is None:
             find_weights(self.recipe, self.options.models)  # reports missing files before torch is imported
-            precision = self.placement.precision
+            # Of a cluster's controller that has no GPU itself, only the precision counts.
+            precision = self.placement.precision if self.options.precision == "auto" else self.options.precision
             self._identity = {**weight_files.identity(self.recipe, self.options.models), "precision": precision}
         return self._identity
 
@@ -106,6 +107,12 @@ class EmbeddedEngine(Engine):
         except EngineError as error:
             device = Check("device", False, str(error), "see there")
         return [device, *weight_files.checks(self.recipe, self.options.models)]
+
+    def hardware(self) -> str:
+        """The GPU's name."""
+        from engines.embedded.hardware import gpu_name
+
+        return gpu_name(self.placement)
 
     def open(self) -> None:
         """Downloads what is missing, and loads the models.

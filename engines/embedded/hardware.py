@@ -36,6 +36,11 @@ def describe(placement: Placement) -> str:
     return f"{found.name}, {found.total_memory / 2**30:.0f} GiB, {placement.precision}"
 
 
+def gpu_name(placement: Placement) -> str:
+    """Of a GPU its name; "" for a CPU."""
+    return "" if placement.device.type == "cpu" else torch.cuda.get_device_properties(placement.device).name
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory ran out, on a GPU or on the CPU."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (

@@ -171,5 +171,7 @@ def generate(settings: HandSettings, on_progress: Callable[[int, int], None] | N
         workers=settings.workers,
         total=sum(map(len, tasks)),
         finished=finished,
+        out=settings.out,
+        cluster=settings.cluster,
         on_progress=on_progress,
     )

@@ -10,6 +10,7 @@ from acusim.errors import AcuSimError, EngineError, PictureError
 from acusim.layout import Sample, scan
 from controller.concurrent_batches import ConcurrentBatches, batches
 from controller.job import Job, JobResult
+from controller.job_files import Disk
 from engines.base import Engine, Request, Result
 from engines.recipe import Recipe
 from engines.scenes import Scene
@@ -88,7 +89,7 @@ def test_batches_share_scene_texts_and_size_and_lose_nothing(make_dataset: Calla
 def test_every_picture_is_made_once_and_a_bad_one_is_skipped(make_dataset: Callable[..., Path], tmp_path: Path):
     root = make_dataset(frames=(1, 2, 8))
     engine = Inverting(concurrency=3, batch_size=2)
-    started, made = _run(ConcurrentBatches(engine, root, tmp_path / "out"), _jobs(root))
+    started, made = _run(ConcurrentBatches(engine, Disk(root, tmp_path / "out")), _jobs(root))
     assert sorted(started) == sorted(answer.key for answer in made) == sorted(s.image for s in scan(root).samples)
     assert {answer.key for answer in made if answer.skipped == "not this one"} == {
         key for key in started if "0008" in key
@@ -100,7 +101,7 @@ def test_every_picture_is_made_once_and_a_bad_one_is_skipped(make_dataset: Calla
 def test_so_many_batches_run_at_once(make_dataset: Callable[..., Path], tmp_path: Path):
     root = make_dataset(frames=(1, 2, 3))  # 12 pictures; the barrier opens only for three calls at once
     _, made = _run(
-        ConcurrentBatches(Inverting(concurrency=3, batch_size=4, together=3), root, tmp_path / "out"), _jobs(root)
+        ConcurrentBatches(Inverting(concurrency=3, batch_size=4, together=3), Disk(root, tmp_path / "out")), _jobs(root)
     )
     assert len(made) == 12 and not any(answer.skipped or answer.fatal for answer in made)
 
@@ -108,19 +109,21 @@ def test_so_many_batches_run_at_once(make_dataset: Callable[..., Path], tmp_path
 def test_running_jobs_are_finished_and_no_more_started(make_dataset: Callable[..., Path], tmp_path: Path):
     root = make_dataset(frames=(1, 2, 3))
     engine = Inverting(batch_size=4)
-    started, made = _run(ConcurrentBatches(engine, root, tmp_path / "out"), _jobs(root), lambda: bool(engine.calls))
+    started, made = _run(
+        ConcurrentBatches(engine, Disk(root, tmp_path / "out")), _jobs(root), lambda: bool(engine.calls)
+    )
     assert len(engine.calls) == 1 and len(started) == len(made) == 4
 
 
 def test_a_lost_engine_is_reported_as_such(make_dataset: Callable[..., Path], tmp_path: Path):
     root = make_dataset()
-    _, made = _run(ConcurrentBatches(Inverting(wrong="engine"), root, tmp_path / "out"), _jobs(root))
+    _, made = _run(ConcurrentBatches(Inverting(wrong="engine"), Disk(root, tmp_path / "out")), _jobs(root))
     assert all(answer.engine_lost and answer.fatal == "the server is gone" for answer in made)
 
 
 def test_a_fault_over_a_batch_costs_no_picture(make_dataset: Callable[..., Path], tmp_path: Path):
     root = make_dataset(frames=(1, 2))
-    _, made = _run(ConcurrentBatches(Inverting(wrong="fault"), root, tmp_path / "out"), _jobs(root))
+    _, made = _run(ConcurrentBatches(Inverting(wrong="fault"), Disk(root, tmp_path / "out")), _jobs(root))
     assert len(made) == 8 and not any(answer.skipped or answer.fatal for answer in made)
 
 
@@ -132,7 +135,7 @@ def test_a_fault_outside_of_the_engine_ends_the_batch_instead_of_leaving_it_wait
 
     monkeypatch.setattr("controller.concurrent_batches.run_jobs", fails)
     root = make_dataset()
-    _, made = _run(ConcurrentBatches(Inverting(), root, tmp_path / "out"), _jobs(root))
+    _, made = _run(ConcurrentBatches(Inverting(), Disk(root, tmp_path / "out")), _jobs(root))
     assert [answer.fatal for answer in made] == ["unexpected ValueError: a fault"]
 
 
@@ -140,7 +143,7 @@ def test_closing_now_ends_calls_under_way(make_dataset: Callable[..., Path], tmp
     root = make_dataset()
     engine = Inverting(concurrency=2, batch_size=2)
     engine.held.set()
-    workers = ConcurrentBatches(engine, root, tmp_path / "out")
+    workers = ConcurrentBatches(engine, Disk(root, tmp_path / "out"))
 
     def interrupt() -> None:
         if len(engine.calls) == 2:

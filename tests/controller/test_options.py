@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from acusim.layout import scan
 from acusim.pictures import read_rgb
 from controller.cli import main
 from controller.options import build_parser, flags, unused
+from controller.workers import WorkerSettings
 from engines.base import Check, Engine, Request, Result, Setup
 from engines.factory import make_engine
 from engines.options import EmbeddedOptions
@@ -66,6 +68,7 @@ def setups(monkeypatch: pytest.MonkeyPatch) -> list[Setup]:
 
     for module in ("batch", "reproduce"):
         monkeypatch.setattr(f"controller.{module}.make_engine", make)
+    monkeypatch.setattr("controller.hosts.WorkerSettings", partial(WorkerSettings, factory=StandIn))
     monkeypatch.setattr(StandIn, "setups", [])
     return StandIn.setups
 

@@ -1,4 +1,4 @@
-"""A small engine for processes of their own: does what a request's text says, and writes down where it was."""
+"""A small engine for workers: does what a job's text says, and writes down where it was."""
 
 import json
 import os
@@ -8,17 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from acusim.errors import AcuSimError, EngineError, PictureError
-from acusim.sample_id import SampleId
-from engines.base import Check, Engine, Request, Result, Setup
+from engines.base import Engine, Request, Result, Setup
 from engines.options import EmbeddedOptions
 from engines.recipe import Recipe
-from engines.scenes import Scene
 
-SMALL = "tests.engines.embedded.small:Small"
-RECIPE = Recipe(engine="embedded")
 PLAN = "plan.json"
 """In the setup's data set: what opening an engine on some GPU does."""
 
@@ -31,7 +25,7 @@ class Own(PictureError):
 
 
 class Small(Engine):
-    """Answers negatives. Texts: hold, kill, refuse, break, fault, short, work, note."""
+    """Answers negatives. Texts: hold, kill, refuse, break, fault, short, note."""
 
     name = "small"
     processes = False
@@ -43,22 +37,16 @@ class Small(Engine):
         self.folder = setup.dataset
         self.how = setup.of(EmbeddedOptions)
         self.gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        self.ended = threading.Event()
-        self.asked = 0
 
     def identity(self) -> dict[str, str]:
-        self.asked += 1
-        return {"weights": "abc", "precision": "bf16"}
+        return {"weights": self._plan().get("weights", "abc"), "precision": "bf16"}
 
-    def documents(self) -> dict[str, bytes]:
-        return {"small.txt": b"small"}
-
-    def check(self) -> list[Check]:
-        return [Check("small", True, "here")]
+    def _plan(self) -> dict[str, str]:
+        plan = self.folder / PLAN
+        return json.loads(plan.read_text()).get(self.gpu, {}) if plan.is_file() else {}
 
     def open(self) -> None:
-        plan = self.folder / PLAN
-        how = json.loads(plan.read_text()).get(self.gpu, {}) if plan.is_file() else {}
+        how = self._plan()
         if "wait" in how:
             self._mark("opening")
             self._until(how["wait"])
@@ -68,6 +56,8 @@ class Small(Engine):
             raise EngineError(how["fail"])
         if "fault" in how:
             raise KeyError(how["fault"])
+        if "own" in how:
+            raise Own(self.gpu, how["own"])
         self.notes += how.get("notes", [])
 
     def augment(self, batch: Sequence[Request]) -> list[Result | AcuSimError]:
@@ -77,7 +67,7 @@ class Small(Engine):
 
     def _answer(self, request: Request) -> Result | AcuSimError:
         word = request.positive
-        if word in ("hold", "work"):
+        if word == "hold":
             self._until("go")
         elif word == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -96,10 +86,6 @@ class Small(Engine):
     def work_in_progress(self) -> float:
         return 0.5 * len(list(self.folder.glob(f"started-{os.getpid()}-*")))
 
-    def stop(self) -> None:
-        self._mark("stopped")
-        self.ended.set()
-
     def close(self) -> None:
         self._mark("closed")
 
@@ -109,22 +95,13 @@ class Small(Engine):
     def _until(self, name: str) -> None:
         deadline = time.monotonic() + 60
         while not (self.folder / name).exists():
-            if self.ended.wait(0.01):
-                raise EngineError("stopped")
+            time.sleep(0.01)
             assert time.monotonic() < deadline
 
 
 def marks(folder: Path, what: str) -> list[int]:
     """The processes that did something, one entry for each time."""
     return [int(path.name.split("-")[1]) for path in sorted(folder.glob(f"{what}-*"))]
-
-
-def request(word: str = "", seed: int = 0) -> Request:
-    """A request that says what to do with it."""
-    pixels = np.full((4, 4, 3), seed % 200, np.uint8)
-    sample = SampleId.parse("F_Ann_N_HA_O_0001")
-    scene = Scene("s", Path("s"), "s")
-    return Request(sample, Path("a"), pixels, b"", "", None, None, scene, False, "set", word, "", seed)
 
 
 def until(condition: Callable[[], bool]) -> None:

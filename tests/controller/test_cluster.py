@@ -1,0 +1,157 @@
+"""Batches on a cluster: the same files as from one process, whatever is lost meanwhile."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.cli import main
+from tests.cluster import Cluster, possible, until
+from tests.support import ROOT
+
+pytestmark = pytest.mark.slow
+NOT_HERE = possible()
+CONTROLLER = ROOT / "controller" / "controller.py"
+IMAGES = 72
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set, large enough that something may happen meanwhile."""
+    root = tmp_path_factory.mktemp("cluster") / "data"
+    line = ["-m", "synthetic", "--out", str(root), "--identities", "2", "--size", "128", "--quality", "draft"]
+    views = ",".join(map(str, range(1, 37)))
+    subprocess.run([sys.executable, *line, "--views", views], cwd=ROOT, check=True, timeout=300, capture_output=True)
+    return root
+
+
+@pytest.fixture(scope="module")
+def reference(data: Path, tree: Callable[[Path], dict[str, str]]) -> dict[str, str]:
+    """The files of an undisturbed batch on this machine."""
+    out = data.parent / "reference"
+    assert main(["--batch", "--engine", "relight", "--workers", "1", "--dataset", str(data), "--output", str(out)]) == 0
+    return tree(out)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A cluster of two nodes beside its head."""
+    if NOT_HERE:
+        pytest.skip(NOT_HERE)
+    with Cluster() as made:
+        made.add("red")
+        made.add("green")
+        yield made
+
+
+def _line(cluster: Cluster, data: Path, out: Path, *more: object) -> list[object]:
+    where = ["--dataset", data, "--output", out, "--cluster", cluster.address]
+    return [CONTROLLER, "--batch", "--engine", "relight", *where, *more]
+
+
+def _images(out: Path) -> int:
+    return len(list(out.glob("*/image/img_*/*.png")))
+
+
+def _disturbed(
+    cluster: Cluster, data: Path, out: Path, disturb: Callable[["subprocess.Popen[str]"], None]
+) -> "subprocess.CompletedProcess[str]":
+    """A batch during which something happens, after its first images."""
+    process = cluster.start(*_line(cluster, data, out))
+    until(lambda: _images(out) >= 2 or process.poll() is not None)
+    disturb(process)
+    printed, _ = process.communicate(timeout=300)
+    return subprocess.CompletedProcess([], process.returncode, printed)
+
+
+@pytest.mark.parametrize("more", [(), ("--shared-files",)], ids=["messages", "shared files"])
+def test_a_cluster_of_two_nodes_creates_the_files_of_one_process(
+    cluster: Cluster,
+    data: Path,
+    tmp_path: Path,
+    reference: dict[str, str],
+    tree: Callable[..., object],
+    more: tuple[str],
+):
+    done = cluster.run(*_line(cluster, data, tmp_path / "out", *more))
+    assert done.returncode == 0, done.stdout
+    assert tree(tmp_path / "out") == reference and f"{IMAGES} of {IMAGES} images are in" in done.stdout
+    again = cluster.run(*_line(cluster, data, tmp_path / "out"))
+    assert again.returncode == 0 and f"({IMAGES} from before)" in again.stdout
+
+
+def test_what_a_killed_worker_had_is_created_by_another(
+    cluster: Cluster, data: Path, tmp_path: Path, reference: dict[str, str], tree: Callable[..., object]
+):
+    done = _disturbed(cluster, data, tmp_path / "out", lambda _: os.kill(cluster.actors()[0], signal.SIGKILL))
+    assert done.returncode == 0, done.stdout
+    assert tree(tmp_path / "out") == reference
+    assert "a worker process died (" in done.stdout and "another takes its place" in done.stdout
+
+
+def test_a_controller_that_was_killed_is_run_again(
+    cluster: Cluster, data: Path, tmp_path: Path, reference: dict[str, str], tree: Callable[..., object]
+):
+    def kill(process: "subprocess.Popen[str]") -> None:
+        [controller] = cluster.processes("controller.py", str(tmp_path))
+        os.kill(controller, signal.SIGKILL)
+
+    assert _disturbed(cluster, data, tmp_path / "out", kill).returncode != 0
+    assert 2 <= _images(tmp_path / "out") < IMAGES
+    done = cluster.run(*_line(cluster, data, tmp_path / "out"))
+    assert done.returncode == 0, done.stdout
+    assert tree(tmp_path / "out") == reference
+
+
+def test_nodes_may_come_and_go(
+    cluster: Cluster, data: Path, tmp_path: Path, reference: dict[str, str], tree: Callable[..., object]
+):
+    def change(_: object) -> None:
+        cluster.kill("green")
+        cluster.add("blue")
+
+    done = _disturbed(cluster, data, tmp_path / "out", change)
+    assert done.returncode == 0, done.stdout
+    assert tree(tmp_path / "out") == reference and "node green" in done.stdout
+
+
+def test_a_node_with_another_program_is_left_out(
+    cluster: Cluster, data: Path, tmp_path: Path, reference: dict[str, str], tree: Callable[..., object]
+):
+    for package in ("acusim", "controller", "engines", "evaluation", "synthetic", "training"):
+        shutil.copytree(ROOT / package, tmp_path / "other" / package, ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "other/engines/relight/light.py").open("a") as file:
+        file.write("# changed\n")
+    cluster.add("old", PYTHONPATH=str(tmp_path / "other"))
+    try:
+        done = cluster.run(*_line(cluster, data, tmp_path / "out"))
+    finally:
+        cluster.kill("old")
+    assert done.returncode == 0, done.stdout
+    assert tree(tmp_path / "out") == reference
+    assert "node old" in done.stdout and "of this program, not version" in done.stdout
+
+
+def test_an_address_where_nothing_listens_is_said_at_once(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("ray")
+    line = ["--batch", "--engine", "relight", "--dataset", str(data), "--output", str(tmp_path / "out"), "--cluster"]
+    assert main([*line, "127.0.0.1:9"]) == 3
+    assert "no Ray listens there" in capfd.readouterr().err
+    assert main([*line, "somewhere"]) == 1
+    assert "neither local nor an address such as" in capfd.readouterr().err
+
+
+def test_without_ray_the_line_that_installs_it_is_said(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    line = ["--batch", "--engine", "relight", "--dataset", str(data), "--output", str(tmp_path / "out")]
+    assert main([*line, "--cluster", "local"]) == 1
+    assert "pip install -r requirements-cluster.txt" in capfd.readouterr().err
