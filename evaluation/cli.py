@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from acusim.command_line import USAGE, Parser, add_verbosity, start_logging
 from acusim.errors import AcuSimError
 from acusim.options import add_options, given_options
+from acusim.parallel.settings import ClusterSettings
 from acusim.processes import terminating
-from evaluation.settings import CalibrationSettings, PairSettings, ReportSettings
+from evaluation.settings import MAX_WORKERS, CalibrationSettings, PairSettings, ReportSettings
 from evaluation.thresholds import Thresholds
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ _COMMANDS = {
     "calibrate": "what the certificate finds: DIR/calibration.md, calibration.json, thresholds.toml",
 }
 _OWN_OPTIONS = {"drift": ["null"], "certify": ["masks"], "report": ["null", "baselines", "masks"]}
+_EVERYWHERE = [*PairSettings.model_fields, *ClusterSettings.model_fields]
 _RESULTS = {"drift": "drift", "certify": "certificates", "report": "report"}
 """Name of each command's files."""
 
@@ -68,7 +70,7 @@ def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
     if command == "calibrate":
         add_options(parser, CalibrationSettings)
     else:
-        add_options(parser, ReportSettings, [*PairSettings.model_fields, *_OWN_OPTIONS[command]])
+        add_options(parser, ReportSettings, [*_EVERYWHERE, *_OWN_OPTIONS[command]])
     if command != "drift":
         parser.add_argument(
             "--thresholds",
@@ -101,7 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _settings(args: argparse.Namespace, model: type[PairSettings], **values: Any) -> Any:
     given = {**given_options(args, model), **values}
     given["thresholds"] = Thresholds.from_toml(getattr(args, "thresholds", None))
-    return model(**{"workers": len(os.sched_getaffinity(0)), **given})
+    workers = MAX_WORKERS if given.get("cluster") else len(os.sched_getaffinity(0))
+    return model(**{"workers": workers, **given})
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -1,12 +1,13 @@
 """The workers' side: reads images, runs the detector and the certificate, and caches results by content."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,24 +64,39 @@ class Measured:
     """What the parent should store."""
 
 
-class _Worker:
+class Known(Protocol):
+    """Measurements of earlier runs."""
+
+    def get(self, key: str) -> Any | None:
+        """The record of a key, None if there is none."""
+        ...
+
+
+class Worker:
     """State of one process; its detector is created when the first image needs it."""
 
-    def __init__(self, settings: ReportSettings, store: Path):
-        self.settings = settings
+    def __init__(self, settings: ReportSettings, known: Known | None):
+        self.settings, self.known = settings, known
         self.judge = Judge(settings.thresholds)
-        self.reader = Reader(store)
         self.limits = sha256(json.dumps(settings.thresholds.as_dict(), sort_keys=True).encode())
-        self._detector: Detector | None = None
+        self._detector: list[Detector] = []
+        """The one that was needed; shared with copies for other roots."""
+
+    def at(self, original: Path, augmented: Path, masks: Path | None, known: Known) -> "Worker":
+        """The same for other roots."""
+        other = copy.copy(self)
+        how = {"original": original, "augmented": augmented, "masks": masks}
+        other.settings, other.known = self.settings.changed(**how), known
+        return other
 
     def detector(self) -> Detector:
-        if self._detector is None:
-            self._detector = Detector().__enter__()
-        return self._detector
+        if not self._detector:
+            self._detector.append(Detector().__enter__())
+        return self._detector[0]
 
     def cached(self, key: str, out: Measured, compute: Callable[[], Any]) -> Any:
         """The stored record of a key, or a new one."""
-        record = self.reader.get(key)
+        record = self.known.get(key) if self.known is not None else None
         if record is None:
             record = compute()
             out.records.append((key, record))
@@ -109,18 +125,18 @@ class _ImageFile:
 
 
 @contextmanager
-def prepare(settings: ReportSettings, store: Path) -> Iterator[_Worker]:
+def prepare(settings: ReportSettings, store: Path | None) -> Iterator[Worker]:
     """What a process works with.
 
     Args:
         settings: of the run.
-        store: the file in which the parent keeps measurements.
+        store: the file in which the parent keeps measurements; None where it cannot be seen.
     """
     silence_native_log()
     import cv2
 
     cv2.setNumThreads(1)
-    yield _Worker(settings, store)
+    yield Worker(settings, None if store is None else Reader(store))
 
 
 def measure(task: Task, work: Work) -> Measured:
@@ -144,7 +160,7 @@ def measure(task: Task, work: Work) -> Measured:
     return out
 
 
-def _measure_pair(worker: _Worker, pair: Pair, out: Measured) -> None:
+def _measure_pair(worker: Worker, pair: Pair, out: Measured) -> None:
     settings = worker.settings
     original, augmented = _ImageFile(settings.original, pair.original), _ImageFile(settings.augmented, pair.augmented)
     if settings.faces:
@@ -169,7 +185,7 @@ def _measure_pair(worker: _Worker, pair: Pair, out: Measured) -> None:
             _write_mask(settings, pair, augmented.sha256, record, annotations.label)
 
 
-def _size(worker: _Worker, source: _ImageFile, out: Measured) -> tuple[int, int]:
+def _size(worker: Worker, source: _ImageFile, out: Measured) -> tuple[int, int]:
     key = f"size {source.sha256}"
     height, width = worker.cached(key, out, lambda: list(source.pixels.shape[:2]))
     return int(height), int(width)
@@ -211,7 +227,7 @@ def _differs(root: Path, relative: str, data: bytes) -> bool:
 
 
 def _certified(
-    worker: _Worker, pair: Pair, original: NDArray[np.uint8], augmented: NDArray[np.uint8], annotations: _Annotations
+    worker: Worker, pair: Pair, original: NDArray[np.uint8], augmented: NDArray[np.uint8], annotations: _Annotations
 ) -> dict[str, Any]:
     """The record of a certificate, with a note on a depth map that could not be used."""
     reference, notes = sample_reference(original, annotations.depth_data, annotations.label, pair.id.frame)
@@ -235,7 +251,7 @@ def _write_mask(settings: ReportSettings, pair: Pair, image_sha256: str, record:
         ) from None
 
 
-def _measure_null(worker: _Worker, pair: Pair, out: Measured) -> None:
+def _measure_null(worker: Worker, pair: Pair, out: Measured) -> None:
     source = _ImageFile(worker.settings.original, pair.original)
     out.faces["original"] = worker.face(source, out)
     for name, edit in NULL_EDITS.items():
@@ -251,7 +267,7 @@ def _random(name: str, source: _ImageFile) -> np.random.Generator:
     return generator_of(f"{name}\n{source.sha256}")
 
 
-def _measure_baselines(worker: _Worker, pair: Pair, out: Measured) -> None:
+def _measure_baselines(worker: Worker, pair: Pair, out: Measured) -> None:
     settings = worker.settings
     original, augmented = _ImageFile(settings.original, pair.original), _ImageFile(settings.augmented, pair.augmented)
     annotations = _Annotations(settings, pair, Measured())

@@ -1,8 +1,9 @@
 """A run from two dataset roots to the measurements, with progress; an interrupted run loses nothing."""
 
 import heapq
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from acusim import parallel
 from acusim.selection import parse_selection
 from evaluation.analysis import Certified, Drifts
 from evaluation.drift import is_trusted_view
+from evaluation.far import far_measure, far_prepare, far_tasks, write_masks
 from evaluation.measuring import BASELINES, Measured, Task, measure, prepare
 from evaluation.pairs import Pair, Pairs, Problem, ensure_pairs, pair_up
 from evaluation.settings import PairSettings, ReportSettings
@@ -94,7 +96,7 @@ def run(settings: ReportSettings, pairs: Pairs, advance: Callable[[int, int], No
     tasks = _tasks_of(settings, pairs.pairs)
     outcome = Outcome(len(pairs.pairs), list(pairs.problems), list(pairs.notes))
     with Store(settings.out) as store:
-        results = parallel.run(measure, tasks, settings.workers, prepare=prepare, arguments=(settings, store.path))
+        results = _results(settings, tasks, store)
         # By number in the plan, so that tables do not depend on which worker finished first.
         kept: dict[int, tuple[Task, Measured, dict[str, Certified]]] = {}
         number_of = {id(task): number for number, task in enumerate(tasks)}
@@ -115,6 +117,28 @@ def run(settings: ReportSettings, pairs: Pairs, advance: Callable[[int, int], No
     outcome.worst.sort(reverse=True)
     outcome.seconds = time.monotonic() - started
     return outcome
+
+
+def _results(
+    settings: ReportSettings, tasks: list[Task], store: Store
+) -> Iterator[tuple[Task, Measured | parallel.Died]]:
+    """The result of each task, from workers of this machine or of a cluster."""
+    if settings.cluster is None:
+        yield from parallel.run(measure, tasks, settings.workers, prepare=prepare, arguments=(settings, store.path))
+        return
+    from acusim.parallel.cluster import RayCluster, Share
+
+    host = RayCluster(settings.cluster, Share(per_node=settings.workers))
+    travelling = far_tasks(settings, tasks, store)
+    how = {"prepare": far_prepare, "arguments": (settings,), "said": lambda text: print(text, file=sys.stderr)}
+    for far, result in parallel.run(far_measure, travelling, host, **how):
+        if isinstance(result, parallel.Died):
+            yield far.task, result
+            continue
+        measured, masks = result
+        if settings.masks is not None:
+            write_masks(settings.masks, masks)
+        yield far.task, measured
 
 
 def _note_worst(outcome: Outcome, task: Task, result: Measured, number: int) -> None:

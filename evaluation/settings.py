@@ -6,8 +6,11 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from acusim.errors import ConfigError
+from acusim.parallel.settings import ClusterSettings
 from acusim.settings import Settings
 from evaluation.thresholds import Thresholds
+
+MAX_WORKERS = 256
 
 
 class PairSettings(Settings):
@@ -25,8 +28,10 @@ class PairSettings(Settings):
     """Root of the augmented images (or of v01, v02 …)."""
     out: Path = Field(json_schema_extra={"metavar": "DIR"})
     """Folder for the results; an interrupted run is resumed."""
-    workers: int = Field(default=1, ge=1, le=256, json_schema_extra={"metavar": "N", "default": "one for each core"})
-    """Worker processes."""
+    workers: int = Field(
+        default=1, ge=1, le=MAX_WORKERS, json_schema_extra={"metavar": "N", "default": "one for each core"}
+    )
+    """Worker processes; on a cluster at most so many on each node."""
     size: int | None = Field(default=None, json_schema_extra={"metavar": "PX", "default": "512, else the largest"})
     """Which img_PX to read."""
     select: str | None = Field(default=None, json_schema_extra={"metavar": "CONDITIONS", "default": "all"})
@@ -48,7 +53,7 @@ class PairSettings(Settings):
             raise ConfigError(f"--out {str(self.out)!r} is not a folder")
 
 
-class ReportSettings(PairSettings):
+class ReportSettings(PairSettings, ClusterSettings):
     """Settings of the commands drift, certify and report."""
 
     faces: bool = True

@@ -7,6 +7,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -41,6 +42,17 @@ class Store:
         self._waiting.update((key, json.dumps(record, allow_nan=False)) for key, record in records)
         if time.monotonic() - self._last > FLUSH_SECONDS:
             self.flush()
+
+    def by_content(self) -> dict[str, list[tuple[str, Any]]]:
+        """The records that are written, with their keys, by each hash of a file in them."""
+        found: dict[str, list[tuple[str, Any]]] = {}
+        for key, text in self._db.execute("SELECT key, record FROM measured"):
+            with suppress(ValueError):  # damaged: measured again
+                entry = key, json.loads(text)
+                for word in str(key).split():
+                    if len(word) == 64:
+                        found.setdefault(word, []).append(entry)
+        return found
 
     def flush(self) -> None:
         """Writes the waiting records.

@@ -12,6 +12,7 @@
 #SBATCH --signal=TERM@120
 set -euo pipefail
 
+export PATH="$PWD/.venv/bin:$PATH"  # symmetric-run calls ray
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN RAY_USAGE_STATS_ENABLED=0 PYTHONPATH="$PWD"
 RAY_AUTH_TOKEN=$(openssl rand -hex 32)
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
@@ -19,5 +20,5 @@ address=$(getent ahostsv4 "$head" | awk 'NR == 1 {print $1}'):${RAY_PORT:-6379}
 cores=${SLURM_CPUS_ON_NODE:-$(nproc)}
 
 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \
-	.venv/bin/ray symmetric-run --address "$address" --min-nodes "$SLURM_JOB_NUM_NODES" --num-cpus "$cores" -- \
-	.venv/bin/python -m controller --batch --cluster "$address" "$@"
+	ray symmetric-run --address "$address" --min-nodes "$SLURM_JOB_NUM_NODES" --num-cpus "$cores" -- \
+	python -m controller --batch --cluster "$address" "$@"

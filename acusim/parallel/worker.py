@@ -25,7 +25,7 @@ class Worker:
         """
         self._post, self._sending = send, threading.Lock()
         self._tasks: queue.SimpleQueue[Given | None] = queue.SimpleQueue()
-        self._stop, self._closed = threading.Event(), threading.Event()
+        self._stop, self._ended = threading.Event(), threading.Event()
         self._seen: Any = None
         """What ``watch`` gave last."""
 
@@ -34,12 +34,12 @@ class Worker:
         if message == STOP:
             self._stop.set()
         elif message == CLOSE:
-            self._closed.set()
+            self._tasks.put(None)
         else:
             self._tasks.put(message)
 
     def run(self, job: Job, place: str) -> None:
-        """Prepares, and works until it is closed.
+        """Prepares, and works until it is closed; in this thread, which what is prepared may belong to.
 
         A state with the attribute ``concurrency`` is worked with by so many threads.
         """
@@ -47,20 +47,19 @@ class Worker:
             with job.prepare(*job.arguments) if job.prepare else nullcontext() as state:
                 count = int(getattr(state, "concurrency", 1))
                 work = Work(state, lambda parts: self._send(Reported(parts)), self._stop.is_set, place)
-                threads = [
-                    threading.Thread(target=self._answer_all, args=(job, work), daemon=True) for _ in range(count)
-                ]
-                for thread in threads:
-                    thread.start()
+                helpers = [_started(self._answer_all, job, work) for _ in range(count - 1)]
                 self._send(Ready(count))
-                while not self._closed.wait(WATCH_SECONDS if job.watch else None):
-                    self._watch(job, state)
-                for _ in threads:
-                    self._tasks.put(None)
-                for thread in threads:
+                watcher = _started(self._watch_all, job, state) if job.watch else None
+                self._answer_all(job, work)
+                self._ended.set()
+                for thread in filter(None, (*helpers, watcher)):
                     thread.join()
         except Exception as error:
             self._send(Raised(portable(error)))
+
+    def _watch_all(self, job: Job, state: Any) -> None:
+        while not self._ended.wait(WATCH_SECONDS):
+            self._watch(job, state)
 
     def _watch(self, job: Job, state: Any) -> None:
         if job.watch and (value := job.watch(state)) != self._seen:
@@ -70,6 +69,7 @@ class Worker:
     def _answer_all(self, job: Job, work: Work) -> None:
         while (given := self._tasks.get()) is not None:
             self._answer(job, given, work)
+        self._tasks.put(None)  # for the next thread
 
     def _answer(self, job: Job, given: Given, work: Work) -> None:
         """Works on a task, and sends what came of it."""
@@ -89,6 +89,12 @@ class Worker:
     def _send(self, message: Any) -> None:
         with self._sending:
             self._post(message)
+
+
+def _started(target: Callable[..., None], *arguments: Any) -> threading.Thread:
+    thread = threading.Thread(target=target, args=arguments, daemon=True)
+    thread.start()
+    return thread
 
 
 def portable(error: Exception) -> Exception:

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,6 +40,21 @@ def only_on_one_node(folder: Path, healthy: bool) -> Iterator[str]:
     yield node
 
 
+def waits(number: int, work: Work) -> str:
+    """The node of a worker, after a while."""
+    time.sleep(0.2)
+    return ray.get_runtime_context().get_node_id()
+
+
+def until_nodes(count: int, seen: set[str]) -> Iterator[int]:
+    """Tasks until so many nodes have been seen, for two minutes at most."""
+    deadline = time.monotonic() + 120
+    number = 0
+    while len(seen) < count and time.monotonic() < deadline:
+        yield number
+        number += 1
+
+
 def where(number: int, work: Work) -> str:
     """The node of a worker."""
     return work.state
@@ -72,6 +88,12 @@ def main(address: str, folder: Path) -> None:
         "no GPU": outcome(cluster(Share(gpu=True)), square, [1]),
         "GPU if any": outcome(cluster(Share(gpu=None, per_node=1)), square, [6]),
     }
+    (folder / "joining").touch()
+    seen: set[str] = set()
+    said: list[str] = []
+    for _, node in run(waits, until_nodes(3, seen), cluster(), said=said.append):
+        seen.add(str(node))
+    found["joined"] = {"nodes": len(seen), "said": said}
     (folder / "found.json").write_text(json.dumps(found))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from acusim.parallel.actor import program
-from tests.cluster import Cluster, possible
+from tests.cluster import Cluster, possible, until
 
 pytestmark = pytest.mark.slow
 
@@ -21,8 +21,11 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with Cluster() as cluster:
         cluster.add("red")
         cluster.add("green")
-        done = cluster.run("-m", "tests.acusim.cluster_runs", cluster.address, folder)
-    assert done.returncode == 0, done.stdout
+        process = cluster.start("-m", "tests.acusim.cluster_runs", cluster.address, folder)
+        until(lambda: (folder / "joining").exists() or process.poll() is not None)
+        cluster.add("late")
+        printed, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, printed
     return json.loads((folder / "found.json").read_text())
 
 
@@ -45,6 +48,12 @@ def test_a_node_that_cannot_be_prepared_is_left_out(found: dict[str, Any]):
     [said] = one["said"]
     assert said.startswith("node ") and said.endswith(": the engine cannot be opened here")
     assert found["all bad"]["error"].startswith("ConfigError: node ")
+
+
+def test_a_node_that_joins_is_used(found: dict[str, Any]):
+    assert found["joined"]["nodes"] == 3
+    [said] = found["joined"]["said"]
+    assert said.startswith("node late-") and said.endswith(": a new worker")
 
 
 def test_a_cluster_without_gpus_says_so(found: dict[str, Any]):

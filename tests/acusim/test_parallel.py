@@ -75,6 +75,17 @@ def fatal(*_: object) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def a_thread(*_: object) -> Iterator[int]:
+    """What belongs to the thread that prepares."""
+    yield threading.get_ident()
+
+
+def same_thread(number: int, work: Work) -> bool:
+    """Whether a task is done where it was prepared."""
+    return work.state == threading.get_ident()
+
+
 def parts(count: int, work: Work) -> int:
     """Does a part after another until it is told to stop."""
     for number in range(count):
@@ -178,6 +189,12 @@ def test_processes_are_prepared_once_and_end_in_order(tmp_path: Path):
     ended = {int(path.name) for path in tmp_path.iterdir()}
     assert {process for _, process in results} <= ended and os.getpid() not in ended
     assert next(iter(run(told, [1], 0, prepare=prepared, arguments=(tmp_path, "here"))))[1] == ("HERE", os.getpid())
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_tasks_are_done_in_the_thread_that_prepares(processes: int):
+    # Connections of SQLite may be used there alone.
+    assert [result for _, result in run(same_thread, range(3), processes, prepare=a_thread)] == [True] * 3
 
 
 @pytest.mark.parametrize("processes", [0, 2])

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from acusim.errors import EngineError, PictureError
+from acusim.errors import EngineError, OutputError, PictureError
 from acusim.files import sha256
 from acusim.layout import scan
 from acusim.parallel import LocalProcesses
 from acusim.pictures import read_rgb
 from controller.hosts import gpu_places, visible_gpus
 from controller.job import Job, JobResult
-from controller.job_files import received
+from controller.job_files import found, received
 from controller.workers import Workers, WorkerSettings, in_order
 from engines.base import Setup
 from engines.options import EmbeddedOptions
@@ -225,6 +225,31 @@ def test_what_a_worker_must_not_answer_is_not_written(
     result = received(job, JobResult(job.key, 0, digest, 1, files=named), tmp_path / "out")
     assert "a worker answered with" in str(result.skipped)
     assert not list((tmp_path / "out").rglob("*")) and not (tmp_path / "etc").exists()
+
+
+def test_a_full_disk_of_the_controller_ends_the_batch(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(output: Path, relative: str, content: bytes) -> None:
+        raise OutputError(f"cannot write {relative!r}: No space left on device")
+
+    monkeypatch.setattr("controller.job_files.write_file", full)
+    sample = scan(root).samples[0]
+    job = Job(sample.image, "", sample, 0, 0, 0, SCENE, False, "set", "", "")
+    result = received(job, JobResult(job.key, 0, sha256(b"a"), 1, files=((job.key, b"a"),)), tmp_path / "out")
+    assert "No space left" in str(result.fatal) and not result.engine_lost and result.skipped is None
+
+
+@pytest.mark.parametrize("wrong", ["missing", "another"])
+def test_what_a_worker_says_it_wrote_is_looked_at(root: Path, tmp_path: Path, wrong: str):
+    sample, out = scan(root).samples[0], tmp_path / "out"
+    job = Job(sample.image, "", sample, 0, 0, 0, SCENE, False, "set", "", "")
+    said = JobResult(job.key, 0, sha256(b"image"), 5)
+    if wrong == "another":
+        (out / job.key).parent.mkdir(parents=True)
+        (out / job.key).write_bytes(b"other")
+    assert "do all nodes see the same OUT?" in str(found(job, said, out).skipped)
+    (out / job.key).parent.mkdir(parents=True, exist_ok=True)
+    (out / job.key).write_bytes(b"image")
+    assert found(job, said, out) == said
 
 
 @pytest.mark.parametrize(
