@@ -61,14 +61,15 @@ def _run(options: argparse.Namespace) -> int:
         raise ConfigError(f"choose one of {flags(chosen)}: each is a command of its own, to be run one after the other")
     if not chosen:
         raise ConfigError(
-            "nothing to do: give --batch, --dry-run, --check, --status, --verify, --repair or --reproduce IMAGE"
+            "nothing to do: give --batch, --dry-run, --check, --status, --verify, --repair, --reproduce IMAGE, or "
+            "--merge OUT2"
         )
     if options.reproduce:
         return _reproduce(options)
     if options.output is None and not ((options.dry_run or options.check) and options.dataset):
         raise ConfigError("--output is missing: the folder that becomes the new dataset root")
     run: Callable[[argparse.Namespace], int] = _batch
-    for name, action in (("check", _check), ("status", _status), ("verify", _verify)):
+    for name, action in (("check", _check), ("status", _status), ("verify", _verify), ("merge", _merge)):
         run = action if getattr(options, name) else run
     return run(options)
 
@@ -167,6 +168,19 @@ def _verify(options: argparse.Namespace) -> int:
         if unfinished:
             print(f"{unfinished} are planned, but not created yet")
     return SKIPPED if faults else OK
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from controller.merging import merge
+
+    merged = merge(options.output, options.merge, lambda text: print(text, file=sys.stderr))
+    if options.json:
+        _print_json(dataclasses.asdict(merged))
+    else:
+        for key, reason in merged.refused:
+            print(f"{key}: {reason}")
+        print(f"{merged.copied} images copied, {merged.already} were there, {len(merged.refused)} refused")
+    return SKIPPED if merged.refused else OK
 
 
 def _reproduce(options: argparse.Namespace) -> int:

@@ -291,6 +291,14 @@ class Ledger:
         for key, digest, record in self._each(query, DONE):
             yield key, self._intact_record(key, digest, record)
 
+    def done(self) -> Iterator[Done]:
+        """Each done item, by key."""
+        query = "SELECT key, attempt, sha256, bytes, record, seconds, stamp FROM items WHERE state = ? ORDER BY key"
+        for key, attempt, digest, size, record, seconds, stamp in self._each(query, DONE):
+            found = self._intact_record(key, digest, record)
+            own = {name: value for name, value in found.items() if name != "sha256"}
+            yield Done(key, attempt, digest, size, own, seconds, stamp)
+
     def outcomes(self) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
         """(key, why it is skipped or None, record) of each item that is done or skipped, by key."""
         query = "SELECT key, state, sha256, record, reason FROM items WHERE state IN (?, ?) ORDER BY key"

@@ -27,8 +27,15 @@ ACTIONS = {
     "verify": "compare every file in OUT with the hash in its ledger",
     "repair": "verify, rebuild a lost ledger, regenerate what is damaged",
     "reproduce": "regenerate one image and compare the bytes",
+    "merge": "copy into OUT what is done in another OUT of the same settings; may be given several times",
 }
 """What the command can do, each a command of its own, with its help."""
+
+_TAKING: dict[str, dict[str, Any]] = {
+    "reproduce": {"type": Path, "metavar": "IMAGE"},
+    "merge": {"type": Path, "metavar": "OUT2", "action": "append"},
+}
+"""How those that take something are added."""
 
 _EPILOG = """\
 exit codes:
@@ -61,8 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"acusim-augment {acusim.__version__}")
     what = parser.add_argument_group("what to do")
     for name, text in ACTIONS.items():
-        kind: dict[str, Any] = {"type": Path, "metavar": "IMAGE"} if name == "reproduce" else {"action": "store_true"}
-        what.add_argument(flags([name]), help=text, **kind)
+        what.add_argument(flags([name]), help=text, **_TAKING.get(name, {"action": "store_true"}))
     add_options(parser.add_argument_group("data"), BatchSettings, _fields(DATA), required=False)
     how = parser.add_argument_group("how")
     _add_recipe(how)

@@ -17,6 +17,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "--verify": (),
     "--repair": (),
     "--reproduce": ("a.png",),
+    "--merge": ("other",),
 }
 TOGETHER = {("--batch", "--dry-run")}
 """A batch may be said to be a dry run; everything else is a command of its own."""
