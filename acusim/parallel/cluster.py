@@ -62,13 +62,15 @@ class ClusterPlace(Place):
 class _Remote(Handle):
     """An actor."""
 
-    def __init__(self, place: ClusterPlace, actor: Any):
+    def __init__(self, place: ClusterPlace, actor: Any, ray: Any):
         super().__init__(place)
-        self.actor = actor
-        self.finished = False
+        self.actor, self._ray = actor, ray
 
     def send(self, message: Any) -> None:
         self.actor.take.remote(pickle.dumps(message))
+
+    def kill(self) -> None:
+        self._ray.kill(self.actor)
 
 
 class RayCluster(Host):
@@ -163,7 +165,7 @@ class RayCluster(Host):
             concurrency_groups={"out": 1},
             scheduling_strategy=NodeAffinitySchedulingStrategy(place.node, soft=False),
         )(Actor)
-        handle = _Remote(place, kind.remote(self._program, place.environment))
+        handle = _Remote(place, kind.remote(self._program, place.environment), self._ray)
         handle.actor.start.remote(self._job, place.name)
         self._listen(handle)
         return handle
@@ -179,7 +181,7 @@ class RayCluster(Host):
 
     def _forget(self, handle: _Remote) -> None:
         self._waiting = {reference: other for reference, other in self._waiting.items() if other is not handle}
-        self._ray.kill(handle.actor)
+        handle.kill()
 
     def receive(self, seconds: float) -> Iterator[tuple[Handle, Any]]:
         if not self._waiting:
@@ -196,9 +198,7 @@ class RayCluster(Host):
             except self._ray.exceptions.RayError as error:
                 yield handle, Ended(_reason(error))
                 continue
-            if FINISHED in messages:
-                handle.finished = True
-            else:
+            if FINISHED not in messages:
                 self._listen(handle)
             for message in messages:
                 if message != FINISHED:
@@ -216,7 +216,7 @@ class RayCluster(Host):
             for _ in self.receive(min(left, POLL_SECONDS)):
                 pass
         for handle in handles:
-            self._ray.kill(handle.actor)
+            handle.kill()
         self._waiting.clear()
         if self._started:
             self._ray.shutdown()

@@ -32,6 +32,10 @@ class Handle(ABC):
             OSError: the worker is gone, which ``Host.receive`` says too.
         """
 
+    @abstractmethod
+    def kill(self) -> None:
+        """Ends the worker at once."""
+
 
 class Host(ABC):
     """Starts workers, and carries messages."""

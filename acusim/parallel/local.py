@@ -38,6 +38,9 @@ class _Process(Handle):
     def send(self, message: Any) -> None:
         self.connection.send(message)
 
+    def kill(self) -> None:
+        self.process.kill()
+
 
 class LocalProcesses(Host):
     """Processes with one thread each, unless their places say otherwise."""
@@ -118,12 +121,12 @@ class LocalProcesses(Host):
                 each.connection.send(CLOSE)
             each.connection.close()
             if not patience:
-                each.process.kill()
+                each.kill()
         deadline = time.monotonic() + patience
         for each in self._processes:
             each.process.join(max(0.0, deadline - time.monotonic()))
             if each.process.is_alive():
-                each.process.kill()
+                each.kill()
                 each.process.join()
         self._processes.clear()
 

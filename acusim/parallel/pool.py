@@ -252,7 +252,10 @@ class Pool(Generic[Task, Result]):
         self._ensure_any(EngineError(f"{reason}, and no other is left"))
 
     def close(self, patience: float) -> None:
-        """Ends all workers, as Host.close."""
+        """Ends all workers, as Host.close; those that are not prepared yet have nothing to lose."""
+        for each in self._members.values():
+            if not each.concurrency:
+                each.handle.kill()
         self._host.close(patience)
 
 

@@ -89,8 +89,9 @@ class EmbeddedEngine(Engine):
         """
         if self._identity is None:
             find_weights(self.recipe, self.options.models)  # reports missing files before torch is imported
-            # Of a cluster's controller that has no GPU itself, only the precision counts.
-            precision = self.placement.precision if self.options.precision == "auto" else self.options.precision
+            # The controller of a cluster may have no GPU itself.
+            elsewhere = self.options.cluster is not None and self.options.precision != "auto"
+            precision = self.options.precision if elsewhere else self.placement.precision
             self._identity = {**weight_files.identity(self.recipe, self.options.models), "precision": precision}
         return self._identity
 

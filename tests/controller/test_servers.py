@@ -1,6 +1,7 @@
 """The command against ComfyUI servers that are several, behind a login, gone, or slow."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -78,7 +79,8 @@ def test_a_log_shows_that_the_server_samples(
     new_server: Callable[[], FakeServer], root: Path, tmp_path: Path, command: Run
 ):
     done = command(*_line(new_server(), root, tmp_path / "out"), check=0)
-    assert "server samples: step 2 of 2" in done.stderr
+    # Each phase has a line when it is first seen, at whatever step.
+    assert re.search(r"server samples: step \d of \d", done.stderr)
 
 
 def _start(*arguments: object) -> "subprocess.Popen[str]":
