@@ -17,12 +17,13 @@ from tests.support import ROOT
 pytestmark = pytest.mark.slow
 NOT_HERE = possible()
 CONTROLLER = ROOT / "controller" / "controller.py"
-IMAGES = 72
+VARIANTS = 3
+IMAGES = 72 * VARIANTS
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set, large enough that something may happen meanwhile."""
+    """A data set; with its variants, a batch is long enough that something may happen meanwhile."""
     root = tmp_path_factory.mktemp("cluster") / "data"
     line = ["-m", "synthetic", "--out", str(root), "--identities", "2", "--size", "128", "--quality", "draft"]
     views = ",".join(map(str, range(1, 37)))
@@ -34,7 +35,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reference(data: Path, tree: Callable[[Path], dict[str, str]]) -> dict[str, str]:
     """The files of an undisturbed batch on this machine."""
     out = data.parent / "reference"
-    assert main(["--batch", "--engine", "relight", "--workers", "1", "--dataset", str(data), "--output", str(out)]) == 0
+    how = ["--workers", "1", "--variants", str(VARIANTS)]
+    assert main(["--batch", "--engine", "relight", *how, "--dataset", str(data), "--output", str(out)]) == 0
     return tree(out)
 
 
@@ -51,11 +53,11 @@ def cluster() -> Iterator[Cluster]:
 
 def _line(cluster: Cluster, data: Path, out: Path, *more: object) -> list[object]:
     where = ["--dataset", data, "--output", out, "--cluster", cluster.address]
-    return [CONTROLLER, "--batch", "--engine", "relight", *where, *more]
+    return [CONTROLLER, "--batch", "--engine", "relight", "--variants", VARIANTS, *where, *more]
 
 
 def _images(out: Path) -> int:
-    return len(list(out.glob("*/image/img_*/*.png")))
+    return len(list(out.glob("v*/*/image/img_*/*.png")))
 
 
 def _disturbed(
