@@ -11,11 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from acusim.errors import AcuSimError, OutputError
-from acusim.files import safe_join, sha256, write_atomic
+from acusim.errors import AcuSimError
+from acusim.files import safe_join, sha256
 from acusim.parallel import Work
 from acusim.pictures import read_file
-from evaluation.measuring import Measured, Task, Worker, measure, prepare
+from evaluation.measuring import Measured, Task, Worker, measure, prepare, write_mask
 from evaluation.settings import ReportSettings
 from evaluation.store import Store
 
@@ -91,11 +91,4 @@ def write_masks(root: Path, masks: Iterable[tuple[str, bytes]]) -> None:
         OutputError: one cannot be written.
     """
     for relative, data in masks:
-        path = safe_join(root, relative)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, data)
-        except OSError as error:
-            raise OutputError(
-                f"point mask {str(path)!r} cannot be written: {error.strerror}; repair that or name another --masks"
-            ) from None
+        write_mask(safe_join(root, relative), data)

@@ -239,7 +239,15 @@ def _write_mask(settings: ReportSettings, pair: Pair, image_sha256: str, record:
     assert settings.masks is not None
     image = pair.augmented.removeprefix(pair.variant)
     data = mask_bytes(record, label, image, image_sha256, settings.thresholds.tolerance_mm)
-    path = safe_join(settings.masks, pair.variant + mask_path(image))
+    write_mask(safe_join(settings.masks, pair.variant + mask_path(image)), data)
+
+
+def write_mask(path: Path, data: bytes) -> None:
+    """Writes a point mask, unless it is there.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     try:
         if path.is_file() and path.read_bytes() == data:
             return

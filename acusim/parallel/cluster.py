@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import acusim
-from acusim.errors import AcuSimError, ConfigError, EngineError
+from acusim.errors import ConfigError, EngineError
 from acusim.parallel.actor import FINISHED, Actor, program
 from acusim.parallel.host import Handle, Host, Place
 from acusim.parallel.messages import CLOSE, STOP, Ended, Job
@@ -117,13 +117,12 @@ class RayCluster(Host):
         self.empty = f"--cluster {self._address}: no node has a {'GPU' if self._share.gpu else 'core'} to work with"
 
     def _connect(self) -> None:
-        local = self._address == LOCAL
-        if not local:
-            _ensure_reachable(self._address)
         how: dict[str, Any] = {}
-        if local:
+        if self._address == LOCAL:
             _loopback()
             how = {"num_cpus": self._here, "include_dashboard": False}
+        else:
+            _ensure_reachable(self._address)
         with redirect_stdout(sys.stderr):
             try:
                 self._ray.init(address=self._address, log_to_driver=False, configure_logging=False, **how)
@@ -176,10 +175,6 @@ class RayCluster(Host):
 
     def refuse(self, handle: Handle, error: Exception) -> None:
         """Leaves it out."""
-        assert isinstance(handle, _Remote)
-        self._forget(handle)
-
-    def _forget(self, handle: _Remote) -> None:
         self._waiting = {reference: other for reference, other in self._waiting.items() if other is not handle}
         handle.kill()
 
@@ -257,8 +252,6 @@ def _ensure_reachable(address: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, AcuSimError):
-        return str(error)
     text = str(error)
     missing = next((line.strip() for line in text.splitlines() if "ModuleNotFoundError" in line), None)
     if missing:

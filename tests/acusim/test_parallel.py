@@ -56,7 +56,7 @@ def prepared(folder: Path, word: str) -> Iterator[str]:
         (folder / str(os.getpid())).write_text(word)
 
 
-def told(number: int, work: Work) -> tuple[str, int]:
+def word_and_process(number: int, work: Work) -> tuple[str, int]:
     """What was prepared, and where."""
     return work.state, os.getpid()
 
@@ -87,7 +87,7 @@ def same_thread(number: int, work: Work) -> bool:
 
 
 def parts(count: int, work: Work) -> int:
-    """Does a part after another until it is told to stop."""
+    """Does a part after another until it has to stop."""
     for number in range(count):
         if work.stopping():
             return number
@@ -184,11 +184,16 @@ def test_a_suspect_is_tried_with_nothing_beside_it(tmp_path: Path):
 
 
 def test_processes_are_prepared_once_and_end_in_order(tmp_path: Path):
-    results = [result for _, result in run(told, range(8), 2, prepare=prepared, arguments=(tmp_path, "word"))]
+    results = [
+        result for _, result in run(word_and_process, range(8), 2, prepare=prepared, arguments=(tmp_path, "word"))
+    ]
     assert {word for word, _ in results} == {"WORD"}
     ended = {int(path.name) for path in tmp_path.iterdir()}
     assert {process for _, process in results} <= ended and os.getpid() not in ended
-    assert next(iter(run(told, [1], 0, prepare=prepared, arguments=(tmp_path, "here"))))[1] == ("HERE", os.getpid())
+    assert next(iter(run(word_and_process, [1], 0, prepare=prepared, arguments=(tmp_path, "here"))))[1] == (
+        "HERE",
+        os.getpid(),
+    )
 
 
 @pytest.mark.parametrize("processes", [0, 1])
@@ -244,15 +249,15 @@ def test_processes_have_one_thread_each():
 
 
 def test_an_interrupt_does_not_wait():
-    begun = time.monotonic()
+    started_at = time.monotonic()
 
     def tick() -> None:
-        if time.monotonic() - begun > 1:
+        if time.monotonic() - started_at > 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         list(run(parts, [10_000], 1, tick=tick))
-    assert not multiprocessing.active_children() and time.monotonic() - begun < 60
+    assert not multiprocessing.active_children() and time.monotonic() - started_at < 60
 
 
 def test_a_signal_waits_until_the_process_that_is_being_started_is_whole(monkeypatch: pytest.MonkeyPatch):
