@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from controller.__main__ import main
+from tests.commands import run_here
 from tests.support import FOUR_SETS, ROOT, add_sample
 
 
@@ -74,11 +76,18 @@ def make_dataset(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def command() -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """Runs ``python controller/controller.py`` with some arguments, as a user would, and returns what it said."""
+    """Runs ``python controller/controller.py`` with some arguments, and returns what it said.
 
-    def run(*arguments: object, check: int | None = None, **how: object) -> "subprocess.CompletedProcess[str]":
-        line = [sys.executable, str(ROOT / "controller" / "controller.py"), *map(str, arguments)]
-        done = subprocess.run(line, capture_output=True, text=True, timeout=120, **how)  # type: ignore[call-overload]
+    In this process, which saves its imports; ``apart`` starts one, as a user does.
+    """
+
+    def run(*arguments: object, check: int | None = None, apart: bool = False) -> "subprocess.CompletedProcess[str]":
+        line = [str(ROOT / "controller" / "controller.py"), *map(str, arguments)]
+        if apart:
+            program = [sys.executable, *line]
+            done = subprocess.run(program, capture_output=True, text=True, timeout=120, check=False)
+        else:
+            done = run_here(main, line)
         if check is not None:
             assert done.returncode == check, f"exit {done.returncode}, not {check}\n{done.stdout}\n{done.stderr}"
         return done

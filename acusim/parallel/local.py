@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -18,6 +19,11 @@ from acusim.parallel.worker import Worker
 from acusim.processes import SIGNALS, let_signals_through, one_thread_each, signals_held
 
 BURIAL_SECONDS = 10.0
+START_METHOD = "forkserver" if sys.platform == "linux" else "spawn"
+"""Of processes. Not forked from this one: such a process would share locks and outlive their owner with them, has no
+threads of libraries, and cannot use a GPU. The fork server has none of these, and what it has imported costs its
+processes nothing; elsewhere libraries of the system forbid it.
+"""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,9 +59,7 @@ class LocalProcesses(Host):
         """
         self._named = not isinstance(places, int)
         self._waiting = [LocalPlace() for _ in range(places)] if isinstance(places, int) else list(places)
-        # Spawned, not forked: a forked process would share locks and outlive their owner with them, has no threads of
-        # libraries, and cannot use a GPU.
-        self._context = multiprocessing.get_context("spawn")
+        self._context = multiprocessing.get_context(START_METHOD)
         self._processes: list[_Process] = []
         self._job: Job | None = None
 
@@ -68,6 +72,9 @@ class LocalProcesses(Host):
         self._job = job
         if tasks is not None:
             del self._waiting[tasks:]
+        # Before the server's start, by whichever pool is first; a process imports what its server did not.
+        modules = {each.__module__ for each in (job.prepare, job.function) if each}
+        self._context.set_forkserver_preload(["__main__", *sorted(modules)])
 
     def more(self) -> list[Handle]:
         started: list[Handle] = []
@@ -85,10 +92,11 @@ class LocalProcesses(Host):
 
     def _start(self, place: LocalPlace) -> _Process:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=serve, args=(theirs, self._job, place.name, place.environment), daemon=True
-        )
         with signals_held(), one_thread_each():
+            environment = {**os.environ, **place.environment}
+            process = self._context.Process(
+                target=serve, args=(theirs, self._job, place.name, environment), daemon=True
+            )
             process.start()
             handle = _Process(place, process, ours)
             self._processes.append(handle)  # before a signal may end this
@@ -132,10 +140,15 @@ class LocalProcesses(Host):
 
 
 def serve(connection: Connection, job: Job, place: str, environment: Mapping[str, str]) -> None:
-    """Body of a process: a worker, until its owner closes it or is gone."""
+    """Body of a process: a worker, until its owner closes it or is gone.
+
+    Args:
+        environment: all variables of the process; a fork server's are those of its own start.
+    """
     for number in SIGNALS:  # a Ctrl-C goes to every process of a terminal; the owner decides what becomes of the work
         signal.signal(number, signal.SIG_IGN)
     let_signals_through()
+    os.environ.clear()
     os.environ.update(environment)
 
     def send(message: Any) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from acusim import parallel
 from acusim.errors import ConfigError, EngineError, OutputError
-from acusim.parallel import Died, Work, map_each, run
+from acusim.parallel import Died, Work, local, map_each, run
 from tests.support import ROOT
 
 
@@ -248,6 +248,14 @@ def test_processes_have_one_thread_each():
     assert os.environ.get("OMP_NUM_THREADS") == before
 
 
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_processes_start_alike_everywhere(method: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(local, "START_METHOD", method)
+    for value in ("one", "other"):  # a fork server keeps the variables of its start
+        monkeypatch.setenv("ACUSIM_TEST", value)
+        assert [result for _, result in run(environment, ["ACUSIM_TEST"], 1)] == [value]
+
+
 def test_an_interrupt_does_not_wait():
     started_at = time.monotonic()
 
@@ -261,7 +269,7 @@ def test_an_interrupt_does_not_wait():
 
 
 def test_a_signal_waits_until_the_process_that_is_being_started_is_whole(monkeypatch: pytest.MonkeyPatch):
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(local.START_METHOD)
     start, whole = context.Process.start, []
 
     def interrupted(process: Any) -> None:
