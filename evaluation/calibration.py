@@ -9,31 +9,18 @@ from typing import Any
 import numpy as np
 
 from acusim.errors import AcuSimError, ConfigError
-from acusim.files import safe_join
-from acusim.foreground import find_foreground
-from acusim.labels import read_label
 from acusim.parallel import Died, Work, run
-from acusim.pictures import read_file, read_rgb
 from acusim.results import json_values, write_result
 from acusim.seeds import generator_of
 from evaluation.certificate import Judge
 from evaluation.pairs import Pair, Problem
 from evaluation.progress import Progress
-from evaluation.reference import make_reference, nearest, scaled, work_scale
 from evaluation.run import plan
 from evaluation.settings import CalibrationSettings
+from evaluation.subjects import Task, load, tasks_of
 from evaluation.threshold_fit import FALSE_ALARMS, Row, count_falsely_trusted, coverage, fit, table
 from evaluation.thresholds import Thresholds
 from evaluation.trials import Trial, trials_of
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """The trials of one pair."""
-
-    pair: Pair
-    stranger: str | None
-    """Another person's augmented image in the same view."""
 
 
 @dataclass(slots=True)
@@ -55,36 +42,16 @@ def prepare(settings: CalibrationSettings) -> Iterator[tuple[CalibrationSettings
 
 def make_trials(task: Task, work: Work) -> Answer:
     """The trials of one pair, in a prepared process; what is wrong with it is reported in the answer."""
-    pair, (settings, judge) = task.pair, work.state
-    if pair.label is None:
-        return Answer([], "no label: there are no acupoints to move")
+    settings, judge = work.state
     try:
-        picture = read_rgb(safe_join(settings.original, pair.original))
-        original = picture.pixels
-        augmented = read_rgb(safe_join(settings.augmented, pair.augmented)).pixels
-        label = read_label(safe_join(settings.original, pair.label))
-        depth = read_file(safe_join(settings.original, pair.depth), "depth") if pair.depth else None
-        head = find_foreground(original, depth, picture.alpha)
-        stranger = read_rgb(safe_join(settings.augmented, task.stranger)).pixels if task.stranger else None
+        subject = load(settings, task)
     except AcuSimError as error:
         return Answer([], str(error)[:500])
-    if original.shape != augmented.shape:
-        return Answer([], f"sizes {augmented.shape[:2]} and {original.shape[:2]} differ")
-    # Everything at work size, in which displacements are counted.
-    scale = work_scale(original.shape)
-    original, augmented = scaled(original, scale), scaled(augmented, scale)
-    reference = make_reference(
-        original,
-        nearest(head.depth, original.shape) if head.depth is not None and head.source == "depth-mm16" else None,
-        label.xy * original.shape[1::-1],
-        label.listed,
-        mask=nearest(head.mask.astype(np.uint8), original.shape) > 0,
-        frame=pair.id.frame,
-    )
-    if stranger is not None:
-        stranger = scaled(stranger, work_scale(stranger.shape))
+    pair = task.pair
     random = generator_of(f"{settings.seed}\n{pair.id}")
-    return Answer(list(trials_of(reference, augmented, stranger, judge, pair.id.identity, pair.id.frame, random)))
+    stranger = subject.stranger[0] if subject.stranger else None
+    person, frame = pair.id.identity, pair.id.frame
+    return Answer(list(trials_of(subject.reference(), subject.augmented, stranger, judge, person, frame, random)))
 
 
 def calibrate(settings: CalibrationSettings, progress: Progress) -> tuple[dict[str, Any], str]:
@@ -128,7 +95,7 @@ def _run_trials(
     settings: CalibrationSettings, pairs: Sequence[Pair], progress: Progress
 ) -> tuple[list[Trial], list[Problem]]:
     """All trials, in the order of the augmented images' names, and what was wrong."""
-    tasks = _tasks(pairs)
+    tasks = tasks_of(pairs)
     results = run(make_trials, tasks, settings.workers, prepare=prepare, arguments=(settings,))
     answers: dict[str, list[Trial]] = {}
     problems: list[Problem] = []
@@ -142,17 +109,6 @@ def _run_trials(
             answers[task.pair.augmented] = answer.trials
             progress.advance(done, len(tasks))
     return [trial for key in sorted(answers) for trial in answers[key]], problems
-
-
-def _tasks(pairs: Sequence[Pair]) -> list[Task]:
-    by_frame: dict[int, list[Pair]] = {}
-    for pair in pairs:
-        by_frame.setdefault(pair.id.frame, []).append(pair)
-    tasks = []
-    for number, pair in enumerate(pairs):
-        others = [other for other in by_frame[pair.id.frame] if other.id.identity != pair.id.identity]
-        tasks.append(Task(pair, others[number % len(others)].augmented if others else None))
-    return tasks
 
 
 def _results(

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from acusim import acupoints
+from evaluation.copies import second_witness
+from evaluation.deciding import Figures, faults, share_moved, strengths, trusted
 from evaluation.matching import Match, bounds, global_shift, match
-from evaluation.outline import NEAR_PX, OutlineScore, compare, offsets
+from evaluation.outline import NEAR_PX, OutlineScore, compare, moved_beside, offsets
 from evaluation.reference import Reference, make_reference, nearest, scaled
 from evaluation.structure import Bytes, Floats, Mask, agreement, maps_of, squeezed
 from evaluation.thresholds import Thresholds
@@ -29,10 +31,7 @@ _NAN = float("nan")
 class Evidence:
     """What was measured on an image, before any threshold; lengths at work size."""
 
-    structure: float
-    texture: float
-    shift_px: tuple[float, float]
-    shift_gain: float
+    figures: Figures
     outline: OutlineScore
     depth_agreement: float | None
     match: Match
@@ -71,7 +70,9 @@ class Certificate:
     excluded_mm: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     """[N] the same in millimetres on the head."""
     trusted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
-    """[N] the label is still true: excluded_mm is within the tolerance."""
+    """[N] the label is still true: excluded_mm is within the tolerance, and the second witness agrees."""
+    copy: float = _NAN
+    """Evidence that a second, displaced copy of the head shows through; near 0 without one."""
 
     @property
     def visible(self) -> NDArray[np.bool_]:
@@ -94,6 +95,7 @@ class Certificate:
             "outline_px": _json(self.outline.distance_px),
             "outline_seen": _json(self.outline.seen),
             "depth_agreement": _json(self.depth_agreement),
+            "copy": _json(self.copy),
             "found_px": _json(self.found_px),
             "found_strength": _json(self.found_strength),
             "visible": int(self.visible.sum()),
@@ -168,34 +170,38 @@ class Judge:
         one, other = squeezed(reference.maps, maps, reference.inside)
         shift, gain = global_shift(one, other)
         found = match(one, other, reference.points, self.thresholds.allowed_px)
-        return Evidence(structure, texture, shift, gain, *_outlines(reference, pixels), found)
+        halves = one.medium, other.medium
+        second = second_witness(reference.witnessed, maps, halves, reference.inside, reference.points)
+        score, beside, inner = _outlines(reference, pixels)
+        figures = Figures(structure, texture, shift, gain, found.strength, beside, second)
+        return Evidence(figures, score, inner, found)
 
     def decide(self, reference: Reference, evidence: Evidence) -> Certificate:
         """The certificate that the thresholds give for what was measured."""
-        limits, found = self.thresholds, evidence.match
-        least = limits.found if evidence.texture >= limits.faithful_texture else limits.found_remade
-        strength = found.strength / np.float32(max(least, 1e-6))
+        limits, found, figures = self.thresholds, evidence.match, evidence.figures
+        strength = strengths(limits, figures)
         lengths = np.hypot(*found.displacement_px.T) / np.float32(reference.scale)
-        seen = len(reference.rows)
-        excluded = bounds(found.local[:seen], limits.excluded) / np.float32(reference.scale)
-        excluded_mm = _spread(excluded * reference.mm_per_px, reference)
-        with np.errstate(invalid="ignore"):
-            trusted = excluded_mm <= limits.tolerance_mm
-        reason = _reason(limits, evidence, reference, strength, lengths, trusted)
+        seen, scale = len(reference.rows), np.float32(reference.scale)
+        by_texture = bounds(found.local[:seen], limits.excluded)
+        chosen, excluded = trusted(limits, figures, by_texture, reference.mm_per_px / scale)
+        every = np.zeros(reference.count, bool)
+        every[reference.rows] = chosen
+        reason = _reason(limits, evidence, reference, lengths, chosen)
         return Certificate(
             valid=not reason,
             reason=reason,
-            structure=evidence.structure,
-            texture=evidence.texture,
-            shift_px=(evidence.shift_px[0] / reference.scale, evidence.shift_px[1] / reference.scale),
+            structure=figures.structure,
+            texture=figures.texture,
+            shift_px=(figures.shift_px[0] / reference.scale, figures.shift_px[1] / reference.scale),
             outline=evidence.outline,
             depth_agreement=evidence.depth_agreement,
             found_px=float(lengths[strength > 1].max()) if (strength > 1).any() else 0.0,
             found_strength=float(strength.max()) if strength.size else 0.0,
-            displacement_px=_spread(found.displacement_px[:seen] / np.float32(reference.scale), reference),
-            excluded_px=_spread(excluded, reference),
-            excluded_mm=excluded_mm,
-            trusted=trusted,
+            displacement_px=_spread(found.displacement_px[:seen] / scale, reference),
+            excluded_px=_spread(excluded / scale, reference),
+            excluded_mm=_spread(excluded / scale * reference.mm_per_px, reference),
+            trusted=every,
+            copy=figures.second.copy,
         )
 
 
@@ -208,31 +214,31 @@ def _structure_fault(limits: Thresholds, structure: float) -> str:
 
 
 def _reason(
-    limits: Thresholds,
-    evidence: Evidence,
-    reference: Reference,
-    strength: Floats,
-    lengths: Floats,
-    trusted: NDArray[np.bool_],
+    limits: Thresholds, evidence: Evidence, reference: Reference, lengths: Floats, chosen: NDArray[np.bool_]
 ) -> str:
     """Why an image is rejected; empty if it is not."""
-    outline, shift = evidence.outline, evidence.shift_px
-    if fault := _structure_fault(limits, evidence.structure):
-        return fault
-    if evidence.shift_gain > limits.global_gain and any(shift):
-        return f"the whole picture was shifted by about {shift[0]:+.0f}, {shift[1]:+.0f} px"
-    if strength.size and strength.max() > 1:
+    figures = evidence.figures
+    fault = next((name for name, holds in faults(limits, figures).items() if holds), None)
+    if fault == "structure":
+        return _structure_fault(limits, figures.structure)
+    if fault == "shift":
+        return "the whole picture was shifted by about {:+.0f}, {:+.0f} px".format(*figures.shift_px)
+    if fault == "found":
+        strength = strengths(limits, figures)
         worst = int(strength.argmax())
         return (
             f"{_name(reference, worst)} moved by {lengths[worst]:.1f} px ({strength[worst]:.1f} times the evidence "
             f"needed); {limits.allowed_px:g} px are allowed"
         )
-    if outline.seen >= limits.least_outline_seen and outline.distance_px > limits.most_outline_px:
+    if fault == "copy":
         return (
-            f"the silhouette moved: 90 % of it is within {outline.distance_px:.1f} px, "
-            f"{limits.most_outline_px:g} px are allowed"
+            f"a second, displaced copy of the head shows through: evidence {figures.second.copy:.2f}, "
+            f"{limits.most_copy:g} is allowed"
         )
-    share = trusted[reference.rows].mean() if len(reference.rows) else 1.0
+    if fault == "moved":
+        share = 100 * share_moved(limits, figures)
+        return f"structure of 5 to 40 px moved at {share:.0f} % of the points, {100 * limits.most_moved:g} % allowed"
+    share = chosen.mean() if len(chosen) else 1.0
     if share < limits.least_trusted:
         return (
             f"only {100 * share:.0f} % of the visible acupoints are trusted, {100 * limits.least_trusted:.0f} % needed"
@@ -286,16 +292,18 @@ def _unusable(augmented: NDArray[Any], reference: Reference, limits: Thresholds)
     return ""
 
 
-def _outlines(reference: Reference, pixels: Bytes) -> tuple[OutlineScore, float | None]:
+def _outlines(reference: Reference, pixels: Bytes) -> tuple[OutlineScore, Floats, float | None]:
+    """The silhouette as a whole and beside each point, and the outlines inside the head."""
     before, known = reference.outline_offsets
     after, seen = offsets(pixels, reference.outline)
     score = compare(after - before, seen & known, reference.outline, reference.mask)
+    beside = moved_beside(after - before, seen & known, reference.outline, reference.points)
     before, known = reference.inner_offsets
     known = known & (np.abs(before) <= NEAR_PX)
     if not known.any():
-        return score, None
+        return score, beside, None
     after, _ = offsets(pixels, reference.inner)
-    return score, float((np.abs(after - before)[known] <= NEAR_PX).mean())
+    return score, beside, float((np.abs(after - before)[known] <= NEAR_PX).mean())
 
 
 def _spread(values: Floats, reference: Reference) -> NDArray[np.float32]:

@@ -12,14 +12,12 @@ own contribute nothing. Likelihoods of several patches add up:
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.fft import irfft2, next_fast_len, rfft2
 
+from evaluation.patches import Padded, correlated
 from evaluation.structure import Floats, Maps
 
 REACH = 12
@@ -89,8 +87,8 @@ def match(one: Maps, other: Maps, points: NDArray[np.floating], allowed_px: floa
     centres = np.clip(np.floor(points).astype(np.intp), 0, size - 1)
     patches = np.clip((centres[:, None] + PATCHES).reshape(-1, 2), 0, size - 1)
     halves = np.minimum(centres // 2, np.array(one.medium.shape[::-1]) - 1)
-    fine = _Padded(one.fine, CENTRE + REACH), _Padded(other.fine, CENTRE + REACH)
-    medium = _Padded(one.medium, WIDE + _HALF_REACH), _Padded(other.medium, WIDE + _HALF_REACH)
+    fine = Padded(one.fine, CENTRE + REACH), Padded(other.fine, CENTRE + REACH)
+    medium = Padded(one.medium, WIDE + _HALF_REACH), Padded(other.medium, WIDE + _HALF_REACH)
     small = _unlike(*fine, patches, SMALL, REACH).reshape(count, len(PATCHES), -1).prod(1)
     centre = np.log(_unlike(*fine, centres, CENTRE, REACH)).reshape(count, -1)
     near, wide = (_of_half(*medium, halves, radius) for radius in (NEAR, WIDE))
@@ -140,35 +138,13 @@ def global_shift(one: Maps, other: Maps) -> tuple[tuple[float, float], float]:
     return (4.0 * (place[0] - reach), 4.0 * (place[1] - reach)), float(best - alike[reach, reach])
 
 
-class _Padded:
-    """A map mirrored beyond its edges, from which squares around its pixels are taken."""
-
-    def __init__(self, values: Floats, margin: int):
-        padded = cv2.copyMakeBorder(values, margin, margin, margin, margin, cv2.BORDER_REFLECT)
-        self._values = np.asarray(padded, np.float32)
-        self._margin = margin
-
-    def squares(self, centres: NDArray[np.intp], radius: int) -> Floats:
-        """[N, 2 radius + 1, 2 radius + 1] around N pixels (x, y)."""
-        side, shift = 2 * radius + 1, self._margin - radius
-        return sliding_window_view(self._values, (side, side))[centres[:, 1] + shift, centres[:, 0] + shift]
-
-    def energies(self, centres: NDArray[np.intp], radius: int, reach: int) -> Floats:
-        """[N, 2 reach + 1, 2 reach + 1] mean square over the squares at each shift."""
-        side = 2 * radius + 1
-        mean = cv2.sqrBoxFilter(self._values, cv2.CV_32F, (side, side), borderType=cv2.BORDER_REFLECT)
-        width, shift = 2 * reach + 1, self._margin - reach
-        windows = sliding_window_view(np.asarray(mean, np.float32), (width, width))
-        return windows[centres[:, 1] + shift, centres[:, 0] + shift]
-
-
-def _of_half(one: _Padded, other: _Padded, centres: NDArray[np.intp], radius: int) -> Floats:
+def _of_half(one: Padded, other: Padded, centres: NDArray[np.intp], radius: int) -> Floats:
     """[N, _SIDE²] log of ``1 - r²`` on the medium map, at steps of one pixel of the image."""
     log = np.log(_unlike(one, other, centres, radius, _HALF_REACH))
     return np.asarray(_DOUBLING @ log @ _DOUBLING.T, np.float32).reshape(len(centres), -1)
 
 
-def _unlike(one: _Padded, other: _Padded, centres: NDArray[np.intp], radius: int, reach: int) -> Floats:
+def _unlike(one: Padded, other: Padded, centres: NDArray[np.intp], radius: int, reach: int) -> Floats:
     """[N, S, S] ``1 - r²`` at each shift; 1 where the correlation r is not positive.
 
     Args:
@@ -178,13 +154,9 @@ def _unlike(one: _Padded, other: _Padded, centres: NDArray[np.intp], radius: int
         radius: half side of the patches.
         reach: largest shift.
     """
-    side, area = 2 * reach + 1, np.float32((2 * radius + 1) ** 2)
-    patches, around = one.squares(centres, radius), other.squares(centres, radius + reach)
-    # The circular correlation of a size that holds the window has no wrap-around at these shifts.
-    size = next_fast_len(around.shape[1], real=True)
-    spectrum: Any = rfft2(around, s=(size, size))
-    spectrum *= np.conj(np.asarray(rfft2(patches, s=(size, size))))
-    product = np.ascontiguousarray(np.asarray(irfft2(spectrum, s=(size, size)))[:, :side, :side])
+    area = np.float32((2 * radius + 1) ** 2)
+    patches = one.squares(centres, radius)
+    product = np.ascontiguousarray(correlated(patches, other.squares(centres, radius + reach)))
     here = np.einsum("nij,nij->n", patches, patches)[:, None, None] / area + _TINY
     there = other.energies(centres, radius, reach) + _TINY
     np.maximum(product, 0, out=product)

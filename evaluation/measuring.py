@@ -31,7 +31,7 @@ from evaluation.settings import ReportSettings
 from evaluation.store import Reader
 from evaluation.warps import Warp, random_warp, shifted
 
-CERTIFICATE = "certificate 2"
+CERTIFICATE = "certificate 3"
 """In the key of stored certificates; raised when their meaning changes."""
 BAD_WARP_PX, BAD_WARP_RADIUS, BAD_SHIFT_PX = 8.0, 60.0, 5.0
 

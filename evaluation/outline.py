@@ -32,6 +32,8 @@ JUMP_MM = 8.0
 """Neighbours whose depth differs by more are on different surfaces (at 512 pixels)."""
 MOST_INNER = 160
 """Points on inner outlines, at most."""
+BESIDE = 24.0
+"""A point this near to the silhouette shares its fate, pixels."""
 NEAR_PX = 2.0
 """An inner outline agrees if its offset changed by no more."""
 _OFFSETS = np.arange(-REACH, REACH + 1)
@@ -171,6 +173,21 @@ def compare(moved: Floats, seen: Mask, outline: Outline, mask: Mask) -> OutlineS
         cv2.fillPoly(both[layer], curves, (1,), shift=4)
     iou = mask_iou(both[0] > 0, both[1] > 0)
     return OutlineScore(iou, float(np.percentile(np.abs(moved[seen]), 90)), float(seen.mean()))
+
+
+def moved_beside(moved: Floats, seen: Mask, outline: Outline, points: NDArray[np.floating]) -> Floats:
+    """[P] the farthest that an outline moved within BESIDE pixels of each point; 0 where none is seen there.
+
+    Args:
+        moved: [M] pixels along the normals.
+        seen: [M] where the movement is known.
+        outline: the M points.
+        points: [P, 2]
+    """
+    if not len(points) or not seen.any():
+        return np.zeros(len(points), np.float32)
+    apart = np.linalg.norm(points[:, None] - outline.points[seen][None], axis=2)
+    return np.where(apart <= BESIDE, np.abs(moved[seen])[None], 0).max(1).astype(np.float32)
 
 
 def _smoothed(values: NDArray[np.float32], reach: int) -> NDArray[np.float32]:

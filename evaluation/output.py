@@ -3,14 +3,15 @@
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from acusim import acupoints
 from acusim.results import csv_line, json_values, write_result
 from evaluation import analysis
-from evaluation.analysis import Drifts, azimuth, elevation
+from evaluation.analysis import Certified, Drifts, azimuth, elevation
 from evaluation.drift import DISCARDS, KEYPOINTS, is_trusted_view
 from evaluation.landmarks import VERSION as DETECTOR
 from evaluation.run import Outcome
@@ -20,13 +21,14 @@ FORMAT = 1
 PROBLEMS_LISTED = 10_000
 _SUMMARY = (
     ("accept", "reason", "structure", "texture", "outline_iou", "outline_px", "outline_seen", "depth_agreement")
-    + ("found_px", "found_strength", "visible", "trusted", "excluded_px", "excluded_mm")
+    + ("copy", "found_px", "found_strength", "visible", "trusted", "excluded_px", "excluded_mm")
 )  # fmt: skip
 
 _KINDS = {
     "not the same head": "not the same head",
     "the whole picture": "the whole picture was shifted",
-    "the silhouette": "the silhouette moved",
+    "a second": "a second copy of the head shows through",
+    "structure of": "coarser structure moved",
     "black": "black",
     "flat": "flat",
     "only": "too few acupoints trusted",
@@ -51,6 +53,7 @@ def results_of(settings: ReportSettings, outcome: Outcome) -> dict[str, Any]:
     if settings.certificate:
         out["certificate"] = {
             "thresholds": settings.thresholds.as_dict(),
+            "verdict": verdict(outcome.certified, settings.thresholds.tolerance_mm),
             **analysis.certified_figures(outcome.certified),
             "reasons": dict(Counter(_kind(entry.summary["reason"]) for entry in outcome.certified).most_common()),
             "by_group": {
@@ -65,6 +68,33 @@ def results_of(settings: ReportSettings, outcome: Outcome) -> dict[str, Any]:
     if outcome.baselines:
         out["baselines"] = _baseline_results(settings, outcome)
     return json_values(out)
+
+
+def verdict(certified: Sequence[Certified], tolerance_mm: float) -> str:
+    """What became of the labels, in one sentence."""
+    kept = [entry for entry in certified if entry.summary["accept"]]
+    if not kept:
+        return f"No label is certain: none of {len(certified)} pictures is accepted."
+    visible, trusted = (sum(int(entry.summary[name]) for entry in kept) for name in ("visible", "trusted"))
+    share = f"{100 * trusted / visible:.0f} % of" if visible else "none of"
+    text = (
+        f"Labels hold in {len(kept)} of {len(certified)} pictures: {share} their {visible} visible acupoints are "
+        f"certain within {tolerance_mm:g} mm."
+    )
+    refused = len(certified) - len(kept)
+    return text + (f" Drop {refused} picture{'s' * (refused > 1)}, and mask the other points." if refused else "")
+
+
+def _drop_lines(certified: Sequence[Certified]) -> Iterator[bytes]:
+    """One line for each picture that is rejected, and for each acupoint of the others that is not trusted."""
+    yield csv_line(["augmented", "acupoint", "reason"])
+    for entry in sorted(certified, key=lambda entry: entry.pair.augmented):
+        if not entry.summary["accept"]:
+            yield csv_line([entry.pair.augmented, "", entry.summary["reason"]])
+            continue
+        visible, trusted = Certified.unpacked(entry.visible), Certified.unpacked(entry.trusted)
+        for row in np.flatnonzero(visible & ~trusted):
+            yield csv_line([entry.pair.augmented, acupoints.NAMES[row], "not certain"])
 
 
 def _pairs(outcome: Outcome) -> Iterator[Any]:
@@ -159,7 +189,7 @@ def _csv_lines(settings: ReportSettings, outcome: Outcome) -> Iterator[bytes]:
 
 
 def write_results(settings: ReportSettings, outcome: Outcome, name: str) -> dict[str, Any]:
-    """Writes NAME.json and NAME.csv below --out and returns the JSON's content.
+    """Writes NAME.json, NAME.csv and drop.csv below --out and returns the JSON's content.
 
     Raises:
         OutputError: they cannot be written.
@@ -168,4 +198,6 @@ def write_results(settings: ReportSettings, outcome: Outcome, name: str) -> dict
     text = json.dumps(results, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
     write_result(settings.out / f"{name}.json", text.encode())
     write_result(settings.out / f"{name}.csv", _csv_lines(settings, outcome))
+    if settings.certificate:
+        write_result(settings.out / "drop.csv", _drop_lines(outcome.certified))
     return results

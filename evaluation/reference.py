@@ -13,6 +13,7 @@ from acusim.errors import PictureError
 from acusim.foreground import find_foreground, silhouette
 from acusim.labels import Label
 from acusim.rig import Camera
+from evaluation.copies import Witnessed
 from evaluation.outline import Outline, inner_outlines, offsets, silhouette_of
 from evaluation.structure import Bytes, Floats, Inside, Maps, Mask, maps_of
 
@@ -67,6 +68,11 @@ class Reference:
     def outline_offsets(self) -> tuple[Floats, Mask]:
         """Where the original itself shows it."""
         return offsets(self.pixels, self.outline)
+
+    @cached_property
+    def witnessed(self) -> Witnessed:
+        """For the second witness."""
+        return Witnessed.of(self.maps, self.inside)
 
     @cached_property
     def inner(self) -> Outline:

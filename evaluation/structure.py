@@ -19,6 +19,8 @@ DARK = 24.0
 """Added to levels 0..255 before the logarithm: below it the noise of eight bits would be amplified."""
 FINE_SIGMA, MEDIUM_SIGMA, COARSE_SIGMA = 1.5, 2.5, 12.0
 """Blur of the subtracted copy: what stays are pores and strands; lids and creases; eyes, ears, the hairline."""
+BAND_SIGMAS = 2.0, 8.0
+"""Blurs whose difference is the band between fine texture and light: lids, lips, the nose, the hairline."""
 RIM = 5
 """Side of the square by which the head's mask is shrunk: at its rim the background shines through."""
 SEAM = 7
@@ -45,6 +47,8 @@ class Maps:
     """[H/2, W/2]"""
     coarse: Floats
     """[H/4, W/4]"""
+    band: Floats
+    """[H/2, W/2] structure of 5 to 40 pixels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,18 +90,21 @@ def maps_of(pixels: Bytes, inside: Inside) -> Maps:
     medium = cv2.subtract(half, cv2.GaussianBlur(half, (0, 0), MEDIUM_SIGMA / 2))
     quarter = np.asarray(cv2.resize(half, _size(log.shape, 4), interpolation=cv2.INTER_AREA), np.float32)
     coarse = cv2.subtract(quarter, cv2.GaussianBlur(quarter, (0, 0), COARSE_SIGMA / 4))
-    return Maps(*(np.asarray(values, np.float32) for values in (fine, medium, coarse)))
+    narrow, broad = (cv2.GaussianBlur(half, (0, 0), sigma / 2) for sigma in BAND_SIGMAS)
+    band = cv2.subtract(narrow, broad)
+    return Maps(*(np.asarray(values, np.float32) for values in (fine, medium, coarse, band)))
 
 
 def squeezed(one: Maps, other: Maps, inside: Inside) -> tuple[Maps, Maps]:
-    """Both pictures' maps in -1..1: ``x / sqrt(x² + knee²)``, the knee by the noise between the two."""
+    """Both pictures' maps in -1..1, the knee by the noise between the two; the band as it is."""
     fine = max(FINE_KNEE, FINE_NOISE * _noise(one.fine, other.fine, inside.core))
     medium = max(MEDIUM_KNEE, MEDIUM_NOISE * _noise(one.medium, other.medium, inside.core_half))
     first, second = (
         Maps(
-            np.asarray(cv2.multiply(_squeeze(maps.fine, fine), inside.core), np.float32),
-            np.asarray(cv2.multiply(_squeeze(maps.medium, medium), inside.core_half), np.float32),
-            _squeeze(maps.coarse, COARSE_KNEE),
+            np.asarray(cv2.multiply(squeeze(maps.fine, fine), inside.core), np.float32),
+            np.asarray(cv2.multiply(squeeze(maps.medium, medium), inside.core_half), np.float32),
+            squeeze(maps.coarse, COARSE_KNEE),
+            maps.band,
         )
         for maps in (one, other)
     )
@@ -117,7 +124,8 @@ def _size(shape: tuple[int, ...], step: int) -> tuple[int, int]:
     return max(1, shape[1] // step), max(1, shape[0] // step)
 
 
-def _squeeze(values: Floats, knee: float) -> Floats:
+def squeeze(values: Floats, knee: float) -> Floats:
+    """Values in -1..1: ``x / sqrt(x² + knee²)``."""
     root = cv2.multiply(values, values)
     root += np.float32(knee**2)
     return np.asarray(cv2.divide(values, cv2.sqrt(root)), np.float32)
@@ -132,6 +140,6 @@ def _noise(one: Floats, other: Floats, inside: Floats) -> float:
 
 
 def _correlation(one: Floats, other: Floats, inside: Mask, knee: float) -> float:
-    first, second = (_squeeze(np.ascontiguousarray(values), knee)[inside] for values in (one, other))
+    first, second = (squeeze(np.ascontiguousarray(values), knee)[inside] for values in (one, other))
     energy = float(np.sqrt(first @ first) * np.sqrt(second @ second))
     return float(first @ second) / energy if energy > 0 else float("nan")

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim import rig
+from evaluation import deciding
+from evaluation.deciding import faults, strengths
 from evaluation.drift import azimuth_deg
 from evaluation.thresholds import Thresholds
 from evaluation.trials import LADDER, Trial
@@ -43,19 +45,24 @@ def fit(trials: Sequence[Trial], base: Thresholds) -> Thresholds:
     if len(null) < 100:
         raise ValueError(f"{len(null)} images in which nothing moved; at least 100 are needed to measure a rate of 1 %")
     rank = 1 - FALSE_ALARMS * FOUND_SHARE
-    outlines = [t.outline_px for t in null if t.outline_seen >= base.least_outline_seen]
+    outlines = [float(trial.figures.outline_moved_px.max(initial=0)) for trial in null]
+    base = base.changed(most_outline_px=round(_upper(outlines, 1 - FALSE_ALARMS * OUTLINE_SHARE) + 0.5, 3))
+    faithful = [trial.figures.texture >= base.faithful_texture for trial in null]
+    raw = base.changed(found=1.0, found_remade=1.0)
+    found = [float(strengths(raw, trial.figures).max(initial=0)) for trial in null]
+    shifts = [trial.figures.shift_gain for trial in null if any(trial.figures.shift_px)]
     values = {
-        "found": _upper([t.strength for t in null if t.texture >= base.faithful_texture], rank),
-        "found_remade": _upper([t.strength for t in null if t.texture < base.faithful_texture], rank),
-        "most_outline_px": _upper(outlines, 1 - FALSE_ALARMS * OUTLINE_SHARE) + 0.5,
-        "global_gain": max((t.shift_gain for t in null if t.shift_px > 0), default=0.08) + 0.02,
+        "found": _upper([value for value, kept in zip(found, faithful, strict=True) if kept], rank),
+        "found_remade": _upper([value for value, kept in zip(found, faithful, strict=True) if not kept], rank),
+        "global_gain": max(shifts, default=0.08) + 0.02,
     }
-    strangers = [trial.structure for trial in trials if trial.kind == "stranger"]
+    strangers = [trial.figures.structure for trial in trials if trial.kind == "stranger"]
     if strangers:
-        lowest = float(np.quantile([trial.structure for trial in null], 0.001))
+        lowest = float(np.quantile([trial.figures.structure for trial in null], 0.001))
         values["least_structure"] = min(STRUCTURE_SHARE * lowest, float(np.quantile(strangers, 0.95)))
     fitted = base.changed(**{name: round(value, 3) for name, value in values.items()})
-    for excluded in LADDER:
+    # Few persons may show the need of a stricter threshold, never that a looser one will do.
+    for excluded in (step for step in LADDER if step >= min(base.excluded, LADDER[-1])):
         fitted = fitted.changed(excluded=excluded)
         if min(coverage(trials, fitted)[0], _share_within_bounds(trials, fitted)) >= COVERAGE:
             break
@@ -75,7 +82,7 @@ def _share_within_bounds(trials: Sequence[Trial], limits: Thresholds) -> float:
 
 def _exceeds_bound(trial: Trial, limits: Thresholds) -> bool:
     """Whether a trusted point moved farther than its bound (and by more than a pixel)."""
-    bound = trial.bounds_px[LADDER.index(limits.excluded)]
+    bound = _bounds(trial, limits)
     return bool((trusted(trial, limits) & (trial.moved_px > np.maximum(bound, 1))).any())
 
 
@@ -84,19 +91,20 @@ def _upper(values: list[float], rank: float) -> float:
 
 
 def rejected(trial: Trial, limits: Thresholds) -> bool:
-    """Whether the certificate rejects a trial's image; the same tests as Judge.decide."""
-    least = limits.found if trial.texture >= limits.faithful_texture else limits.found_remade
-    return bool(
-        not trial.structure >= limits.least_structure
-        or (trial.shift_gain > limits.global_gain and trial.shift_px > 0)
-        or trial.strength > least
-        or (trial.outline_seen >= limits.least_outline_seen and trial.outline_px > limits.most_outline_px)
-    )
+    """Whether the certificate rejects a trial's image."""
+    return any(faults(limits, trial.figures).values())
 
 
 def trusted(trial: Trial, limits: Thresholds) -> NDArray[np.bool_]:
     """[V] the points that the certificate trusts."""
-    return trial.bounds_px[LADDER.index(limits.excluded)] * trial.mm_per_px <= limits.tolerance_mm
+    bounds_px = trial.bounds_px[LADDER.index(limits.excluded)]
+    return deciding.trusted(limits, trial.figures, bounds_px, trial.mm_per_px)[0]
+
+
+def _bounds(trial: Trial, limits: Thresholds) -> NDArray[np.float32]:
+    """[V] the bounds that the certificate states, pixels."""
+    bounds_px = trial.bounds_px[LADDER.index(limits.excluded)]
+    return deciding.trusted(limits, trial.figures, bounds_px, trial.mm_per_px)[1]
 
 
 def coverage(trials: Iterable[Trial], limits: Thresholds) -> tuple[float, int]:
@@ -109,7 +117,7 @@ def coverage(trials: Iterable[Trial], limits: Thresholds) -> tuple[float, int]:
         if trial.kind in ("warp", "shift") and not rejected(trial, limits):
             counted = trusted(trial, limits) & (trial.moved_px >= 1)
             total += int(counted.sum())
-            held += int((counted & (trial.moved_px <= trial.bounds_px[LADDER.index(limits.excluded)])).sum())
+            held += int((counted & (trial.moved_px <= _bounds(trial, limits))).sum())
     return (held / total if total else 1.0), total
 
 
@@ -161,19 +169,19 @@ def table(trials: Sequence[Trial], limits: Thresholds) -> list[Row]:
 
 
 def _row(look: str, kind: str, size: float, view: str, chosen: list[Trial], limits: Thresholds) -> Row:
-    step = LADDER.index(limits.excluded)
     refused = np.array([rejected(trial, limits) for trial in chosen])
     certain, caught, false, shares = [], [], [], []
     bounds_px, bounds_mm = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
     for trial in chosen:
         trusts = trusted(trial, limits)
         false.append(_exceeds_bound(trial, limits))
-        bounds_px.append(trial.bounds_px[step, trusts])
+        bounds_px.append(_bounds(trial, limits)[trusts])
         bounds_mm.append(bounds_px[-1] * trial.mm_per_px[trusts])
         if len(trusts):
             shares.append(trusts.mean())
             farthest = int(trial.moved_px.argmax())
-            certain.append(trial.still_px[step, farthest] * trial.mm_per_px[farthest] <= limits.tolerance_mm)
+            still_px = trial.still_px[LADDER.index(limits.excluded)]
+            certain.append(still_px[farthest] * trial.mm_per_px[farthest] <= limits.tolerance_mm)
             if trial.moved_px[farthest] > 0:
                 caught.append(rejected(trial, limits) or not trusts[farthest])
         else:

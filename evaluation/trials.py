@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.certificate import Judge
+from evaluation.deciding import Figures
 from evaluation.edits import strongly_edited
 from evaluation.matching import bounds
 from evaluation.reference import Reference
@@ -37,14 +38,7 @@ class Trial:
     """strong: two strong changes of appearance on top of the relit image."""
     kind: Kind
     size_px: float
-    strength: float
-    """Largest log-likelihood ratio of a displacement."""
-    texture: float
-    structure: float
-    shift_px: float
-    shift_gain: float
-    outline_px: float
-    outline_seen: float
+    figures: Figures
     moved_px: NDArray[np.float32]
     """[V] how far each visible acupoint was moved."""
     bounds_px: NDArray[np.float32]
@@ -101,13 +95,7 @@ def trials_of(
             look=change.look,
             kind=change.kind,
             size_px=change.size_px,
-            strength=float(found.match.strength.max()) if found.match.strength.size else 0.0,
-            texture=found.texture,
-            structure=found.structure,
-            shift_px=float(np.hypot(*found.shift_px)),
-            shift_gain=found.shift_gain,
-            outline_px=found.outline.distance_px,
-            outline_seen=found.outline.seen,
+            figures=found.figures,
             moved_px=np.linalg.norm(change.moved_px, axis=1).astype(np.float32),
             bounds_px=bounds_px,
             still_px=still_px,

@@ -47,9 +47,15 @@ IDENTITY = {
             "found_remade": 6.678,
             "faithful_texture": 0.7,
             "excluded": 8.0,
+            "rests_medium": 0.0,
+            "rests_band": 0.1,
+            "firm_band": 0.3,
+            "most_against": 0.1,
+            "most_moved": 0.12,
+            "most_doubt": 0.13,
+            "most_copy": 0.1,
             "least_structure": 0.095,
             "most_outline_px": 3.882,
-            "least_outline_seen": 0.3,
             "global_gain": 0.1,
             "least_trusted": 0.0,
             "black_level": 12.0,
@@ -57,7 +63,7 @@ IDENTITY = {
         },
     },
 }
-"""As version 0.2.0 stored it: an OUT that it created can be continued."""
+"""As version 0.2.0 stored it, with the thresholds of its certificate: an OUT that it created can be continued."""
 
 
 def test_the_identity_is_that_of_earlier_versions(make_dataset: Callable[..., Path], tmp_path: Path):

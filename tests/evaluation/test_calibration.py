@@ -11,6 +11,7 @@ from acusim.parallel import run
 from evaluation import calibration
 from evaluation.run import plan
 from evaluation.settings import CalibrationSettings
+from evaluation.subjects import Task
 from tests.evaluation.conftest import draw_skin, relit
 
 pytestmark = pytest.mark.numeric
@@ -27,9 +28,9 @@ def test_trials_of_large_pictures_are_those_of_work_size(make_dataset: Callable[
             for path in (root / "train/image/img_64").iterdir():
                 Image.fromarray(large).save(path)
         settings = CalibrationSettings(original=roots[0], augmented=roots[1], out=tmp_path / "out")
-        tasks = [calibration.Task(plan(settings).pairs[0], None)]
+        tasks = [Task(plan(settings).pairs[0], None)]
         [(_, answer)] = run(calibration.make_trials, tasks, 0, prepare=calibration.prepare, arguments=(settings,))
         assert isinstance(answer, calibration.Answer)
         assert answer.problem is None and len(answer.trials) == 27
-        strengths.append([trial.strength for trial in answer.trials])
+        strengths.append([float(trial.figures.strength.max(initial=0)) for trial in answer.trials])
     assert max(strengths[0]) > 20 and strengths[1] == pytest.approx(strengths[0], rel=0.1, abs=0.5)

@@ -61,6 +61,11 @@ def test_report_from_end_to_end(run: Run, heads: Path, augment: Augment, tmp_pat
     assert baselines["identity copy"]["accepted"] == 1 and baselines["shift of 5 px"]["accepted"] == 0
 
     page = (out / "report.html").read_text()
+    assert certificate["verdict"].startswith("Labels hold in 8 of 8 pictures: ") and certificate["verdict"] in page
+    with open(out / "drop.csv", newline="") as stream:
+        dropped = list(csv.DictReader(stream))
+    uncertain = round((1 - certificate["trusted"]) * certificate["visible"])
+    assert len(dropped) == uncertain and {row["reason"] for row in dropped} <= {"not certain"}
     assert not re.findall(r"(?:src|href)\s*=\s*[\"'](?!data:)", page) and "@import" not in page and "url(" not in page
     assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
     assert page.count("<img") >= 4 and "width=device-width" in page

@@ -1,0 +1,175 @@
+"""A second witness: whether coarser structure agrees with the fine texture, and whether a second copy shines through.
+
+The original's fine texture may be put back over features that moved, or be a grain that both images have. So a point is
+trusted by two witnesses only. The second one:
+
+- *agreement*: structure of 5 to 40 pixels around the point is where it was, and not farther away;
+- *doubt*: what the original does not explain at a place resembles the original elsewhere. At corners of the augmented
+  image a patch is fitted by the original's at the same place, as it is and blurred; the rest is compared with the
+  original at every shift. In an image in which nothing moved the rest is light and noise, which resemble nothing.
+  In a blend of two images, of however little contrast, it is the displaced copy.
+
+Surfaces of evidence over the shifts are added up over neighbours, since neighbours move alike and chance does not.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
+
+from evaluation.patches import Padded, correlated, evidence
+from evaluation.structure import Floats, Inside, Maps, squeeze
+
+REACH = 12
+"""Largest shift examined along each axis, in steps of two pixels of an image 512 wide."""
+STAYS, FAR, COPY = 4.1, 8.0, 6.0
+"""Shifts up to STAYS count as resting, from FAR on as moved, from COPY on as a second copy; pixels."""
+CORNERS, APART = 80, 4
+"""Corners examined, at most, and their least distance in steps of two pixels."""
+NEIGHBOURHOOD = 22.0
+"""Standard deviation of the weights of corners around a point, pixels."""
+BLUR = 1.5
+"""Blur of the second patch that explains an image which is less sharp, or sharper; pixels."""
+AROUND = 45.0
+"""A point whose neighbours within so many pixels have moved is in doubt itself."""
+NO_CORNER = 0.5
+"""Weight of no evidence at all, in which a lonely corner counts less."""
+REST = 0.08
+"""What is left of a patch counts little below this share of what was explained."""
+MEDIUM_RADIUS, BAND_RADIUS = 8, 12
+"""Half sides of patches, in steps of two pixels."""
+MEDIUM_KNEE, BAND_KNEE = 0.004, 0.05
+"""Logarithms of brightness below which a value counts little."""
+_LEAST, _LEAST_BAND = 1e-3, 1e-2
+"""Mean square of a squeezed map's noise, at least."""
+_AXIS = 2 * np.arange(-REACH, REACH + 1)
+_LENGTHS = np.hypot(*np.meshgrid(_AXIS, _AXIS)).ravel()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Second:
+    """What the second witness says of an image."""
+
+    medium: Floats
+    """[P] evidence that lids and creases around each point rest, less that they moved."""
+    band: Floats
+    """[P] the same by structure of 5 to 40 pixels."""
+    against: Floats
+    """[P] the most that the band says against rest at any point within AROUND pixels."""
+    doubt: Floats
+    """[P] evidence for a displaced second copy around each point."""
+    copy: float
+    """Its mean over the points: whether all of the image is a blend."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Witnessed:
+    """An original's maps as the second witness needs them."""
+
+    medium: tuple[Floats, Floats]
+    """[H/2, W/2] without what it was continued with beyond the head; as it is, and blurred."""
+    squeezed: Floats
+    """[H/2, W/2] the first of them, squeezed."""
+    band: Floats
+    """[H/2, W/2] squeezed."""
+
+    @classmethod
+    def of(cls, maps: Maps, inside: Inside) -> Self:
+        """Everything that does not depend on the augmented image."""
+        blurred = np.asarray(cv2.GaussianBlur(maps.medium, (0, 0), BLUR / 2), np.float32)
+        medium = maps.medium * inside.core_half, blurred * inside.core_half
+        return cls(medium, squeeze(medium[0], 3 * MEDIUM_KNEE), squeeze(maps.band, BAND_KNEE))
+
+
+def second_witness(
+    one: Witnessed, other: Maps, medium: tuple[Floats, Floats], inside: Inside, points: NDArray[np.floating]
+) -> Second:
+    """Asks the second witness about points of the original.
+
+    Args:
+        one: of the original.
+        other: maps of the augmented image, as ``maps_of`` gives them.
+        medium: both squeezed medium maps.
+        inside: where the head is.
+        points: [P, 2] in pixels from the left and top edge, inside the image.
+    """
+    if not len(points):
+        nothing = np.zeros(0, np.float32)
+        return Second(nothing, nothing, nothing, nothing, 0.0)
+    band = _agreement(one.band, squeeze(other.band, BAND_KNEE), points, BAND_RADIUS)
+    near = np.linalg.norm(points[:, None] - points[None], axis=2) <= AROUND
+    rests = _agreement(*medium, points, MEDIUM_RADIUS), band, np.where(near, -band, -np.inf).max(1)
+    shown = other.medium * inside.core_half
+    corners = _corners(shown, inside)
+    if not len(corners):
+        return Second(*rests, np.zeros(len(points), np.float32), 0.0)
+    weights = np.exp(-((points[:, None] - 2.0 * corners[None] - 1) ** 2).sum(2) / (2 * NEIGHBOURHOOD**2))
+    weights /= weights.sum(1, keepdims=True) + NO_CORNER
+    doubt = _above_chance(weights.astype(np.float32) @ _spread(_copies(one, shown, corners)))
+    return Second(*rests, doubt, float(doubt.mean()))
+
+
+def _agreement(one: Floats, other: Floats, points: NDArray[np.floating], radius: int) -> Floats:
+    """[P] evidence for resting less that for having moved, by patches of the original's map."""
+    halves = np.clip(np.floor(points / 2).astype(np.intp), 0, np.array(one.shape[::-1]) - 1)
+    margin, area = radius + REACH, np.float32((2 * radius + 1) ** 2)
+    patches, there = Padded(one, margin).squares(halves, radius), Padded(other, margin)
+    product = correlated(patches, there.squares(halves, margin)) / area
+    here = np.einsum("nij,nij->n", patches, patches)[:, None, None] / area + _LEAST_BAND
+    energy = there.energies(halves, radius, REACH) + _LEAST_BAND
+    found = evidence(product / np.sqrt(here * energy)).reshape(len(points), -1)
+    return np.asarray(found[:, _LENGTHS <= STAYS].max(1) - found[:, _LENGTHS >= FAR].max(1), np.float32)
+
+
+def _corners(medium: Floats, inside: Inside) -> NDArray[np.intp]:
+    """[K, 2] pixels x, y of the medium map around which it has structure in both directions."""
+    levels = np.clip(500 * medium + 128, 0, 255).astype(np.uint8)
+    mask = (inside.core_half > 0).astype(np.uint8)
+    found: Any = cv2.goodFeaturesToTrack(levels, CORNERS, 0.01, APART, mask=mask, blockSize=5)
+    return np.zeros((0, 2), np.intp) if found is None else found[:, 0].astype(np.intp)
+
+
+def _copies(one: Witnessed, other: Floats, centres: NDArray[np.intp]) -> Floats:
+    """[K, S²] evidence that what the original leaves unexplained at a corner is the original at each shift."""
+    radius, margin, area = MEDIUM_RADIUS, MEDIUM_RADIUS + REACH, np.float32((2 * MEDIUM_RADIUS + 1) ** 2)
+    seen = Padded(other, margin).squares(centres, radius)
+    first, second = (Padded(values, margin).squares(centres, radius) for values in one.medium)
+    explained = _fitted(seen, first, second)
+    rest = seen - explained
+    spread = 1.4826 * np.median(np.abs(rest), axis=(1, 2)) + MEDIUM_KNEE + REST * np.sqrt((explained**2).mean((1, 2)))
+    rest = np.asarray(rest / np.sqrt(rest * rest + (2 * spread[:, None, None]) ** 2), np.float32)
+    whole = Padded(one.squeezed, margin)
+    product = correlated(rest, whole.squares(centres, margin))
+    here = np.einsum("nij,nij->n", rest, rest)[:, None, None] / area + _LEAST
+    there = whole.energies(centres, radius, REACH) + _LEAST
+    return evidence((product / area / np.sqrt(here * there)).reshape(len(centres), -1))
+
+
+def _fitted(seen: Floats, first: Floats, second: Floats) -> Floats:
+    """[K, S, S] patches as the best sums of two others, by least squares."""
+
+    def dot(one: Floats, other: Floats) -> NDArray[np.float64]:
+        return np.einsum("nij,nij->n", one, other).astype(np.float64)
+
+    here, there, both = dot(first, first) + 1e-6, dot(second, second) + 1e-6, dot(first, second)
+    by_first, by_second = dot(seen, first), dot(seen, second)
+    determinant = here * there * (1 + 1e-3) - both**2
+    one = (by_first * there - by_second * both) / determinant
+    other = (by_second * here - by_first * both) / determinant
+    return np.asarray(one[:, None, None] * first + other[:, None, None] * second, np.float32)
+
+
+def _spread(surfaces: Floats) -> Floats:
+    """Each surface's maximum over neighbouring shifts: neighbouring points move nearly alike."""
+    side = 2 * REACH + 1
+    wide = maximum_filter(surfaces.reshape(-1, side, side), size=(1, 3, 3))
+    return np.asarray(wide.reshape(len(surfaces), -1), np.float32)
+
+
+def _above_chance(surfaces: Floats) -> Floats:
+    """[P] the highest value at a shift of a second copy, over the median of all shifts."""
+    highest = surfaces[:, _LENGTHS >= COPY].max(1)
+    return np.asarray(highest - np.median(surfaces, axis=1), np.float32)

@@ -1,0 +1,226 @@
+"""How many acupoints that moved the certificate still trusts, and how many that did not: a table of attacks.
+
+    python -m experiments.attacks --original A --augmented B --out DIR [--select CONDITIONS] [--limit N] [--workers N]
+
+A is a data set, B its augmented images in which nothing moved (engine relight). Each move of evaluation/attacks.py
+(eyes, mouth, ears, hairline, the head shifted, tilted, scaled, turned, covered, another person) is finished by every
+carrier (alone, with the original's finest detail, cross-faded with the original, with one grain in both), and harmless
+edits stand beside them. For each cell: images accepted, and the acupoints moved by more than the tolerance that are
+trusted in them. Persons are what the intervals are over; none of those given should have set a threshold.
+
+    DIR/attacks.md      the tables
+    DIR/attacks.json    their figures
+    DIR/attacks.jpg     one image under every attack
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from acusim.command_line import USAGE, missing_packages_explained
+from acusim.errors import AcuSimError, ConfigError
+from acusim.intervals import RATE
+from acusim.markdown import table
+from acusim.options import add_options, given_options
+from acusim.parallel import Died, Work, run
+from acusim.pictures import encode
+from acusim.results import write_result
+from acusim.seeds import generator_of
+from acusim.statistics import cluster_sums, figures_of_sums
+from evaluation.attacks import CARRIERS, HARMLESS, MOVES, Attack, attacks, harmless
+from evaluation.certificate import Judge
+from evaluation.run import plan
+from evaluation.settings import PairSettings
+from evaluation.subjects import Subject, Task, load, tasks_of
+from evaluation.thresholds import Thresholds
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What became of one image."""
+
+    person: str
+    move: str
+    carrier: str
+    accepted: bool
+    visible: int
+    trusted: int
+    far: int
+    """Points that moved by more than the tolerance."""
+    wrong: int
+    """Of these, trusted in an accepted image."""
+
+
+@contextmanager
+def prepare(settings: PairSettings) -> Iterator[tuple[PairSettings, Judge]]:
+    """What a process works with."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    yield settings, Judge(settings.thresholds)
+
+
+def attacked(task: Task, work: Work) -> list[Row] | str:
+    """All attacks on one pair, or why there are none."""
+    settings, judge = work.state
+    try:
+        subject = load(settings, task)
+    except AcuSimError as error:
+        return str(error)[:500]
+    return [_judged(subject, attack, judge) for attack in _all(subject)] if len(subject.points) else []
+
+
+def _all(subject: Subject) -> Iterator[Attack]:
+    random = generator_of(f"attacks\n{subject.pair.id}")
+    yield from harmless(subject, random)
+    yield from attacks(subject, random)
+
+
+def _judged(subject: Subject, attack: Attack, judge: Judge) -> Row:
+    reference = subject.reference(attack.original)
+    certificate = judge.compare(reference, attack.pixels)
+    with np.errstate(invalid="ignore"):
+        far = attack.moved_px[reference.rows] * reference.mm_per_px > judge.thresholds.tolerance_mm
+    trusted = certificate.trusted[reference.rows]
+    return Row(
+        person=subject.pair.id.identity,
+        move=attack.move,
+        carrier=attack.carrier,
+        accepted=certificate.valid,
+        visible=len(trusted),
+        trusted=int(trusted.sum()) if certificate.valid else 0,
+        far=int(far.sum()),
+        wrong=int((far & trusted).sum()) if certificate.valid else 0,
+    )
+
+
+def _share(rows: Sequence[Row], of: str, among: str | None = None) -> str:
+    """A share in % with its interval over persons; of the images where ``among`` is None."""
+    values = np.array([(float(getattr(row, of)), float(getattr(row, among)) if among else 1.0) for row in rows])
+    if not values.size or not values[:, 1].any():
+        return "–"
+    with np.errstate(invalid="ignore"):
+        figure = figures_of_sums(
+            cluster_sums(values, [row.person for row in rows]), lambda sums: sums[..., 0] / sums[..., 1], RATE
+        )[()]
+    if np.isnan(figure.low):
+        return f"{100 * figure.value:.1f}"
+    return f"{100 * figure.value:.1f} [{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
+
+
+def markdown(rows: Sequence[Row], tolerance_mm: float) -> str:
+    """The tables."""
+    still = [row for row in rows if row.move == "nothing"]
+    moved = [row for row in rows if row.move != "nothing"]
+    wrong, far = sum(row.wrong for row in moved), sum(row.far for row in moved)
+    persons = len({row.person for row in rows})
+    lines = [
+        f"{len(still)} images in which nothing moved and {len(moved)} attacks, {persons} persons. Of {far} acupoints "
+        f"that moved by more than {tolerance_mm:g} mm, {wrong} are trusted in an accepted image. Brackets hold 95 % "
+        "intervals over persons.\n",
+        "### Nothing moved\n",
+        table(
+            ("edit", "images", "accepted, %", "acupoints trusted, %"),
+            (
+                (name, len(chosen), _share(chosen, "accepted"), _share(chosen, "trusted", "visible"))
+                for name in HARMLESS
+                if (chosen := [row for row in still if row.carrier == name])
+            ),
+        ),
+        f"### Moved by more than {tolerance_mm:g} mm and trusted, of all that moved so far\n",
+        table(
+            ("finished", "images", "accepted, %", "wrong, %", *MOVES),
+            (
+                (carrier, len(chosen), _share(chosen, "accepted"), _share(chosen, "wrong", "far"), *_cells(chosen))
+                for carrier in CARRIERS
+                if (chosen := [row for row in moved if row.carrier == carrier])
+            ),
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _cells(rows: Sequence[Row]) -> list[str]:
+    """Wrong of far for each move."""
+    out: list[str] = []
+    for move in MOVES:
+        chosen = [row for row in rows if row.move == move]
+        out.append(f"{sum(row.wrong for row in chosen)} / {sum(row.far for row in chosen)}")
+    return out
+
+
+def sheet(subject: Subject, tile: int = 160) -> NDArray[np.uint8]:
+    """One image under every attack and harmless edit, [H, W, 3]: harmless ones first, then a row for each move."""
+    import cv2
+
+    every = list(_all(subject))
+    edits = [attack for attack in every if attack.move == "nothing"]
+    lines = [edits, *([a for a in every if a.move == move] for move in MOVES)]
+    width = max(len(line) for line in lines) * tile
+    out: list[NDArray[np.uint8]] = []
+    for line in filter(None, lines):
+        strip = np.full((tile, width, 3), 255, np.uint8)
+        for number, attack in enumerate(line):
+            small = np.asarray(cv2.resize(attack.pixels, (tile, tile), interpolation=cv2.INTER_AREA), np.uint8)
+            cv2.rectangle(small, (0, 0), (tile, 13), (255, 255, 255), -1)
+            text = attack.carrier if attack.move == "nothing" else f"{attack.move}, {attack.carrier}"
+            cv2.putText(small, text, (2, 10), cv2.FONT_HERSHEY_SIMPLEX, 0.3, (20, 20, 20), 1, cv2.LINE_AA)
+            strip[:, number * tile : (number + 1) * tile] = small
+        out.append(strip)
+    return np.concatenate(out)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the attacks and writes the tables; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_options(parser, PairSettings)
+    parser.add_argument("--thresholds", type=Path, metavar="F.toml", help="other thresholds than the shipped ones")
+    options = parser.parse_args(arguments)
+    with missing_packages_explained():
+        try:
+            settings = PairSettings(
+                **{"workers": len(os.sched_getaffinity(0)), **given_options(options, PairSettings)},
+                thresholds=Thresholds.from_toml(options.thresholds),
+            )
+            return _run(settings)
+        except AcuSimError as error:
+            print(f"attacks: {error}", file=sys.stderr)
+            return USAGE
+
+
+def _run(settings: PairSettings) -> int:
+    tasks = tasks_of(plan(settings).pairs)
+    rows: list[Row] = []
+    code = 0  # 2 where pairs are left out
+    answers = run(attacked, tasks, settings.workers, prepare=prepare, arguments=(settings,))
+    for task, answer in tqdm(answers, total=len(tasks), unit="pair"):
+        if isinstance(answer, Died | str):
+            print(f"attacks: {task.pair.augmented} is left out: {answer}", file=sys.stderr)
+            code = 2
+        else:
+            rows += answer
+    if not rows:
+        raise ConfigError("no pair could be attacked: each needs a label with visible acupoints")
+    rows.sort(key=lambda row: (row.person, row.move, row.carrier))
+    text = markdown(rows, settings.thresholds.tolerance_mm)
+    write_result(settings.out / "attacks.md", text.encode())
+    write_result(settings.out / "attacks.json", json.dumps([dataclasses.asdict(row) for row in rows]).encode())
+    subject = next((found for task in tasks if len((found := load(settings, task)).points)), None)
+    if subject is not None:
+        write_result(settings.out / "attacks.jpg", encode(sheet(subject), ".jpg"))
+    print(text)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
