@@ -148,14 +148,27 @@ def difference_of_quantiles(
     second_groups: Sequence[str],
     quantile: float = 0.5,
 ) -> Figure:
-    """A quantile of some values minus that of others, with its 95 % interval; NaN if one side is empty.
+    """A quantile of some values minus that of others, with its 95 % interval; NaN if one side is empty."""
+    value, spread = spread_of_difference(first, first_groups, second, second_groups, quantile)
+    low, high = ends(np.array(value), spread, ANY)
+    return Figure(value, float(low), float(high))
+
+
+def spread_of_difference(
+    first: ArrayLike,
+    first_groups: Sequence[str],
+    second: ArrayLike,
+    second_groups: Sequence[str],
+    quantile: float = 0.5,
+) -> tuple[float, Spread]:
+    """A quantile of some values minus that of others, and how far it would be off with other persons.
 
     What a person does to both sides cancels out: the two quantiles' correlation is that of the persons' shares of
-    values below them. Of a single person, values are independent.
+    values below them. Of a single person, values are independent. NaN if one side is empty.
     """
     sides = [_known(first, first_groups), _known(second, second_groups)]
     if not all(len(data) for data, _ in sides):
-        return Figure(_NAN, _NAN, _NAN)
+        return _NAN, Spread(np.array(_NAN), np.array(_NAN))
     value = float(np.quantile(sides[0][0], quantile) - np.quantile(sides[1][0], quantile))
     people = np.unique(np.concatenate([names for _, names in sides]))
     errors, spreads, deviations = [], [], []
@@ -173,8 +186,7 @@ def difference_of_quantiles(
         covariance = min(correlation, 1.0) * errors[0] * errors[1]
     variance = max(errors[0] ** 2 + errors[1] ** 2 - 2 * covariance, 0.0)
     freedom = min(float(spread.freedom) for spread in spreads)
-    low, high = ends(np.array(value), Spread(np.array(variance), np.array(freedom)), ANY)
-    return Figure(value, float(low), float(high))
+    return value, Spread(np.array(variance), np.array(freedom))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim import acupoints, rig
-from acusim.statistics import Figure, Summary, difference_of_quantiles, summarise
-from evaluation.drift import KEYPOINTS, Face, azimuth_deg, is_trusted_view, pair_drift
+from acusim.statistics import Summary, summarise
+from evaluation.drift import KEYPOINTS, Face, azimuth_deg, pair_drift
 from evaluation.pairs import Pair
 from evaluation.reference import mm_per_px
 
 ALL = "all keypoints"
-LEAST_FACES = 5
-"""With fewer faces there is no verdict."""
 Group = Callable[[Pair], str]
 MEDIANS = ("excluded_mm", "excluded_px", "structure", "texture", "outline_iou", "outline_px", "depth_agreement")
 """Figures of a certificate that tables give medians of."""
@@ -98,11 +96,12 @@ def drift_table(drifts: Drifts, millimetres: bool = False) -> dict[str, Summary]
     if millimetres:
         distances = distances * np.array(drifts.mm_per_px).reshape(-1, 1)
     out = {name: summarise(distances[:, column], persons) for column, name in enumerate(KEYPOINTS)}
-    out[ALL] = summarise(_mean_of_pair(distances), persons)
+    out[ALL] = summarise(mean_of_pair(distances), persons)
     return out
 
 
-def _mean_of_pair(distances: NDArray[np.float64]) -> NDArray[np.float64]:
+def mean_of_pair(distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[P] mean of each pair's keypoints, NaN where there is none."""
     known = ~np.isnan(distances)
     total, count = np.where(known, distances, 0).sum(1), known.sum(1)
     return np.divide(total, count, out=np.full(len(distances), np.nan), where=count > 0)
@@ -121,7 +120,7 @@ def grouped(drifts: Drifts) -> list[dict[str, Any]]:
                     "pairs": len(part.pairs),
                     "kept": sum(discard is None for discard in part.discards),
                     "failure_rate": part.failure_rate,
-                    "drift_px": summarise(_mean_of_pair(part.distances_px), part.persons),
+                    "drift_px": summarise(mean_of_pair(part.distances_px), part.persons),
                 }
             )
     return rows
@@ -134,60 +133,6 @@ def discards_by_view(drifts: Drifts) -> dict[str, Any]:
         views.setdefault(pair.id.frame, Counter())[discard or "kept"] += 1
     total: Counter[str] = sum(views.values(), Counter())
     return {"total": dict(total), "by_frame": {str(frame): dict(views[frame]) for frame in sorted(views)}}
-
-
-@dataclass(frozen=True, slots=True)
-class DriftVerdict:
-    """Whether a keypoint's drift is more than the detector's own noise."""
-
-    keypoint: str
-    edit: str
-    """The edit under which the detector is noisiest at this keypoint."""
-    above_median: Figure
-    """Median of the drift less that of the null, pixels."""
-    above_p95: Figure
-    text: str
-
-
-def verdicts(drifts: Drifts, null: dict[str, Drifts]) -> list[DriftVerdict]:
-    """Compares each keypoint's drift with the noisiest edit that moves nothing.
-
-    Both in the views in which the detector can be trusted. Drift is beyond the noise where the interval of the
-    difference of medians, or of 95th percentiles, is above 0.
-    """
-    inside = drifts.chosen(lambda pair: is_trusted_view(pair.id.frame))
-    nulls = {name: part.chosen(lambda pair: is_trusted_view(pair.id.frame)) for name, part in null.items()}
-    rows: list[DriftVerdict] = []
-    for column, keypoint in enumerate((*KEYPOINTS, ALL)):
-        mine = _column(inside, column)
-        others = {name: _column(part, column) for name, part in nulls.items()}
-        known = {name: float(np.nanmedian(values)) for name, values in others.items() if (~np.isnan(values)).any()}
-        kept = int((~np.isnan(mine)).sum())
-        if not known or kept < LEAST_FACES:
-            nothing = Figure(float("nan"), float("nan"), float("nan"))
-            lack = f"{kept} faces in trusted views, {LEAST_FACES} are needed" if known else "the null is missing"
-            rows.append(DriftVerdict(keypoint, "", nothing, nothing, f"undecided: {lack}"))
-            continue
-        edit = max(known, key=lambda name: (known[name], name))
-        above = [
-            difference_of_quantiles(mine, inside.persons, others[edit], nulls[edit].persons, quantile)
-            for quantile in (0.5, 0.95)
-        ]
-        rows.append(DriftVerdict(keypoint, edit, above[0], above[1], _verdict_text(above[0], above[1])))
-    return rows
-
-
-def _column(drifts: Drifts, column: int) -> NDArray[np.float64]:
-    distances = drifts.distances_px
-    return distances[:, column] if column < len(KEYPOINTS) else _mean_of_pair(distances)
-
-
-def _verdict_text(median: Figure, tail: Figure) -> str:
-    if median.low > 0:
-        return f"beyond the detector's noise by {median.value:.2f} px in the median"
-    if tail.low > 0:
-        return f"beyond the detector's noise by {tail.value:.2f} px in the 95th percentile"
-    return "indistinguishable from the detector's noise"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -46,7 +46,11 @@ _COMMANDS = {
     "report": "both, baselines, and a page: DIR/report.html, report.json, report.csv",
     "calibrate": "what the certificate finds: DIR/calibration.md, calibration.json, thresholds.toml",
 }
-_OWN_OPTIONS = {"drift": ["null"], "certify": ["masks"], "report": ["null", "baselines", "masks"]}
+_OWN_OPTIONS = {
+    "drift": ["null", "still"],
+    "certify": ["masks"],
+    "report": ["null", "still", "baselines", "masks"],
+}
 _EVERYWHERE = [*PairSettings.model_fields, *ClusterSettings.model_fields]
 _RESULTS = {"drift": "drift", "certify": "certificates", "report": "report"}
 """Name of each command's files."""

@@ -19,7 +19,7 @@ from evaluation.measuring import Measured, Task, Worker, measure, prepare, write
 from evaluation.settings import ReportSettings
 from evaluation.store import Store
 
-ORIGINAL, AUGMENTED, MASKS = "original", "augmented", "masks"
+ORIGINAL, AUGMENTED, STILL, MASKS = "original", "augmented", "still", "masks"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ def far_tasks(settings: ReportSettings, tasks: Iterable[Task], store: Store) -> 
         pair = task.pair
         places = [(ORIGINAL, path) for path in (pair.original, pair.label, pair.depth)]
         places += [(AUGMENTED, path) for path in (pair.augmented, pair.augmented_label, pair.augmented_depth)]
+        if task.kind == "null" and settings.still is not None:
+            places.append((STILL, pair.original))
         files: dict[tuple[str, str], bytes] = {}
         for root, path in places:
             if path is not None:
@@ -70,15 +72,15 @@ def far_measure(far: FarTask, work: Work) -> tuple[Measured, list[tuple[str, byt
     """The result of a task, and the point masks to be written, by path below their root."""
     worker: Worker = work.state
     with TemporaryDirectory(prefix="acusim-") as folder:
-        roots = {name: Path(folder) / name for name in (ORIGINAL, AUGMENTED, MASKS)}
+        roots = {name: Path(folder) / name for name in (ORIGINAL, AUGMENTED, STILL, MASKS)}
         for path in roots.values():
             path.mkdir()
         for (root, relative), data in far.files.items():
             path = safe_join(roots[root], relative)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        masks = None if worker.settings.masks is None else roots[MASKS]
-        here = worker.at(roots[ORIGINAL], roots[AUGMENTED], masks, _Known(far.known))
+        used = {name: path if getattr(worker.settings, name) is not None else None for name, path in roots.items()}
+        here = worker.at(used, _Known(far.known))
         measured = measure(far.task, dataclasses.replace(work, state=here))
         written = [path for path in sorted(roots[MASKS].rglob("*")) if path.is_file()]
         return measured, [(path.relative_to(roots[MASKS]).as_posix(), path.read_bytes()) for path in written]

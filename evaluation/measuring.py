@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from acusim.errors import AcuSimError, OutputError
+from acusim.errors import AcuSimError, OutputError, PictureError
 from acusim.files import safe_join, sha256, write_atomic
 from acusim.labels import Label, parse_label
 from acusim.parallel import Work
@@ -33,6 +33,8 @@ from evaluation.warps import Warp, random_warp, shifted
 
 CERTIFICATE = "certificate 3"
 """In the key of stored certificates; raised when their meaning changes."""
+STILL = "another light"
+"""Name of the images below --still among the edits of the null."""
 BAD_WARP_PX, BAD_WARP_RADIUS, BAD_SHIFT_PX = 8.0, 60.0, 5.0
 
 Baseline = Literal["identity copy", "JPEG 75 copy", "local warp of 8 px", "shift of 5 px"]
@@ -82,11 +84,10 @@ class Worker:
         self._detector: list[Detector] = []
         """The one that was needed; shared with copies for other roots."""
 
-    def at(self, original: Path, augmented: Path, masks: Path | None, known: Known) -> "Worker":
-        """The same for other roots."""
+    def at(self, roots: Mapping[str, Path | None], known: Known) -> "Worker":
+        """The same for other roots, by the names of their settings."""
         other = copy.copy(self)
-        how = {"original": original, "augmented": augmented, "masks": masks}
-        other.settings, other.known = self.settings.changed(**how), known
+        other.settings, other.known = self.settings.changed(**roots), known
         return other
 
     def detector(self) -> Detector:
@@ -269,6 +270,11 @@ def _measure_null(worker: Worker, pair: Pair, out: Measured) -> None:
             return worker.detector().find(edit(source.pixels, _random(name, source))).as_json()
 
         out.faces[name] = Face.from_json(worker.cached(key, out, compute))
+    if worker.settings.still is not None:
+        still = _ImageFile(worker.settings.still, pair.original)
+        if still.pixels.shape != source.pixels.shape:
+            raise PictureError(f"{still.name!r} below --still has another size than its original")
+        out.faces[STILL] = worker.face(still, out)
 
 
 def _random(name: str, source: _ImageFile) -> np.random.Generator:

@@ -16,6 +16,7 @@ from evaluation.drift import DISCARDS, KEYPOINTS, is_trusted_view
 from evaluation.landmarks import VERSION as DETECTOR
 from evaluation.run import Outcome
 from evaluation.settings import ReportSettings
+from evaluation.verdicts import verdicts
 
 FORMAT = 1
 PROBLEMS_LISTED = 10_000
@@ -129,7 +130,7 @@ def _drift_results(outcome: Outcome) -> dict[str, Any]:
             name: {"detection_failure_rate": part.failure_rate, "px": analysis.drift_table(_in_trusted_views(part))}
             for name, part in outcome.null.items()
         },
-        "verdicts": analysis.verdicts(drifts, outcome.null),
+        "verdicts": verdicts(drifts, outcome.null),
     }
 
 
@@ -144,15 +145,15 @@ def _baseline_results(settings: ReportSettings, outcome: Outcome) -> list[dict[s
     out: list[dict[str, Any]] = []
     for name, drifts, certified in rows:
         trusted = _in_trusted_views(drifts)
-        verdicts = analysis.verdicts(drifts, outcome.null)
+        found = verdicts(drifts, outcome.null)
         out.append(
             {
                 "baseline": name,
                 "pictures": len(certified),
                 "detection_failure_rate": trusted.failure_rate,
                 "px": analysis.drift_table(trusted)[analysis.ALL],
-                "verdict": verdicts[-1],
-                "beyond_noise": [row.keypoint for row in verdicts if "beyond" in row.text],
+                "verdict": found[-1],
+                "beyond_noise": [row.keypoint for row in found if "beyond" in row.text],
                 **analysis.certified_figures(certified),
             }
         )

@@ -100,7 +100,8 @@ def _verdict(row: dict[str, Any], drift: dict[str, Any]) -> Row:
         figure(drift["px_trusted_views"][row["keypoint"]]["median"]),
         figure(row["above_median"]),
         figure(row["above_p95"]),
-        row["edit"],
+        ", ".join(dict.fromkeys(filter(None, (row["edit"], row["edit_p95"])))),
+        *(figure(mean) for mean in row["mean_px"]),
     )
 
 

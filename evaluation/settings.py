@@ -62,6 +62,9 @@ class ReportSettings(PairSettings, ClusterSettings):
     """Certify each pair."""
     null: int = Field(default=150, ge=0, le=10**6, json_schema_extra={"metavar": "N"})
     """Originals that measure the detector's noise."""
+    still: Path | None = Field(default=None, json_schema_extra={"metavar": "ROOT", "default": "edits alone"})
+    """Data set of the same originals, changed without moving anything, such as relit with another seed: part of the
+    null."""
     baselines: int = Field(default=45, ge=0, le=10**6, json_schema_extra={"metavar": "N"})
     """Pairs from which the baselines are created."""
     masks: Path | None = Field(default=None, json_schema_extra={"metavar": "ROOT", "default": "none are written"})
@@ -70,6 +73,10 @@ class ReportSettings(PairSettings, ClusterSettings):
     def model_post_init(self, context: Any) -> None:
         """Checks the folders."""
         super().model_post_init(context)
+        if self.still is not None and not self.still.is_dir():
+            raise ConfigError(f"--still {str(self.still)!r} is not a folder")
+        if self.still is not None and self.still.resolve() in (self.original.resolve(), self.augmented.resolve()):
+            raise ConfigError(f"--still {str(self.still)!r} is one of the data sets compared; name a third one")
         if self.masks is not None and self.masks.resolve() == self.original.resolve():
             raise ConfigError("--masks is the data set of the originals; masks belong to the augmented images")
 

@@ -59,7 +59,7 @@ class LocalProcesses(Host):
         """
         self._named = not isinstance(places, int)
         self._waiting = [LocalPlace() for _ in range(places)] if isinstance(places, int) else list(places)
-        self._context = multiprocessing.get_context(START_METHOD)
+        self._context: Any = multiprocessing.get_context(START_METHOD)
         self._processes: list[_Process] = []
         self._job: Job | None = None
 

@@ -112,7 +112,8 @@ class Pool(Generic[Task, Result]):
         if not self._stopping:
             self._recruit()
             self._hand_out_suspects()
-            if not (self._suspects and self._host.shared_memory):
+            tried = self._suspects or any(each.suspect for each in self._members.values())
+            if not (tried and self._host.shared_memory):
                 self._fill()
         waiting = bool(self._suspects or self._again) or not self._exhausted
         return any(each.items for each in self._members.values()) or (waiting and not self._stopping)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from acusim.point_mask import read_point_mask
 from evaluation.drift import KEYPOINTS
-from tests.evaluation.conftest import draw_skin
+from tests.evaluation.conftest import draw_skin, relit
 from tests.support import ROOT
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -105,6 +105,17 @@ def test_no_face_anywhere_is_a_result(run: Run, make_dataset: MakeDataset, tmp_p
     assert drift["detection_failure_rate"] == 1 and drift["px"]["Philtrum"]["median"]["value"] is None
     assert drift["discards"]["total"] == {"no face in the original": 8}
     assert all("undecided" in row["text"] for row in drift["verdicts"])
+
+
+def test_another_light_is_part_of_the_null(run: Run, heads: Path, augment: Augment, tmp_path: Path):
+    augmented, still = augment(heads), augment(heads, lambda pixels: relit(pixels, seed=5), name="still", labels=False)
+    roots = _roots(heads, augmented, tmp_path / "out")
+    run("drift", *roots, "--null", 2, "--still", still, check=0)
+    drift = json.loads((tmp_path / "out/drift.json").read_text())["drift"]
+    assert len(drift["null"]) == 10 and drift["null"]["another light"]["px"]["all keypoints"]["count"] > 0
+    assert all("too few to tell" in row["text"] for row in drift["verdicts"])
+    for wrong, words in ((heads, "is one of the data sets compared"), (tmp_path / "none", "is not a folder")):
+        assert words in run("drift", *roots, "--still", wrong, check=1).stderr
 
 
 def test_bad_items_are_reported_one_by_one(run: Run, make_dataset: MakeDataset, tmp_path: Path):
