@@ -6,14 +6,21 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from acusim.seeds import generator_of
 from evaluation import plots
+from evaluation.analysis import mean_of_pair
 from evaluation.drift import KEYPOINTS
+from evaluation.measuring import BASELINES
 from evaluation.run import Outcome
 from evaluation.settings import ReportSettings
+from evaluation.thresholds import Thresholds
 from reporting.page import figure, number, percent, render
 
 PROBLEMS_SHOWN = 100
 POINTS_SHOWN = 25
+SAMPLES_SHOWN = 8
+HARMLESS_BASELINES = BASELINES[:2]
+"""Copies, which must be accepted; in the others something moved."""
 _COLOURS = (("beyond", "bad"), ("indistinguishable", "good"))
 """Colour of a verdict by a word in it."""
 _QUARTILES = ("mean", "median", "p95")
@@ -34,12 +41,15 @@ def page(settings: ReportSettings, outcome: Outcome, results: dict[str, Any]) ->
             "coverage_plot": plots.coverage_plot(certificate["by_view"]),
             "excluded_plot": plots.excluded_plot(bounds, tolerance),
             "groups": {title: _groups(rows) for title, rows in certificate["by_group"].items()},
+            "head_plot": plots.head_plot(certificate["by_point"]),
             "points": _points(certificate["by_point"]),
+            "limits": [(name, f"{value:g}", meaning) for name, value, meaning in _limits(settings)],
         }
     if drift:
         discards = drift["discards"]
         values["drift"] = drift | {
             "plot": plots.drift_plot(drift),
+            "map": plots.drift_map(_drift_by_view(outcome)),
             "keypoints": [_keypoint(name, drift) for name in (*KEYPOINTS, "all keypoints")],
             "verdicts": [_verdict(row, drift) for row in drift["verdicts"]],
             "null": [_null(name, entry) for name, entry in drift["null"].items()],
@@ -55,6 +65,7 @@ def page(settings: ReportSettings, outcome: Outcome, results: dict[str, Any]) ->
         title="Is every label still true?",
         results=results,
         baselines=[_baseline(row) for row in results.get("baselines", ())],
+        samples=list(_samples(settings, outcome)),
         worst=list(_worst(settings, outcome)),
         problems=[
             (Markup("<code>{}</code>").format(item["path"]), item["reason"])
@@ -117,10 +128,14 @@ def _drift_group(row: dict[str, Any]) -> Row:
 
 
 def _baseline(row: dict[str, Any]) -> Row:
+    accepted = percent(row["accepted"])
+    if row["baseline"] in BASELINES and row["accepted"] is not None:
+        colour = "good" if row["accepted"] == (row["baseline"] in HARMLESS_BASELINES) else "bad"
+        accepted = Markup('<span class="{}">{}</span>').format(colour, accepted)
     return (
         row["baseline"],
         row["pictures"],
-        percent(row["accepted"]),
+        accepted,
         percent(row["trusted"]),
         number(row["excluded_mm"], 1),
         percent(row["detection_failure_rate"]),
@@ -128,6 +143,31 @@ def _baseline(row: dict[str, Any]) -> Row:
         figure(row["px"]["p95"]),
         row["verdict"]["text"],
     )
+
+
+def _limits(settings: ReportSettings) -> Iterable[tuple[str, float, str]]:
+    """Name, value and meaning of each threshold."""
+    for name, value in settings.thresholds.as_dict().items():
+        yield name, float(value), Thresholds.model_fields[name].description or ""
+
+
+def _drift_by_view(outcome: Outcome) -> dict[int, float]:
+    """Median over the pairs of each camera, of the mean of their keypoints."""
+    values: dict[int, list[float]] = {}
+    for pair, value in zip(outcome.drifts.pairs, mean_of_pair(outcome.drifts.distances_px), strict=True):
+        if not np.isnan(value):
+            values.setdefault(pair.id.frame, []).append(float(value))
+    return {frame: float(np.median(found)) for frame, found in values.items()}
+
+
+def _samples(settings: ReportSettings, outcome: Outcome) -> Iterable[dict[str, Any]]:
+    """A few pairs drawn at random, the same ones for the same pairs."""
+    pairs = [entry.pair for entry in outcome.certified] or outcome.drifts.pairs
+    pairs = sorted(pairs, key=lambda pair: pair.augmented)
+    drawn = generator_of("\n".join(pair.augmented for pair in pairs)).permutation(len(pairs))[:SAMPLES_SHOWN]
+    for index in sorted(drawn):
+        if images := plots.before_and_after(settings, pairs[index]):
+            yield {"path": pairs[index].augmented, "images": images}
 
 
 def _worst(settings: ReportSettings, outcome: Outcome) -> Iterable[dict[str, Any]]:

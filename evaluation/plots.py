@@ -1,5 +1,6 @@
 """Plots of a report as PNG bytes, and images of the worst pairs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -12,6 +13,7 @@ from acusim.files import safe_join
 from acusim.labels import read_label
 from acusim.pictures import read_rgb
 from evaluation.drift import KEYPOINTS, azimuth_deg
+from evaluation.pairs import Pair
 from evaluation.run import Worst
 from evaluation.settings import ReportSettings
 from reporting.plotting import BLUE, GREY, ORANGE, new_figure, png
@@ -61,22 +63,54 @@ def drift_plot(results: dict[str, Any]) -> bytes | None:
 
 def coverage_plot(by_view: list[dict[str, Any]]) -> bytes | None:
     """Share of trusted acupoints by camera, as a map of azimuth and elevation; None if nothing was certified."""
-    if not by_view:
+    return _view_map({row["frame"]: row["trusted"] for row in by_view}, "trusted share", 1.0)
+
+
+def drift_map(by_view: dict[int, float]) -> bytes | None:
+    """Median drift by camera, pixels; None if there is none."""
+    return _view_map(by_view, "median drift, px", None)
+
+
+def _view_map(values: Mapping[int, float | None], label: str, largest: float | None) -> bytes | None:
+    if not any(value is not None for value in values.values()):
         return None
     rings = sorted({rig.camera(frame).elevation_deg for frame in rig.FRAMES}, reverse=True)
     grid = np.full((len(rings), 36), np.nan)
-    for row in by_view:
-        camera = rig.camera(row["frame"])
-        column = round((azimuth_deg(row["frame"]) + 180) / 10) % 36
-        if row["trusted"] is not None:
-            grid[rings.index(camera.elevation_deg), column] = row["trusted"]
+    for frame, value in values.items():
+        if value is not None:
+            grid[rings.index(rig.camera(frame).elevation_deg), round((azimuth_deg(frame) + 180) / 10) % 36] = value
     figure, axes = new_figure(7, 1.9)
-    image = axes.imshow(grid, vmin=0, vmax=1, cmap="viridis", aspect="auto", interpolation="nearest")
+    image = axes.imshow(grid, vmin=0, vmax=largest, cmap="viridis", aspect="auto", interpolation="nearest")
     axes.set_yticks(range(len(rings)), [f"{ring:+.0f}°" for ring in rings])
     axes.set_xticks(range(0, 36, 6), [f"{10 * column - 180:+d}°" for column in range(0, 36, 6)])
     axes.set_xlabel("azimuth (0° faces the subject)")
     axes.set_ylabel("elevation")
-    figure.colorbar(image, ax=axes, label="trusted share")
+    figure.colorbar(image, ax=axes, label=label)
+    return png(figure)
+
+
+def head_plot(by_point: list[dict[str, Any]]) -> bytes | None:
+    """Every acupoint on a head seen from the front, the left and behind, coloured by the share in which it is trusted;
+    None if none was ever visible."""
+    if not by_point:
+        return None
+    share = np.full(acupoints.COUNT, np.nan)
+    for row in by_point:
+        share[acupoints.NAMES.index(row["acupoint"])] = row["trusted"]
+    figure, axes = new_figure(7, 3.4, ncols=3)
+    places, normals = acupoints.positions_mm(), acupoints.normals()
+    shown = None
+    for part, (frame, title) in zip(axes, ((1, "front"), (10, "left side"), (19, "behind")), strict=True):
+        xy, _ = rig.project(places, frame, 1.0)
+        facing = ((places - rig.camera(frame).center_mm) * normals).sum(1) < 0
+        chosen = facing & ~acupoints.INNER
+        known = chosen & ~np.isnan(share)
+        part.scatter(*xy[chosen & ~known].T, s=9, facecolors="none", edgecolors=GREY, linewidths=0.6)
+        shown = part.scatter(*xy[known].T, c=share[known], s=16, cmap="RdYlGn", vmin=0, vmax=1)
+        part.set(title=title, xticks=[], yticks=[], aspect="equal", xlim=(0.15, 0.85), ylim=(1.0, 0.05))
+        for side in part.spines.values():
+            side.set_visible(False)
+    figure.colorbar(shown, ax=list(axes), label="trusted share", shrink=0.7)
     return png(figure)
 
 
@@ -92,6 +126,19 @@ def excluded_plot(values_mm: NDArray[np.floating], tolerance_mm: float) -> bytes
     axes.set_xlabel("largest displacement that is possible at a trusted acupoint, mm")
     axes.set_ylabel("pictures")
     return png(figure)
+
+
+def before_and_after(settings: ReportSettings, pair: Pair) -> tuple[bytes, bytes] | None:
+    """Original and augmented image as JPEG; None if they can no longer be read."""
+    try:
+        pictures = [
+            read_rgb(safe_join(root, path)).pixels
+            for root, path in ((settings.original, pair.original), (settings.augmented, pair.augmented))
+        ]
+    except AcuSimError:
+        return None
+    before, after = (_jpeg(_thumb(picture, THUMB / max(picture.shape[:2]))) for picture in pictures)
+    return before, after
 
 
 def worst_pictures(settings: ReportSettings, worst: Worst) -> tuple[bytes, bytes, bytes] | None:

@@ -39,7 +39,7 @@ class Thresholds(Settings):
     """An image is rejected if that is so at a larger share of its acupoints themselves."""
     most_doubt: float = Field(default=0.13, ge=0.0, le=100.0)
     """A point around which there is more evidence of a second copy is not trusted."""
-    most_copy: float = Field(default=0.1, ge=0.0, le=100.0)
+    most_copy: float = Field(default=0.11, ge=0.0, le=100.0)
     """An image with more evidence of a second copy of the head is a blend of two."""
     least_structure: float = Field(default=0.095, ge=-1.0, le=1.0)
     """An image whose medium structure agrees less does not show the same head."""

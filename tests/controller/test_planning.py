@@ -53,7 +53,7 @@ IDENTITY = {
             "most_against": 0.1,
             "most_moved": 0.12,
             "most_doubt": 0.13,
-            "most_copy": 0.1,
+            "most_copy": 0.11,
             "least_structure": 0.095,
             "most_outline_px": 3.882,
             "global_gain": 0.1,

@@ -68,6 +68,10 @@ def test_report_from_end_to_end(run: Run, heads: Path, augment: Augment, tmp_pat
     assert len(dropped) == uncertain and {row["reason"] for row in dropped} <= {"not certain"}
     assert not re.findall(r"(?:src|href)\s*=\s*[\"'](?!data:)", page) and "@import" not in page and "url(" not in page
     assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
+    assert all(
+        part in page for part in ("acupoints on a head", "median drift by camera", "Drawn at random", "most_copy")
+    )
+    assert page.count('class="pair"') == 8 and '<span class="good">100.0 %</span>' in page
     assert page.count("<img") >= 4 and "width=device-width" in page
 
     with open(out / "report.csv", newline="") as stream:
