@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 from acusim.parallel.host import Handle, Host, Place
@@ -95,7 +96,7 @@ class LocalProcesses(Host):
         with signals_held(), one_thread_each():
             environment = {**os.environ, **place.environment}
             process = self._context.Process(
-                target=serve, args=(theirs, self._job, place.name, environment), daemon=True
+                target=serve, args=(theirs, self._job, place.name, environment, _umask()), daemon=True
             )
             process.start()
             handle = _Process(place, process, ours)
@@ -139,17 +140,31 @@ class LocalProcesses(Host):
         self._processes.clear()
 
 
-def serve(connection: Connection, job: Job, place: str, environment: Mapping[str, str]) -> None:
+def _umask() -> int | None:
+    """Of this process; None where the system does not say. Asking by ``os.umask`` would change it for other threads."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    return None
+
+
+def serve(
+    connection: Connection, job: Job, place: str, environment: Mapping[str, str], umask: int | None = None
+) -> None:
     """Body of a process: a worker, until its owner closes it or is gone.
 
     Args:
         environment: all variables of the process; a fork server's are those of its own start.
+        umask: of the owner, for the same reason.
     """
     for number in SIGNALS:  # a Ctrl-C goes to every process of a terminal; the owner decides what becomes of the work
         signal.signal(number, signal.SIG_IGN)
     let_signals_through()
     os.environ.clear()
     os.environ.update(environment)
+    if umask is not None:
+        os.umask(umask)
 
     def send(message: Any) -> None:
         with suppress(OSError):  # the owner wants no more results

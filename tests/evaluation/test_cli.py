@@ -94,7 +94,7 @@ def test_drift_and_certify_write_their_own_files(run: Run, heads: Path, augment:
     done = run("certify", *_roots(heads, augmented, out), "--limit", 2, "--json", "--quiet", check=0)
     assert json.loads(done.stdout)["certificate"]["pictures"] == 2 and not done.stderr
     assert {path.name for path in out.iterdir()} == {
-        "drift.json", "drift.csv", "certificates.json", "certificates.csv", "measured.sqlite"
+        "drift.json", "drift.csv", "certificates.json", "certificates.csv", "drop.csv", "measured.sqlite"
     }  # fmt: skip
     assert not (augmented / "train/label/mask").exists(), "the data set is written to only if asked"
     assert "certificate" not in json.loads((out / "drift.json").read_text())
