@@ -29,7 +29,8 @@ def _masks(root: Path) -> dict[str, bytes]:
 
 def test_files_that_travel_are_measured_as_files_on_disk(heads: Path, augment: Callable[..., Path], tmp_path: Path):
     augmented = augment(heads)
-    here = ReportSettings(original=heads, augmented=augmented, out=tmp_path / "here", masks=tmp_path / "near")
+    still, masks, out = augment(heads, name="still"), tmp_path / "near", tmp_path / "here"
+    here = ReportSettings(original=heads, augmented=augmented, still=still, out=out, masks=masks)
     pairs = plan(here).pairs[:3]
     (augmented / pairs[1].augmented).write_bytes(b"no image")
     tasks = [*(Task("pair", pair) for pair in pairs), Task("null", pairs[0]), Task("baseline", pairs[2])]
@@ -46,7 +47,7 @@ def test_files_that_travel_are_measured_as_files_on_disk(heads: Path, augment: C
                 write_masks(tmp_path / "far", masks)
                 store.add(measured.records)
             store.flush()
-    assert _facts(near[1])["lost"]
+    assert _facts(near[1])["lost"] and "another light" in near[3].faces  # type: ignore[union-attr]
     assert _masks(tmp_path / "near") == _masks(tmp_path / "far") and len(_masks(tmp_path / "far")) == 2
 
 
