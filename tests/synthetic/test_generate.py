@@ -90,7 +90,9 @@ def test_resumes_what_is_missing_and_nothing_else(heads: Path, tmp_path: Path) -
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_interrupt_leaves_whole_samples_and_the_rest_can_follow(workers: str, tmp_path: Path) -> None:
     root = tmp_path / "d"
-    arguments = ["--out", str(root), "--identities", "2", "--views", "1-20", "--size", "64", "--quiet", "--workers"]
+    # As many persons as workers: each is built anew when the rest follows.
+    arguments = ["--out", str(root), "--identities", workers, "--views", "1-20", "--size", "64", "--quiet", "--workers"]
+    count = 20 * int(workers)
     process = subprocess.Popen(command(*arguments, workers), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 40
     while not any(root.glob("train/image/img_64/*.png")):
@@ -100,10 +102,10 @@ def test_interrupt_leaves_whole_samples_and_the_rest_can_follow(workers: str, tm
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130 and "run the same command again" in errors and "Traceback" not in errors
     stems = [{path.stem for path in root.glob(f"train/{kind}/*/*")} for kind in ("image", "depth", "label")]
-    assert stems[0] == stems[1] == stems[2] and 0 < len(stems[0]) < 40
+    assert stems[0] == stems[1] == stems[2] and 0 < len(stems[0]) < count
     assert not list(root.rglob("*.part"))
     assert cli.main([*arguments, "1"]) == 0
-    assert len(layout.scan(root).samples) == 40
+    assert len(layout.scan(root).samples) == count
 
 
 @pytest.mark.parametrize(
