@@ -40,7 +40,7 @@ def done(finished: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
 
 def test_batch_restores_the_dataset(make_dataset: Run, batch: Run, tmp_path: Path):
     root, out = make_dataset(frames=(1, 8, 73)), tmp_path / "out"
-    report = json.loads(batch(root, out, "--json").stdout)
+    report = json.loads(batch(root, out, "--json", apart=True).stdout)
     assert (report["created"], report["planned"], report["exit_code"]) == (12, 12, 0)
     assert report["facts"] == {"geometry depth-mm16": 12}
     before, after = scan(root), scan(out)
