@@ -271,10 +271,14 @@ def _measure_null(worker: Worker, pair: Pair, out: Measured) -> None:
 
         out.faces[name] = Face.from_json(worker.cached(key, out, compute))
     if worker.settings.still is not None:
-        still = _ImageFile(worker.settings.still, pair.original)
-        if still.pixels.shape != source.pixels.shape:
-            raise PictureError(f"{still.name!r} below --still has another size than its original")
-        out.faces[STILL] = worker.face(still, out)
+        try:
+            still = _ImageFile(worker.settings.still, pair.original)
+            if still.pixels.shape != source.pixels.shape:
+                raise PictureError("another size than its original")
+        except AcuSimError as error:  # the edits stand
+            out.problems.append(f"the image below --still is not used: {str(error)[:200]}")
+        else:
+            out.faces[STILL] = worker.face(still, out)
 
 
 def _random(name: str, source: _ImageFile) -> np.random.Generator:

@@ -164,6 +164,7 @@ def _add_result(outcome: Outcome, task: Task, result: Measured, certified: dict[
             outcome.drifts.add(pair, faces["original"], faces["augmented"], result.width)
         outcome.certified += certified.values()
     elif task.kind == "null" and not result.lost:
+        outcome.problems += [Problem(pair.original, reason) for reason in result.problems]
         for name, face in faces.items():
             if name != "original":
                 outcome.null.setdefault(name, Drifts()).add(pair, faces["original"], face, result.width)

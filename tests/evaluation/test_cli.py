@@ -118,6 +118,10 @@ def test_another_light_is_part_of_the_null(run: Run, heads: Path, augment: Augme
     drift = json.loads((tmp_path / "out/drift.json").read_text())["drift"]
     assert len(drift["null"]) == 10 and drift["null"]["another light"]["px"]["all keypoints"]["count"] > 0
     assert all("too few to tell" in row["text"] for row in drift["verdicts"])
+    for image in (still / "train/image/img_256").iterdir():
+        image.unlink()
+    done = run("drift", *roots, "--null", 2, "--still", still, check=2)
+    assert "the image below --still is not used" in done.stdout + done.stderr
     for wrong, words in ((heads, "is one of the data sets compared"), (tmp_path / "none", "is not a folder")):
         assert words in run("drift", *roots, "--still", wrong, check=1).stderr
 
