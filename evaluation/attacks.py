@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from acusim import acupoints, rig
-from evaluation.edits import gamma, jpeg, noise
+from evaluation.edits import gamma, jpeg, levels, noise
 from evaluation.subjects import Subject
 from evaluation.warps import Warp
 
@@ -86,7 +86,7 @@ def _turn(subject: Subject, degrees: float) -> Displacement:
         at = (points[None] - 0.5).astype(np.float32) if points.ndim == 2 else (points - 0.5).astype(np.float32)
         relief = cv2.remap(near, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         out = np.zeros_like(points)
-        out[..., 0] = 0 if relief is None else gain * relief.reshape(points.shape[:-1])
+        out[..., 0] = gain * relief.reshape(points.shape[:-1])
         return out
 
     return displacement
@@ -147,7 +147,7 @@ def _covered(subject: Subject, pixels: Pixels, random: Random) -> tuple[Pixels, 
     colour = cv2.GaussianBlur(pixels, (0, 0), 20) * random.uniform(0.5, 1.2)
     away = distance(subject.points)
     moved = np.where(away < 0.7, np.inf, np.where(away < 1.3, np.nan, 0.0))
-    return _levels(pixels * (1 - weight) + colour * weight), moved
+    return levels(pixels * (1 - weight) + colour * weight), moved
 
 
 MOVES = (*FEATURES, "shift", "tilt", "scale", "turn", "cover", "stranger")
@@ -168,24 +168,20 @@ def _moved(subject: Subject, pixels: Pixels, move: str, random: Random) -> tuple
     return displaced(pixels, displacement), np.linalg.norm(displacement(subject.points), axis=1)
 
 
-def _levels(values: NDArray[np.floating]) -> Pixels:
-    return np.asarray(np.clip(values + 0.5, 0, 255), np.uint8)
-
-
 def transferred(original: Pixels, moved: Pixels, sigma: float) -> Pixels:
     """The moved image with the original's detail finer than ``sigma`` instead of its own."""
     smooth, light = (cv2.GaussianBlur(image.astype(np.float32), (0, 0), sigma) for image in (original, moved))
-    return _levels(light + original - smooth)
+    return levels(light + original - smooth)
 
 
 def cross_faded(original: Pixels, moved: Pixels, share: float) -> Pixels:
     """``share`` of the original, the rest of the moved image."""
-    return _levels(share * original.astype(np.float32) + (1 - share) * moved)
+    return levels(share * original.astype(np.float32) + (1 - share) * moved)
 
 
 def _grained(original: Pixels, moved: Pixels, sigma: float, random: Random) -> tuple[Pixels, Pixels]:
     grain = random.normal(0, sigma, original.shape)
-    return _levels(original + grain), _levels(moved + grain)
+    return levels(original + grain), levels(moved + grain)
 
 
 CARRIERS = (
@@ -229,7 +225,7 @@ def _cartoon(pixels: Pixels) -> Pixels:
 
 
 def _speckled(pixels: Pixels, random: Random) -> Pixels:
-    return _levels(pixels * (1 + random.normal(0, 0.08, (*pixels.shape[:2], 1))))
+    return levels(pixels * (1 + random.normal(0, 0.08, (*pixels.shape[:2], 1))))
 
 
 def _bled(pixels: Pixels, mask: NDArray[np.bool_], reach: int) -> Pixels:
@@ -239,7 +235,7 @@ def _bled(pixels: Pixels, mask: NDArray[np.bool_], reach: int) -> Pixels:
     beyond = cv2.GaussianBlur(background, (0, 0), 3) / weight
     inner = cv2.erode(mask.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2))
     share = cv2.GaussianBlur((mask & (inner == 0)).astype(np.float32), (0, 0), 1)[..., None]
-    return _levels(pixels * (1 - share) + beyond * share)
+    return levels(pixels * (1 - share) + beyond * share)
 
 
 HARMLESS: Mapping[str, Callable[[Subject, Random], Pixels]] = {

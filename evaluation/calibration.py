@@ -1,8 +1,7 @@
 """The command ``calibrate``: trials on all pairs, thresholds fitted on some persons, rates for the others."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +11,11 @@ from acusim.errors import AcuSimError, ConfigError
 from acusim.parallel import Died, Work, run
 from acusim.results import json_values, write_result
 from acusim.seeds import generator_of
-from evaluation.certificate import Judge
 from evaluation.pairs import Pair, Problem
 from evaluation.progress import Progress
 from evaluation.run import plan
 from evaluation.settings import CalibrationSettings
-from evaluation.subjects import Task, load, tasks_of
+from evaluation.subjects import Task, load, prepare, tasks_of
 from evaluation.threshold_fit import FALSE_ALARMS, Row, count_falsely_trusted, coverage, fit, table
 from evaluation.thresholds import Thresholds
 from evaluation.trials import Trial, trials_of
@@ -29,15 +27,6 @@ class Answer:
 
     trials: list[Trial]
     problem: str | None = None
-
-
-@contextmanager
-def prepare(settings: CalibrationSettings) -> Iterator[tuple[CalibrationSettings, Judge]]:
-    """What a process works with."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    yield settings, Judge(settings.thresholds)
 
 
 def make_trials(task: Task, work: Work) -> Answer:

@@ -15,7 +15,8 @@ Random = np.random.Generator
 Edit = Callable[[Pixels, Random], Pixels]
 
 
-def _levels(values: NDArray[np.floating]) -> Pixels:
+def levels(values: NDArray[np.floating]) -> Pixels:
+    """Values rounded and cut off to 0..255."""
     return np.clip(values + 0.5, 0, 255).astype(np.uint8)
 
 
@@ -27,18 +28,18 @@ def jpeg(pixels: Pixels, quality: int) -> Pixels:
 
 def noise(pixels: Pixels, random: Random, sigma: float) -> Pixels:
     """Gaussian noise of ``sigma`` levels on each channel."""
-    return _levels(pixels + random.normal(0, sigma, pixels.shape))
+    return levels(pixels + random.normal(0, sigma, pixels.shape))
 
 
 def gamma(pixels: Pixels, exponent: float) -> Pixels:
     """A tone curve: above 1 darker, below 1 brighter."""
-    table = _levels(255 * (np.arange(256) / 255) ** exponent)
+    table = levels(255 * (np.arange(256) / 255) ** exponent)
     return np.asarray(table[pixels], np.uint8)
 
 
 def tinted(pixels: Pixels, factors: tuple[float, ...]) -> Pixels:
     """Each channel multiplied."""
-    return _levels(pixels * np.array(factors, np.float64))
+    return levels(pixels * np.array(factors, np.float64))
 
 
 def grey(pixels: Pixels) -> Pixels:
@@ -52,7 +53,7 @@ def _side_light(pixels: Pixels, random: Random, depth: float) -> Pixels:
     angle = random.uniform(0, 2 * np.pi)
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     gain = 1 + depth * np.clip(x * np.cos(angle) + y * np.sin(angle), -1, 1)
-    return _levels(pixels * gain[..., None])
+    return levels(pixels * gain[..., None])
 
 
 NULL_EDITS: Mapping[str, Edit] = {
@@ -81,7 +82,7 @@ def _speckle(shape: tuple[int, ...], random: Random) -> NDArray[np.float32]:
 
 def _texture(pixels: Pixels, random: Random) -> Pixels:
     smooth = cv2.bilateralFilter(pixels, 9, 40, 5)
-    return _levels(smooth + _speckle(pixels.shape, random) * random.uniform(3, 8))
+    return levels(smooth + _speckle(pixels.shape, random) * random.uniform(3, 8))
 
 
 def _resampled(pixels: Pixels, random: Random) -> Pixels:
@@ -89,7 +90,7 @@ def _resampled(pixels: Pixels, random: Random) -> Pixels:
     factor = random.uniform(0.35, 0.6)
     small = cv2.resize(pixels, (int(width * factor), int(height * factor)), interpolation=cv2.INTER_AREA)
     large = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    return _levels(large + 0.6 * (large - cv2.GaussianBlur(large, (0, 0), 2)))
+    return levels(large + 0.6 * (large - cv2.GaussianBlur(large, (0, 0), 2)))
 
 
 def _shadow(pixels: Pixels, random: Random) -> Pixels:
@@ -98,7 +99,7 @@ def _shadow(pixels: Pixels, random: Random) -> Pixels:
     y, x = np.mgrid[:height, :width]
     across = ((x - centre[0]) * np.cos(angle) + (y - centre[1]) * np.sin(angle)) / random.uniform(8, 40)
     dark = random.uniform(0.4, 0.7)
-    return _levels(pixels * (dark + (1 - dark) / (1 + np.exp(-across)))[..., None])
+    return levels(pixels * (dark + (1 - dark) / (1 + np.exp(-across)))[..., None])
 
 
 STRONG_EDITS: Mapping[str, Edit] = {

@@ -43,7 +43,7 @@ def page(settings: ReportSettings, outcome: Outcome, results: dict[str, Any]) ->
             "groups": {title: _groups(rows) for title, rows in certificate["by_group"].items()},
             "head_plot": plots.head_plot(certificate["by_point"]),
             "points": _points(certificate["by_point"]),
-            "limits": [(name, f"{value:g}", meaning) for name, value, meaning in _limits(settings)],
+            "limits": list(_limits(settings)),
         }
     if drift:
         discards = drift["discards"]
@@ -145,10 +145,10 @@ def _baseline(row: dict[str, Any]) -> Row:
     )
 
 
-def _limits(settings: ReportSettings) -> Iterable[tuple[str, float, str]]:
+def _limits(settings: ReportSettings) -> Iterable[Row]:
     """Name, value and meaning of each threshold."""
     for name, value in settings.thresholds.as_dict().items():
-        yield name, float(value), Thresholds.model_fields[name].description or ""
+        yield name, f"{value:g}", Thresholds.model_fields[name].description or ""
 
 
 def _drift_by_view(outcome: Outcome) -> dict[int, float]:

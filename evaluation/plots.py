@@ -131,13 +131,16 @@ def excluded_plot(values_mm: NDArray[np.floating], tolerance_mm: float) -> bytes
 def before_and_after(settings: ReportSettings, pair: Pair) -> tuple[bytes, bytes] | None:
     """Original and augmented image as JPEG; None if they can no longer be read."""
     try:
-        pictures = [
-            read_rgb(safe_join(root, path)).pixels
-            for root, path in ((settings.original, pair.original), (settings.augmented, pair.augmented))
-        ]
+        before, after = _pictures(settings, pair)
     except AcuSimError:
         return None
-    before, after = (_jpeg(_thumb(picture, THUMB / max(picture.shape[:2]))) for picture in pictures)
+    factor = THUMB / max(before.shape[:2])
+    return _jpeg(_thumb(before, factor)), _jpeg(_thumb(after, factor))
+
+
+def _pictures(settings: ReportSettings, pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    places = (settings.original, pair.original), (settings.augmented, pair.augmented)
+    before, after = (read_rgb(safe_join(root, path)).pixels for root, path in places)
     return before, after
 
 
@@ -147,8 +150,7 @@ def worst_pictures(settings: ReportSettings, worst: Worst) -> tuple[bytes, bytes
     Arrows are four times as long as the displacement; green points are trusted, red ones are not.
     """
     try:
-        before = read_rgb(safe_join(settings.original, worst.pair.original)).pixels
-        after = read_rgb(safe_join(settings.augmented, worst.pair.augmented)).pixels
+        before, after = _pictures(settings, worst.pair)
         label = read_label(safe_join(settings.original, worst.pair.label)) if worst.pair.label else None
     except AcuSimError:
         return None

@@ -1,6 +1,7 @@
 """Pairs of images with what trials and attacks are made from, read and brought to work size."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from acusim.foreground import find_foreground
 from acusim.labels import read_label
 from acusim.pictures import read_file, read_rgb
 from acusim.rig import Camera
+from evaluation.certificate import Judge
 from evaluation.pairs import Pair
 from evaluation.reference import Reference, make_reference, nearest, scaled, work_scale
 from evaluation.settings import PairSettings
@@ -59,6 +61,15 @@ class Subject:
             mask=self.mask,
             frame=self.camera,
         )
+
+
+@contextmanager
+def prepare(settings: PairSettings) -> Iterator[tuple[PairSettings, Judge]]:
+    """What a process works with that makes images from pairs and judges them."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    yield settings, Judge(settings.thresholds)
 
 
 def tasks_of(pairs: Sequence[Pair]) -> list[Task]:

@@ -82,8 +82,8 @@ def _share_within_bounds(trials: Sequence[Trial], limits: Thresholds) -> float:
 
 def _exceeds_bound(trial: Trial, limits: Thresholds) -> bool:
     """Whether a trusted point moved farther than its bound (and by more than a pixel)."""
-    bound = _bounds(trial, limits)
-    return bool((trusted(trial, limits) & (trial.moved_px > np.maximum(bound, 1))).any())
+    chosen, bound = _decided(trial, limits)
+    return bool((chosen & (trial.moved_px > np.maximum(bound, 1))).any())
 
 
 def _upper(values: list[float], rank: float) -> float:
@@ -97,14 +97,13 @@ def rejected(trial: Trial, limits: Thresholds) -> bool:
 
 def trusted(trial: Trial, limits: Thresholds) -> NDArray[np.bool_]:
     """[V] the points that the certificate trusts."""
-    bounds_px = trial.bounds_px[LADDER.index(limits.excluded)]
-    return deciding.trusted(limits, trial.figures, bounds_px, trial.mm_per_px)[0]
+    return _decided(trial, limits)[0]
 
 
-def _bounds(trial: Trial, limits: Thresholds) -> NDArray[np.float32]:
-    """[V] the bounds that the certificate states, pixels."""
+def _decided(trial: Trial, limits: Thresholds) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """[V] the points that the certificate trusts, and [V] the bounds that it states, pixels."""
     bounds_px = trial.bounds_px[LADDER.index(limits.excluded)]
-    return deciding.trusted(limits, trial.figures, bounds_px, trial.mm_per_px)[1]
+    return deciding.trusted(limits, trial.figures, bounds_px, trial.mm_per_px)
 
 
 def coverage(trials: Iterable[Trial], limits: Thresholds) -> tuple[float, int]:
@@ -115,9 +114,10 @@ def coverage(trials: Iterable[Trial], limits: Thresholds) -> tuple[float, int]:
     held = total = 0
     for trial in trials:
         if trial.kind in ("warp", "shift") and not rejected(trial, limits):
-            counted = trusted(trial, limits) & (trial.moved_px >= 1)
+            chosen, bound = _decided(trial, limits)
+            counted = chosen & (trial.moved_px >= 1)
             total += int(counted.sum())
-            held += int((counted & (trial.moved_px <= _bounds(trial, limits))).sum())
+            held += int((counted & (trial.moved_px <= bound)).sum())
     return (held / total if total else 1.0), total
 
 
@@ -173,9 +173,9 @@ def _row(look: str, kind: str, size: float, view: str, chosen: list[Trial], limi
     certain, caught, false, shares = [], [], [], []
     bounds_px, bounds_mm = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
     for trial in chosen:
-        trusts = trusted(trial, limits)
+        trusts, bound = _decided(trial, limits)
         false.append(_exceeds_bound(trial, limits))
-        bounds_px.append(_bounds(trial, limits)[trusts])
+        bounds_px.append(bound[trusts])
         bounds_mm.append(bounds_px[-1] * trial.mm_per_px[trusts])
         if len(trusts):
             shares.append(trusts.mean())

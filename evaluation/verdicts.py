@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,62 +54,113 @@ def verdicts(drifts: Drifts, null: Mapping[str, Drifts]) -> list[DriftVerdict]:
     of the distances, or the mean of dx or dy, is larger than under the edit under which that is largest, at LEVEL after
     Holm's correction over all keypoints and these four; for all keypoints together over the four.
     """
-    inside = drifts.chosen(lambda pair: is_trusted_view(pair.id.frame))
-    nulls = {name: part.chosen(lambda pair: is_trusted_view(pair.id.frame)) for name, part in null.items()}
-    columns = range(len(KEYPOINTS) + 1)
-    tests = [_tests(inside, nulls, column) for column in columns]
-    single = _below_level([test.chance for found in tests[:-1] for test in found.values()])
-    whole = _below_level([test.chance for test in tests[-1].values()])
+    inside = _Faces.of(drifts)
+    nulls = {name: _Faces.of(part) for name, part in null.items()}
+    names = (*KEYPOINTS, ALL)
+    lacks = [_lack(inside, nulls, column) for column in range(len(names))]
+    tests = [{} if lack else _tests(inside, nulls, column) for column, lack in enumerate(lacks)]
+    single = holm([test.chance for found in tests[:-1] for test in found.values()])
+    whole = holm([test.chance for test in tests[-1].values()])
     rows: list[DriftVerdict] = []
-    for column, keypoint in enumerate((*KEYPOINTS, ALL)):
-        found = tests[column]
-        beyond = {name: (whole if keypoint == ALL else single)(test.chance) for name, test in found.items()}
-        lack = _lack(inside, nulls, column)
+    for column, (keypoint, found, lack) in enumerate(zip(names, tests, lacks, strict=True)):
+        limit = whole if keypoint == ALL else single
+        beyond = {name: test for name, test in found.items() if test.chance <= limit}
         median, tail = (found.get(name) or _Test("", _NOTHING, 1.0) for name in QUANTILES)
-        mean = _mean_shift(inside, column)
-        means = tuple(mean.figure(axis) if mean else _NOTHING for axis in (0, 1))
-        text = f"undecided: {lack}" if lack else _text(found, beyond)
+        text = f"undecided: {lack}" if lack else _text(beyond)
         rows.append(
-            DriftVerdict(keypoint, median.edit, tail.edit, median.above, tail.above, (means[0], means[1]), text)
+            DriftVerdict(keypoint, median.edit, tail.edit, median.above, tail.above, inside.mean_px(column), text)
         )
     return rows
 
 
-def _lack(inside: Drifts, nulls: Mapping[str, Drifts], column: int) -> str:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Faces:
+    """Drifts in trusted views, as arrays; the last column is of all keypoints together."""
+
+    persons: list[str]
+    distances: NDArray[np.float64]
+    """[P, 9] NaN where there is none."""
+    shifts: NDArray[np.float64]
+    """[P, 9, 2]"""
+
+    @classmethod
+    def of(cls, drifts: Drifts) -> Self:
+        chosen = drifts.chosen(lambda pair: is_trusted_view(pair.id.frame))
+        distances = chosen.distances_px
+        shifts = np.array(chosen.shift_px).reshape(-1, len(KEYPOINTS), 2)
+        means = np.stack([mean_of_pair(shifts[..., axis]) for axis in (0, 1)], axis=-1)
+        return cls(
+            chosen.persons,
+            np.column_stack([distances, mean_of_pair(distances)]),
+            np.concatenate([shifts, means[:, None]], axis=1),
+        )
+
+    def count(self, column: int) -> int:
+        """Faces with a keypoint."""
+        return int((~np.isnan(self.distances[:, column])).sum())
+
+    def mean(self, column: int) -> tuple[NDArray[np.float64], Spread]:
+        """Mean (dx, dy) of a keypoint that is there, and how far it would be off with other persons."""
+        known = ~np.isnan(self.shifts[:, column]).any(1)
+        values = np.column_stack([self.shifts[known, column], np.ones(known.sum())])
+        sums = cluster_sums(values, np.array(self.persons)[known])
+        value, without, contributing = leave_one_out(sums, lambda sums: sums[..., :2] / sums[..., 2:])
+        return value, spread_of(value, without, contributing, ANY)
+
+    def mean_px(self, column: int) -> tuple[Figure, Figure]:
+        """The mean with its intervals."""
+        if not self.count(column):
+            return _NOTHING, _NOTHING
+        value, spread = self.mean(column)
+        low, high = ends(value, spread, ANY)
+        dx, dy = (Figure(float(value[axis]), float(low[axis]), float(high[axis])) for axis in (0, 1))
+        return dx, dy
+
+
+def _lack(inside: _Faces, nulls: Mapping[str, _Faces], column: int) -> str:
     """Why nothing can be said of a keypoint; empty if something can."""
-    kept = int((~np.isnan(_column(inside, column))).sum())
-    counts = [int((~np.isnan(_column(part, column))).sum()) for part in nulls.values()]
-    if not any(counts):
+    kept, most = inside.count(column), max((part.count(column) for part in nulls.values()), default=0)
+    if not most:
         return "the null is missing"
     if kept < LEAST_FACES:
         return f"{kept} faces in trusted views, {LEAST_FACES} are needed"
-    if max(counts) < LEAST_NULL:
-        return f"too few to tell: {max(counts)} faces in the null, {LEAST_NULL} are needed (--null)"
+    if most < LEAST_NULL:
+        return f"too few to tell: {most} faces in the null, {LEAST_NULL} are needed (--null)"
     return ""
 
 
-def _tests(inside: Drifts, nulls: Mapping[str, Drifts], column: int) -> dict[str, _Test]:
-    """The test of each quantile, against the edit under which it is largest; none where nothing can be said."""
-    if _lack(inside, nulls, column):
-        return {}
-    mine = _column(inside, column)
-    others = {name: _column(part, column) for name, part in nulls.items()}
-    others = {name: values for name, values in others.items() if (~np.isnan(values)).sum() >= LEAST_NULL}
+def _tests(inside: _Faces, nulls: Mapping[str, _Faces], column: int) -> dict[str, _Test]:
+    """The test of each figure, against the edit under which it is largest."""
+    mine, others = (
+        inside.distances[:, column],
+        {n: part for n, part in nulls.items() if part.count(column) >= LEAST_NULL},
+    )
     out: dict[str, _Test] = {}
     for name, quantile in QUANTILES.items():
-        sizes = {edit: float(np.nanquantile(values, quantile)) for edit, values in others.items()}
-        edit = max(sizes, key=lambda edit: (sizes[edit], edit))
-        value, spread = spread_of_difference(mine, inside.persons, others[edit], nulls[edit].persons, quantile)
-        low, high = ends(np.array(value), spread, ANY)
-        out[name] = _Test(edit, Figure(value, float(low), float(high)), chance_above_zero(value, spread))
-    own, means = _mean_shift(inside, column), {edit: _mean_shift(nulls[edit], column) for edit in others}
+        edit = _largest({n: float(np.nanquantile(part.distances[:, column], quantile)) for n, part in others.items()})
+        other = others[edit]
+        out[name] = _test(
+            edit, *spread_of_difference(mine, inside.persons, other.distances[:, column], other.persons, quantile)
+        )
+    own, means = inside.mean(column), {n: part.mean(column) for n, part in others.items()}
     for axis, name in enumerate(AXES):
-        lengths = {edit: abs(float(mean.value[axis])) for edit, mean in means.items() if mean}
-        edit = max(lengths, key=lambda edit: (lengths[edit], edit))
-        other = means[edit]
-        if own and other:
-            out[name] = own.beyond(other, axis, edit)
+        edit = _largest({n: abs(float(value[axis])) for n, (value, _) in means.items()})
+        (value, spread), (null, null_spread) = own, means[edit]
+        both = Spread(
+            spread.variance[axis] + null_spread.variance[axis], np.minimum(spread.freedom, null_spread.freedom)[axis]
+        )
+        out[name] = _test(edit, abs(float(value[axis])) - abs(float(null[axis])), both)
     return out
+
+
+def _largest(sizes: Mapping[str, float]) -> str:
+    """The edit of the largest figure."""
+    return max(sizes, key=lambda edit: (sizes[edit], edit))
+
+
+def _test(edit: str, value: float, spread: Spread) -> _Test:
+    low, high = ends(np.array(value), spread, ANY)
+    return _Test(edit, Figure(value, float(low), float(high)), chance_above_zero(value, spread))
 
 
 def chance_above_zero(value: float, spread: Spread) -> float:
@@ -131,52 +183,8 @@ def holm(chances: Sequence[float], level: float = LEVEL) -> float:
     return limit
 
 
-def _below_level(chances: Sequence[float]):
-    limit = holm(chances)
-    return lambda chance: chance <= limit
-
-
-def _text(found: Mapping[str, _Test], beyond: Mapping[str, bool]) -> str:
+def _text(beyond: Mapping[str, _Test]) -> str:
     words = {"median": "median", "p95": "95th percentile", "dx": "mean dx", "dy": "mean dy"}
-    for name, test in found.items():
-        if beyond[name]:
-            return f"beyond the detector's noise by {test.above.value:.2f} px in the {words[name]}"
+    for name, test in beyond.items():
+        return f"beyond the detector's noise by {test.above.value:.2f} px in the {words[name]}"
     return "indistinguishable from the detector's noise"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Mean:
-    """Mean (dx, dy) over persons."""
-
-    value: NDArray[np.float64]
-    spread: Spread
-
-    def figure(self, axis: int) -> Figure:
-        low, high = ends(self.value, self.spread, ANY)
-        return Figure(float(self.value[axis]), float(low[axis]), float(high[axis]))
-
-    def beyond(self, other: "_Mean", axis: int, edit: str) -> _Test:
-        """Whether it is longer than another one."""
-        value = abs(float(self.value[axis])) - abs(float(other.value[axis]))
-        variance = self.spread.variance[axis] + other.spread.variance[axis]
-        spread = Spread(np.array(variance), np.minimum(self.spread.freedom[axis], other.spread.freedom[axis]))
-        low, high = ends(np.array(value), spread, ANY)
-        return _Test(edit, Figure(value, float(low), float(high)), chance_above_zero(value, spread))
-
-
-def _mean_shift(drifts: Drifts, column: int) -> _Mean | None:
-    """A systematic displacement, which distances do not show; None without a keypoint."""
-    shifts = np.array(drifts.shift_px).reshape(-1, len(KEYPOINTS), 2)
-    chosen = shifts[:, [column]] if column < len(KEYPOINTS) else shifts
-    known = ~np.isnan(chosen).all((1, 2))
-    if not known.any():
-        return None
-    means = np.nanmean(chosen[known], axis=1)
-    sums = cluster_sums(np.column_stack([means, np.ones(len(means))]), np.array(drifts.persons)[known])
-    value, without, contributing = leave_one_out(sums, lambda sums: sums[..., :2] / sums[..., 2:])
-    return _Mean(value, spread_of(value, without, contributing, ANY))
-
-
-def _column(drifts: Drifts, column: int) -> NDArray[np.float64]:
-    distances = drifts.distances_px
-    return distances[:, column] if column < len(KEYPOINTS) else mean_of_pair(distances)

@@ -19,7 +19,6 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +40,7 @@ from evaluation.attacks import CARRIERS, HARMLESS, MOVES, Attack, attacks, harml
 from evaluation.certificate import Judge
 from evaluation.run import plan
 from evaluation.settings import PairSettings
-from evaluation.subjects import Subject, Task, load, tasks_of
+from evaluation.subjects import Subject, Task, load, prepare, tasks_of
 from evaluation.thresholds import Thresholds
 
 
@@ -59,15 +58,6 @@ class Row:
     """Points that moved by more than the tolerance."""
     wrong: int
     """Of these, trusted in an accepted image."""
-
-
-@contextmanager
-def prepare(settings: PairSettings) -> Iterator[tuple[PairSettings, Judge]]:
-    """What a process works with."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    yield settings, Judge(settings.thresholds)
 
 
 def attacked(task: Task, work: Work) -> list[Row] | str:
@@ -200,24 +190,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(settings: PairSettings) -> int:
     tasks = tasks_of(plan(settings).pairs)
-    rows: list[Row] = []
+    found: dict[Task, list[Row]] = {}
     code = 0  # 2 where pairs are left out
     answers = run(attacked, tasks, settings.workers, prepare=prepare, arguments=(settings,))
     for task, answer in tqdm(answers, total=len(tasks), unit="pair"):
         if isinstance(answer, Died | str):
             print(f"attacks: {task.pair.augmented} is left out: {answer}", file=sys.stderr)
             code = 2
-        else:
-            rows += answer
-    if not rows:
+        elif answer:
+            found[task] = answer
+    if not found:
         raise ConfigError("no pair could be attacked: each needs a label with visible acupoints")
-    rows.sort(key=lambda row: (row.person, row.move, row.carrier))
+    shown = [task for task in tasks if task in found]  # whichever was done first
+    rows = [row for task in shown for row in found[task]]
     text = markdown(rows, settings.thresholds.tolerance_mm)
     write_result(settings.out / "attacks.md", text.encode())
     write_result(settings.out / "attacks.json", json.dumps([dataclasses.asdict(row) for row in rows]).encode())
-    subject = next((found for task in tasks if len((found := load(settings, task)).points)), None)
-    if subject is not None:
-        write_result(settings.out / "attacks.jpg", encode(sheet(subject), ".jpg"))
+    write_result(settings.out / "attacks.jpg", encode(sheet(load(settings, shown[0])), ".jpg"))
     print(text)
     return code
 

@@ -11,7 +11,7 @@ from acusim.parallel import run
 from evaluation import calibration
 from evaluation.run import plan
 from evaluation.settings import CalibrationSettings
-from evaluation.subjects import Task
+from evaluation.subjects import Task, prepare
 from tests.evaluation.conftest import draw_skin, relit
 
 pytestmark = pytest.mark.numeric
@@ -29,7 +29,7 @@ def test_trials_of_large_pictures_are_those_of_work_size(make_dataset: Callable[
                 Image.fromarray(large).save(path)
         settings = CalibrationSettings(original=roots[0], augmented=roots[1], out=tmp_path / "out")
         tasks = [Task(plan(settings).pairs[0], None)]
-        [(_, answer)] = run(calibration.make_trials, tasks, 0, prepare=calibration.prepare, arguments=(settings,))
+        [(_, answer)] = run(calibration.make_trials, tasks, 0, prepare=prepare, arguments=(settings,))
         assert isinstance(answer, calibration.Answer)
         assert answer.problem is None and len(answer.trials) == 27
         strengths.append([float(trial.figures.strength.max(initial=0)) for trial in answer.trials])
