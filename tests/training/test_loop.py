@@ -73,10 +73,12 @@ def _plain(module, batch, epoch, generator, scale):
 
 
 def shared(run: Path) -> None:
-    """Trains on all processes of a launcher: nothing random, so that their number makes no difference."""
+    """Trains on all processes of a launcher: nothing random, so that their number makes no difference.
 
+    Each process leaves a file ``run-RANKofWORLD``: what several of them print comes in pieces.
+    """
     hardware, task = Hardware("cpu"), Line(dropout=0.0)
-    print("processes:", hardware.world)
+    run.with_name(f"{run.name}-{hardware.rank}of{hardware.world}").touch()
     task.step = _plain
     Loop(HeadConfig(train=HeadTrainConfig(epochs=2, batch_size=4, lr=0.05)), task, run, hardware).train()
     hardware.close()
