@@ -79,11 +79,7 @@ def compose(images: Floats, originals: Floats, mask: Floats, background: str, sc
         raise ConfigError(f"background {background!r} is not one of {', '.join(KINDS)}")
     if background == SCENE and scene is None:
         raise ConfigError("background is scene, but no scene is connected; connect AcuSim Load Scene or choose keep")
-    if originals.shape != images.shape or mask.shape != images.shape[:3] or images.shape[3] != 3:
-        raise PictureError(
-            f"images {list(images.shape)}, originals {list(originals.shape)} and mask {list(mask.shape)} do not "
-            "match: all three need the same batch and size, images three channels; nothing may scale or crop in between"
-        )
+    tensors.check_alike(images, originals, mask)
     behind = originals if background == KEEP else np.zeros_like(images[:1])
     if background == SCENE and scene is not None:
         if scene.shape[0] not in (1, len(images)) or scene.shape[3] != 3:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from .background import AcuSimBackground
+from .light_transfer import AcuSimLightTransfer
 from .load import AcuSimLoadSamples
 from .noise import AcuSimNoise
 from .prompts import AcuSimPromptSet
@@ -13,6 +14,7 @@ NODES: tuple[tuple[type[Any], str], ...] = (
     (AcuSimLoadSamples, "AcuSim Load Samples"),
     (AcuSimPromptSet, "AcuSim Prompt Set"),
     (AcuSimLoadScene, "AcuSim Load Scene"),
+    (AcuSimLightTransfer, "AcuSim Light Transfer"),
     (AcuSimBackground, "AcuSim Background"),
     (AcuSimNoise, "AcuSim Noise"),
     (AcuSimSaveSamples, "AcuSim Save Samples"),

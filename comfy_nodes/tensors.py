@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from acusim.errors import ConfigError
+from acusim.errors import ConfigError, PictureError
 
 
 def to_numpy(tensor: Any, what: str, dimensions: int) -> NDArray[np.float32]:
@@ -26,3 +26,16 @@ def to_numpy(tensor: Any, what: str, dimensions: int) -> NDArray[np.float32]:
 def to_tensor(array: NDArray[np.float32]) -> Any:
     """A float32 array as a tensor that shares its memory."""
     return importlib.import_module("torch").from_numpy(np.ascontiguousarray(array))
+
+
+def check_alike(images: NDArray[np.float32], originals: NDArray[np.float32], mask: NDArray[np.float32]) -> None:
+    """Checks that images [B, H, W, 3], originals [B, H, W, 3] and a mask [B, H, W] belong together.
+
+    Raises:
+        PictureError: their batch, size or channels differ.
+    """
+    if originals.shape != images.shape or mask.shape != images.shape[:3] or images.shape[3] != 3:
+        raise PictureError(
+            f"images {list(images.shape)}, originals {list(originals.shape)} and mask {list(mask.shape)} do not "
+            "match: all three need the same batch and size, images three channels; nothing may scale or crop in between"
+        )

@@ -27,6 +27,11 @@ def fixed_integer(tooltip: str, high: int = MAX_SEED) -> Widget:
     return integer(tooltip, 0, 0, high, control_after_generate=False)
 
 
+def share(tooltip: str, default: float) -> Widget:
+    """A number in 0..1."""
+    return "FLOAT", {"default": default, "min": 0.0, "max": 1.0, "step": 0.05, "tooltip": tooltip}
+
+
 def choice(tooltip: str, names: Iterable[str], **options: Any) -> Widget:
     """One of some names."""
     return list(names), {**options, "tooltip": tooltip}

@@ -1,8 +1,9 @@
 """The gate: every image is certified before it is written; what fails is regenerated in other ways, or skipped.
 
 An item has a fixed list of attempts, so that the same command creates the same images whatever was interrupted: the
-image as planned, some with new seeds, some with less freedom (a lower splice ratio and IP-Adapter weight), and last
-the relight engine, whose geometry is exact. Scene and texts stay those of the item.
+image as planned, some with new seeds, one whose light alone is taken (on the sample's own pixels), some with less
+freedom (a lower splice ratio and IP-Adapter weight), and last the relight engine, whose geometry is exact. Scene and
+texts stay those of the item.
 """
 
 import threading
@@ -25,7 +26,7 @@ from engines.recipe import DIFFUSION, Recipe
 if TYPE_CHECKING:
     from evaluation.certificate import Judge
 
-Way = Literal["planned", "re-rolled", "softened", "fallen back"]
+Way = Literal["planned", "re-rolled", "light transferred", "softened", "fallen back"]
 WAYS: tuple[Way, ...] = get_args(Way)
 SHOWN = ("structure", "texture", "outline_px", "found_px", "found_strength", "visible", "trusted")
 """What ledger and manifest keep of the verdict on every attempt."""
@@ -48,6 +49,8 @@ def attempts(settings: GateSettings, recipe: Recipe) -> tuple[Attempt, ...]:
     found = [Attempt("planned", recipe)] + [Attempt("re-rolled", recipe)] * settings.rerolls
     if recipe.engine not in DIFFUSION:
         return tuple(found)
+    if settings.light_transfer and recipe.light_transfer < 1:
+        found.append(Attempt("light transferred", recipe.changed(light_transfer=1.0)))
     for step in range(1, settings.softer + 1):
         denoise = max(LEAST_DENOISE, round(recipe.denoise * settings.denoise_factor**step, 6))
         weight = round(recipe.ip_adapter_weight * settings.ip_adapter_factor**step, 6)

@@ -16,6 +16,8 @@ class GateSettings(Settings):
 
     rerolls: int = Field(default=2, ge=0, le=20)
     """Attempts with a new seed, after the first."""
+    light_transfer: bool = True
+    """Then one whose light alone is taken, on the sample's own pixels; engine relight has none."""
     softer: int = Field(default=2, ge=0, le=10)
     """Attempts after those with less freedom; engine relight has none."""
     denoise_factor: float = Field(default=0.75, ge=0.1, le=1.0)

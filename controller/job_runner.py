@@ -121,7 +121,8 @@ def _passes(entry: LoadedJob, answer: Result | AcuSimError, gate: Gate, number: 
     """Whether the gate accepts an image; its verdict is noted. An engine's error is an image that failed."""
     attempt, job = gate.attempts[number], entry.job
     note: dict[str, Any] = {"attempt": number, "way": attempt.way, "seed": job.seed, "engine": attempt.recipe.engine}
-    note |= entry.request.changes if attempt.way == "softened" else {}
+    planned = gate.attempts[0].recipe
+    note |= {name: value for name, value in entry.request.changes.items() if value != getattr(planned, name)}
     if isinstance(answer, AcuSimError):
         verdict: dict[str, Any] = {"accept": False, "reason": str(answer)[:REASON_LENGTH]}
     else:

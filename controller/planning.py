@@ -40,7 +40,7 @@ class PlannedBatch:
         """Everything that decides a pixel or a path, by name; JSON values."""
         settings = self.settings
         return {
-            **{f"recipe.{name}": value for name, value in settings.recipe.as_dict().items()},
+            **{f"recipe.{name}": value for name, value in settings.recipe.deciding().items()},
             "program version": acusim.__version__,
             "seed": settings.seed,
             "scenes": scenes_digest(self.scenes),

@@ -26,7 +26,7 @@ from engines.recipe import Recipe
 from engines.scenes import Scene
 
 T = TypeVar("T", RelightOptions, ComfyUIOptions, EmbeddedOptions)
-CHANGEABLE = ("denoise", "ip_adapter_weight")
+CHANGEABLE = ("denoise", "ip_adapter_weight", "light_transfer")
 """Settings of the recipe that may differ from image to image: how far the diffusion is free."""
 
 

@@ -61,6 +61,8 @@ class Recipe(Settings):
     """Weight of IC-Light's concatenated latents (paper: 0.3; trained with 0.18215)."""
     ip_adapter_weight: float = Field(default=0.45, ge=0.0, le=1.0, json_schema_extra=_DIFFUSION)
     """Weight of the IP-Adapter's attention (paper: 0.3-0.6); 0 disables it."""
+    light_transfer: float = Field(default=0.0, ge=0.0, le=1.0, json_schema_extra={**_DIFFUSION, "added": True})
+    """How much of the diffused head gives way to the sample's own pixels under its light; at 1 no edge can move."""
     checkpoint: str = Field(default="v1-5-pruned-emaonly.safetensors", json_schema_extra=_FILE)
     """Stable Diffusion 1.5, single file."""
     ic_light: str = Field(default=IC_LIGHT["fc"], json_schema_extra=_FILE)
@@ -99,8 +101,20 @@ class Recipe(Settings):
 
     @property
     def hash(self) -> str:
-        """SHA-256 over all settings: equal for equal recipes, on every machine."""
-        return sha256(json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":")).encode())
+        """SHA-256 over what decides pixels: equal for equal recipes, on every machine."""
+        return sha256(json.dumps(self.deciding(), sort_keys=True, separators=(",", ":")).encode())
+
+    def deciding(self) -> dict[str, Any]:
+        """All settings, but for those that earlier versions did not have and that are at their defaults.
+
+        So what an earlier version created can be continued.
+        """
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in self.as_dict().items()
+            if not extra_of(fields[name], "added") or value != fields[name].default
+        }
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any], base: "Recipe | None" = None) -> "Recipe":

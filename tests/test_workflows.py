@@ -30,6 +30,7 @@ TITLES = (
         "Guidance",
         "Sampler",
         "Schedule",
+        "Light transfer",
         "Background",
         "Save",
     ),
@@ -45,6 +46,7 @@ SETTINGS = {
     "steps": ("Schedule", "steps"),
     "denoise": ("Schedule", "denoise"),
     "cfg": ("Guidance", "cfg"),
+    "light_transfer": ("Light transfer", "amount"),
     "background": ("Background", "background"),
 }
 """Where each setting of a recipe lives in a graph."""

@@ -88,7 +88,7 @@ class Binding:
     def item_nodes(self) -> frozenset[str]:
         """Ids of the nodes whose errors concern the samples or the scene, not the server."""
         titled = self.workflow.titled
-        return frozenset(titled[title].id for title in ("samples", "scene") if title in titled)
+        return frozenset(titled[title].id for title in ("samples", "scene", "light transfer") if title in titled)
 
     def bind(self, batch: Sequence[Request], images: Sequence[str], places: Places) -> dict[str, Any]:
         """The prompt for a batch.

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 
-from acusim.errors import AcuSimError, ConfigError, EngineError
+from acusim.errors import AcuSimError, ConfigError, EngineError, PictureError
 from engines.base import WORKFLOW_FILE, Check, Engine, Request, Result, Setup
 from engines.comfyui.client import Client
 from engines.comfyui.errors import ServerError, safe_text
@@ -172,12 +172,25 @@ class ComfyUIEngine(Engine):
             self.notes.append(f"{client.url}: unloaded models, because another IC-Light model was used before")
 
     def augment(self, batch: Sequence[Request]) -> list[Result | AcuSimError]:
-        """Splits by size and repeats; the fleet runs each group."""
+        """Splits by size, settings and repeats; the fleet runs each group."""
         answers: dict[int, Result | AcuSimError] = {}
         for positions in _groups(batch):
+            reason = self._unchangeable(batch[positions[0]])
+            if reason:
+                answers |= {position: PictureError(reason) for position in positions}
+                continue
             results = self.fleet.run([batch[position] for position in positions])
             answers.update(zip(positions, results, strict=True))
         return [answers[position] for position in range(len(batch))]
+
+    def _unchangeable(self, request: Request) -> str:
+        """Why an image cannot differ from the recipe as it should, "" if it can: the graph decides all of that."""
+        wanted = [name for name, value in request.changes.items() if value != getattr(self.recipe, name)]
+        if not wanted or any(self.workflow.place(name) for name in wanted):
+            return ""
+        return (
+            f"the workflow itself decides {', '.join(wanted)}: no node has the title that docs/guide/comfyui.md lists"
+        )
 
     def work_in_progress(self) -> float:
         """Sampler steps done on prompts on their way, in images."""

@@ -109,6 +109,9 @@ def check_workflow(workflow: Workflow, recipe: Recipe) -> Iterator[Check]:
         if title.casefold() not in workflow.titled:
             found = f"the workflow has no node titled {title}: {what}"
             yield Check(title, None, found, f"nothing to do if this is intended; else give the node the title {title}")
+    if recipe.light_transfer and workflow.place("light_transfer") is None:
+        found = f"light_transfer = {recipe.light_transfer:g}, but the workflow has no node titled Light transfer"
+        yield Check("light transfer", False, found, "add AcuSim Light Transfer before Background, with this title")
     wiring = workflow.wiring
     if wiring is None:
         fix = "nothing to do if this is intended"

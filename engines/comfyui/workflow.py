@@ -26,6 +26,7 @@ BOUND: dict[str, tuple[tuple[str, str], ...]] = {
     "steps": (("schedule", "steps"), ("sampler", "steps")),
     "denoise": (("schedule", "denoise"), ("sampler", "denoise")),
     "cfg": (("guidance", "cfg"), ("sampler", "cfg")),
+    "light_transfer": (("light transfer", "amount"),),
     "background": (("background", "background"),),
 }
 """Recipe setting -> the (title, input) it may be written to; the first that is in the graph is used."""

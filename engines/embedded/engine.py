@@ -16,6 +16,7 @@ import numpy as np
 from acusim import float_images
 from acusim.errors import AcuSimError, EngineError, PictureError
 from acusim.files import sha256
+from acusim.light_transfer import transferred_light
 from engines.base import Check, Engine, Request, Result, Setup
 from engines.embedded import weight_files
 from engines.embedded.model_threads import ModelThreads
@@ -286,8 +287,13 @@ class EmbeddedEngine(Engine):
 
     def _compose(
         self, prepared: PreparedRequest, image: float_images.Floats, again: bool, behind: float_images.Floats | None
-    ) -> Result:
+    ) -> Result | AcuSimError:
         """The result; ``behind`` None takes the sample itself or black, as the recipe has it."""
+        amount = prepared.request.changes.get("light_transfer", self.recipe.light_transfer)
+        try:
+            image = transferred_light(image, prepared.image, prepared.alpha, amount)
+        except PictureError as error:
+            return error
         if behind is None:
             behind = prepared.image if self.recipe.background == "keep" else np.zeros_like(image)
         identity = self.identity()

@@ -11,6 +11,7 @@ import pytest
 
 from acusim.errors import AcuSimError, ConfigError, PictureError
 from acusim.foreground import fitted
+from acusim.light_transfer import transferred_light
 from acusim.pictures import read_rgb
 from acusim.seeds import derive_seed
 from comfy_nodes import NODE_CLASS_MAPPINGS
@@ -144,6 +145,24 @@ def test_what_does_not_fit_is_named(
     good = {"images": HALF, "originals": HALF, "mask": np.ones((2, 1, 1), np.float32), "background": "keep"}
     with pytest.raises(error, match=words):
         node("AcuSimBackground", **{**good, **how})
+
+
+def test_light_is_transferred_image_by_image(dataset: Path, node: Callable[..., Any]):
+    images, mask, *_ = node("AcuSimLoadSamples", root="input", folder="heads")
+    relit = images[::-1] * np.float32(0.5)
+    how = {"images": relit, "originals": images, "mask": mask}
+    assert node("AcuSimLightTransfer", **how, amount=0.0)[0] is relit
+    (found,) = node("AcuSimLightTransfer", **how, amount=0.7)
+    expected = [transferred_light(*each, 0.7) for each in zip(relit, images, mask, strict=True)]
+    assert (found == np.stack(expected)).all() and (found[mask == 0] == relit[mask == 0]).all()
+
+
+def test_an_image_without_light_is_named_and_what_does_not_match(server: Server, node: Callable[..., Any]):
+    good = {"images": HALF, "originals": HALF, "mask": np.ones((2, 1, 1), np.float32), "amount": 1.0}
+    with pytest.raises(PictureError, match="image 1 of 2: the head is flat"):
+        node("AcuSimLightTransfer", **good)
+    with pytest.raises(PictureError, match="do not match"):
+        node("AcuSimLightTransfer", **{**good, "originals": HALF[:1]})
 
 
 def test_seeds_are_the_controllers(dataset: Path, node: Callable[..., Any]):

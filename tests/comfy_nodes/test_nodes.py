@@ -23,9 +23,10 @@ def _inputs(name: str) -> dict[str, tuple[Any, dict[str, Any]]]:
     return {**kinds["required"], **kinds.get("optional", {})}
 
 
-def test_the_six_nodes_are_listed():
+def test_the_nodes_are_listed():
     assert IDS == [
         "AcuSimBackground",
+        "AcuSimLightTransfer",
         "AcuSimLoadSamples",
         "AcuSimLoadScene",
         "AcuSimNoise",
@@ -45,8 +46,8 @@ def test_every_input_and_output_is_explained(name: str):
     assert len(cls.OUTPUT_TOOLTIPS) == len(cls.RETURN_TYPES) == len(cls.RETURN_NAMES)
     for key, (kind, how) in _inputs(name).items():
         assert len(how["tooltip"]) > 5, key
-        if kind == "INT":
-            assert how["min"] <= how["default"] <= how["max"] and how["step"] == 1, key
+        if kind in ("INT", "FLOAT"):
+            assert how["min"] <= how["default"] <= how["max"] and (how["step"] == 1) == (kind == "INT"), key
 
 
 @pytest.mark.usefixtures("server")

@@ -10,7 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from acusim.errors import AcuSimError, ConfigError, PictureError
+from acusim.float_images import from_levels, to_levels
 from acusim.layout import scan
+from acusim.light_transfer import transferred_light
 from acusim.pictures import read_provenance, read_rgb
 from acusim.point_mask import read_point_mask
 from acusim.seeds import derive_seed
@@ -24,6 +26,7 @@ from synthetic.generate import generate
 from synthetic.settings import HeadSettings
 
 Bad = Callable[[Request], NDArray[np.uint8] | AcuSimError | None]
+NOTHING: dict[str, Any] = {"light_transfer": False, "softer": 0, "fallback": "none"}
 FACE = (100.0, 100.0)
 """Acupoints lie here in both views; elsewhere hair may bulge without moving one, and the gate lets it."""
 
@@ -91,12 +94,15 @@ def batch(
 def test_what_is_tried_in_which_order():
     recipe = Recipe(engine="embedded", denoise=0.5, ip_adapter_weight=0.4)
     found = attempts(GateSettings(), recipe)
-    ways = ["planned", "re-rolled", "re-rolled", "softened", "softened", "fallen back"]
+    ways = ["planned", "re-rolled", "re-rolled", "light transferred", "softened", "softened", "fallen back"]
     assert [attempt.way for attempt in found] == ways
-    assert [attempt.recipe.denoise for attempt in found[3:5]] == [0.375, 0.28125]
-    assert [attempt.recipe.ip_adapter_weight for attempt in found[3:5]] == [0.2, 0.1]
+    assert [attempt.recipe.denoise for attempt in found[4:6]] == [0.375, 0.28125]
+    assert [attempt.recipe.ip_adapter_weight for attempt in found[4:6]] == [0.2, 0.1]
+    assert found[3].recipe == recipe.changed(light_transfer=1)
+    only_light = attempts(GateSettings(rerolls=0, softer=0), recipe.changed(light_transfer=1))
+    assert [attempt.way for attempt in only_light] == ["planned", "fallen back"], "all of them are"
     assert found[-1].recipe.engine == "relight" and found[0].recipe is recipe
-    assert [a.way for a in attempts(GateSettings(fallback="none", rerolls=0, softer=0), recipe)] == ["planned"]
+    assert [a.way for a in attempts(GateSettings(**NOTHING, rerolls=0), recipe)] == ["planned"]
     relight = attempts(GateSettings(rerolls=1), Recipe(engine="relight"))
     assert [attempt.way for attempt in relight] == ["planned", "re-rolled"], "there is nothing exacter to fall back to"
 
@@ -104,7 +110,7 @@ def test_what_is_tried_in_which_order():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rerols = 3", "'rerols' is not a gate setting; there are rerolls, softer"),
+        ("rerols = 3", "'rerols' is not a gate setting; there are rerolls, light_transfer, softer"),
         ("rerolls = 21", "rerolls = 21 is outside 0..20"),
         ("rerolls = 1.5", "rerolls = 1.5 is not of type int"),
         ("softer = true", "softer = True is not of type int"),
@@ -131,7 +137,10 @@ def test_settings_survive_the_ledger():
 def test_good_pictures_pass_at_once(batch: Any, tmp_path: Path):
     code, summary, manifest, engine = batch(lambda request: None)
     assert code == 0 and len(engine.asked) == summary["created"] == 4
-    assert summary["gate"] == {"planned": 4, "re-rolled": 0, "softened": 0, "fallen back": 0, "skipped": 0}
+    assert summary["gate"] == {"planned": 4, "re-rolled": 0, "light transferred": 0, "softened": 0} | {
+        "fallen back": 0,
+        "skipped": 0,
+    }
     for line in manifest:
         [attempt] = line["attempts"]
         assert attempt["accept"] and attempt["reason"] == "" and attempt["structure"] > 0.9 and attempt["visible"] > 0
@@ -164,8 +173,24 @@ def test_a_bad_picture_is_made_again_with_another_seed(batch: Any, heads: Path, 
     assert again == 0 and summary["created"] == 0 and summary["already"] == 4
 
 
+def test_then_its_light_alone_is_taken(batch: Any, tmp_path: Path):
+    def bad(request: Request) -> NDArray[np.uint8]:
+        amount = request.changes.get("light_transfer", 0.0)
+        original, image = (from_levels(pixels) for pixels in (request.pixels, warped(request)))
+        return to_levels(transferred_light(image, original, (request.pixels.max(2) > 0).astype(np.float32), amount))
+
+    code, summary, manifest, engine = batch(bad, "rerolls = 0")
+    assert code == 0 and len(engine.asked) == 8 and summary["gate"]["light transferred"] == 4
+    for line in manifest:
+        assert [(each["way"], each.get("light_transfer")) for each in line["attempts"]] == [
+            ("planned", None),
+            ("light transferred", 1),
+        ]
+        assert read_provenance(tmp_path / "out" / line["image"])["recipe"]["light_transfer"] == 1
+
+
 def test_then_it_gets_less_freedom(batch: Any, tmp_path: Path):
-    gate = "rerolls = 1\nsofter = 2"
+    gate = "rerolls = 1\nsofter = 2\nlight_transfer = false"
     code, summary, manifest, engine = batch(
         lambda request: None if request.changes.get("denoise", 1) < 0.3 else warped(request), gate
     )
@@ -179,7 +204,7 @@ def test_then_it_gets_less_freedom(batch: Any, tmp_path: Path):
 
 
 def test_at_last_the_relight_engine_makes_it(batch: Any, tmp_path: Path):
-    code, summary, manifest, engine = batch(warped, "rerolls = 1\nsofter = 1")
+    code, summary, manifest, engine = batch(warped, "rerolls = 1\nsofter = 1\nlight_transfer = false")
     assert code == 0 and len(engine.asked) == 12 and summary["gate"]["fallen back"] == 4
     for line in manifest:
         assert "mask" not in line, "the relight engine moves nothing: every label is true"
@@ -205,7 +230,7 @@ def test_no_bad_picture_gets_through(batch: Any, tmp_path: Path, how: str):
     def bad(request: Request) -> NDArray[np.uint8] | AcuSimError | None:
         return SPOILT[how](request) if request.sample.frame == 10 else None
 
-    code, summary, manifest, _ = batch(bad, "rerolls = 1\nsofter = 1\nfallback = 'none'")
+    code, summary, manifest, _ = batch(bad, "rerolls = 1\nsofter = 1\nlight_transfer = false\nfallback = 'none'")
     assert code == 2 and summary["gate"]["skipped"] == 2 and summary["gate"]["planned"] == 2
     assert {line["sample"][-4:] for line in manifest if line["status"] == "done"} == {"0001"}
     for line in (line for line in manifest if line["status"] == "set aside"):
@@ -232,7 +257,7 @@ def test_a_lost_ledger_is_rebuilt_with_attempts_and_masks(
         failed = str(request.sample) == never or (str(request.sample) == later and first)
         return PictureError("no") if failed else None
 
-    gate = "rerolls = 1\nsofter = 0\nfallback = 'none'"
+    gate = "rerolls = 1\nlight_transfer = false\nsofter = 0\nfallback = 'none'"
     code, summary, *_ = batch(bad, gate)
     assert code == 2 and [summary["gate"][way] for way in ("planned", "re-rolled", "skipped")] == [2, 1, 1]
     out = tmp_path / "out"

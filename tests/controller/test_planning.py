@@ -36,6 +36,7 @@ IDENTITY = {
     "several variants": True,
     "gate": {
         "rerolls": 2,
+        "light_transfer": True,
         "softer": 2,
         "denoise_factor": 0.75,
         "ip_adapter_factor": 0.5,
@@ -63,7 +64,7 @@ IDENTITY = {
         },
     },
 }
-"""As version 0.2.0 stored it, with the thresholds of its certificate: an OUT that it created can be continued."""
+"""As version 0.2.0 stored it, with the attempts and thresholds of its gate: an OUT that it created can be continued."""
 
 
 def test_the_identity_is_that_of_earlier_versions(make_dataset: Callable[..., Path], tmp_path: Path):
@@ -75,3 +76,5 @@ def test_the_identity_is_that_of_earlier_versions(make_dataset: Callable[..., Pa
     assert batch.identity == IDENTITY | {"weights model": "abc"}
     assert list(batch.identity) == [*IDENTITY, "weights model"]
     assert plan_batch(settings.changed(gate=None)).identity == IDENTITY | {"gate": None}
+    later = plan_batch(settings.changed(recipe=recipe.changed(light_transfer=0.5))).identity
+    assert later == IDENTITY | {"recipe.light_transfer": 0.5}, "a setting of later versions counts once it is used"

@@ -114,3 +114,11 @@ def test_both_engines_make_the_same_pictures_at_full_strength(
     """With 24 and 30 steps a time lies half-way between two timesteps, with 28 none does."""
     both = {name: dataclasses.replace(engine, heads=two) for name, engine in engines.items()}
     _compared(both, pictures, tmp_path, "fc", "--set", "denoise=1.0", "--set", f"steps={steps}", "--batch-size", 1)
+
+
+@pytest.mark.parametrize("wiring", ["fc", "fbc"])
+def test_both_engines_transfer_the_same_light(
+    engines: dict[str, Live], pictures: Callable[[Path], dict[str, bytes]], two: Path, tmp_path: Path, wiring: str
+):
+    both = {name: dataclasses.replace(engine, heads=two) for name, engine in engines.items()}
+    _compared(both, pictures, tmp_path, wiring, "--set", "light_transfer=1", "--set", "steps=6", "--batch-size", 2)

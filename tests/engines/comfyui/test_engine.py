@@ -1,14 +1,16 @@
 """The straight path, over both transports."""
 
+import json
 import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from acusim.errors import ConfigError, EngineError
+from acusim.errors import ConfigError, EngineError, PictureError
 from acusim.files import sha256
 from engines.comfyui.engine import CONCURRENCY
+from engines.comfyui.workflow import shipped_workflow
 from tests.engines.comfyui.conftest import assert_created, in_threads, make_requests, polled, wait_for
 from tests.support import add_sample
 
@@ -71,6 +73,30 @@ def test_a_picture_may_have_less_freedom_than_its_batch(server, new_engine, requ
     assert [len(usual.samples), len(soft.samples)] == [2, 1]
     assert [prompt.inputs("BasicScheduler")["denoise"] for prompt in (usual, soft)] == [0.5, 0.375]
     assert [prompt.inputs("IPAdapterAdvanced")["weight"] for prompt in (usual, soft)] == [0.4, 0.2]
+
+
+def test_a_picture_may_have_its_light_alone(server, new_engine, requests):
+    engine = new_engine(server)
+    batch = [requests[0], replace(requests[1], recipe=engine.recipe.changed(light_transfer=1.0))]
+    assert_created(engine.augment(batch), batch)
+    assert [prompt.inputs("AcuSimLightTransfer")["amount"] for prompt in server.posts] == [0.0, 1.0]
+
+
+def test_a_workflow_without_light_transfer_says_so(server, new_engine, requests, tmp_path):
+    graph = json.loads(shipped_workflow("fc").read_text())
+    [(number, node)] = [(n, node) for n, node in graph.items() if node["class_type"] == "AcuSimLightTransfer"]
+    [background] = [node for node in graph.values() if node["class_type"] == "AcuSimBackground"]
+    background["inputs"]["images"] = node["inputs"]["images"]
+    del graph[number]
+    path = tmp_path / "plain.json"
+    path.write_text(json.dumps(graph))
+    engine = new_engine(server, workflow=path)
+    batch = [requests[0], replace(requests[1], recipe=engine.recipe.changed(light_transfer=1.0))]
+    made, refused = engine.augment(batch)
+    assert_created([made], batch[:1])
+    assert isinstance(refused, PictureError) and "the workflow itself decides light_transfer" in str(refused)
+    with pytest.raises(EngineError, match="no node titled Light transfer"):
+        new_engine(server, workflow=path, recipe={"light_transfer": 1.0})
 
 
 def test_a_prompt_holds_no_sample_twice(server, new_engine, requests):

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -329,6 +330,27 @@ def test_nan_skips_one_picture(fake: FakePipeline, scene: Scene):
         first, second, third = engine.augment([request(scene, seed) for seed in range(3)])
     assert isinstance(first, Result) and isinstance(third, Result)
     assert isinstance(second, PictureError) and "--precision bf16 or fp32" in str(second)
+
+
+def test_light_alone_is_taken_before_the_background_is_laid(fake: FakePipeline, scene: Scene, monkeypatch: Any):
+    """The decoded picture is the sample, brighter to the right: its light alone gives nearly that picture."""
+    asked = request(scene)
+    ramp = torch.linspace(0.4, 1.0, 64)
+    sample = torch.from_numpy(asked.pixels).permute(2, 0, 1) / 255
+    monkeypatch.setattr(fake, "decode", lambda latents: ((sample * ramp)[None], [False]))
+    with opened() as engine:
+        alone = engine.recipe.changed(light_transfer=1.0, background="keep")
+        [answer] = engine.augment([replace(asked, recipe=alone)])
+    inside = cv2.erode(find_foreground(asked.pixels, asked.depth_data).mask.astype(np.uint8), np.ones((9, 9))) > 0
+    wanted = (sample * ramp).permute(1, 2, 0).numpy() * 255
+    assert np.abs(pixels(answer) - wanted)[inside].max() < 12 < np.abs(asked.pixels - wanted)[inside].max()
+
+
+def test_a_picture_without_light_is_skipped_alone(fake: FakePipeline, scene: Scene):
+    with opened() as engine:
+        alone = engine.recipe.changed(light_transfer=1.0)
+        usual, refused = engine.augment([request(scene, 1), replace(request(scene, 2), recipe=alone)])
+    assert isinstance(usual, Result) and isinstance(refused, PictureError) and "the head is flat" in str(refused)
 
 
 def test_requests_of_other_texts_sizes_and_scenes_are_separated(fake: FakePipeline, scene: Scene):
