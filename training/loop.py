@@ -265,7 +265,9 @@ class Loop:
                 # Gradients are averaged over the processes; a step's is the sum of its parts'.
                 self.scaler.scale(result.loss * self.hardware.world).backward()
             logs = result.logs.double()
-            self.logs = logs if self.logs is None else self.logs + logs
+            # A version that logged less may have left the checkpoint in mid-epoch.
+            before = self.logs
+            self.logs = logs if before is None or before.shape != logs.shape else before + logs
             self.unchecked.append((self.step, batch.index, result.loss.detach()))
         if train.clip_norm:
             self.scaler.unscale_(self.optimizer)

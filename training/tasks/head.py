@@ -69,6 +69,9 @@ class HeadTask(PictureTask):
             "floor_majority": self._score(baselines[PER_POINT])["micro"],
             "floor_error_px": self._score(baselines[PER_POINT])["error_px"],
         }
+        label = "loss per picture, before it is weighted"
+        parts = [f"loss_{name}" for name in self.trainee.criterion.TASKS]
+        self.curves = {**self.curves, **{name: (label, (f"train_{name}", name)) for name in parts}}
         self._targets: Any = None
         self._known: Any = None
 
@@ -97,8 +100,21 @@ class HeadTask(PictureTask):
         weight = self._occluded_weight(epoch, images.device)
         data_scale = 1.0 if self.config.loss.reduction == "sum" else scale
         losses, tallies = module(images, xy, visible, trusted, weight, data_scale, scale)
-        pictures = torch.full((1,), float(len(images)), device=images.device)
-        return Step(losses.total, torch.cat([pictures, losses.parts.sum(0), tallies]))
+        count = torch.full((1,), float(len(images)), device=images.device)
+        constant = self._constant(images.device)
+        data = losses.total.detach() - scale * constant
+        whole = (data * count / scale if self._is_mean else data) + constant * count
+        return Step(losses.total, torch.cat([count, losses.parts.sum(0), tallies, whole]))
+
+    @property
+    def _is_mean(self) -> bool:
+        """Whether the criterion gives a batch's mean rather than its sum."""
+        return self.config.model.network == "heatmaps" or self.config.loss.reduction == "mean"
+
+    def _constant(self, device: torch.device) -> Tensor:
+        """What the uncertainty weights add to the loss of any picture."""
+        sigmas = self.trainee.criterion.log_sigma
+        return torch.zeros((), device=device) if sigmas is None else sigmas.detach().sum()
 
     def _occluded_weight(self, epoch: int, device: torch.device) -> Tensor:
         """Equation 3 and loss.occluded; a tensor, so that compiled code does not change with the epoch."""
@@ -107,27 +123,27 @@ class HeadTask(PictureTask):
         return torch.tensor(loss.occluded * weight, device=device)
 
     def read_logs(self, logs: Tensor) -> dict[str, float]:
-        """See Task: losses per picture before they are weighted, and figures at threshold 0.5."""
-        pictures, *rest = logs.tolist()
+        """See Task: the loss and its parts before they are weighted, per picture, and figures at threshold 0.5."""
+        pictures, *rest, whole = logs.tolist()
         tasks = self.trainee.criterion.TASKS
         parts = {f"loss_{name}": value / pictures for name, value in zip(tasks, rest, strict=False)}
         counts: dict[str, float] = dict(zip(map(str, TALLIES), rest[len(tasks) :], strict=True))
-        return parts | _rates(counts, self.config.data.size)
+        return {"loss": whole / pictures} | parts | _rates(counts, self.config.data.size)
 
     def validate(self, epoch: int, hardware: Hardware) -> dict[str, float]:
         """See Task: the validation pictures without augmentation and dropout."""
         share = self.val[hardware.rank :: hardware.world]
-        total = torch.zeros((), dtype=torch.float64, device=hardware.device)
+        tasks = self.trainee.criterion.TASKS
+        total = torch.zeros(1 + len(tasks), dtype=torch.float64, device=hardware.device)
         weight = self._occluded_weight(epoch, hardware.device)
-
-        is_mean = self.config.model.network == "heatmaps" or self.config.loss.reduction == "mean"
 
         def add_loss(output: HeadOutput, index: Tensor) -> None:
             targets = self._on(hardware.device).take(index)
             trusted = targets.trusted if self.config.data.occluded == "zero" else targets.trusted & targets.visible
             losses = self.trainee.criterion(output, targets.xy, targets.visible, trusted, weight, 1.0, 0.0)
-            # A mean over the batch is undone; the sum is divided by the number of all pictures at the end.
-            total.add_(losses.total * (len(index) if is_mean else 1))
+            # A mean over the batch is undone; the sums are divided by the number of all pictures at the end.
+            whole = losses.total * (len(index) if self._is_mean else 1)
+            total.add_(torch.cat([whole[None], losses.parts.sum(0)]))
 
         network = self.trainee.network
         parts = hardware.gather(predict(network, self.data, share, self.config, hardware.device, on_batch=add_loss))
@@ -135,10 +151,10 @@ class HeadTask(PictureTask):
         xy = np.zeros((*probability.shape, 2), np.float32)
         for rank, part in enumerate(parts):
             probability[rank :: hardware.world], xy[rank :: hardware.world] = part.probability, part.xy
-        sigmas = self.trainee.criterion.log_sigma
-        constant = 0.0 if sigmas is None else sigmas.detach().sum().item()
-        loss = hardware.sum(total).item() / len(self.val) + constant
-        figures = self._score(Predictions(probability, xy)) | {"loss": loss}
+        whole, *each = (hardware.sum(total) / len(self.val)).tolist()
+        figures = self._score(Predictions(probability, xy))
+        figures["loss"] = whole + self._constant(hardware.device).item()
+        figures |= {f"loss_{name}": value for name, value in zip(tasks, each, strict=True)}
         score = rising(figures, self.config.train.best_by)
         return figures | self.baselines | self._uncertainty() | {"score": score}
 

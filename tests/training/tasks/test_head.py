@@ -40,9 +40,26 @@ def test_four_pictures_are_learned_by_heart(tmp_path, head_data, small_config):
     first, last = loop.history.rows[0], loop.history.rows[-1]
     assert last["train_micro"] > 0.99 and last["train_error_px"] < last["floor_error_px"] / 3, last
     assert last["train_loss_coordinate"] < first["train_loss_coordinate"] / 8
+    assert last["train_loss"] < first["train_loss"] and {"train_loss_class", "loss_class"} <= set(last)
+    drawn = {figure for _, figures in task.curves.values() for figure in figures}
+    assert drawn <= set(last), f"plots of figures that are not logged: {drawn - set(last)}"
     # Without batch statistics, as a user meets it, and against what needs no picture.
     assert last["micro"] > last["floor_majority"] > last["floor_all_occluded"]
     assert last["floor_all_occluded"] == pytest.approx(1 - data.targets.visible.mean())
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_the_loss_is_the_sum_of_its_unweighted_parts(tmp_path, head_data, small_config, reduction):
+    """Without uncertainty weights; per picture, whatever the parts that a step is computed in."""
+    data = head_data(frames=(1, 4, 7, 34), models=("F_Ann_N_HA_O",))
+    more = ("train.epochs=1", "train.accumulate=2", f"loss.reduction={reduction}", "loss.uncertainty=none")
+    loop = Loop(config := small_config(*more), HeadTask(config, data, _same(4)), tmp_path / "run", Hardware("cpu"))
+    loop._save = lambda links: None
+    loop.train()
+    [row] = loop.history.rows
+    for kind in ("train_", ""):
+        parts = [row[f"{kind}loss_{name}"] for name in ("visibility", "coordinate", "class")]
+        assert min(parts) > 0 and row[f"{kind}loss"] == pytest.approx(sum(parts), rel=1e-4)
 
 
 @pytest.mark.parametrize("stop_after", [1, 4])
