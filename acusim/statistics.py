@@ -256,6 +256,28 @@ def figures_of_sums(sums: ArrayLike, function: Function, bounds: Bounds = ANY) -
     return Figures(value, *ends(value, spread_of(value, without, contributing, bounds), bounds))
 
 
+def rate_of_sums(sums: ArrayLike) -> Figure:
+    """A share with its 95 % interval over persons, also where nothing, or everything, was found.
+
+    Nothing found has no spread. Its interval ends where that of a single find would, whose relative error is 1:
+    odds of 1 / N, times exp(t) with Student's t of the persons. So what few persons do not show may still be likely.
+
+    Args:
+        sums: [P, 2] of each person: how many, and of how many.
+
+    Returns:
+        NaN if there is nothing to count; no interval of fewer than two persons who have any.
+    """
+    blocks = np.asarray(sums, np.float64)
+    blocks = blocks[blocks[:, 1] > 0]
+    plain = figures_of_sums(blocks, _ratio, RATE)[()]
+    if len(blocks) < 2 or 0 < plain.value < 1:
+        return plain
+    one = unbounded(1 / blocks[:, 1].sum(), RATE) if blocks[:, 1].sum() > 1 else np.array(0.0)
+    end = float(bounded(one + t_quantile(len(blocks) - 1), RATE))
+    return Figure(0.0, 0.0, end) if plain.value == 0 else Figure(1.0, 1 - end, 1.0)
+
+
 def difference_of_sums(first: ArrayLike, second: ArrayLike, function: Function) -> Figures:
     """Statistics of the first minus those of the second, of the same persons: a paired difference.
 

@@ -191,6 +191,8 @@ CARRIERS = (
     *(f"grain {sigma:g}" for sigma in (3.0, 5.0, 10.0)),
 )
 """How a moved image is finished, by name."""
+FAINT = ("70 % original", "80 % original", "grain 10")
+"""Of these, those under which one sees the original's features, and what moved as a faint ghost if at all."""
 
 
 def carried(original: Pixels, moved: Pixels, carrier: str, random: Random) -> tuple[Pixels, Pixels]:
@@ -262,13 +264,39 @@ def harmless(subject: Subject, random: Random) -> Iterator[Attack]:
         yield Attack("nothing", name, subject.original, edit(subject, random), still)
 
 
-def attacks(subject: Subject, random: Random, carriers: tuple[str, ...] = CARRIERS) -> Iterator[Attack]:
-    """Every move with every carrier; the original or the augmented image is moved, by chance."""
-    for move in MOVES:
-        base = subject.original if random.random() < 0.5 else subject.augmented
-        if made := _moved(subject, base, move, random):
+def _base(subject: Subject, random: Random) -> Pixels:
+    """What is moved: the original or the augmented image, by chance."""
+    return subject.original if random.random() < 0.5 else subject.augmented
+
+
+def _hides_nothing(move: str, carrier: str) -> bool:
+    return move == "cover" and carrier.endswith("% original")
+
+
+def attacks(
+    subject: Subject,
+    random: Random,
+    carriers: tuple[str, ...] = CARRIERS,
+    moves: tuple[str, ...] = MOVES,
+    base: Pixels | None = None,
+) -> Iterator[Attack]:
+    """Moves with carriers, by default all. ``base`` is moved; None: the original or the augmented image, by chance."""
+    for move in moves:
+        if made := _moved(subject, _base(subject, random) if base is None else base, move, random):
             pixels, moved_px = made
             for carrier in carriers:
-                if move == "cover" and carrier.endswith("% original"):
-                    continue  # it hides nothing
+                if _hides_nothing(move, carrier):
+                    continue
                 yield Attack(move, carrier, *carried(subject.original, pixels, carrier, random), moved_px)
+
+
+def sampled(subject: Subject, random: Random) -> Iterator[Attack]:
+    """One attack for each carrier, its move drawn from those that this view shows."""
+    for carrier in CARRIERS:
+        for move in random.permutation(MOVES):
+            if _hides_nothing(move, carrier):
+                continue
+            if made := _moved(subject, _base(subject, random), str(move), random):
+                pixels, moved_px = made
+                yield Attack(str(move), carrier, *carried(subject.original, pixels, carrier, random), moved_px)
+                break

@@ -6,18 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from acusim.errors import AcuSimError, ConfigError
 from acusim.parallel import Died, Work, run
 from acusim.results import json_values, write_result
 from acusim.seeds import generator_of
+from evaluation.attacks import FAINT
+from evaluation.calibration_tables import markdown
 from evaluation.pairs import Pair, Problem
 from evaluation.progress import Progress
 from evaluation.run import plan
 from evaluation.settings import CalibrationSettings
 from evaluation.subjects import Task, load, prepare, tasks_of
-from evaluation.threshold_fit import FALSE_ALARMS, Row, count_falsely_trusted, coverage, fit, table
+from evaluation.threshold_fit import fit
 from evaluation.thresholds import Thresholds
+from evaluation.trial_rates import Row, beyond_bounds, falsely_trusted, rate, table
 from evaluation.trials import Trial, trials_of
 
 
@@ -36,11 +40,7 @@ def make_trials(task: Task, work: Work) -> Answer:
         subject = load(settings, task)
     except AcuSimError as error:
         return Answer([], str(error)[:500])
-    pair = task.pair
-    random = generator_of(f"{settings.seed}\n{pair.id}")
-    stranger = subject.stranger[0] if subject.stranger else None
-    person, frame = pair.id.identity, pair.id.frame
-    return Answer(list(trials_of(subject.reference(), subject.augmented, stranger, judge, person, frame, random)))
+    return Answer(list(trials_of(subject, judge, generator_of(f"{settings.seed}\n{task.pair.id}"))))
 
 
 def calibrate(settings: CalibrationSettings, progress: Progress) -> tuple[dict[str, Any], str]:
@@ -73,7 +73,7 @@ def calibrate(settings: CalibrationSettings, progress: Progress) -> tuple[dict[s
     rows = table(held_out, thresholds)
     persons = len(fitted_on), len(people) - len(fitted_on)
     results = _results(rows, thresholds, held_out, persons, [*pairs.problems, *problems])
-    text = _markdown(rows, thresholds, results)
+    text = markdown(rows, thresholds, settings.thresholds, results)
     write_result(settings.out / "thresholds.toml", thresholds.to_toml().encode())
     write_result(settings.out / "calibration.json", (json.dumps(results, ensure_ascii=False, indent=1) + "\n").encode())
     write_result(settings.out / "calibration.md", text.encode())
@@ -104,45 +104,25 @@ def _results(
     rows: list[Row], thresholds: Thresholds, held_out: list[Trial], persons: tuple[int, int], problems: list[Problem]
 ) -> dict[str, Any]:
     """The content of calibration.json; ``persons`` are those fitted on and those held out."""
-    share, points = coverage(held_out, thresholds)
-    moved = {f"{part * thresholds.tolerance_mm:g}": part * thresholds.tolerance_mm for part in (1.0, 0.5)}
+    moved = [trial for trial in held_out if trial.kind in ("warp", "shift")]
+    attacked = [trial for trial in held_out if trial.kind == "attack"]
+    clear, faint = ([t for t in attacked if (t.look in FAINT) is wanted] for wanted in (False, True))
+    warps = [trial for trial in moved if trial.kind == "warp"]
     return {
         "thresholds": thresholds.as_dict(),
         "persons_fitted": persons[0],
-        "persons_told": persons[1],
-        "coverage": round(share, 5),
-        "coverage_points": points,
-        "moved_farther_than_mm": {
-            name: dict(zip(("points", "believed"), count_falsely_trusted(held_out, thresholds, least), strict=True))
-            for name, least in moved.items()
+        "persons_measured": persons[1],
+        "beyond_their_bound": _counted(beyond_bounds(moved, thresholds), moved),
+        "falsely_trusted": {
+            name: _counted(falsely_trusted(trials, thresholds, thresholds.tolerance_mm), trials)
+            for name, trials in (("warps", warps), ("attacks", clear), ("faint attacks", faint))
         },
         "rows": json_values(rows),
         "problems": json_values(problems),
     }
 
 
-def _markdown(rows: list[Row], thresholds: Thresholds, results: dict[str, Any]) -> str:
-    lines = [
-        f"Thresholds from {results['persons_fitted']} persons at {100 * FALSE_ALARMS:g} % false alarms, rates for "
-        f"{results['persons_told']} more.",
-        "",
-        "    " + thresholds.to_toml().replace("\n", "\n    ").rstrip(),
-        "",
-        f"Of {results['coverage_points']} trusted acupoints that moved by 1 px or more in accepted images "
-        f"{100 * results['coverage']:.2f} % moved no farther than their bound.",
-        *(
-            f"Of {count['points']} acupoints that warps moved by more than {least} mm {count['believed']} are trusted "
-            "in an accepted image."
-            for least, count in results["moved_farther_than_mm"].items()
-        ),
-        "",
-        "| look | what | px | view | pictures | rejected | rejected, certain | caught | certificate true | trusted "
-        "| p95 bound px | mm |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        cells = (row.rejected, row.rejected_certain, row.caught, row.true, row.trusted)
-        rates = " | ".join("–" if np.isnan(value) else f"{100 * value:.1f} %" for value in cells)
-        bound = " | ".join("–" if np.isnan(value) else f"{value:.1f}" for value in (row.bound_px, row.bound_mm))
-        lines.append(f"| {row.look} | {row.kind} | {row.size_px:g} | {row.view} | {row.pictures} | {rates} | {bound} |")
-    return "\n".join(lines) + "\n"
+def _counted(counts: NDArray[np.float64], trials: list[Trial]) -> dict[str, Any]:
+    """How many of how many, and the share with its interval over persons."""
+    found, of = (int(value) for value in counts.sum(0))
+    return {"points": found, "of": of, "share": rate(counts, trials).as_json()}

@@ -173,7 +173,7 @@ class Judge:
         halves = one.medium, other.medium
         second = second_witness(reference.witnessed, maps, halves, reference.inside, reference.points)
         score, beside, inner = _outlines(reference, pixels)
-        figures = Figures(structure, texture, shift, gain, found.strength, beside, second)
+        figures = Figures(structure, texture, shift, gain, found.strength, beside, second, len(reference.rows))
         return Evidence(figures, score, inner, found)
 
     def decide(self, reference: Reference, evidence: Evidence) -> Certificate:

@@ -11,6 +11,8 @@ from evaluation.thresholds import Thresholds
 
 LEAST_MOVED = 3
 """Fewer points are not evidence against an image."""
+LEAST_BLENDED = 20
+"""Fewer visible acupoints do not show a blend: seen from behind, strands of hair resemble each other."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +28,8 @@ class Figures:
     outline_moved_px: Floats
     """[P] how far the silhouette moved beside each point; 0 where it is far away or not seen."""
     second: Second
+    visible: int
+    """V"""
 
 
 def strengths(limits: Thresholds, figures: Figures) -> Floats:
@@ -49,7 +53,7 @@ def faults(limits: Thresholds, figures: Figures) -> dict[str, bool]:
         "structure": not figures.structure >= limits.least_structure,  # also for NaN
         "shift": figures.shift_gain > limits.global_gain and any(figures.shift_px),
         "found": bool((strengths(limits, figures) > 1).any()),
-        "copy": figures.second.copy > limits.most_copy,
+        "copy": figures.visible >= LEAST_BLENDED and figures.second.copy > limits.most_copy,
         "moved": share_moved(limits, figures) > limits.most_moved,
     }
 
@@ -70,5 +74,6 @@ def trusted(
     agreed = (medium >= limits.rests_medium) & (band >= limits.rests_band) & (doubt <= limits.most_doubt)
     agreed &= second.against[:seen] <= limits.most_against
     agreed &= figures.outline_moved_px[:seen] <= limits.most_outline_px
-    bound = np.where(band >= limits.firm_band, np.minimum(bounds_px, FAR), bounds_px).astype(np.float32)
+    firm = (band >= limits.firm_band) & (strengths(limits, figures)[:seen] <= limits.firm_strength)
+    bound = np.where(firm, np.minimum(bounds_px, FAR), bounds_px).astype(np.float32)
     return agreed & (bound * mm_per_px <= limits.tolerance_mm), bound

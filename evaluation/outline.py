@@ -132,14 +132,13 @@ def offsets(pixels: Bytes, outline: Outline) -> tuple[Floats, Mask]:
         return np.zeros(0, np.float32), np.zeros(0, bool)
     along = np.arange(-REACH - SIDE, REACH + SIDE + 1, dtype=np.float32)
     places = outline.points[:, None] + along[:, None] * outline.normals[:, None] - np.float32(0.5)
-    sampled = cv2.remap(
-        pixels, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    ).astype(np.float32)
-    total = np.concatenate([np.zeros((count, 1, 3), np.float32), np.cumsum(sampled, axis=1)], axis=1)
+    sampled = cv2.remap(pixels, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    # The mean of SIDE pixels from each one on.
+    mean = cv2.boxFilter(sampled, cv2.CV_32F, (SIDE, 1), anchor=(0, 0), borderType=cv2.BORDER_REPLICATE)
     size = 2 * REACH + 1
-    inner = (total[:, SIDE : SIDE + size] - total[:, :size]) / SIDE
-    outer = (total[:, 2 * SIDE + 1 : 2 * SIDE + 1 + size] - total[:, SIDE + 1 : SIDE + 1 + size]) / SIDE
-    contrast = np.abs(inner - outer).max(2)
+    sides = np.ascontiguousarray(mean[:, :size]), np.ascontiguousarray(mean[:, SIDE + 1 : SIDE + 1 + size])
+    red, green, blue = cv2.split(cv2.absdiff(*sides))
+    contrast = np.asarray(cv2.max(cv2.max(red, green), blue), np.float32)
     step = contrast / (contrast.max(1, keepdims=True) + np.float32(FLAT))
     step = _averaged(step, outline.starts)
     best = step.argmax(1)

@@ -32,7 +32,9 @@ class Thresholds(Settings):
     rests_band: float = Field(default=0.1, ge=-10.0, le=10.0)
     """The same for structure of 5 to 40 pixels."""
     firm_band: float = Field(default=0.3, ge=-10.0, le=10.0)
-    """Where it agrees by this much, it bounds the displacement without fine texture."""
+    """Where it agrees by this much, it bounds the displacement without fine texture …"""
+    firm_strength: float = Field(default=0.1, ge=0.0, le=1.0)
+    """… unless that shows evidence of a displacement: of what rejects an image, more than this share."""
     most_against: float = Field(default=0.1, ge=-10.0, le=10.0)
     """A point is not trusted if structure of 5 to 40 pixels moved near it: evidence over that for rest."""
     most_moved: float = Field(default=0.12, ge=0.0, le=1.0)

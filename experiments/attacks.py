@@ -6,7 +6,8 @@ A is a data set, B its augmented images in which nothing moved (engine relight).
 (eyes, mouth, ears, hairline, the head shifted, tilted, scaled, turned, covered, another person) is finished by every
 carrier (alone, with the original's finest detail, cross-faded with the original, with one grain in both), and harmless
 edits stand beside them. For each cell: images accepted, and the acupoints moved by more than the tolerance that are
-trusted in them. Persons are what the intervals are over; none of those given should have set a threshold.
+trusted in them; last, what a stricter or a looser trust would give. Persons are what the intervals are over; none of
+those given should have set a threshold.
 
     DIR/attacks.md      the tables
     DIR/attacks.json    their figures
@@ -28,20 +29,29 @@ from tqdm import tqdm
 
 from acusim.command_line import USAGE, missing_packages_explained
 from acusim.errors import AcuSimError, ConfigError
-from acusim.intervals import RATE
 from acusim.markdown import table
 from acusim.options import add_options, given_options
 from acusim.parallel import Died, Work, run
 from acusim.pictures import encode
 from acusim.results import write_result
 from acusim.seeds import generator_of
-from acusim.statistics import cluster_sums, figures_of_sums
+from acusim.statistics import cluster_sums, rate_of_sums
 from evaluation.attacks import CARRIERS, HARMLESS, MOVES, Attack, attacks, harmless
 from evaluation.certificate import Judge
 from evaluation.run import plan
 from evaluation.settings import PairSettings
 from evaluation.subjects import Subject, Task, load, prepare, tasks_of
 from evaluation.thresholds import Thresholds
+
+RESTS = (-0.05, 0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
+"""What is tried as ``rests_band``: trust and safety are one scale."""
+CURVE = {
+    "detail": ("detail 1", "detail 1.5", "detail 2"),
+    "grain": ("grain 3", "grain 5"),
+    "20-50 % original": ("20 % original", "30 % original", "50 % original"),
+    "70-80 % original": ("70 % original", "80 % original"),
+}
+"""Columns of the curve: how the images were finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,8 @@ class Row:
     """Points that moved by more than the tolerance."""
     wrong: int
     """Of these, trusted in an accepted image."""
+    curve: tuple[tuple[int, int], ...]
+    """Trusted and wrong by each of RESTS as ``rests_band``."""
 
 
 def attacked(task: Task, work: Work) -> list[Row] | str:
@@ -78,19 +90,27 @@ def _all(subject: Subject) -> Iterator[Attack]:
 
 def _judged(subject: Subject, attack: Attack, judge: Judge) -> Row:
     reference = subject.reference(attack.original)
-    certificate = judge.compare(reference, attack.pixels)
+    evidence = judge.measure(reference, attack.pixels)
     with np.errstate(invalid="ignore"):
         far = attack.moved_px[reference.rows] * reference.mm_per_px > judge.thresholds.tolerance_mm
-    trusted = certificate.trusted[reference.rows]
+
+    def counted(limits: Thresholds) -> tuple[bool, int, int]:
+        """Whether the image is accepted, and its acupoints that are trusted then, and wrongly so."""
+        certificate = Judge(limits).decide(reference, evidence)
+        trusted = certificate.trusted[reference.rows] & certificate.valid
+        return certificate.valid, int(trusted.sum()), int((far & trusted).sum())
+
+    accepted, trusted, wrong = counted(judge.thresholds)
     return Row(
         person=subject.pair.id.identity,
         move=attack.move,
         carrier=attack.carrier,
-        accepted=certificate.valid,
-        visible=len(trusted),
-        trusted=int(trusted.sum()) if certificate.valid else 0,
+        accepted=accepted,
+        visible=len(far),
+        trusted=trusted,
         far=int(far.sum()),
-        wrong=int((far & trusted).sum()) if certificate.valid else 0,
+        wrong=wrong,
+        curve=tuple(counted(judge.thresholds.changed(rests_band=value))[1:] for value in RESTS),
     )
 
 
@@ -99,10 +119,7 @@ def _share(rows: Sequence[Row], of: str, among: str | None = None) -> str:
     values = np.array([(float(getattr(row, of)), float(getattr(row, among)) if among else 1.0) for row in rows])
     if not values.size or not values[:, 1].any():
         return "–"
-    with np.errstate(invalid="ignore"):
-        figure = figures_of_sums(
-            cluster_sums(values, [row.person for row in rows]), lambda sums: sums[..., 0] / sums[..., 1], RATE
-        )[()]
+    figure = rate_of_sums(cluster_sums(values, [row.person for row in rows]))
     if np.isnan(figure.low):
         return f"{100 * figure.value:.1f}"
     return f"{100 * figure.value:.1f} [{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
@@ -137,7 +154,25 @@ def markdown(rows: Sequence[Row], tolerance_mm: float) -> str:
             ),
         ),
     ]
-    return "\n".join(lines)
+    return "\n".join(
+        [*lines, "### By `rests_band`: acupoints trusted, and wrong of those moved\n", _curve(still, moved)]
+    )
+
+
+def _curve(still: Sequence[Row], moved: Sequence[Row]) -> str:
+    """What each value of ``rests_band`` would give."""
+    edits = [name for name in HARMLESS if any(row.carrier == name for row in still)]
+
+    def cells(index: int) -> Iterator[str]:
+        for name in edits:
+            chosen = [row for row in still if row.carrier == name]
+            yield f"{100 * sum(row.curve[index][0] for row in chosen) / max(1, sum(row.visible for row in chosen)):.0f}"
+        for carriers in CURVE.values():
+            chosen = [row for row in moved if row.carrier in carriers]
+            yield f"{sum(row.curve[index][1] for row in chosen)} / {sum(row.far for row in chosen)}"
+
+    head = ("`rests_band`", *(f"{name}, %" for name in edits), *CURVE)
+    return table(head, ((f"{value:g}", *cells(index)) for index, value in enumerate(RESTS)))
 
 
 def _cells(rows: Sequence[Row]) -> list[str]:

@@ -51,6 +51,7 @@ IDENTITY = {
             "rests_medium": 0.0,
             "rests_band": 0.1,
             "firm_band": 0.3,
+            "firm_strength": 0.1,
             "most_against": 0.1,
             "most_moved": 0.12,
             "most_doubt": 0.13,

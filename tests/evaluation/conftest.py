@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from evaluation.copies import Second
+from evaluation.deciding import Figures
+from evaluation.trials import LADDER, Kind, Trial
 from synthetic.generate import generate
 from synthetic.settings import HeadSettings
 
@@ -78,3 +81,41 @@ def augment(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+def make_trial(
+    kind: Kind = "nothing",
+    moved: float = 0.0,
+    strength: float = 0.0,
+    bound: float = 3.0,
+    outline_px: float = 1.0,
+    band: float = 0.2,
+    copy: float = 0.0,
+    visible: int = 40,
+    person: str = "one",
+    look: str = "relit",
+) -> Trial:
+    """A trial with two acupoints, the second one moved by some pixels of 0.5 mm; its bound grows with the ladder."""
+    bounds = np.outer(np.array(LADDER) / 8, [2.0, bound]).astype(np.float32)
+    one, zero = np.ones(2, np.float32), np.zeros(2, np.float32)
+    return Trial(
+        person=person,
+        frame=1,
+        look=look,
+        kind=kind,
+        size_px=moved,
+        figures=Figures(
+            structure=0.9,
+            texture=0.9,
+            shift_px=(0.0, 0.0),
+            shift_gain=0.0,
+            strength=np.array([0, strength], np.float32),
+            outline_moved_px=outline_px * one,
+            second=Second(one, band * one, -band * one, zero, copy),
+            visible=visible,
+        ),
+        moved_px=np.array([0, moved], np.float32),
+        bounds_px=bounds,
+        still_px=bounds,
+        mm_per_px=np.full(2, 0.5, np.float32),
+    )

@@ -31,6 +31,6 @@ def test_trials_of_large_pictures_are_those_of_work_size(make_dataset: Callable[
         tasks = [Task(plan(settings).pairs[0], None)]
         [(_, answer)] = run(calibration.make_trials, tasks, 0, prepare=prepare, arguments=(settings,))
         assert isinstance(answer, calibration.Answer)
-        assert answer.problem is None and len(answer.trials) == 27
+        assert answer.problem is None and len(answer.trials) == 27 + 8 + 12
         strengths.append([float(trial.figures.strength.max(initial=0)) for trial in answer.trials])
     assert max(strengths[0]) > 20 and strengths[1] == pytest.approx(strengths[0], rel=0.1, abs=0.5)
