@@ -196,8 +196,8 @@ def as_text(description: Mapping[str, Any]) -> str:
             f"{parameters['trainable']:,} trainable",
             f"              {parts}",
             f"weights       {description['weights_bytes']:,} bytes",
-            f"              {description['paper_params_m']:.2f} M as acuSimNet's paper counts: bytes of weights and of "
-            "AdamW's moments / 4e6",
+            f"              {description['paper_params_m']:.2f} M as acuSimNet's paper counts: bytes of weights and "
+            "moments of AdamW / 4e6",
             f"forward       {description['macs'] / 1e9:.3f} GMAC = {description['flops'] / 1e9:.3f} GFLOP",
             f"              {description['convention']}",
         ]

@@ -16,7 +16,14 @@ from training.data.augmentation import augment
 from training.data.hand_augmentation import VARIANTS
 from training.data.hand_dataset import HandSquares
 from training.data.hand_loader import HandSet
-from training.eval.hand_metrics import FIGURES, mean_pose, point_estimates, point_terms
+from training.eval.hand_metrics import (
+    FIGURES,
+    MIN_AREA_PX,
+    MetricSettings,
+    mean_pose,
+    point_estimates,
+    point_terms,
+)
 from training.hardware import Hardware
 from training.loop import Batch, Step
 from training.models.hand import HandNet, HandOutput, HandTrainee, locate, named_outputs
@@ -44,8 +51,8 @@ class HandTask(PictureTask):
         "error": ("error of visible points, px", ("train_error_px", "error_px", "floor_error_px")),
         "pck": ("PCK", ("train_pck", "pck", "floor_pck")),
         "precision": ("precision", ("train_precision", "precision", "floor_precision")),
-        "oks": ("OKS", ("oks", "floor_oks")),
-        "iou": ("IoU", ("iou", "floor_iou")),
+        "oks": ("OKS", ("train_oks", "oks", "floor_oks")),
+        "iou": ("IoU", ("train_iou", "iou", "floor_iou")),
     }
 
     def __init__(self, config: HandConfig, hands: HandSet, train: HandSquares, val: HandSquares):
@@ -130,6 +137,7 @@ class HandTask(PictureTask):
                 (distance * visible).sum(),
                 ((distance < metrics.pck * metrics.size) & visible).sum(),
                 ((distance < metrics.precision_px) & visible).sum(),
+                *overlaps((found - xy) * self.train.size, xy * self.train.size, visible, metrics),
             ]
             if output.type_logits is not None:
                 known = types != UNKNOWN
@@ -147,12 +155,13 @@ class HandTask(PictureTask):
 
     def read_logs(self, logs: Tensor) -> dict[str, float]:
         """See Task: figures of the network during the epoch, with dropout, on augmented squares."""
-        points, loss, visible, distance, near, precise, *types = logs.tolist()
-        rates = (value / visible if visible else float("nan") for value in (distance, near, precise))
+        points, loss, visible, distance, near, precise, iou, oks, pictures, *types = logs.tolist()
+        rates = (value / visible if visible else float("nan") for value in (distance, near, precise, iou))
         known, right = types[: len(TRAITS)], types[len(TRAITS) :]
         return {
             "loss": loss / points,
-            **dict(zip(("error_px", "pck", "precision"), rates, strict=True)),
+            **dict(zip(("error_px", "pck", "precision", "iou"), rates, strict=True)),
+            "oks": oks / pictures if pictures else float("nan"),
             **{name: b / a if a else float("nan") for name, a, b in zip(TRAITS, known, right, strict=False)},
         }
 
@@ -197,6 +206,29 @@ class HandTask(PictureTask):
             f"{records[int(self.train.row[number])].image} ({VARIANTS[self.train.variant[number]]})"
             for number in index.tolist()
         ]
+
+
+def overlaps(error: Tensor, true: Tensor, visible: Tensor, settings: MetricSettings) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums over a batch as eval.hand_metrics defines their terms, on its device, so that nothing waits for the GPU.
+
+    Args:
+        error: [B, P, 2] predicted less true, pixels.
+        true: [B, P, 2] pixels.
+        visible: [B, P] bool.
+        settings: parameters of the figures.
+
+    Returns:
+        The IoU summed over visible points, the OKS summed over pictures, and how many of these show a point.
+    """
+    shared = (settings.box_px - error.abs()).clamp(min=0).prod(-1)
+    iou = shared / (2 * settings.box_px**2 - shared)
+    seen = visible[..., None]
+    highest, lowest = true.where(seen, -torch.inf).amax(1), true.where(seen, torch.inf).amin(1)
+    shown = visible.any(1)
+    area = (highest - lowest).prod(-1).where(shown, 1).clamp(min=MIN_AREA_PX)
+    oks = torch.exp(-error.square().sum(-1) / (2 * settings.k**2 * area)[:, None])
+    each = (oks * visible).sum(1) / visible.sum(1).clamp(min=1)
+    return (iou * visible).sum(), each.sum(), shown.sum()
 
 
 def accuracies(predicted: NDArray[Any], known: NDArray[np.int64]) -> dict[str, float]:

@@ -80,7 +80,7 @@ def test_a_run_says_what_made_it(runs: dict[str, Path]) -> None:
     assert read_config(runs[HEATMAPS] / "config.toml") == run.config
     header = (runs[HEATMAPS] / "metrics.csv").read_text().splitlines()[0].split(",")
     figures = {"loss", "mse", "pck", "precision", "oks", "iou", "error_px"}
-    assert figures | {"train_loss", "train_pck"} <= set(header)
+    assert figures | {"train_loss", "train_pck", "train_oks", "train_iou"} <= set(header)
     assert {"baseline_pck", "floor_pck"} & set(header)
 
 

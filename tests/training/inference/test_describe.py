@@ -56,5 +56,8 @@ def test_the_model_is_neither_moved_nor_changed():
 def test_the_text_states_the_convention():
     text = as_text(describe(Tiny(points=7), (1, 3, 512, 512)))
     assert "741 (0.00 M)" in text and "1 MAC = 2 FLOP" in text and "1x8x256x256" in text
-    assert "0.014 GMAC = 0.028 GFLOP" in text and "moments of AdamW" in text
+    assert (
+        "0.014 GMAC = 0.028 GFLOP" in text
+        and "M as acuSimNet's paper counts: bytes of weights and moments of AdamW / 4e6" in text
+    )
     assert max(map(len, text.splitlines())) <= 120

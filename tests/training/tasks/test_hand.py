@@ -16,12 +16,12 @@ from training import checkpoint
 from training.config import load_config
 from training.data.hand_loader import HandSet, load_hands
 from training.data.hand_squares import ARRAYS, squares_of
-from training.eval.hand_metrics import report
+from training.eval.hand_metrics import MetricSettings, picture_oks, point_terms, report
 from training.hardware import Hardware
 from training.history import History
 from training.loop import Batch, Loop
 from training.models.hand import HandLoss, HandOutput, locate
-from training.tasks.hand import HandTask, predict
+from training.tasks.hand import HandTask, overlaps, predict
 from training.tasks.hand_config import HandConfig
 
 
@@ -181,3 +181,17 @@ def test_copies_in_two_parts_are_refused(hands: HandSet, tmp_path: Path) -> None
     copy(f"{other.upper()}_L_back_0009")
     with pytest.raises(ConfigError, match="are copies: one hand cannot be in two parts"):
         load_hands(root, config_of(), persons=hands.persons)
+
+
+def test_overlaps_are_those_of_the_report():
+    """The second picture shows two points in one line, the third none."""
+    random = np.random.default_rng(0)
+    true = random.uniform(20, 200, (3, 5, 2))
+    true[1, :, 1] = 50
+    predicted = true + random.normal(0, 6, true.shape)
+    visible = np.array([[True, True, False, True, True], [True, True, False, False, False], [False] * 5])
+    settings = MetricSettings()
+    terms = point_terms(predicted, true, visible, settings)
+    found = overlaps(*(torch.from_numpy(array) for array in (predicted - true, true, visible)), settings)
+    wanted = np.nansum(terms["iou"]), np.nansum(picture_oks(terms)), 2
+    assert [value.item() for value in found] == pytest.approx(wanted)
