@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from acusim.errors import PictureError
 from acusim.light_transfer import SCALE, transferred_light
 
+pytestmark = pytest.mark.numeric
 Floats = NDArray[np.float32]
 SIDE = 256
 Y, X = np.mgrid[:SIDE, :SIDE] / SIDE
