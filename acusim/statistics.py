@@ -42,6 +42,20 @@ class Figure:
         """The three numbers, None for NaN."""
         return {name: None if np.isnan(v) else round(float(v), 5) for name, v in self._items()}
 
+    def text(self, digits: int, factor: float = 1.0, unit: str = "", sign: str = "") -> str:
+        """``value [low, high]``: times a factor, the unit behind the value; a dash where there is no value.
+
+        Args:
+            digits: after the point.
+            factor: 100 for per cent.
+            unit: with its space.
+            sign: "+" shows that of positive numbers as well.
+        """
+        if np.isnan(self.value):
+            return "–"
+        value, low, high = (f"{factor * number:{sign}.{digits}f}" for _, number in self._items())
+        return f"{value}{unit}" if np.isnan(self.low) else f"{value}{unit} [{low}, {high}]"
+
     def _items(self) -> tuple[tuple[str, float], ...]:
         return (("value", self.value), ("low", self.low), ("high", self.high))
 

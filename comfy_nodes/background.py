@@ -10,7 +10,7 @@ from acusim.foreground import composed, fitted
 
 from . import tensors
 from .samples import Floats
-from .widgets import choice, link
+from .widgets import choice, heads, link
 
 KEEP, BLACK, SCENE = KINDS = ("keep", "black", "scene")
 
@@ -33,9 +33,7 @@ class AcuSimBackground:
         """The widgets."""
         return {
             "required": {
-                "images": link("IMAGE", "The relit images, as decoded."),
-                "originals": link("IMAGE", "The samples' own images: images of AcuSim Load Samples."),
-                "mask": link("MASK", "The heads: mask of AcuSim Load Samples."),
+                **heads(),
                 "background": choice(
                     "keep: the sample's own background; black: none; scene: the image at the input scene.",
                     KINDS,
@@ -54,8 +52,7 @@ class AcuSimBackground:
             ConfigError: the kind is unknown, or a required scene is missing.
             PictureError: the inputs differ in batch, size or channels.
         """
-        new, old = tensors.to_numpy(images, "images", 4), tensors.to_numpy(originals, "originals", 4)
-        alpha = tensors.to_numpy(mask, "mask", 3)
+        new, old, alpha = tensors.heads(images, originals, mask)
         behind = None if scene is None else tensors.to_numpy(scene, "scene", 4)
         return (tensors.to_tensor(compose(new, old, alpha, background, behind)),)
 

@@ -9,7 +9,7 @@ from acusim.light_transfer import transferred_light
 
 from . import tensors
 from .samples import Floats
-from .widgets import link, share
+from .widgets import heads, share
 
 
 class AcuSimLightTransfer:
@@ -30,9 +30,7 @@ class AcuSimLightTransfer:
         """The widgets."""
         return {
             "required": {
-                "images": link("IMAGE", "The relit images, as decoded."),
-                "originals": link("IMAGE", "The samples' own images: images of AcuSim Load Samples."),
-                "mask": link("MASK", "The heads: mask of AcuSim Load Samples."),
+                **heads(),
                 "amount": share("0: the relit images; 1: the samples under their light; between: a mixture.", 0.0),
             }
         }
@@ -45,8 +43,7 @@ class AcuSimLightTransfer:
         """
         if amount <= 0:
             return (images,)
-        new, old = tensors.to_numpy(images, "images", 4), tensors.to_numpy(originals, "originals", 4)
-        return (tensors.to_tensor(transfer(new, old, tensors.to_numpy(mask, "mask", 3), amount)),)
+        return (tensors.to_tensor(transfer(*tensors.heads(images, originals, mask), amount)),)
 
 
 def transfer(images: Floats, originals: Floats, mask: Floats, amount: float) -> Floats:

@@ -28,6 +28,17 @@ def to_tensor(array: NDArray[np.float32]) -> Any:
     return importlib.import_module("torch").from_numpy(np.ascontiguousarray(array))
 
 
+def heads(
+    images: Any, originals: Any, mask: Any
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """The tensors at the inputs of ``widgets.heads`` as arrays.
+
+    Raises:
+        ConfigError: one of them has another number of dimensions.
+    """
+    return to_numpy(images, "images", 4), to_numpy(originals, "originals", 4), to_numpy(mask, "mask", 3)
+
+
 def check_alike(images: NDArray[np.float32], originals: NDArray[np.float32], mask: NDArray[np.float32]) -> None:
     """Checks that images [B, H, W, 3], originals [B, H, W, 3] and a mask [B, H, W] belong together.
 

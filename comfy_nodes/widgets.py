@@ -12,6 +12,15 @@ def link(kind: str, tooltip: str) -> Widget:
     return kind, {"tooltip": tooltip}
 
 
+def heads() -> dict[str, Widget]:
+    """Relit heads beside what they were made from."""
+    return {
+        "images": link("IMAGE", "The relit images, as decoded."),
+        "originals": link("IMAGE", "The samples' own images: images of AcuSim Load Samples."),
+        "mask": link("MASK", "The heads: mask of AcuSim Load Samples."),
+    }
+
+
 def text(tooltip: str, default: str = "", **options: Any) -> Widget:
     """A text field."""
     return "STRING", {"default": default, **options, "tooltip": tooltip}

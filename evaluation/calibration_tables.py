@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from acusim.markdown import table
 from acusim.statistics import Figure
 from evaluation.thresholds import Thresholds
@@ -103,9 +101,4 @@ def _cell(row: Row, name: str) -> str:
     value = getattr(row, name)
     if not isinstance(value, Figure):
         return str(value) if isinstance(value, str) else f"{value:g}"
-    scale, unit = (1, "") if name.startswith("bound") else (100, " %")
-    if np.isnan(value.value):
-        return "–"
-    if np.isnan(value.low):
-        return f"{scale * value.value:.1f}{unit}"
-    return f"{scale * value.value:.1f}{unit} [{scale * value.low:.1f}, {scale * value.high:.1f}]"
+    return value.text(1) if name.startswith("bound") else value.text(1, 100, " %")

@@ -39,7 +39,10 @@ def trusted(trial: Trial, limits: Thresholds) -> tuple[NDArray[np.bool_], NDArra
 
 def exceeds_bound(trial: Trial, limits: Thresholds) -> bool:
     """Whether a trusted point moved farther than its bound (and by more than a pixel)."""
-    chosen, bound = trusted(trial, limits)
+    return _exceeds(trial, *trusted(trial, limits))
+
+
+def _exceeds(trial: Trial, chosen: NDArray[np.bool_], bound: NDArray[np.float32]) -> bool:
     return bool((chosen & (trial.moved_px > np.maximum(bound, 1))).any())
 
 
@@ -58,12 +61,13 @@ def beyond_bounds(trials: Iterable[Trial], limits: Thresholds) -> NDArray[np.flo
 
 def falsely_trusted(trials: Iterable[Trial], limits: Thresholds, least_mm: float) -> NDArray[np.float64]:
     """[N, 2] of each image: acupoints that moved farther than ``least_mm`` and are trusted, and all that did."""
-    rows: list[tuple[int, int]] = []
-    for trial in trials:
-        far = trial.moved_px * trial.mm_per_px > least_mm
-        wrong = far & trusted(trial, limits)[0] & (not rejected(trial, limits))
-        rows.append((int(wrong.sum()), int(far.sum())))
+    rows = [_wrong(trial, trusted(trial, limits)[0], rejected(trial, limits), least_mm) for trial in trials]
     return np.array(rows, np.float64).reshape(-1, 2)
+
+
+def _wrong(trial: Trial, chosen: NDArray[np.bool_], refused: bool, least_mm: float) -> tuple[int, int]:
+    far = trial.moved_px * trial.mm_per_px > least_mm
+    return int((far & chosen).sum()) * (not refused), int(far.sum())
 
 
 def rate(counts: NDArray[np.float64], trials: Sequence[Trial]) -> Figure:
@@ -124,7 +128,11 @@ def _figures(trials: list[Trial], limits: Thresholds) -> dict[str, Figure]:
     refused = np.array([rejected(trial, limits) for trial in trials])
     outcomes = [_farthest(trial, chosen, limits) for trial, (chosen, _) in zip(trials, decided, strict=True)]
     certain, missed = np.array(outcomes, np.float64).T
-    beyond = np.array([exceeds_bound(trial, limits) for trial in trials])
+    beyond = np.array([_exceeds(trial, *each) for trial, each in zip(trials, decided, strict=True)])
+    wrong = [
+        _wrong(trial, chosen, bool(no), limits.tolerance_mm)
+        for trial, (chosen, _), no in zip(trials, decided, refused, strict=True)
+    ]
     moves = ~np.isnan(missed)
     every = np.ones(len(trials))
     counts = {
@@ -135,7 +143,7 @@ def _figures(trials: list[Trial], limits: Thresholds) -> dict[str, Figure]:
         "trusted": ([chosen.sum() for chosen, _ in decided], [len(chosen) for chosen, _ in decided]),
     }
     figures = {name: rate(np.stack(pair, axis=1).astype(np.float64), trials) for name, pair in counts.items()}
-    figures["wrong"] = rate(falsely_trusted(trials, limits, limits.tolerance_mm), trials)
+    figures["wrong"] = rate(np.array(wrong, np.float64), trials)
     bounds = [bound[chosen] for chosen, bound in decided]
     lengths = [
         bound * trial.mm_per_px[chosen] for (chosen, _), bound, trial in zip(decided, bounds, trials, strict=True)

@@ -17,7 +17,6 @@ those given should have set a threshold.
 import argparse
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,23 +24,21 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from acusim.command_line import USAGE, missing_packages_explained
-from acusim.errors import AcuSimError, ConfigError
+from acusim.errors import AcuSimError
 from acusim.markdown import table
-from acusim.options import add_options, given_options
-from acusim.parallel import Died, Work, run
+from acusim.options import add_options
+from acusim.parallel import Work
 from acusim.pictures import encode
 from acusim.results import write_result
 from acusim.seeds import generator_of
 from acusim.statistics import cluster_sums, rate_of_sums
 from evaluation.attacks import CARRIERS, HARMLESS, MOVES, Attack, attacks, harmless
 from evaluation.certificate import Judge
-from evaluation.run import plan
 from evaluation.settings import PairSettings
-from evaluation.subjects import Subject, Task, load, prepare, tasks_of
+from evaluation.subjects import Subject, Task, load
 from evaluation.thresholds import Thresholds
+from experiments.pairs import measured, run_on_pairs
 
 RESTS = (-0.05, 0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 """What is tried as ``rests_band``: trust and safety are one scale."""
@@ -119,10 +116,7 @@ def _share(rows: Sequence[Row], of: str, among: str | None = None) -> str:
     values = np.array([(float(getattr(row, of)), float(getattr(row, among)) if among else 1.0) for row in rows])
     if not values.size or not values[:, 1].any():
         return "–"
-    figure = rate_of_sums(cluster_sums(values, [row.person for row in rows]))
-    if np.isnan(figure.low):
-        return f"{100 * figure.value:.1f}"
-    return f"{100 * figure.value:.1f} [{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
+    return rate_of_sums(cluster_sums(values, [row.person for row in rows])).text(1, 100)
 
 
 def markdown(rows: Sequence[Row], tolerance_mm: float) -> str:
@@ -211,37 +205,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_options(parser, PairSettings)
     parser.add_argument("--thresholds", type=Path, metavar="F.toml", help="other thresholds than the shipped ones")
     options = parser.parse_args(arguments)
-    with missing_packages_explained():
-        try:
-            settings = PairSettings(
-                **{"workers": len(os.sched_getaffinity(0)), **given_options(options, PairSettings)},
-                thresholds=Thresholds.from_toml(options.thresholds),
-            )
-            return _run(settings)
-        except AcuSimError as error:
-            print(f"attacks: {error}", file=sys.stderr)
-            return USAGE
+    return run_on_pairs("attacks", options, _run, options.thresholds)
 
 
 def _run(settings: PairSettings) -> int:
-    tasks = tasks_of(plan(settings).pairs)
-    found: dict[Task, list[Row]] = {}
-    code = 0  # 2 where pairs are left out
-    answers = run(attacked, tasks, settings.workers, prepare=prepare, arguments=(settings,))
-    for task, answer in tqdm(answers, total=len(tasks), unit="pair"):
-        if isinstance(answer, Died | str):
-            print(f"attacks: {task.pair.augmented} is left out: {answer}", file=sys.stderr)
-            code = 2
-        elif answer:
-            found[task] = answer
-    if not found:
-        raise ConfigError("no pair could be attacked: each needs a label with visible acupoints")
-    shown = [task for task in tasks if task in found]  # whichever was done first
-    rows = [row for task in shown for row in found[task]]
+    nothing = "no pair could be attacked: each needs a label with visible acupoints"
+    found, code = measured("attacks", settings, attacked, nothing)
+    rows = [row for each in found.values() for row in each]
     text = markdown(rows, settings.thresholds.tolerance_mm)
     write_result(settings.out / "attacks.md", text.encode())
     write_result(settings.out / "attacks.json", json.dumps([dataclasses.asdict(row) for row in rows]).encode())
-    write_result(settings.out / "attacks.jpg", encode(sheet(load(settings, shown[0])), ".jpg"))
+    write_result(settings.out / "attacks.jpg", encode(sheet(load(settings, next(iter(found)))), ".jpg"))
     print(text)
     return code
 

@@ -25,8 +25,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from acusim.errors import AcuSimError
 from acusim.files import write_atomic
 from acusim.markdown import table
@@ -47,11 +45,7 @@ COMPARED = ("micro", "mean_mm")
 def figure_text(figure: Figure, name: str, signed: bool = False) -> str:
     """A figure with its interval in its unit; a dash where there is none."""
     definition = BY_NAME[name]
-    if np.isnan(figure.value):
-        return "–"
-    form = f"{'+' if signed else ''}.{definition.digits}f"
-    value, low, high = (f"{definition.factor * number:{form}}" for number in (figure.value, figure.low, figure.high))
-    return value if np.isnan(figure.low) else f"{value} [{low}, {high}]"
+    return figure.text(definition.digits, definition.factor, sign="+" if signed else "")
 
 
 def _cells(figures: Figures, names: Sequence[str], signed: bool = False) -> list[str]:

@@ -15,35 +15,32 @@ Intervals (95 %) are over persons. Writes DIR/light_transfer.md and light_transf
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from acusim.command_line import USAGE, missing_packages_explained
-from acusim.errors import AcuSimError, ConfigError
+from acusim.errors import AcuSimError
 from acusim.float_images import Floats, from_levels, to_levels
 from acusim.light_transfer import DARK, SCALE, transferred_light
 from acusim.markdown import table
-from acusim.options import add_options, given_options
-from acusim.parallel import Died, Work, run
+from acusim.options import add_options
+from acusim.parallel import Work
 from acusim.pictures import encode
 from acusim.results import write_result
 from acusim.seeds import generator_of
-from acusim.statistics import Figure, cluster_sums, quantiles_by_groups, rate_of_sums, summarise
+from acusim.statistics import cluster_sums, quantiles_by_groups, rate_of_sums, summarise
 from evaluation.attacks import attacks
 from evaluation.certificate import Judge
-from evaluation.run import plan
+from evaluation.reference import Reference
 from evaluation.settings import PairSettings
-from evaluation.subjects import Subject, Task, load, prepare, tasks_of
+from evaluation.subjects import Subject, Task, load
+from experiments.pairs import measured, run_on_pairs
 
 MOVES = ("eyes", "mouth", "hairline", "shift", "turn", "stranger")
 SIGMAS = (8, 12, 16, 24, 36)
@@ -103,21 +100,24 @@ def images(subject: Subject) -> Iterator[tuple[str, Floats, Floats]]:
         yield attack.move, repainted(attack.pixels, random), repainted(subject.augmented, random)
 
 
-def measured(task: Task, work: Work) -> list[Row] | str:
+def transferred(task: Task, work: Work) -> list[Row] | str:
     """All moves and methods on one pair, or why there are none."""
     settings, judge = work.state
     try:
         subject = load(settings, task)
-        return [row for made in images(subject) for row in _rows(subject, judge, *made)] if len(subject.points) else []
+        reference = subject.reference()
+        rows = (_rows(subject, reference, judge, *made) for made in images(subject))
+        return [row for made in rows for row in made] if len(subject.points) else []
     except AcuSimError as error:
         return str(error)[:500]
 
 
-def _rows(subject: Subject, judge: Judge, move: str, moved: Floats, still: Floats) -> Iterator[Row]:
+def _rows(
+    subject: Subject, reference: Reference, judge: Judge, move: str, moved: Floats, still: Floats
+) -> Iterator[Row]:
     original, mask = from_levels(subject.original), subject.mask.astype(np.float32)
     inside = cv2.erode(subject.mask.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
     wanted, before = (_log(from_levels(pixels)) for pixels in (subject.augmented, subject.original))
-    reference = subject.reference()
     for name, method in METHODS.items():
         found, unmoved = (method(image, original, mask) for image in (moved, still))
         apart = _log(found) - _log(unmoved)
@@ -161,16 +161,10 @@ def _figures(rows: Sequence[Row]) -> list[str]:
     lengths = np.array([one for row in rows for one in row.displaced_px])
     owners = [row.person for row in rows for _ in row.displaced_px]
     return [
-        *(_shown(figure, 2) for figure in means),
-        *(_shown(Figure(100 * one.value, 100 * one.low, 100 * one.high), 1) for one in rates),
-        *(_shown(figure, 2) for figure in quantiles_by_groups(lengths, owners, [0.5, 0.95])),
+        *(figure.text(2) for figure in means),
+        *(figure.text(1, 100) for figure in rates),
+        *(figure.text(2) for figure in quantiles_by_groups(lengths, owners, [0.5, 0.95])),
     ]
-
-
-def _shown(figure: Figure, digits: int) -> str:
-    if np.isnan(figure.value):
-        return "–"
-    return f"{figure.value:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
 
 
 def sheet(subject: Subject, tile: int = 240) -> NDArray[np.uint8]:
@@ -192,34 +186,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measures and writes table and picture; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser, PairSettings)
-    options = parser.parse_args(arguments)
-    with missing_packages_explained():
-        try:
-            workers = {"workers": len(os.sched_getaffinity(0))}
-            return _run(PairSettings(**{**workers, **given_options(options, PairSettings)}))
-        except AcuSimError as error:
-            print(f"light_transfer: {error}", file=sys.stderr)
-            return USAGE
+    return run_on_pairs("light_transfer", parser.parse_args(arguments), _run)
 
 
 def _run(settings: PairSettings) -> int:
-    tasks = tasks_of(plan(settings).pairs)
-    found: dict[Task, list[Row]] = {}
-    code = 0  # 2 where pairs are left out
-    answers = run(measured, tasks, settings.workers, prepare=prepare, arguments=(settings,))
-    for task, answer in tqdm(answers, total=len(tasks), unit="pair"):
-        if isinstance(answer, Died | str):
-            print(f"light_transfer: {task.pair.augmented} is left out: {answer}", file=sys.stderr)
-            code = 2
-        elif answer:
-            found[task] = answer
-    if not found:
-        raise ConfigError("nothing could be moved in any pair: each needs a label with visible acupoints")
-    shown = [task for task in tasks if task in found]  # whichever was done first
-    text = markdown([row for task in shown for row in found[task]])
-    out: Path = settings.out
-    write_result(out / "light_transfer.md", text.encode())
-    write_result(out / "light_transfer.jpg", encode(sheet(load(settings, shown[0])), ".jpg"))
+    nothing = "nothing could be moved in any pair: each needs a label with visible acupoints"
+    found, code = measured("light_transfer", settings, transferred, nothing)
+    text = markdown([row for each in found.values() for row in each])
+    write_result(settings.out / "light_transfer.md", text.encode())
+    write_result(settings.out / "light_transfer.jpg", encode(sheet(load(settings, next(iter(found)))), ".jpg"))
     print(text)
     return code
 

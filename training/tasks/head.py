@@ -102,14 +102,13 @@ class HeadTask(PictureTask):
         losses, tallies = module(images, xy, visible, trusted, weight, data_scale, scale)
         count = torch.full((1,), float(len(images)), device=images.device)
         constant = self._constant(images.device)
-        data = losses.total.detach() - scale * constant
-        whole = (data * count / scale if self._is_mean else data) + constant * count
+        whole = self._of_pictures(losses.total.detach() - scale * constant, len(images), scale) + constant * count
         return Step(losses.total, torch.cat([count, losses.parts.sum(0), tallies, whole]))
 
-    @property
-    def _is_mean(self) -> bool:
-        """Whether the criterion gives a batch's mean rather than its sum."""
-        return self.config.model.network == "heatmaps" or self.config.loss.reduction == "mean"
+    def _of_pictures(self, data: Tensor, count: int, scale: float = 1.0) -> Tensor:
+        """The sum over a batch's pictures of what the criterion gives: their mean times ``scale``, or that sum."""
+        is_mean = self.config.model.network == "heatmaps" or self.config.loss.reduction == "mean"
+        return data * count / scale if is_mean else data
 
     def _constant(self, device: torch.device) -> Tensor:
         """What the uncertainty weights add to the loss of any picture."""
@@ -142,7 +141,7 @@ class HeadTask(PictureTask):
             trusted = targets.trusted if self.config.data.occluded == "zero" else targets.trusted & targets.visible
             losses = self.trainee.criterion(output, targets.xy, targets.visible, trusted, weight, 1.0, 0.0)
             # A mean over the batch is undone; the sums are divided by the number of all pictures at the end.
-            whole = losses.total * (len(index) if self._is_mean else 1)
+            whole = self._of_pictures(losses.total, len(index))
             total.add_(torch.cat([whole[None], losses.parts.sum(0)]))
 
         network = self.trainee.network
