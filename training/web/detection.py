@@ -24,13 +24,13 @@ class Detector:
     """Finds faces and hands; some 40 ms per picture. Threads may share it; they wait for each other."""
 
     def __init__(self) -> None:
-        with silenced():
+        self._lock = threading.Lock()
+        with silenced():  # until the first answer: MediaPipe opens its graphs in threads that have notices, too
             from mediapipe.python.solutions.hands import Hands  # type: ignore[import-untyped]
 
             self._faces: Any = open_detector(NEAR, CONFIDENCE)
             self._hands: Any = Hands(static_image_mode=True, max_num_hands=1, min_detection_confidence=CONFIDENCE)
-        self._lock = threading.Lock()
-        self.kind_of(np.zeros((SIDE, SIDE, 3), np.uint8))  # the first picture takes longer
+            self.kind_of(np.zeros((SIDE, SIDE, 3), np.uint8))
 
     def kind_of(self, pixels: NDArray[np.uint8]) -> TaskName | None:
         """The content of a picture [H, W, 3] RGB; None where there is neither a face nor a hand."""
