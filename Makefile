@@ -12,7 +12,7 @@ DEMO ?= demo
 DEMO_IDENTITIES ?= 6
 DEMO_VIEWS ?= 1,4,7,10,19,28,31,34,37,42,73,91,109,114
 DEMO_SIZE ?= 512
-# The last person's images are as AcuSim ships them: JPEG without depth maps.
+# The last person's images are as AcuSim ships them: JPEG without depth maps, which are fitted to the labels.
 DEMO_JPEG ?= $(DEMO_IDENTITIES)
 
 .PHONY: demo models test test-fast coverage test-processors check format docs bench install core dev clean
@@ -29,6 +29,7 @@ dev:
 demo: core
 	$(PY) -m synthetic --out $(DEMO)/dataset --identities $(DEMO_IDENTITIES) --views $(DEMO_VIEWS) --size $(DEMO_SIZE) \
 		--jpeg $(DEMO_JPEG)
+	$(PY) -m synthetic fit --dataset $(DEMO)/dataset
 	$(PY) controller/controller.py --batch --engine relight --dataset $(DEMO)/dataset --output $(DEMO)/augmented
 	cp $(DEMO)/augmented/contact_sheet.jpg $(DEMO)/contact_sheet.jpg
 	$(PY) -m evaluation report --original $(DEMO)/dataset --augmented $(DEMO)/augmented --out $(DEMO)/report \

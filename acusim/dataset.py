@@ -70,7 +70,7 @@ class Sample:
         if not self.depth:
             return None
         values, kind = read_depth(self._path(self.depth))
-        return values.astype(np.uint16) if kind == "mm16" else values.astype(np.uint8)
+        return values.astype(np.uint8) if kind == "rel8" else values.astype(np.uint16)
 
     def _path(self, relative: str) -> Path:
         if self.root is None:

@@ -41,7 +41,7 @@ _LOST = 0.02
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Foreground:
-    """Which pixels are head."""
+    """Which pixels are head, and how deep."""
 
     mask: Mask
     """[H, W] True on the head."""
@@ -53,6 +53,8 @@ class Foreground:
     """[H, W] 0..1 how much of each pixel is head, as the image shows it; None where the mask comes from depth alone."""
     doubts: tuple[str, ...] = ()
     """Reasons to inspect the mask before it is used, with the measured values."""
+    depth_kind: DepthKind | None = None
+    """What the depth's values are; those fitted to labels say nothing of the mask."""
 
     @property
     def alpha(self) -> Floats:
@@ -77,26 +79,26 @@ def find_foreground(
     # An alpha channel that is opaque everywhere contains no information.
     opaque = alpha is None or (alpha >= 128).mean() > MAX_SHARE
     matte = None if alpha is None or opaque else alpha.astype(np.float32) / 255
-    if depth is None and matte is None:
+    values, kind = (None, None) if depth is None else decode_depth(depth, "map")
+    if values is not None and values.shape != pixels.shape[:2]:
+        size = f"{values.shape[1]} x {values.shape[0]}"
+        raise PictureError(
+            f"depth map is {size}, its picture {pixels.shape[1]} x {pixels.shape[0]}; they must be equal"
+        )
+    if matte is None and (values is None or kind == "labels"):
         found = cut_out(pixels)
-        return Foreground(found.mask, "silhouette", None, found.alpha, _doubts_of_silhouette(found))
+        return Foreground(found.mask, "silhouette", values, found.alpha, _doubts_of_silhouette(found), kind)
     doubts: tuple[str, ...] = ()
     if matte is not None:
         mask = matte >= 0.5
         check_share(mask, "alpha channel")
         doubts = _doubts_of_matte(mask, matte)
-        if depth is None:
-            return Foreground(mask, "alpha", None, matte, doubts)
-    assert depth is not None
-    values, kind = decode_depth(depth, "map")
-    if values.shape != pixels.shape[:2]:
-        size = f"{values.shape[1]} x {values.shape[0]}"
-        raise PictureError(
-            f"depth map is {size}, its picture {pixels.shape[1]} x {pixels.shape[0]}; they must be equal"
-        )
+        if values is None or kind == "labels":
+            return Foreground(mask, "alpha", values, matte, doubts, kind)
+    assert values is not None and kind is not None
     mask = _of_depth(values, kind)
     check_share(mask, "depth map")
-    return Foreground(mask, f"depth-{kind}", values, matte, doubts)
+    return Foreground(mask, f"depth-{kind}", values, matte, doubts, kind)
 
 
 def silhouette(pixels: NDArray[np.uint8]) -> Mask:

@@ -36,8 +36,11 @@ _PNG_COMPRESSION, _PNG_STRATEGY = 2, zlib.Z_RLE
 _BAND_ROWS, _STRIP_PIXELS = 512, 1 << 20
 """What is converted at a time."""
 
-DepthKind = Literal["mm16", "rel8"]
-"""mm16: 16-bit millimetres along the camera axis, 0 = background. rel8: 8-bit relative values."""
+DepthKind = Literal["mm16", "rel8", "labels"]
+"""mm16: 16-bit millimetres along the camera axis, 0 = background. rel8: 8-bit relative values. labels: as mm16, but
+fitted to the labels (``python -m synthetic fit``): the head's shape, of which no outline is that of the picture."""
+FITTED = {"geometry": "labels"}
+"""In the record of a depth map that is fitted to labels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -219,7 +222,7 @@ def decode_depth(data: bytes, name: str) -> tuple[NDArray[np.float32], DepthKind
     """Decodes the bytes of a depth map.
 
     Returns:
-        [H, W] float32 values as stored (millimetres for mm16, 0..255 for rel8) and which of the two it is.
+        [H, W] float32 values as stored (millimetres, 0..255 for rel8) and what they are.
 
     Raises:
         PictureError: damaged, in colour, or of a single value.
@@ -235,7 +238,17 @@ def decode_depth(data: bytes, name: str) -> tuple[NDArray[np.float32], DepthKind
         raise PictureError(f"depth {name!r}: mode {image.mode}; save one channel, 16-bit mm or 8-bit relative")
     if values.min() == values.max():
         raise PictureError(f"depth {name!r}: every pixel is {values.min()}; there is no surface in it")
-    return values.astype(np.float32), "mm16" if image.mode.startswith("I") else "rel8"
+    return values.astype(np.float32), _depth_kind(image)
+
+
+def _depth_kind(image: Image.Image) -> DepthKind:
+    if not image.mode.startswith("I"):
+        return "rel8"
+    try:
+        record = provenance.from_image(image) or {}
+    except ProvenanceError:  # not ours to judge: the values count
+        record = {}
+    return "labels" if record.get("geometry") == FITTED["geometry"] else "mm16"
 
 
 def encode(
@@ -268,10 +281,16 @@ def encode(
     return out.getvalue()
 
 
-def encode_depth(values: NDArray[np.uint16] | NDArray[np.uint8]) -> bytes:
-    """Encodes a depth map [H, W] as PNG: uint16 millimetres or uint8 relative values, as decode_depth reads them."""
+def encode_depth(values: NDArray[np.uint16] | NDArray[np.uint8], record: dict[str, Any] | None = None) -> bytes:
+    """Encodes a depth map [H, W] as PNG, as decode_depth reads it.
+
+    Args:
+        values: uint16 millimetres or uint8 relative values.
+        record: how it was made, for the metadata.
+    """
     out = io.BytesIO()
-    Image.fromarray(values).save(out, "PNG")
+    info = provenance.png_info(record) if record is not None else None
+    Image.fromarray(values).save(out, "PNG", pnginfo=info)
     return out.getvalue()
 
 

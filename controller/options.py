@@ -87,6 +87,7 @@ def _add_recipe(how: "argparse._ActionsContainer") -> None:
         "--recipe", type=Path, metavar="F.toml", help="settings that differ from the defaults (default: none)"
     )
     how.add_argument("--set", action="append", metavar="NAME=VALUE", help="one setting, such as steps=28")
+    add_options(how, Recipe, ["geometry"])
     how.add_argument(
         "--gate",
         nargs="?",
@@ -109,7 +110,7 @@ def settings_of(options: argparse.Namespace) -> BatchSettings:
     recipe = Recipe.from_toml(options.recipe)
     if options.engine:
         recipe = Recipe.from_dict({"engine": options.engine}, recipe)
-    recipe = recipe.with_settings(options.set or [])
+    recipe = Recipe.from_dict(_given(options, ["geometry"]), recipe.with_settings(options.set or []))
     gate = None if options.gate is None else GateSettings.from_toml(Path(options.gate) if options.gate else None)
     values = _given(options, (*_fields(DATA), *_fields(HOW)))
     with _naming_flags(BatchSettings, OPTIONS[recipe.engine]):
@@ -121,7 +122,9 @@ def _repaired(options: argparse.Namespace) -> BatchSettings:
     """The stored settings of OUT, with the engine's options that are given now."""
     from controller.stored import repair_settings
 
-    ignored = _given(options, ("engine", "recipe", "set", "gate", *_fields(DATA), *_fields(HOW))).keys() - {"output"}
+    ignored = _given(options, ("engine", "recipe", "set", "geometry", "gate", *_fields(DATA), *_fields(HOW))).keys() - {
+        "output"
+    }
     if ignored:
         text = flags(sorted(ignored))
         raise ConfigError(f"--repair without --dataset takes the settings OUT was created with; leave out {text}")

@@ -24,6 +24,7 @@ from acusim.settings_file import read_settings
 EngineName = Literal["comfyui", "embedded", "relight"]
 Background = Literal["keep", "black", "scene"]
 Wiring = Literal["fc", "fbc"]
+Geometry = Literal["auto", "depth", "labels", "silhouette"]
 WIRINGS: tuple[Wiring, ...] = get_args(Wiring)
 IC_LIGHT: Mapping[str, str] = {wiring: f"iclight_sd15_{wiring}.safetensors" for wiring in WIRINGS}
 """Wiring -> the published IC-Light model for it, which is the default."""
@@ -72,6 +73,9 @@ class Recipe(Settings):
     clip_vision: str = Field(default="CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors", json_schema_extra=_FILE)
     """Image encoder of the IP-Adapter."""
 
+    geometry: Geometry = Field(default="auto", json_schema_extra={**_RELIGHT, "added": True})
+    """Where the head's surface comes from: the data set's depth map, depth fitted to the labels (``python -m synthetic
+    fit``), or the inflated silhouette; auto takes the first of these that there is."""
     light_strength: float = Field(default=0.8, ge=0.0, le=1.0, json_schema_extra=_RELIGHT)
     """How much of the sample's own shading gives way to the new light; 0 leaves it as it is."""
     light_contrast: float = Field(default=1.0, ge=0.0, le=2.0, json_schema_extra=_RELIGHT)

@@ -24,6 +24,7 @@ def prepare_root(
     folders: Sequence[str] = (),
     files: Mapping[str, bytes] | None = None,
     unwritten: Mapping[str, Any] | None = None,
+    option: str = "--out",
 ) -> None:
     """Creates a root with its folders, files and record, or refuses one that was created otherwise.
 
@@ -37,13 +38,14 @@ def prepare_root(
         folders: to create, relative.
         files: to write where they are missing, relative.
         unwritten: values with which a setting is left out of the record, as records before that setting lack it.
+        option: of the command line that names the root, for messages.
 
     Raises:
         ConfigError: the root was created with other arguments, or holds something else.
         OutputError: it cannot be written.
     """
     if root.exists() and not root.is_dir():
-        raise ConfigError(f"--out {str(root)!r} is a file; give a folder")
+        raise ConfigError(f"{option} {str(root)!r} is a file; give a folder")
     path = root / RECORD_FILE
     usual = unwritten or {}
     written = {name: value for name, value in fixed.items() if name not in usual or value != usual[name]}
@@ -54,23 +56,23 @@ def prepare_root(
             changes = _changes(before, record, usual)
             counts = grown(before)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise ConfigError(f"{str(path)!r} is damaged; restore it, or give another --out") from None
+            raise ConfigError(f"{str(path)!r} is damaged; restore it, or give another {option}") from None
         if changes:
             raise ConfigError(
-                f"--out {str(root)!r} was created with other arguments: {'; '.join(changes)}. "
-                f"Give the same arguments (only {may_change} may change) or another --out"
+                f"{option} {str(root)!r} was created with other arguments: {'; '.join(changes)}. "
+                f"Give the same arguments (only {may_change} may change) or another {option}"
             )
     else:
         if root.is_dir() and list_folder(root):
             raise ConfigError(
-                f"--out {str(root)!r} is not empty and has no {RECORD_FILE}: it was not created by this program; "
+                f"{option} {str(root)!r} is not empty and has no {RECORD_FILE}: it was not created by this program; "
                 "give a new or empty folder"
             )
         counts = grown({})
     try:
         _write(root, folders, files or {}, record | counts)
     except OSError as error:
-        raise OutputError(f"--out {str(root)!r} cannot be written: {error.strerror or error}") from None
+        raise OutputError(f"{option} {str(root)!r} cannot be written: {error.strerror or error}") from None
 
 
 def _write(root: Path, folders: Sequence[str], files: Mapping[str, bytes], record: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from acusim.rig import Camera
 from synthetic.head import Head
 from synthetic.identity import random_for
 from synthetic.lights import Light, panorama_at
+from synthetic.rays import camera_rays, depth_from, origins
 from synthetic.settings import Quality
 from synthetic.shading import Hits, shade, unit
 
@@ -29,25 +30,9 @@ class View:
     """[S, S] where there is a surface."""
 
 
-@lru_cache(maxsize=4)
-def _camera_rays(camera: Camera, width: int) -> NDArray[np.float32]:
-    """[width * width, 3] rays through pixel centres, scaled to length 1 along the camera's axis."""
-    across = ((np.arange(width) + 0.5) / width - 0.5) / camera.focal
-    x, y = np.meshgrid(across, across)
-    rays = x[..., None] * camera.R[0] + y[..., None] * camera.R[1] + camera.R[2]
-    return rays.reshape(-1, 3).astype(np.float32)
-
-
 def depth_map(head: Head, view: int | Camera, size: int) -> FloatArray:
     """[size, size] z depth in mm at pixel centres, 0 where nothing is met. Independent of shading."""
-    camera = rig.as_camera(view)
-    rays = _camera_rays(camera, size)
-    distance = head.scene.distance(_origins(camera, len(rays)), rays)
-    return np.where(distance < 1e6, distance, 0.0).reshape(size, size)
-
-
-def _origins(camera: Camera, count: int) -> NDArray[np.float32]:
-    return np.tile(camera.center_mm.astype(np.float32), (count, 1))
+    return depth_from(head.scene, rig.as_camera(view), size)
 
 
 def render(head: Head, light: Light, view: int | Camera, *, size: int, quality: Quality, seed: int) -> View:
@@ -64,8 +49,8 @@ def render(head: Head, light: Light, view: int | Camera, *, size: int, quality: 
     over = 2 if quality == "fine" else 1
     width = size * over
     camera = rig.as_camera(view)
-    rays = _camera_rays(camera, width)
-    found = head.scene.first_hit(_origins(camera, len(rays)), rays)
+    rays = camera_rays(camera, width)
+    found = head.scene.first_hit(origins(camera, len(rays)), rays)
     hits = _gather(head, camera, rays, found)
     rng = random_for("samples", seed, head.who.index, camera.frame)
     colour = shade(head, hits, light, quality, rng)

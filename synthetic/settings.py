@@ -1,4 +1,4 @@
-"""Settings of the commands heads and hands; light to import."""
+"""Settings of the commands heads, hands and fit; light to import."""
 
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -7,6 +7,7 @@ from pydantic import Field
 
 from acusim.errors import ConfigError
 from acusim.parallel.settings import ClusterSettings
+from acusim.settings import Settings
 
 Quality = Literal["draft", "fine"]
 CameraMode = Literal["rig", "around"]
@@ -129,6 +130,34 @@ class HandSettings(ClusterSettings):
         """The settings that decide pixels: a folder holds one set of them."""
         names = ("seed", "size", "quality", "side", "face", "subjects")
         return {**{name: getattr(self, name) for name in names}, FIRST_SUBJECT: self.first_subject}
+
+
+class FitSettings(Settings):
+    """Settings of depth maps fitted to labels.
+
+    Raises:
+        ConfigError: a value is not allowed.
+    """
+
+    WHAT: ClassVar[str] = "setting of the fit"
+
+    dataset: Path = Field(json_schema_extra={"metavar": "ROOT"})
+    """Root of a data set in AcuSim's layout."""
+    output: Path | None = Field(default=None, json_schema_extra={"metavar": "ROOT2", "default": "ROOT itself"})
+    """Folder that becomes a copy of the data set with depth maps; ROOT is then not written to."""
+    size: int | None = Field(
+        default=None, ge=1, le=16384, json_schema_extra={"metavar": "PX", "default": "512, else largest"}
+    )
+    """Folder of images to take: img_<PX>."""
+    workers: int = Field(
+        default=1, ge=1, le=MAX_WORKERS, json_schema_extra={"metavar": "N", "default": "one for each CPU"}
+    )
+    """Processes; 1 works in this one. Each fits one person at a time."""
+
+    @property
+    def root(self) -> Path:
+        """Where depth maps are written."""
+        return self.output or self.dataset
 
 
 def parse_persons(text: str) -> tuple[int, ...]:

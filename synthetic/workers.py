@@ -34,6 +34,9 @@ class Summary:
     interrupted: bool
     peak_rss_mb: int
     """Largest memory of any process that rendered."""
+    problems: tuple[tuple[str, str], ...] = ()
+    """What was set aside: its name and the reason."""
+    notes: tuple[str, ...] = ()
 
     @property
     def views_per_second(self) -> float:
@@ -46,6 +49,9 @@ class TaskResult:
 
     created: int
     peak_rss_mb: int
+    skipped: int = 0
+    problems: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def peak_rss_mb() -> int:
@@ -167,4 +173,14 @@ def run_tasks(
         )
     created = sum(result.created for result in results)
     peak = max((result.peak_rss_mb for result in results), default=peak_rss_mb())
-    return Summary(created, finished, time.monotonic() - began, stop.is_set(), peak)
+    problems = sorted(problem for result in results for problem in result.problems)
+    notes = sorted(note for result in results for note in result.notes)
+    return Summary(
+        created,
+        finished + sum(result.skipped for result in results),
+        time.monotonic() - began,
+        stop.is_set(),
+        peak,
+        tuple(problems),
+        tuple(notes),
+    )

@@ -60,7 +60,7 @@ class RelightEngine(Engine):
 
     def _relight(self, request: Request) -> Result:
         recipe, pixels = self.recipe, request.pixels
-        surface = surface_of(pixels, request.depth_data, request.alpha)
+        surface = surface_of(pixels, request.depth_data, request.alpha, recipe.geometry)
         scene = self._scene(request.scene)
         random = generator_of(f"relight\n{request.seed}")  # independent of what the plan draws from the seed
         turn, mirrored = random.uniform(-0.4, 0.4), bool(random.integers(2))

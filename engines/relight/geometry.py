@@ -12,11 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim import rig
+from acusim.errors import PictureError
 from acusim.foreground import Foreground, find_foreground
+from engines.recipe import Geometry
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-Source = Literal["depth-mm16", "depth-rel8-near-bright", "depth-rel8-far-bright", "silhouette-inflation"]
+Source = Literal[
+    "depth-mm16", "depth-rel8-near-bright", "depth-rel8-far-bright", "depth-labels", "silhouette-inflation"
+]
 
 HEAD_DEPTH_MM = 190.0
 """From the nearest to the farthest visible surface of a head: the scale of relative depth."""
@@ -47,25 +51,60 @@ class Surface:
     """The same head with its matte and doubts."""
 
 
-def surface_of(pixels: NDArray[np.uint8], depth: bytes | None, alpha: NDArray[np.uint8] | None = None) -> Surface:
+def surface_of(
+    pixels: NDArray[np.uint8],
+    depth: bytes | None,
+    alpha: NDArray[np.uint8] | None = None,
+    geometry: Geometry = "auto",
+) -> Surface:
     """The surface in an image.
 
     Args:
         pixels: [H, W, 3] RGB.
         depth: the file of a depth map of the same size, None if there is none.
         alpha: [H, W] the image's alpha channel, None if there is none.
+        geometry: the source that is wanted.
 
     Raises:
-        PictureError: the depth map is unreadable, of another size, or without a foreground; or there is no depth map
-            and the background is not uniform enough to find the silhouette.
+        PictureError: the depth map is unreadable, of another size, or without a foreground; there is no depth map
+            and the background is not uniform enough to find the silhouette; or the wanted source is missing.
     """
     found = find_foreground(pixels, depth, alpha)
+    _check_source(found, geometry)
     mask = found.mask
-    if found.depth is None:
+    if found.depth is None or geometry == "silhouette":
         z = _inflate(mask)
         return Surface(z, _normals(z, mask, blur=pixels.shape[1] / 100), mask, "silhouette-inflation", found)
-    z, source = (found.depth, "depth-mm16") if found.source == "depth-mm16" else _from_relative(found.depth, mask)
+    z, source = _from_relative(found.depth, mask) if found.depth_kind == "rel8" else _in_millimetres(found)
     return Surface(z, normals_from_depth(z, mask), mask, source, found)
+
+
+def _check_source(found: Foreground, geometry: Geometry) -> None:
+    """Raises PictureError where the wanted source is missing."""
+    fitted = found.depth_kind == "labels"
+    if geometry == "labels" and not fitted:
+        has = "a depth map, but it" if found.depth is not None else "no depth map that"
+        raise PictureError(
+            f"geometry = labels: there is {has} was fitted to the labels; run python -m synthetic fit first, "
+            "or take geometry=auto"
+        )
+    if geometry == "depth" and (fitted or found.depth is None):
+        has = "only one that was fitted to the labels" if fitted else "none"
+        raise PictureError(f"geometry = depth: the data set's own depth map is wanted and there is {has}; take auto")
+
+
+def _in_millimetres(found: Foreground) -> tuple[Floats, Source]:
+    """Depth in the head's mask."""
+    assert found.depth is not None
+    if found.depth_kind != "labels":
+        return found.depth, "depth-mm16"
+    missing = found.mask & (found.depth <= 0)
+    if missing.any():
+        raise PictureError(
+            f"the depth map fitted to the labels lacks {missing.sum()} of the head's {found.mask.sum()} pixels: it was "
+            "made for another picture; run python -m synthetic fit again"
+        )
+    return np.where(found.mask, found.depth, 0), "depth-labels"
 
 
 def _from_relative(values: Floats, mask: Mask) -> tuple[Floats, Source]:

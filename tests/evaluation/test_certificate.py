@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from acusim import rig
 from acusim.keypoint_metrics import mask_iou
 from acusim.labels import parse_label
+from acusim.pictures import FITTED, encode_depth
 from evaluation.certificate import Certificate, Judge
 from evaluation.matching import bounds, match
 from evaluation.outline import compare, offsets, silhouette_of
@@ -212,6 +213,16 @@ def test_thresholds_decide(skin: Skin):
     assert not _judge(skin, pixels).valid
     assert _judge(skin, pixels, allowed_px=3.0, most_outline_px=12.0, global_gain=2.0, least_structure=-1.0).valid
     assert "trusted" in _judge(skin, relit(skin[0]), tolerance_mm=0.1, least_trusted=0.5).reason
+
+
+def test_outlines_of_depth_that_was_fitted_to_labels_are_not_the_pictures(skin: Skin):
+    pixels, mask = skin
+    right = np.arange(pixels.shape[1]) >= pixels.shape[1] // 2
+    depth = np.where(mask, 800 + 100 * right, 0).astype(np.uint16)  # a step that no pixel shows
+    measured, _ = sample_reference(pixels, encode_depth(depth), None, 1)
+    fitted, notes = sample_reference(pixels, encode_depth(depth, FITTED), None, 1)
+    assert len(measured.inner.points) and not len(fitted.inner.points)
+    assert fitted.depth is None and not notes
 
 
 def test_millimetres_are_those_of_the_labels_camera():

@@ -15,9 +15,10 @@ from PIL import Image
 from acusim import rig
 from acusim.errors import PictureError
 from acusim.foreground import silhouette
+from acusim.pictures import FITTED, encode_depth
 from acusim.sample_id import SampleId
 from engines.base import Request, Result
-from engines.recipe import Recipe
+from engines.recipe import Geometry, Recipe
 from engines.relight import light, tones
 from engines.relight.engine import RelightEngine
 from engines.relight.geometry import normals_from_depth, surface_of
@@ -396,3 +397,47 @@ def test_hair_is_recoloured_and_skin_is_not(tmp_path: Path, scene: Path):
     assert (_relight(_request(pixels, path, scene, bald=True), **settings).pixels == pixels).all()
     bald = tones.to_srgb((np.array([0.5, 0.33, 0.25]) * (depth > 0)[..., None]).astype(np.float32))
     assert (_relight(_request(bald, path, scene), **settings).pixels == bald).all()
+
+
+def _source(pixels: np.ndarray, depth: bytes | None, wanted: Geometry) -> str:
+    """Where the surface comes from, or why there is none."""
+    try:
+        return surface_of(pixels, depth, geometry=wanted).source
+    except PictureError as error:
+        return str(error)
+
+
+def test_the_wanted_geometry_is_taken_or_its_lack_reported():
+    pixels, depth = _textured_ball()
+    values = np.where(silhouette(pixels), np.maximum(np.rint(depth), 700), 0).astype(np.uint16)
+    own, fitted = encode_depth(values), encode_depth(values, FITTED)
+    wanted: dict[tuple[bytes | None, Geometry], str] = {
+        (own, "auto"): "depth-mm16",
+        (own, "depth"): "depth-mm16",
+        (own, "labels"): "a depth map, but it was fitted",
+        (own, "silhouette"): "silhouette-inflation",
+        (fitted, "auto"): "depth-labels",
+        (fitted, "depth"): "only one that was fitted",
+        (fitted, "labels"): "depth-labels",
+        (fitted, "silhouette"): "silhouette-inflation",
+        (None, "auto"): "silhouette-inflation",
+        (None, "depth"): "none",
+        (None, "labels"): "no depth map that was fitted",
+        (None, "silhouette"): "silhouette-inflation",
+    }
+    for (data, geometry), answer in wanted.items():
+        assert answer in _source(pixels, data, geometry), (geometry, answer)
+
+
+def test_a_map_fitted_to_another_picture_is_refused():
+    pixels, _ = _textured_ball()
+    values = np.where(np.roll(silhouette(pixels), 9, 1), 800, 0).astype(np.uint16)
+    with pytest.raises(PictureError, match="it was made for another picture; run python -m synthetic fit again"):
+        surface_of(pixels, encode_depth(values, FITTED))
+
+
+def test_the_mask_of_a_fitted_map_is_the_pictures_own():
+    pixels, _ = _textured_ball()
+    head = silhouette(pixels)
+    surface = surface_of(pixels, encode_depth(np.where(head, 800, 0).astype(np.uint16), FITTED))
+    assert (surface.mask == head).all() and surface.found.matte is not None and surface.found.source == "silhouette"
