@@ -74,8 +74,8 @@ class Recipe(Settings):
     """Image encoder of the IP-Adapter."""
 
     geometry: Geometry = Field(default="auto", json_schema_extra={**_RELIGHT, "added": True})
-    """Where the head's surface comes from: the data set's depth map, depth fitted to the labels (``python -m synthetic
-    fit``), or the inflated silhouette; auto takes the first of these that there is."""
+    """Where the head's surface comes from: the data set's depth map, depth that ``synthetic fit`` made from the labels,
+    or the inflated silhouette; auto takes the first of these that there is."""
     light_strength: float = Field(default=0.8, ge=0.0, le=1.0, json_schema_extra=_RELIGHT)
     """How much of the sample's own shading gives way to the new light; 0 leaves it as it is."""
     light_contrast: float = Field(default=1.0, ge=0.0, le=2.0, json_schema_extra=_RELIGHT)

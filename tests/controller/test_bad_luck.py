@@ -184,7 +184,7 @@ def test_output_that_is_read_only_from_the_start(make_dataset: Run, command: Run
     assert "cannot be written" in proc.stderr
 
 
-@pytest.mark.parametrize("delay", [0.3, 0.5, 0.8])
+@pytest.mark.parametrize("delay", [0.3, 0.8])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_at_any_time_of_the_start(long: Path, command: Run, tmp_path: Path, delay: float, number: int):
     """Before there is a handler Python's own decides; from then on the exit code is 130 and nothing is printed raw."""
