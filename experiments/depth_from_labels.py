@@ -135,7 +135,8 @@ def person(seed: int, index: int) -> Figures:
         fit = fitted(head, frames, gender, pictures)
         for picture in pictures:
             if len(frames) > 1 or picture.frame in frames:
-                depth = fit.depth_in(_view(head, picture.frame), picture.pixels, picture.mask)
+                view = _view(head, picture.frame)
+                depth = fit.depth_in(view, picture.pixels, picture.mask, fit.head_in(view.camera, SIZE))
                 out.rows.append(_row(head, way, picture, encode_depth(depth, FITTED), out))
     out.rows += [_row(head, SILHOUETTE, picture, None, out) for picture in pictures]
     return out

@@ -184,14 +184,15 @@ def _depth_of(sample: Sample, fit: PersonFit, labels: Labels) -> NDArray[np.uint
     if sample.image in fit.head.left_out:
         raise LabelError(fit.head.left_out[sample.image])
     view, (pixels, mask) = labels.views[sample.image], _read(sample)
-    covered = fit.head_in(view.camera, len(mask)) > 0
+    bare = fit.head_in(view.camera, len(mask))
+    covered = bare > 0
     overlap = float((covered & mask).sum()) / max(1, int(covered.sum()))
     if overlap < LEAST_OVERLAP:
         raise PictureError(
             f"{100 * overlap:.0f} % of the fitted head lie on the head in the picture, at least "
             f"{100 * LEAST_OVERLAP:.0f} % are usual: is it this person, by the rig's camera {sample.id.frame}?"
         )
-    return fit.depth_in(view, pixels, mask)
+    return fit.depth_in(view, pixels, mask, bare)
 
 
 def _copy_samples(samples: Sequence[Sample], root: Path, output: Path) -> dict[str, str]:

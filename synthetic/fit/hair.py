@@ -22,6 +22,8 @@ from synthetic.scene import Scene
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+ON_HEAD = np.array([carrier_of(name) == "head" for name in acupoints.NAMES])
+"""[174] acupoints of the head itself, not of ears or body."""
 FACING = -0.4
 """Cosine below which an acupoint would be seen well."""
 COVERED_SHARE = 0.5
@@ -50,7 +52,7 @@ def cover_of(fit: FittedHead, views: Sequence[LabelledView]) -> Floats:
         seen = (cosine < FACING) & ((xy > 0) & (xy < 1)).all(1) & ~scene.occluded(start, towards)
         shown += seen
         listed += seen & view.label.listed
-    asked = (shown > 0) & ~acupoints.INNER & np.array([carrier_of(name) == "head" for name in acupoints.NAMES])
+    asked = (shown > 0) & ~acupoints.INNER & ON_HEAD
     if not asked.any():
         return np.zeros(len(fit.vertices))
     hidden = _of_the_majority((listed < COVERED_SHARE * shown)[asked], fit.acupoints_mm[asked])
@@ -94,18 +96,15 @@ def with_hair(fit: FittedHead, cover: Floats, masks: Sequence[tuple[rig.Camera, 
     return replace(fit, vertices=(fit.vertices + (best * cover)[:, None] * normals).astype(np.float32)), best
 
 
-def _coarse(fit: FittedHead) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _coarse(fit: FittedHead) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Some vertices [N] of the head itself and the faces [F, 3] between them: enough for an outline."""
     grid = np.arange(fit.head.start, fit.head.stop).reshape(grids.ROWS, grids.COLUMNS + 1)
     some = grid[np.unique(np.r_[0 : grids.ROWS : _STEP, grids.ROWS - 1])]
     some = some[:, np.unique(np.r_[0 : grids.COLUMNS : _STEP, grids.COLUMNS])]
-    number = np.arange(some.size).reshape(some.shape)
-    corners = number[:-1, :-1], number[:-1, 1:], number[1:, 1:], number[1:, :-1]
-    first, second, third, fourth = (corner.ravel() for corner in corners)
-    return some.ravel(), np.vstack([np.c_[first, second, third], np.c_[first, third, fourth]])
+    return some.ravel(), grids.grid_faces(*some.shape)
 
 
 def _reduced(mask: Mask) -> Mask:
-    """[_SIDE, _SIDE] at most, by every so manieth pixel."""
+    """[_SIDE, _SIDE] at most, by the nearest pixels."""
     at = ((np.arange(_SIDE) + 0.5) * len(mask) / _SIDE).astype(int) if len(mask) > _SIDE else np.arange(len(mask))
     return mask[np.ix_(at, at)]

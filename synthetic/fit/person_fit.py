@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from acusim import acupoints, rig
-from synthetic.anatomy import carrier_of
-from synthetic.fit.hair import cover_of, with_hair
+from acusim import rig
+from synthetic.fit.hair import ON_HEAD, cover_of, with_hair
 from synthetic.fit.joining import joined_depth
 from synthetic.fit.shape import FittedHead, LabelledView, fit_head
 from synthetic.fit.skin import skin_in
@@ -21,7 +20,6 @@ Mask = NDArray[np.bool_]
 
 HAIR_VIEWS = 6
 """Pictures by which the hair's thickness is measured."""
-_ON_HEAD = np.array([carrier_of(name) == "head" for name in acupoints.NAMES])
 _EVEN_PX, _EVEN_SHARE = 13, 0.7
 """A pixel is skin if so much is of its colour in a square of this side, in an image 512 wide."""
 _HAIR_MM = 0.5
@@ -58,19 +56,21 @@ class PersonFit:
         bare = Scene(head.vertices, head.faces)
         return cls(head, bare, Scene(grown.vertices, grown.faces) if thickness else bare, thickness)
 
-    def depth_in(self, view: LabelledView, pixels: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint16]:
+    def depth_in(
+        self, view: LabelledView, pixels: NDArray[np.uint8], mask: Mask, bare: NDArray[np.floating]
+    ) -> NDArray[np.uint16]:
         """[H, H] whole millimetres along the camera's axis, 0 outside the mask.
 
         Args:
             view: the picture's camera and label.
             pixels: [H, H, 3] RGB.
             mask: [H, H] the head in it, with hair and clothes.
+            bare: [H, H] as of ``head_in``.
         """
-        size = len(pixels)
-        depth = self.head_in(view.camera, size)
+        size, depth = len(pixels), bare
         if self.hair_mm:
             hairy = depth_from(self.hairy, view.camera, size)
-            skin = skin_in(pixels, view.label.xy[view.label.listed & _ON_HEAD] * size)
+            skin = skin_in(pixels, view.label.xy[view.label.listed & ON_HEAD] * size)
             depth = np.where((hairy > 0) & ~_joined_to_face(skin, depth, hairy), hairy, depth)
         middle = float(np.median(depth[depth > 0])) if depth.any() else rig.ORBIT_RADIUS_MM
         return joined_depth(depth, mask, float(rig.mm_per_px(middle, size, view.camera.focal)))
