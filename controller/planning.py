@@ -1,5 +1,7 @@
 """From what a user asks for to a planned batch; writes nothing."""
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +14,11 @@ from acusim.layout import Sample, scan
 from acusim.prompt_sets import load_prompt_sets
 from acusim.seeds import derive_seed
 from acusim.selection import parse_selection
+from controller.budget import Focus, affordable, focus_of, light_digest, scene_picker, spending
 from controller.job import Job
 from controller.plan import Item, Plan, make_plan
 from controller.settings import BatchSettings
-from engines.scenes import Scene, load_scenes, pick_scene, scenes_digest
+from engines.scenes import Scene, load_scenes, scenes_digest
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class PlannedBatch:
     settings: BatchSettings
     plan: Plan
     scenes: tuple[Scene, ...]
+    focus: Focus | None
+    """Where more is spent; None: everywhere alike."""
     engine_identity: dict[str, str]
     """What the engine adds to the identity."""
     warnings: tuple[str, ...]
@@ -47,8 +52,17 @@ class PlannedBatch:
             "prompts": self.plan.prompts.digest,
             "several variants": settings.variants > 1,
             "gate": settings.gate.as_dict() if settings.gate else None,
+            **({"focused scenes": self._light} if self._light else {}),
             **self.engine_identity,
         }
+
+    @cached_property
+    def _light(self) -> str | None:
+        return light_digest(self.scenes, self.focus)
+
+    @cached_property
+    def _scene_of(self) -> Callable[[int], Scene]:
+        return scene_picker(self.scenes, self.focus)
 
     def job(self, item: Item) -> Job:
         """What decides the pixels of an item's first attempt."""
@@ -64,7 +78,7 @@ class PlannedBatch:
             variant=item.variant,
             attempt=0,
             seed=seed,
-            scene=pick_scene(self.scenes, seed),
+            scene=self._scene_of(seed),
             bald=bald,
             prompt_set=prompt_set.name,
             positive=positive,
@@ -91,4 +105,27 @@ def plan_batch(settings: BatchSettings, engine_identity: dict[str, str] | None =
     if not plan.items and not plan.skipped:
         what = f"--select {settings.select!r} matches none of" if settings.select else "there is no usable image among"
         raise ConfigError(f"{what} the {len(dataset.samples)} samples of {str(settings.dataset)!r}")
-    return PlannedBatch(settings, plan, scenes, engine_identity or {}, warnings)
+    focus = _spend(plan, settings) if settings.budget is not None else None
+    return PlannedBatch(settings, plan, scenes, focus, engine_identity or {}, warnings)
+
+
+def _spend(plan: Plan, settings: BatchSettings) -> Focus | None:
+    """Leaves those items in a plan that the budget is spent on; a repair leaves all. Returns what it is focused on."""
+    assert settings.budget is not None
+    focus, notes = None, []
+    if settings.focus is not None:
+        focus, notes = focus_of(settings.focus, [item.sample for item in plan.items], plan.bald)
+    if settings.repair:
+        return focus
+    possible = plan.items
+    if settings.budget > len(possible):
+        plan.notes.append(
+            f"--budget {settings.budget} is more than the {len(possible)} images that there can be: see --variants"
+        )
+    plan.items = affordable(possible, settings.budget, settings.seed, focus)
+    plan.complete = False
+    plan.notes += [*notes, *(spending(possible, plan.items, focus) if focus else [])]
+    samples = {item.sample.image: item.sample.id for item in plan.items}.values()
+    names = Counter(plan.prompts.choose(sample, sample.hair in plan.bald).name for sample in samples)
+    plan.prompt_sets = dict(sorted(names.items()))
+    return focus

@@ -70,7 +70,8 @@ def print_plan(batch: PlannedBatch) -> None:
     """Prints what a batch would create."""
     plan, settings = batch.plan, batch.settings
     sets = ", ".join(f"{name} {count}" for name, count in plan.prompt_sets.items())
-    print(f"would create {len(plan.items)} images by engine {settings.recipe.engine}, {settings.variants} per sample")
+    each = f"{'at most ' if settings.budget is not None else ''}{settings.variants} per sample"
+    print(f"would create {len(plan.items)} images by engine {settings.recipe.engine}, {each}")
     print(f"prompt sets: {sets}")
     for entry in plan.evidence:
         print(f"hair code {entry}")

@@ -137,7 +137,8 @@ def _rename_damaged(path: Path) -> Path | None:
 def _asked(settings: BatchSettings, stored: dict[str, Any]) -> list[str]:
     """The keys of the last run that asked for something."""
     last = BatchSettings.from_stored(stored, settings.out)
-    asked = plan_batch(settings.changed(select=last.select, limit=last.limit, repair=False)).plan
+    last_asked = {name: getattr(last, name) for name in ("select", "limit", "budget", "focus")}
+    asked = plan_batch(settings.changed(**last_asked, repair=False)).plan
     return [item.key for item in asked.items] + [key for key, _ in asked.skipped]
 
 

@@ -38,6 +38,12 @@ class BatchSettings(Settings):
     """Such as 'gender=F,hair=HA,HC,frame=1-36'; keys: gender name size hair eye frame split."""
     limit: int | None = Field(default=None, ge=1, json_schema_extra={"group": DATA, "metavar": "N", "default": "all"})
     """At most N samples, in the order of their names."""
+    budget: int | None = Field(default=None, ge=1, json_schema_extra={"group": DATA, "metavar": "N", "default": "all"})
+    """At most N images, spread evenly over the samples, or with --focus over those where a model errs."""
+    focus: Path | None = Field(
+        default=None, json_schema_extra={"group": DATA, "metavar": "WEAK.toml", "default": "none"}
+    )
+    """Spend --budget where a model errs: the table that ``training evaluate --weak`` wrote."""
     scenes: Path | None = Field(
         default=None, json_schema_extra={"group": DATA, "metavar": "DIR", "default": "shipped ones"}
     )
@@ -55,7 +61,7 @@ class BatchSettings(Settings):
     gate: GateSettings | None = None
     """Certify every image before it is written; None writes whatever is valid."""
     repair: bool = Field(default=False, json_schema_extra={"stored": False})
-    """Redo what is damaged, and finish whatever OUT was ever asked for; select and limit do not count."""
+    """Redo what is damaged, and finish whatever OUT was ever asked for; select, limit and budget do not count."""
     engine_options: EngineOptions
     """Where and how the recipe's engine works; the defaults where they are not given."""
 
@@ -68,6 +74,8 @@ class BatchSettings(Settings):
     def _check_engine(self) -> Self:
         if self.engine_options.engine != self.recipe.engine:
             raise ConfigError(f"options of engine {self.engine_options.engine} for engine {self.recipe.engine}")
+        if self.focus is not None and self.budget is None:
+            raise ConfigError("--focus says where a budget is spent: name it with --budget N")
         return self
 
     @property

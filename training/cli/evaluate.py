@@ -36,8 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     bars, table = Bars(options.quiet), SkippedFiles(options.out / FILE)
     if trained.kind == "head":
         results, problems = head.evaluate(trained, options, device, bars)
-    elif options.coco or options.results:
-        raise ConfigError("--coco and --results are for runs of heads; this one is of hands")
+    elif options.coco or options.results or options.weak:
+        raise ConfigError("--coco, --results and --weak are for runs of heads; this one is of hands")
     else:
         results, problems = hand.evaluate(trained, options, device, bars)
     table.write(problems)

@@ -8,20 +8,25 @@ import torch
 from numpy.typing import NDArray
 
 from acusim.errors import ConfigError, LabelError, LayoutError
+from acusim.files import safe_join
 from acusim.layout import Problem
 from acusim.results import write_result
 from acusim.rig import parse_frames
 from acusim.selection import parse_selection
+from acusim.weak_spots import LIGHT, WeakSpots, values_of
 from training.cli.console import Bars, as_json, exit_code, log_notes, message
 from training.cli.options import DataOptions, EvaluateOptions, TrainOptions
 from training.cli.training_run import baseline_of, save_predictions, train_task
 from training.data import leaks, split
+from training.data.lights import light_of
 from training.data.positions import template_of
 from training.data.records import HeadData, load, on_the_rig
+from training.data.sources import root_names
 from training.eval import head as evaluation
 from training.eval.baselines import THROUGH_CAMERA, fit_baselines, through_camera
 from training.eval.metrics import zero_fpr_threshold
 from training.eval.predictions import Predictions
+from training.eval.weak import weak_spots
 from training.geometry.similarity import reduced
 from training.hardware import Hardware
 from training.history import History
@@ -135,12 +140,15 @@ def evaluate(
 
     predictions, targets = _predictions(options, run, index, predict), data.targets.take(index)
     records = [data.records[number] for number in index]
-    size = run.config.data.size
+    size, title = run.config.data.size, _title(run, options)
     save_predictions(predictions, options.predictions)
     if options.coco:
         items = evaluated_items([record.image for record in records], targets.xy, targets.visible, size)
         write_result(options.coco / "annotations.json", dump_dataset(items, HEAD))
         write_result(options.coco / "results.json", results_of(predictions, size))
+    if options.weak:
+        spots = _weak(run, options, data, index, predictions)
+        write_result(options.weak, spots.to_toml().encode())
     results = evaluation.evaluate(
         predictions,
         targets,
@@ -148,7 +156,7 @@ def evaluate(
         _baselines(data, parts.indices["train"], index),
         options.out,
         size=size,
-        title=f"{options.results.name if options.results else run.config.name}: {options.part}",
+        title=f"{title}: {options.part}",
         metadata={
             **({"results": options.results} if options.results else run.made_by),
             "data": ", ".join(str(root) for root in options.data),
@@ -191,6 +199,29 @@ def _baselines(data: HeadData, train: NDArray[np.intp], index: NDArray[np.intp])
         cameras = tested.rotation, tested.translation_mm, tested.focal
         out[THROUGH_CAMERA] = through_camera(fitted, template.mean_mm, *cameras, known.frame)
     return out
+
+
+def _title(run: HeadRun, options: EvaluateOptions) -> str:
+    """What is measured, for people."""
+    return options.results.name if options.results else run.config.name
+
+
+def _weak(
+    run: HeadRun, options: EvaluateOptions, data: HeadData, index: NDArray[np.intp], predictions: Predictions
+) -> WeakSpots:
+    """Where the model errs among the measured pictures."""
+    records = [data.records[number] for number in index]
+    lights = [light_of(safe_join(options.data[record.root], record.image)) for record in records]
+    return weak_spots(
+        predictions,
+        data.targets.take(index),
+        [record.person for record in records],
+        [values_of(one.id, one.bald) | {LIGHT: light} for one, (light, _) in zip(records, lights, strict=True)],
+        size=run.config.data.size,
+        model=f"{_title(run, options)}, {run.path.name}",
+        data=f"{options.part} of {', '.join(root_names(options.data))}",
+        light_names=dict(lights),
+    )
 
 
 def _threshold(options: EvaluateOptions, data: HeadData, val: NDArray[np.intp], predict: Predict) -> float | None:

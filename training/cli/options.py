@@ -169,5 +169,7 @@ class EvaluateOptions(DataOptions, RunOptions):
     """Also write truth and predictions as COCO keypoints (heads)."""
     results: Path | None = option(None, "F.json")
     """Measure a COCO results file, of whatever program, instead of the run; ids as in --coco (heads)."""
+    weak: Path | None = option(None, "F.toml")
+    """Also write where the model errs, over view, gender, hair and light, for the controller's --focus (heads)."""
     json_: bool = option(False, flag="--json")
     """Print the results as JSON."""

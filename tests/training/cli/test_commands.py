@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from acusim.errors import ConfigError
+from acusim.weak_spots import WeakSpots
 from tests.support import ROOT, add_sample
 from training import checkpoint
 from training.cli import main as cli
@@ -100,13 +101,18 @@ def test_a_warm_start_says_what_it_took(run, root, tmp_path, capsys):
 def test_evaluate_reports_with_baselines(run, root, tmp_path, capsys):
     out, predictions = tmp_path / "report", tmp_path / "p.safetensors"
     command = ["evaluate", str(run), "--data", str(root), "--out", str(out), "--quiet", "--json", *_where(run)]
-    assert cli.main([*command, "--predictions", str(predictions)]) == cli.OK
+    assert cli.main([*command, "--predictions", str(predictions), "--weak", str(tmp_path / "weak.toml")]) == cli.OK
     results = json.loads(capsys.readouterr().out)
     assert results == json.loads((out / "results.json").read_text())
     assert results["model"]["pictures"] == 3 and results["model"]["persons"] == 1
     assert set(results["baselines"]) == {"all occluded", "per point", "per point and frame: knows the camera"}
     assert results["model"]["zero_fpr_threshold_from"] == "other pictures"
     assert (out / "report.html").stat().st_size > 10_000 and predictions.is_file()
+    spots = WeakSpots.read(tmp_path / "weak.toml")
+    assert spots.mean_mm == pytest.approx(results["model"]["figures"]["mean_mm"]["value"], abs=1e-3)
+    # One person tells nothing of what persons have in common.
+    assert (spots.pictures, spots.persons) == (3, 1) and list(spots.spots["light"]) == ["original"]
+    assert {spot.effect_mm for of in spots.spots.values() for spot in of.values()} == {0}
 
 
 def test_persons_of_the_training_are_not_new(run, root, tmp_path, capsys):
