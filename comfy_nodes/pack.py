@@ -3,6 +3,7 @@
 from typing import Any
 
 from .background import AcuSimBackground
+from .depth import AcuSimDepth
 from .light_transfer import AcuSimLightTransfer
 from .load import AcuSimLoadSamples
 from .noise import AcuSimNoise
@@ -14,6 +15,7 @@ NODES: tuple[tuple[type[Any], str], ...] = (
     (AcuSimLoadSamples, "AcuSim Load Samples"),
     (AcuSimPromptSet, "AcuSim Prompt Set"),
     (AcuSimLoadScene, "AcuSim Load Scene"),
+    (AcuSimDepth, "AcuSim Depth"),
     (AcuSimLightTransfer, "AcuSim Light Transfer"),
     (AcuSimBackground, "AcuSim Background"),
     (AcuSimNoise, "AcuSim Noise"),

@@ -21,7 +21,7 @@ from acusim.tensor_files import read_header
 from . import roots
 
 MAX_FILE_BYTES = 64 << 20
-_KINDS = ("checkpoints", "diffusion_models", "unet", "ipadapter", "clip_vision")
+_KINDS = ("checkpoints", "diffusion_models", "unet", "ipadapter", "clip_vision", "controlnet")
 _KEY_TENSORS = (
     "model.diffusion_model.input_blocks.0.0.weight",
     "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight",
@@ -39,8 +39,15 @@ _KEY_TENSORS = (
     "vision_model.encoder.layers.30.layer_norm1.weight",
     "vision_model.encoder.layers.47.layer_norm1.weight",
     "visual_projection.weight",
+    *(
+        f"{prefix}{name}"
+        for prefix in ("", "control_model.")
+        for name in ("input_hint_block.0.weight", "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight")
+    ),
+    "controlnet_cond_embedding.conv_in.weight",
+    "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight",
 )
-"""Tensors whose presence and shape distinguish SD1.5, fc and fbc, and the encoder that an IP-Adapter needs."""
+"""Tensors whose presence and shape distinguish SD1.5, fc and fbc, the encoder that an IP-Adapter needs, ControlNets."""
 
 
 class _NotFound(LayoutError):

@@ -24,6 +24,7 @@ from acusim.settings_file import read_settings
 EngineName = Literal["comfyui", "embedded", "relight"]
 Background = Literal["keep", "black", "scene"]
 Wiring = Literal["fc", "fbc"]
+Reference = Literal["auto", "scene", "sample", "both"]
 Geometry = Literal["auto", "depth", "labels", "silhouette"]
 WIRINGS: tuple[Wiring, ...] = get_args(Wiring)
 IC_LIGHT: Mapping[str, str] = {wiring: f"iclight_sd15_{wiring}.safetensors" for wiring in WIRINGS}
@@ -62,6 +63,15 @@ class Recipe(Settings):
     """Weight of IC-Light's concatenated latents (paper: 0.3; trained with 0.18215)."""
     ip_adapter_weight: float = Field(default=0.45, ge=0.0, le=1.0, json_schema_extra=_DIFFUSION)
     """Weight of the IP-Adapter's attention (paper: 0.3-0.6); 0 disables it."""
+    reference: Reference = Field(default="auto", json_schema_extra={**_DIFFUSION, "added": True})
+    """What the IP-Adapter looks at: the scene, the sample, or both at half the weight each; auto is the scene for
+    wiring fc and the sample for fbc, where IC-Light sees the scene already."""
+    control_strength: float = Field(default=0.0, ge=0.0, le=2.0, json_schema_extra={**_DIFFUSION, "added": True})
+    """Weight of the ControlNet that holds the head's depth; 0 leaves it out. Samples without depth are skipped then."""
+    control_start: float = Field(default=0.0, ge=0.0, le=1.0, json_schema_extra={**_DIFFUSION, "added": True})
+    """Where in the whole noise schedule the ControlNet starts, 0 at pure noise; denoise = 0.5 starts near 0.5."""
+    control_end: float = Field(default=1.0, ge=0.0, le=1.0, json_schema_extra={**_DIFFUSION, "added": True})
+    """Where in the whole noise schedule the ControlNet ends."""
     light_transfer: float = Field(default=0.0, ge=0.0, le=1.0, json_schema_extra={**_DIFFUSION, "added": True})
     """How much of the diffused head gives way to the sample's own pixels under its light; at 1 no edge can move."""
     checkpoint: str = Field(default="v1-5-pruned-emaonly.safetensors", json_schema_extra=_FILE)
@@ -72,6 +82,10 @@ class Recipe(Settings):
     """IP-Adapter model."""
     clip_vision: str = Field(default="CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors", json_schema_extra=_FILE)
     """Image encoder of the IP-Adapter."""
+    control_net: str = Field(
+        default="control_v11f1p_sd15_depth_fp16.safetensors", json_schema_extra={**_FILE, "added": True}
+    )
+    """ControlNet for depth, used where control_strength is above 0."""
 
     geometry: Geometry = Field(default="auto", json_schema_extra={**_RELIGHT, "added": True})
     """Where the head's surface comes from: the data set's depth map, depth that ``synthetic fit`` made from the labels,
@@ -91,6 +105,12 @@ class Recipe(Settings):
     """Setting -> wiring -> file, where files were named for each wiring."""
 
     @model_validator(mode="after")
+    def _check_control(self) -> Self:
+        if self.control_start >= self.control_end:
+            raise ConfigError(f"control_start = {self.control_start:g} is not below control_end = {self.control_end:g}")
+        return self
+
+    @model_validator(mode="after")
     def _check_files(self) -> Self:
         for name in type(self).model_fields:
             if _names_file(name):
@@ -102,6 +122,14 @@ class Recipe(Settings):
     def __eq__(self, other: object) -> bool:
         """Equal settings; files that are named for another wiring do not count."""
         return isinstance(other, Recipe) and self.as_dict() == other.as_dict()
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """What the IP-Adapter looks at: scene, sample, or both; each has an equal share of the weight."""
+        if self.reference == "both":
+            return "scene", "sample"
+        by_wiring: dict[Wiring, Reference] = {"fc": "scene", "fbc": "sample"}
+        return (by_wiring[self.wiring] if self.reference == "auto" else self.reference,)
 
     @property
     def hash(self) -> str:

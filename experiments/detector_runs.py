@@ -118,7 +118,7 @@ def configured(plan: Plan, row: Row, seed: int) -> tuple[HeadConfig, HeadData, s
     try:
         config = load_config(row.config).with_settings([*COMMON, *row.settings, *plan.settings, f"train.seed={seed}"])
         assert isinstance(config, HeadConfig)
-        data = _data(plan, config, "train", row.roots)
+        data = _data(plan, config, "train", tuple(name.format(seed=seed) for name in row.roots))
         parts = parts_of(data, config, row.persons)
         steps = len(parts.indices["train"]) // config.train.batch_size
         epochs = math.ceil(plan.steps / max(steps, 1))

@@ -47,7 +47,7 @@ class Row:
     name: str
     settings: Settings = ()
     roots: Settings = ALL
-    """Of the training data; validation pictures are originals."""
+    """Of the training data; validation pictures are originals. ``{seed}`` in a name becomes that of the run."""
     persons: int = 0
     """Training and validation persons to use; 0 for all."""
     config: str = "heatmaps"
@@ -98,6 +98,14 @@ SECTIONS: dict[str, Section] = {
     ),
     "learning_curve": Section(
         "Persons to learn from", tuple(Row(f"{count} persons", persons=count) for count in (500, 100, 22, 10))
+    ),
+    "focus": Section(
+        "Generation where the model is weak: equal budgets",
+        (
+            Row("relit evenly", roots=(*ORIGINALS, "even_rig_{seed}", "even_around_{seed}")),
+            Row("relit where the model is weak", roots=(*ORIGINALS, "weak_rig_{seed}", "weak_around_{seed}")),
+            Row("not relit", roots=ORIGINALS),
+        ),
     ),
     "augmentation": Section("Augmentation: heatmaps", augmentation_rows("heatmaps", ())),
     "augmentation2": Section("Augmentation: acuSimNet, tuned", augmentation_rows("acusimnet_tuned", SMALL_ACUSIMNET)),

@@ -5,11 +5,12 @@
 MODELS_DIR is a ComfyUI ``models`` folder (or any other that is laid out like one). The images these weights make
 mean nothing; but ComfyUI loads them as it loads the real ones, so every node, key and shape is exercised. The default
 has a UNet that is as wide at the bottom as at the top (channel multipliers 1, 1, 1, 1) and the smaller of the two
-CLIP image encoders: 1.7 GB on disk. ``--full`` has the shapes of Stable Diffusion 1.5 and CLIP ViT-H: 7 GB.
+CLIP image encoders: 1.8 GB on disk. ``--full`` has the shapes of Stable Diffusion 1.5 and CLIP ViT-H: 8 GB.
 Text encoder and VAE have one size only. The same seed gives the same bytes, tensor by tensor, in any order.
 
 Shapes: Stable Diffusion 1.5 (model_channels 320, context 768, 8 heads), CLIP ViT-L/14 text tower, AutoencoderKL f8,
-IC-Light's offsets (diffusers names, 8 or 12 input channels), IP-Adapter for SD1.5 with 4 tokens, CLIP ViT-L/H vision.
+IC-Light's offsets (diffusers names, 8 or 12 input channels), IP-Adapter for SD1.5 with 4 tokens, CLIP ViT-L/H vision,
+ControlNet 1.1 (its authors' names).
 """
 
 import argparse
@@ -18,7 +19,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,8 @@ MADE_BY = "benchmarks.random_weights"
 """In every file's header, and so in the hashes of tests/data/embedded/goldens.json: the name this module had then."""
 OFFSET_GAIN = 0.1
 """IC-Light's files hold what is added to the UNet's weights; this keeps the sum close to the UNet."""
+CONTROL_GAIN = 0.3
+"""ControlNet's results are added to those of the UNet; this keeps the sum close to the UNet."""
 SPREAD = 0.1
 """Of biases about 0 and of the scales of norms about 1: were they all equal, a mix-up would go unnoticed."""
 LATENT_GAIN = 5.0
@@ -55,6 +58,11 @@ class Sizes:
     """Tokens of the text encoder; that, its layers and the VAE's width have one size in files that load anywhere."""
     text_layers: int = 12
     vae_width: int = 128
+
+    @property
+    def widths(self) -> list[int]:
+        """Of the UNet's levels."""
+        return [self.channels * multiplier for multiplier in self.multipliers]
 
 
 SMALL = Sizes((1, 1, 1, 1), vision_width=1024, vision_layers=24, vision_patch=14, vision_embedding=768)
@@ -115,10 +123,9 @@ def _unet_transformer(name: str, other: str, width: int) -> Tensors:
     yield from _layer(f"{name}.proj_out", (width, width, 1, 1), other=f"{other}.proj_out")
 
 
-def unet(sizes: Sizes, in_channels: int = 4) -> Tensors:
-    """The UNet of SD1.5: 12 input blocks, a middle, 12 output blocks; attention on all levels but the lowest."""
-    channels, embedding = sizes.channels, 4 * sizes.channels
-    widths = [channels * multiplier for multiplier in sizes.multipliers]
+def _unet_down(sizes: Sizes, in_channels: int) -> Generator[Tensor, None, list[int]]:
+    """Its time embedding, 12 input blocks and middle; returns the widths of the 12 skip connections."""
+    channels, widths, embedding = sizes.channels, sizes.widths, 4 * sizes.channels
     yield from _layer("time_embed.0", (embedding, channels), other="time_embedding.linear_1")
     yield from _layer("time_embed.2", (embedding, embedding), other="time_embedding.linear_2")
     yield from _layer("input_blocks.0.0", (channels, in_channels, 3, 3), other="conv_in")
@@ -129,19 +136,25 @@ def unet(sizes: Sizes, in_channels: int = 4) -> Tensors:
                 f"input_blocks.{block}.0", f"down_blocks.{level}.resnets.{index}", width, after, embedding
             )
             if level < 3:
-                yield from _unet_transformer(
-                    f"input_blocks.{block}.1", f"down_blocks.{level}.attentions.{index}", after
-                )
+                other = f"down_blocks.{level}.attentions.{index}"
+                yield from _unet_transformer(f"input_blocks.{block}.1", other, after)
             width, block = after, block + 1
             skips.append(width)
         if level < 3:
             other = f"down_blocks.{level}.downsamplers.0.conv"
             yield from _layer(f"input_blocks.{block}.0.op", (width, width, 3, 3), other=other)
-            block += 1
-            skips.append(width)
+            block, skips = block + 1, [*skips, width]
     yield from _unet_resnet("middle_block.0", "mid_block.resnets.0", width, width, embedding)
     yield from _unet_transformer("middle_block.1", "mid_block.attentions.0", width)
     yield from _unet_resnet("middle_block.2", "mid_block.resnets.1", width, width, embedding)
+    return skips
+
+
+def unet(sizes: Sizes, in_channels: int = 4) -> Tensors:
+    """The UNet of SD1.5: 12 input blocks, a middle, 12 output blocks; attention on all levels but the lowest."""
+    channels, widths, embedding = sizes.channels, sizes.widths, 4 * sizes.channels
+    skips = yield from _unet_down(sizes, in_channels)
+    width = widths[-1]
     for rank, after in enumerate(reversed(widths)):
         for index in range(3):
             block = 3 * rank + index
@@ -270,12 +283,24 @@ def ip_adapter(sizes: Sizes) -> Tensors:
             yield from _layer(f"ip_adapter.{2 * index + 1}.{part}", (multiplier * sizes.channels, CONTEXT), bias=False)
 
 
+def control_net(sizes: Sizes) -> Tensors:
+    """The half of a UNet that sees an image, with a 1 x 1 convolution for each of its 13 results."""
+    widths = yield from _unet_down(sizes, 4)
+    sides = (3, 16, 16, 32, 32, 96, 96, 256, sizes.channels)
+    for number, (before, after) in enumerate(itertools.pairwise(sides)):
+        yield from _layer(f"input_hint_block.{2 * number}", (after, before, 3, 3))
+    for number, width in enumerate(widths):
+        yield from _layer(f"zero_convs.{number}.0", (width, width, 1, 1), gain=CONTROL_GAIN)
+    yield from _layer("middle_block_out.0", (widths[-1], widths[-1], 1, 1), gain=CONTROL_GAIN)
+
+
 FILES: dict[str, tuple[str, Callable[[Sizes], Tensors]]] = {
     "checkpoint": ("checkpoints/sd15_random.safetensors", checkpoint),
     "iclight_fc": ("unet/iclight_sd15_fc_random.safetensors", lambda sizes: ic_light(sizes, 8)),
     "iclight_fbc": ("unet/iclight_sd15_fbc_random.safetensors", lambda sizes: ic_light(sizes, 12)),
     "ip_adapter": ("ipadapter/ip-adapter_sd15_random.safetensors", ip_adapter),
     "clip_vision": ("clip_vision/clip_vision_random.safetensors", vision_encoder),
+    "control_net": ("controlnet/control_random.safetensors", control_net),
 }
 """File below the models folder and its contents, by the name that --only takes."""
 
@@ -318,7 +343,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, required=True, metavar="MODELS_DIR", help="ComfyUI's models folder")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
-    parser.add_argument("--full", action="store_true", help="real widths: 7 GB instead of 1.7 GB")
+    parser.add_argument("--full", action="store_true", help="real widths: 8 GB instead of 1.8 GB")
     parser.add_argument("--only", nargs="+", choices=list(FILES), default=list(FILES), help="which files (default all)")
     options = parser.parse_args(arguments)
     sizes = FULL if options.full else SMALL

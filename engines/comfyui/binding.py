@@ -1,13 +1,15 @@
 """Binds a workflow to a recipe on one server: reports what does not fit, and fills in the prompt of each batch."""
 
 import copy
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engines.base import Request
+from engines.comfyui.bypass import is_link
 from engines.comfyui.errors import safe_text
-from engines.comfyui.workflow import BOUND, Node, Workflow, is_link
+from engines.comfyui.workflow import BOUND, CONTROL, SHARED, Node, Workflow
 from engines.recipe import Recipe
 
 PACKS = {
@@ -61,8 +63,9 @@ class Binding:
         self.recipe = recipe
         self._info = object_info
         self.faults: list[Fault] = []
-        self._places = {setting: place for setting in BOUND if (place := workflow.place(setting))}
-        self.free_settings = [setting for setting in BOUND if setting not in self._places]
+        self._places = {setting: places for setting in BOUND if (places := workflow.places(setting))}
+        unused = CONTROL if recipe.control_strength == 0 else ()
+        self.free_settings = [setting for setting in BOUND if setting not in self._places and setting not in unused]
         """Settings without an input in the graph, which therefore decides them."""
         self._base = self._base_prompt()
         self._check_classes()
@@ -88,7 +91,8 @@ class Binding:
     def item_nodes(self) -> frozenset[str]:
         """Ids of the nodes whose errors concern the samples or the scene, not the server."""
         titled = self.workflow.titled
-        return frozenset(titled[title].id for title in ("samples", "scene", "light transfer") if title in titled)
+        about_items = ("samples", "scene", "depth", "light transfer")
+        return frozenset(titled[title].id for title in about_items if title in titled)
 
     def bind(self, batch: Sequence[Request], images: Sequence[str], places: Places) -> dict[str, Any]:
         """The prompt for a batch.
@@ -102,9 +106,7 @@ class Binding:
         titled = self.workflow.titled
         first = batch[0]
         for setting, value in first.changes.items():
-            if setting in self._places:
-                node, name = self._places[setting]
-                prompt[node.id]["inputs"][name] = value
+            self._write(prompt, setting, value)
 
         def write(title: str, **values: Any) -> None:
             assert values.keys() == set(WRITTEN[title])
@@ -130,14 +132,20 @@ class Binding:
             node.id: {"class_type": node.kind, "inputs": dict(node.inputs), "_meta": {"title": node.title}}
             for node in self.workflow.nodes.values()
         }
-        for setting, (node, name) in self._places.items():
-            base[node.id]["inputs"][name] = getattr(self.recipe, setting)
+        for setting in self._places:
+            self._write(base, setting, getattr(self.recipe, setting))
         for node in base.values():
             for name, value in node["inputs"].items():
                 options = self.options(node["class_type"], name)
                 if options is not None and not is_link(value):
                     node["inputs"][name] = _server_spelling(value, options)
         return base
+
+    def _write(self, prompt: dict[str, Any], setting: str, value: Any) -> None:
+        """Writes a setting wherever the graph has it."""
+        places = self._places.get(setting, [])
+        for node, name in places:
+            prompt[node.id]["inputs"][name] = value / len(places) if setting in SHARED else value
 
     def _pruned(self, prompt: dict[str, Any]) -> dict[str, Any]:
         """Only the nodes that some output depends on: a Prompts node whose texts were replaced is not run."""
@@ -215,7 +223,7 @@ class Binding:
         written = [(self.workflow.titled[t], name) for t in WRITTEN if t in self.workflow.titled for name in WRITTEN[t]]
         if self.workflow.plain_sampler:
             written.append((self.workflow.plain_sampler, "seed"))
-        written += self._places.values()
+        written += itertools.chain(*self._places.values())
         fix = "give this title to a node that has the input; see the list in docs/guide/comfyui.md"
         for node, name in written:
             known = self._inputs(node.kind, "required"), self._inputs(node.kind, "optional")
@@ -224,7 +232,7 @@ class Binding:
                 self.faults.append(Fault(f"node {safe_text(node.title, 60)}", found, fix))
 
     def _check_values(self) -> None:
-        settings = {(node.id, name): setting for setting, (node, name) in self._places.items()}
+        settings = {(node.id, name): setting for setting, places in self._places.items() for node, name in places}
         for node in self.workflow.nodes.values():
             if node.kind not in self._info:
                 continue

@@ -1,9 +1,10 @@
 """The engine that creates images on ComfyUI servers."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import cached_property
 
+from acusim.control_hint import NO_DEPTH
 from acusim.errors import AcuSimError, ConfigError, EngineError, PictureError
 from engines.base import WORKFLOW_FILE, Check, Engine, Request, Result, Setup
 from engines.comfyui.client import Client
@@ -61,12 +62,12 @@ class ComfyUIEngine(Engine):
 
     @cached_property
     def workflow(self) -> Workflow:
-        """The workflow, read once.
+        """The workflow, read once, without what the recipe does not use.
 
         Raises:
             ConfigError: it cannot be read, or is not a workflow.
         """
-        return load_workflow(self.options.workflow, self.recipe.wiring)
+        return load_workflow(self.options.workflow, self.recipe.wiring).adapted(self.recipe)
 
     @property
     def fleet(self) -> Fleet:
@@ -174,7 +175,10 @@ class ComfyUIEngine(Engine):
     def augment(self, batch: Sequence[Request]) -> list[Result | AcuSimError]:
         """Splits by size, settings and repeats; the fleet runs each group."""
         answers: dict[int, Result | AcuSimError] = {}
-        for positions in _groups(batch):
+        if "depth" in self.workflow.titled:
+            flat = (position for position, request in enumerate(batch) if request.depth_data is None)
+            answers = {position: PictureError(NO_DEPTH) for position in flat}
+        for positions in _groups(batch, answers):
             reason = self._unchangeable(batch[positions[0]])
             if reason:
                 answers |= {position: PictureError(reason) for position in positions}
@@ -221,10 +225,12 @@ class ComfyUIEngine(Engine):
         self._clients = []
 
 
-def _groups(batch: Sequence[Request]) -> list[list[int]]:
-    """Positions that can share a prompt: equal size, scene, texts and settings, and no image twice."""
+def _groups(batch: Sequence[Request], answered: Container[int]) -> list[list[int]]:
+    """Positions, but for some, that can share a prompt: equal size, scene, texts and settings, and no image twice."""
     groups: list[tuple[object, set[object], list[int]]] = []
     for position, request in enumerate(batch):
+        if position in answered:
+            continue
         shared = request.pixels.shape, request.scene.sha256, request.positive, request.negative, request.changes
         for key, sources, positions in groups:
             if key == shared and request.source not in sources:

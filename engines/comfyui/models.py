@@ -35,6 +35,12 @@ MODELS = {
         "https://huggingface.co/h94/IP-Adapter, models/image_encoder/model.safetensors, saved under the name "
         "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors",
     ),
+    "control_net": Model(
+        "controlnet",
+        "controlnet",
+        "https://huggingface.co/comfyanonymous/ControlNet-v1-1_fp16_safetensors, "
+        "control_v11f1p_sd15_depth_fp16.safetensors",
+    ),
 }
 """Recipe setting -> the kind of model that it names."""
 
@@ -76,6 +82,12 @@ def check_model(
         if context not in (None, CONTEXT):
             return False, f"context width {context}, SD 1.5 has {CONTEXT}"
         return True, f"takes image features of width {width}" if width else "an IP-Adapter model"
+    if setting == "control_net":
+        hint = _size(shapes, "input_hint_block.0.weight", 1) or _size(shapes, "cond_embedding.conv_in.weight", 1)
+        if hint is None:
+            return False, "not a ControlNet: it has no layers for an image"
+        context = _size(shapes, "attn2.to_k.weight", 1)
+        return context == CONTEXT, f"ControlNet, context width {context}; SD 1.5 has {CONTEXT}"
     width = _size(shapes, "visual_projection.weight", 0)
     if width is None:
         return False, "not a CLIP vision model: it has no visual_projection.weight"

@@ -15,6 +15,7 @@ import acusim
 from acusim.errors import EngineError
 from engines.base import Check, Setup
 from engines.comfyui.binding import Binding
+from engines.comfyui.bypass import adapter_title
 from engines.comfyui.client import Client
 from engines.comfyui.errors import ServerError, safe_text
 from engines.comfyui.models import MODELS, check_model, download_source
@@ -112,6 +113,15 @@ def check_workflow(workflow: Workflow, recipe: Recipe) -> Iterator[Check]:
     if recipe.light_transfer and workflow.place("light_transfer") is None:
         found = f"light_transfer = {recipe.light_transfer:g}, but the workflow has no node titled Light transfer"
         yield Check("light transfer", False, found, "add AcuSim Light Transfer before Background, with this title")
+    if recipe.control_strength and workflow.place("control_strength") is None:
+        found = f"control_strength = {recipe.control_strength:g}, but the workflow has no node titled ControlNet"
+        fix = "take the shipped workflow, or add the nodes of its ControlNet, with their titles"
+        yield Check("ControlNet", False, found, fix)
+    for kind in recipe.references if recipe.reference != "auto" else ():
+        title = adapter_title(kind, workflow.wiring)
+        if title not in workflow.titled:
+            found = f"reference = {recipe.reference}, but the workflow has no node titled {title!r}"
+            yield Check("IP-Adapter", False, found, "take the shipped workflow, or add that node, with this title")
     wiring = workflow.wiring
     if wiring is None:
         fix = "nothing to do if this is intended"

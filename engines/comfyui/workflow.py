@@ -9,7 +9,8 @@ from typing import Any
 from acusim.errors import ConfigError
 from acusim.files import sha256
 from acusim.text_files import json_of
-from engines.recipe import Wiring
+from engines.comfyui.bypass import is_link, unused_titles, without
+from engines.recipe import Recipe, Wiring
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflows" / "api"
 MAX_BYTES = 8 << 20
@@ -20,7 +21,11 @@ BOUND: dict[str, tuple[tuple[str, str], ...]] = {
     "ic_light_multiplier": (("ic-light conditioning", "multiplier"),),
     "ip_adapter": (("ip-adapter model", "ipadapter_file"),),
     "clip_vision": (("clip vision", "clip_name"),),
-    "ip_adapter_weight": (("ip-adapter", "weight"),),
+    "ip_adapter_weight": (("ip-adapter", "weight"), ("ip-adapter scene", "weight"), ("ip-adapter sample", "weight")),
+    "control_net": (("controlnet model", "control_net_name"),),
+    "control_strength": (("controlnet", "strength"),),
+    "control_start": (("controlnet", "start_percent"),),
+    "control_end": (("controlnet", "end_percent"),),
     "sampler": (("sampler", "sampler_name"),),
     "scheduler": (("schedule", "scheduler"), ("sampler", "scheduler")),
     "steps": (("schedule", "steps"), ("sampler", "steps")),
@@ -29,14 +34,19 @@ BOUND: dict[str, tuple[tuple[str, str], ...]] = {
     "light_transfer": (("light transfer", "amount"),),
     "background": (("background", "background"),),
 }
-"""Recipe setting -> the (title, input) it may be written to; the first that is in the graph is used."""
+"""Recipe setting -> the (title, input) it may be written to; the first that is in the graph is used, of SHARED all."""
+SHARED = ("ip_adapter_weight",)
+"""Settings of which each of several nodes gets an equal share."""
+CONTROL = ("control_net", "control_strength", "control_start", "control_end")
+"""Settings of the ControlNet."""
 TITLES = {title for places in BOUND.values() for title, _ in places}
-TITLES |= {"samples", "scene", "prompts", "positive", "negative", "noise", "save"}
+TITLES |= {"samples", "scene", "prompts", "positive", "negative", "noise", "save", "depth"}
 """Titles with a meaning to this program."""
 CLASSES = {
     "samples": "AcuSimLoadSamples",
     "scene": "AcuSimLoadScene",
     "noise": "AcuSimNoise",
+    "depth": "AcuSimDepth",
     "save": "AcuSimSaveSamples",
 }
 """Title -> the class that its node must have, because all inputs are filled in."""
@@ -57,21 +67,22 @@ class Node:
 class Workflow:
     """The nodes of a graph. ``faults`` lists what makes it unusable on any server."""
 
-    def __init__(self, data: bytes, name: str):
+    def __init__(self, data: bytes, name: str, graph: dict[str, Any] | None = None):
         """Reads a workflow.
 
         Args:
             data: JSON.
             name: of the file, for messages.
+            graph: takes the place of the one that is read.
 
         Raises:
             ConfigError: not JSON, a graph of the editor, or not a graph.
         """
         self.name = name
         self.data = data
-        graph = _parsed(data, name)
+        graph = _parsed(data, name) if graph is None else graph
         self.graph = graph
-        """As read, in the file's order."""
+        """In the file's order."""
         text = json.dumps(graph, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         self.sha256 = sha256(text.encode("utf-8", "surrogatepass"))
         """Of canonical JSON: indentation and order do not count."""
@@ -125,18 +136,21 @@ class Workflow:
         links = {node.id: [v[0] for v in node.inputs.values() if is_link(v)] for node in self.nodes.values()}
         return frozenset(node for node, sources in links.items() if noise and noise.id in map(str, sources))
 
+    def places(self, setting: str) -> list[tuple[Node, str]]:
+        """The nodes and inputs that a recipe setting is written to; none if the graph decides it."""
+        titled = ((self.titled.get(title), name) for title, name in BOUND[setting])
+        found = [(node, name) for node, name in titled if node and name in node.inputs]
+        return found if setting in SHARED else found[:1]
+
     def place(self, setting: str) -> tuple[Node, str] | None:
-        """The node and input that a recipe setting is written to; None if the graph decides it."""
-        for title, name in BOUND[setting]:
-            node = self.titled.get(title)
-            if node and name in node.inputs:
-                return node, name
-        return None
+        """The first of these; None if there is none."""
+        return next(iter(self.places(setting)), None)
 
-
-def is_link(value: Any) -> bool:
-    """Whether an input's value is a link to another node's output."""
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str | int) and isinstance(value[1], int)
+    def adapted(self, recipe: Recipe) -> "Workflow":
+        """The same without what a recipe does not use; the file's bytes stay those that were read."""
+        unused = unused_titles(recipe, self.wiring)
+        ids = [(node.id, title) for title, node in self.titled.items() if title in unused]
+        return Workflow(self.data, self.name, without(self.graph, ids)) if ids else self
 
 
 def load_workflow(path: Path | None, wiring: Wiring) -> Workflow:

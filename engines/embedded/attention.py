@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
@@ -21,8 +22,8 @@ class Half:
 
     texts: tuple[KeysValues, ...]
     """For each cross attention."""
-    references: tuple[KeysValues | None, ...]
-    """Of the IP-Adapter, values weighted already; None where it is not applied."""
+    references: tuple[tuple[KeysValues, ...], ...]
+    """Of the IP-Adapter, for each cross attention those of each reference, values weighted already."""
 
 
 class _Attention:
@@ -54,9 +55,7 @@ def _cross(queries: Tensor, halves: Sequence[Half], layer: int) -> Tensor:
     for own, half in zip(queries.chunk(len(halves)), halves, strict=True):
         keys, values = half.texts[layer]
         found = scaled_dot_product_attention(own, _shared(keys, own), _shared(values, own))
-        reference = half.references[layer]
-        if reference is not None:
-            keys, values = reference
+        for keys, values in half.references[layer]:
             found = found + scaled_dot_product_attention(own, _shared(keys, own), _shared(values, own))
         out.append(found)
     return out[0] if len(out) == 1 else torch.cat(out)
@@ -66,8 +65,8 @@ def _shared(values: Tensor, queries: Tensor) -> Tensor:
     return values.expand(queries.shape[0], -1, -1, -1)
 
 
-def install(unet: UNet2DConditionModel) -> list[Any]:
-    """Puts these processors into a UNet.
+def install(unet: UNet2DConditionModel | ControlNetModel) -> list[Any]:
+    """Puts these processors into a UNet, or the half of one that a ControlNet is.
 
     Returns:
         Its cross attentions, in the order down, up, middle, as in a Half.
@@ -89,7 +88,7 @@ def attended(
     layers: Sequence[Any],
     text: Tensor,
     adapter: ImagePrompt | None = None,
-    tokens: Tensor | None = None,
+    tokens: Sequence[Tensor] = (),
     weight: float = 0.0,
 ) -> Half:
     """Keys and values of a text and of reference tokens, for every cross attention.
@@ -98,17 +97,19 @@ def attended(
         layers: from ``install``.
         text: [1, T, 768] conditioning.
         adapter: the IP-Adapter, None without one.
-        tokens: [1 or B, 4, 768] of the reference.
-        weight: of the IP-Adapter.
+        tokens: [1 or B, 4, 768] of each reference.
+        weight: of the IP-Adapter, for each reference.
     """
     texts: list[KeysValues] = []
-    references: list[KeysValues | None] = []
+    references: list[tuple[KeysValues, ...]] = []
     for number, layer in enumerate(layers):
         texts.append((_heads(layer.to_k(text), layer.heads), _heads(layer.to_v(text), layer.heads)))
         middle = number == len(layers) - 1
-        if adapter is None or tokens is None or middle:
-            references.append(None)
+        if adapter is None or middle:
+            references.append(())
             continue
-        keys, values = adapter.keys_values(number, tokens)
-        references.append((_heads(keys, layer.heads), _heads(weight * values, layer.heads)))
+        pairs = (adapter.keys_values(number, each) for each in tokens)
+        references.append(
+            tuple((_heads(keys, layer.heads), _heads(weight * values, layer.heads)) for keys, values in pairs)
+        )
     return Half(tuple(texts), tuple(references))

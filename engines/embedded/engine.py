@@ -182,7 +182,7 @@ class EmbeddedEngine(Engine):
         groups: dict[tuple[object, ...], list[tuple[int, PreparedRequest]]] = {}
         for position, request in enumerate(batch):
             try:
-                prepared = prepare(request)
+                prepared = prepare(request, with_hint=self.recipe.control_strength > 0)
             except AcuSimError as error:
                 answers[position] = error
             else:
@@ -253,11 +253,14 @@ class EmbeddedEngine(Engine):
         request = chunk[0].request
         noise = noise_of([prepared.request.seed for prepared in chunk], *chunk[0].size).to(device)
         images = torch.from_numpy(np.stack([prepared.image for prepared in chunk])).permute(0, 3, 1, 2).to(device)
-        reference: NamedImage | None = scene
-        backdrop = None
+        backdrop = hints = None
         if self.recipe.wiring == "fbc":
             pixels = image_tensor(chunk[0].backdrop(scene.pixels, "fbc")).to(device)
-            reference, backdrop = None, NamedImage((request.scene.sha256, *request.pixels.shape), pixels)
+            # The graph has one scene: IC-Light and IP-Adapter see it fitted to the samples.
+            scene = backdrop = NamedImage((request.scene.sha256, *request.pixels.shape), pixels)
+        if self.recipe.control_strength > 0:
+            seen = np.stack([prepared.hint for prepared in chunk if prepared.hint is not None])
+            hints = torch.from_numpy(seen)[:, None].expand(-1, 3, -1, -1).to(device)
         recipe = self.recipe.changed(**request.changes)
         done = 0
 
@@ -270,7 +273,7 @@ class EmbeddedEngine(Engine):
 
         try:
             texts = request.positive, request.negative
-            latents = pipeline.latents(images, noise, *texts, reference, backdrop, report_step, recipe)
+            latents = pipeline.latents(images, noise, *texts, scene, backdrop, report_step, recipe, hints)
         finally:
             self._progress.pop(threading.get_ident(), None)
         finite = [bool(torch.isfinite(latent).all()) for latent in latents]

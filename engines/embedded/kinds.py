@@ -11,7 +11,7 @@ from acusim.errors import EngineError, shown
 from acusim.tensor_files import Tensor
 from engines.embedded import scaled
 from engines.embedded.clip_names import image_towers
-from engines.embedded.sd15 import CHANNELS, CONTEXT, CROSS_ATTENTIONS, TOKENS, UNET
+from engines.embedded.sd15 import CHANNELS, CONTEXT, CONTROL, CROSS_ATTENTIONS, TOKENS, UNET
 from engines.recipe import Recipe
 
 Tensors = Mapping[str, Tensor]
@@ -67,7 +67,10 @@ def judge(role: str, tensors: Tensors, recipe: Recipe | None, others: Mapping[st
     if role == "ic_light":
         ok, what = _ic_light(tensors, recipe)
     else:
-        by_role = {"checkpoint": _checkpoint, "ip_adapter": _ip_adapter, "clip_vision": _clip_vision}
+        by_role = {
+            **{"checkpoint": _checkpoint, "ip_adapter": _ip_adapter},
+            **{"clip_vision": _clip_vision, "control_net": _control_net},
+        }
         ok, what = by_role[role](tensors)
     if not ok:
         return ok, what
@@ -96,6 +99,8 @@ def _check_fit(role: str, tensors: Tensors, others: Mapping[str, Tensors]) -> No
         specs.unet(base, file)
     elif role == "ip_adapter":
         specs.adapter(file, None if base is None else specs.cross_attention_widths(specs.unet(base)))
+    elif role == "control_net":
+        specs.control_net(file, None if base is None else specs.unet(base))
     elif role == "clip_vision":
         width = specs.embedding_length(specs.vision_encoder(file).tensors)
         taken = _side(fitting.get("ip_adapter", {}), "image_proj.proj.weight", 1)
@@ -163,6 +168,28 @@ def _ip_adapter(tensors: Tensors) -> Judgement:
     if length and width and length % CONTEXT == 0 and length != TOKENS * CONTEXT:
         return False, f"an IP-Adapter of {length // CONTEXT} tokens; the plain one for SD 1.5 has {TOKENS}"
     return True, f"IP-Adapter, {TOKENS} tokens from image features of width {width}"
+
+
+def _control_net(tensors: Tensors) -> Judgement:
+    prefix = CONTROL if any(name.startswith(CONTROL) for name in tensors) else ""
+    hint = ("input_hint_block.0.weight", "controlnet_cond_embedding.conv_in.weight")
+    seen = next((side for name in hint if (side := _side(tensors, prefix + name, 1)) is not None), None)
+    if seen is None:
+        lora = any(name.startswith("lora_controlnet") for name in tensors)
+        kind = "a Control-LoRA, of which the whole ControlNet is needed" if lora else _other(tensors)
+        return False, f"not a ControlNet but {kind}"
+    if any("task_embedding" in name or "control_add_embedding" in name for name in tensors):
+        return False, "a ControlNet Union; one for depth alone is needed"
+    context = _context(tensors, prefix)
+    if context != CONTEXT:
+        return False, f"a ControlNet for {CONTEXTS.get(context or 0, 'another model')}; one for SD 1.5 is needed"
+    inputs = next(
+        (side for name in ("input_blocks.0.0.weight", "conv_in.weight") if (side := _side(tensors, prefix + name, 1))),
+        None,
+    )
+    if (inputs, seen) != (4, 3):
+        return False, f"a ControlNet of {inputs} latent and {seen} image channels; 4 and 3 are needed"
+    return True, f"ControlNet for SD 1.5, context width {context}"
 
 
 def _clip_vision(tensors: Tensors) -> Judgement:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional
@@ -84,6 +85,12 @@ def load_unet(checkpoint: Path, ic_light: Path | None, dtype: torch.dtype) -> UN
     files = {"checkpoint": checkpoint} if ic_light is None else {"checkpoint": checkpoint, "ic_light": ic_light}
     with open_all(files) as found:
         return specs.unet(found["checkpoint"], found.get("ic_light")).build(dtype)
+
+
+def load_control_net(path: Path, dtype: torch.dtype) -> ControlNetModel:
+    """A ControlNet. Errors as ``load_unet``."""
+    with open_all({"control_net": path}) as found:
+        return specs.control_net(found["control_net"]).build(dtype)
 
 
 def load_vae(checkpoint: Path, dtype: torch.dtype) -> AutoencoderKL:

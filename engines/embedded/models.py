@@ -11,7 +11,14 @@ from torch import Tensor
 from engines.embedded import fast_convolution, group_norm
 from engines.embedded.attention import Half, attended, install
 from engines.embedded.image_prompt import ImagePrompt, preprocessed
-from engines.embedded.loading import load_text_encoder, load_unet, load_vae, load_vision_encoder, open_all
+from engines.embedded.loading import (
+    load_control_net,
+    load_text_encoder,
+    load_unet,
+    load_vae,
+    load_vision_encoder,
+    open_all,
+)
 from engines.embedded.sampling import Denoiser
 from engines.embedded.text import windows
 
@@ -49,6 +56,7 @@ class Files:
     ic_light: Path | None = None
     ip_adapter: Path | None = None
     clip_vision: Path | None = None
+    control_net: Path | None = None
 
     @property
     def by_role(self) -> dict[str, Path]:
@@ -57,8 +65,24 @@ class Files:
         return {role: path for role, path in found.items() if path is not None}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Control:
+    """How a ControlNet holds the depth of a batch."""
+
+    hints: Tensor
+    """[B, 3, H, W] in 0..1, what it sees of each image."""
+    halves: Sequence[Half]
+    """What it attends to, from ``control_half``; as many as the UNet's."""
+    strength: float
+    sigmas: tuple[float, float]
+    """Largest and smallest at which it acts."""
+
+
 class Models:
-    """Stable Diffusion 1.5 with IC-Light and IP-Adapter. Arguments and results are on the device, in float32."""
+    """Stable Diffusion 1.5 with IC-Light, IP-Adapter and ControlNet.
+
+    Arguments and results are on the device, in float32.
+    """
 
     def __init__(self, files: Files, placement: Placement, plain: bool = False):
         """Loads the files; with ``plain``, convolutions stay torch's own on a CPU, too.
@@ -89,8 +113,13 @@ class Models:
             self._adapter = ImagePrompt(files.ip_adapter, placement.device, dtype)
             vision: Any = load_vision_encoder(files.clip_vision, dtype)
             self._modules["vision encoder"] = vision.to(home)
+        self._control: Any = None
+        if files.control_net is not None:
+            control: Any = load_control_net(files.control_net, dtype)
+            self._control = control.to(home, memory_format=shape)
+            self._control_layers = install(control)
         if placement.device.type == "cpu" and placement.precision == "fp32" and not (placement.compile or plain):
-            for module in (unet, vae):
+            for module in filter(None, (unet, vae, self._control)):
                 fast_convolution.install(module)
                 group_norm.install(module)
         self._vae_fp32: Any = None
@@ -98,16 +127,23 @@ class Models:
             unet.forward = torch.compile(unet.forward)
             vae.encoder.forward = torch.compile(vae.encoder.forward)
             vae.decoder.forward = torch.compile(vae.decoder.forward)
+            if self._control is not None:
+                self._control.forward = torch.compile(self._control.forward)
 
     def _module(self, name: str) -> Any:
         """A module, on the device; with low_memory the one that was active before leaves it."""
-        module = self._modules[name]
         if self.placement.low_memory and self._active != name:
             if self._active:
-                self._modules[self._active].to("cpu")
-            module.to(self.placement.device)
+                self._move(self._active, torch.device("cpu"))
+            self._move(name, self.placement.device)
             self._active = name
-        return module
+        return self._modules[name]
+
+    def _move(self, name: str, device: torch.device) -> None:
+        """Moves a module; the ControlNet goes with the UNet, as both run in each step."""
+        self._modules[name].to(device)
+        if name == "unet" and self._control is not None:
+            self._control.to(device)
 
     def encode_text(self, text: str) -> Tensor:
         """[1, 77 n, 768] conditioning of a prompt of n windows: CLIP's last hidden state after its final norm.
@@ -137,17 +173,25 @@ class Models:
         encoder = self._module("vision encoder")
         return encoder(preprocessed(images, encoder.config.image_size).to(self.placement.dtype)).image_embeds
 
-    def half(self, text: Tensor, reference: Tensor | None, weight: float) -> Half:
+    def half(self, text: Tensor, references: Sequence[Tensor], weight: float) -> Half:
         """What one half of the guidance attends to.
 
         Args:
             text: [1, T, 768] from ``encode_text``.
-            reference: [1 or B, E] from ``embed``, or zeros for the half without a prompt; None without IP-Adapter.
-            weight: of the IP-Adapter.
+            references: [1 or B, E] each, from ``embed``, or zeros for the half without a prompt; none without
+                IP-Adapter.
+            weight: of the IP-Adapter, of which each reference has an equal share.
         """
         self._module("unet")
-        tokens = self._adapter.tokens(reference) if self._adapter is not None and reference is not None else None
-        return attended(self._layers, text.to(self.placement.dtype), self._adapter, tokens, weight)
+        tokens = [self._adapter.tokens(each) for each in references] if self._adapter is not None else []
+        return attended(
+            self._layers, text.to(self.placement.dtype), self._adapter, tokens, weight / max(len(tokens), 1)
+        )
+
+    def control_half(self, text: Tensor) -> Half:
+        """What one half of the guidance attends to in the ControlNet; as ``half``, which has the references alone."""
+        self._module("unet")
+        return attended(self._control_layers, text.to(self.placement.dtype))
 
     def encode(self, images: Tensor) -> Tensor:
         """[B, 4, H/8, W/8] latents, unscaled, of images [B, 3, H, W] in 0..1: the mode of the VAE's posterior."""
@@ -181,7 +225,12 @@ class Models:
         return 1 if self.placement.low_memory or self.placement.device.type == "cpu" else 8
 
     def denoiser(
-        self, halves: Sequence[Half], concat: Tensor | None, cfg: float, step: Callable[[], None] = lambda: None
+        self,
+        halves: Sequence[Half],
+        concat: Tensor | None,
+        cfg: float,
+        step: Callable[[], None] = lambda: None,
+        control: Control | None = None,
     ) -> Denoiser:
         """The denoiser of a batch.
 
@@ -190,24 +239,44 @@ class Models:
             concat: [1 or B, 4 n, h, w] latents that IC-Light sees beside the noisy one, None without IC-Light.
             cfg: guidance scale.
             step: called before each step.
+            control: None without ControlNet.
         """
         unet, dtype = self._module("unet"), self.placement.dtype
 
         def denoise(x: Tensor, sigma: float, time: int) -> Tensor:
             step()
             seen = x / float((torch.tensor(sigma, dtype=torch.float32) ** 2 + 1) ** 0.5)  # in float32, as ComfyUI
+            latent = seen.to(dtype, memory_format=torch.channels_last)
             if concat is not None:
                 seen = torch.cat([seen, concat.expand(len(x), -1, -1, -1)], dim=1)
             seen = seen.to(dtype, memory_format=torch.channels_last)
             when = torch.tensor(time, device=x.device)
+            acting = control if control and control.sigmas[1] <= sigma <= control.sigmas[0] else None
+
+            def run(some: Sequence[Half], held: Sequence[Half]) -> Tensor:
+                beside = self._residuals(latent, when, acting, held) if acting else {}
+                return unet(seen.repeat(len(some), 1, 1, 1), when, some, **beside).sample
+
+            controls = control.halves if control else halves
             if self.placement.low_memory:
-                noise = torch.cat([unet(seen, when, [half]).sample for half in halves])
+                pairs = zip(halves, controls, strict=True)
+                noise = torch.cat([run([half], [held]) for half, held in pairs])
             else:
-                noise = unet(seen.repeat(len(halves), 1, 1, 1), when, halves).sample
+                noise = run(halves, controls)
             clean = [x - half.float() * sigma for half in noise.chunk(len(halves))]
             return clean[0] if len(clean) == 1 else clean[0] + (clean[1] - clean[0]) * cfg
 
         return denoise
+
+    def _residuals(self, latent: Tensor, when: Tensor, control: Control, halves: Sequence[Half]) -> dict[str, Any]:
+        """What the ControlNet adds inside the UNet, as arguments of that."""
+        hints = control.hints.to(latent.dtype, memory_format=torch.channels_last)
+        seen, hints = (each.repeat(len(halves), 1, 1, 1) for each in (latent, hints))
+        found = self._control(seen, when, halves, hints, control.strength)
+        return {
+            "down_block_additional_residuals": found.down_block_res_samples,
+            "mid_block_additional_residual": found.mid_block_res_sample,
+        }
 
 
 def _split(values: Tensor, size: int) -> Sequence[Tensor]:

@@ -11,15 +11,20 @@ from typing import Any
 
 import torch
 from accelerate import init_empty_weights
-from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
+from diffusers.loaders.single_file_utils import (
+    convert_controlnet_checkpoint,
+    convert_ldm_unet_checkpoint,
+    convert_ldm_vae_checkpoint,
+)
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from acusim.errors import EngineError
 from engines.embedded.clip_names import PROJECTION, TOWER, image_towers, in_transformers_names
-from engines.embedded.sd15 import CONTEXT, CROSS_ATTENTIONS, TEXT, TOKENS, UNET, VAE
+from engines.embedded.sd15 import CONTEXT, CONTROL, CROSS_ATTENTIONS, TEXT, TOKENS, UNET, VAE
 from engines.embedded.stored import DTYPES, Stored
 
 HEADS = 8
@@ -86,6 +91,31 @@ def _unet_of(tensors: Mapping[str, Tensor]) -> ModuleSpec:
         "attention_head_dim": HEADS,  # diffusers' name for their number
     }
     return _spec(UNet2DConditionModel, settings, tensors, "UNet")
+
+
+def control_net(file: Stored, base: ModuleSpec | None = None) -> ModuleSpec:
+    """A ControlNet for SD 1.5, in the names of diffusers or of its authors. Errors as ``unet``.
+
+    Args:
+        file: all of its tensors.
+        base: the UNet that it is to hold; None where that is not known.
+    """
+    prefix = CONTROL if any(name.startswith(CONTROL) for name in file) else ""
+    source = file.under(prefix)
+    tensors = _converted(convert_controlnet_checkpoint, "", source, {"layers_per_block": 2}, "ControlNet")
+    down = "CrossAttnDownBlock2D"
+    widths = [_sides(tensors, f"down_blocks.{level}.resnets.0.conv1.weight", 4, "ControlNet")[0] for level in range(4)]
+    settings = {
+        "in_channels": 4,
+        "block_out_channels": tuple(widths),
+        "down_block_types": (down, down, down, "DownBlock2D"),
+        "cross_attention_dim": CONTEXT,
+        "attention_head_dim": HEADS,
+    }
+    wanted = widths if base is None else list(dict(base.settings)["block_out_channels"])
+    if widths != wanted:
+        raise EngineError(f"a ControlNet for a UNet of widths {widths}; the checkpoint's has {wanted}")
+    return _spec(ControlNetModel, settings, tensors, "ControlNet")
 
 
 def cross_attention_widths(spec: ModuleSpec) -> list[int]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engines.embedded import sampling
 from engines.embedded.attention import Half
-from engines.embedded.models import FACTOR, LATENT_CHANNELS, LATENT_SCALE, Models
+from engines.embedded.models import FACTOR, LATENT_CHANNELS, LATENT_SCALE, Control, Models
 from engines.recipe import Recipe
 
 KEPT = 256
@@ -30,7 +30,7 @@ class NamedImage:
 
 
 class Pipeline:
-    """Stable Diffusion 1.5 with IC-Light and IP-Adapter by one recipe."""
+    """Stable Diffusion 1.5 with IC-Light, IP-Adapter and ControlNet by one recipe."""
 
     def __init__(self, models: Models, recipe: Recipe):
         self.models, self.recipe = models, recipe
@@ -45,10 +45,11 @@ class Pipeline:
         noise: Tensor,
         positive: str,
         negative: str,
-        reference: NamedImage | None = None,
+        scene: NamedImage | None = None,
         backdrop: NamedImage | None = None,
         step: Callable[[], None] = lambda: None,
         recipe: Recipe | None = None,
+        hints: Tensor | None = None,
     ) -> Tensor:
         """[B, 4, H/8, W/8] scaled latents of the relit images.
 
@@ -57,55 +58,67 @@ class Pipeline:
             noise: [B, 4, H/8, W/8] standard normal.
             positive: prompt.
             negative: prompt.
-            reference: what the IP-Adapter sees; None: the samples themselves.
+            scene: what the IP-Adapter sees, if the recipe's references have it.
             backdrop: of the samples' size; IC-Light sees it behind them. None for models without a backdrop.
             step: called before each step; may raise to end the run.
             recipe: replaces the pipeline's, for the same models.
+            hints: [B, 3, H, W] in 0..1, what the ControlNet sees; for recipes with one.
 
         Raises:
             PictureError: a prompt is invalid.
         """
         recipe, models = recipe or self.recipe, self.models
-        self._compute_shared(recipe, positive, negative, reference)
+        self._compute_shared(recipe, positive, negative, scene)
         encoded = models.encode(images)
-        halves = self._halves(recipe, images, positive, negative, reference)
+        halves = self._halves(recipe, images, positive, negative, scene)
         concat = None
         if models.in_channels > LATENT_CHANNELS:
             behind = [] if backdrop is None else [self._backdrop(backdrop).expand(len(images), -1, -1, -1)]
             concat = recipe.ic_light_multiplier * torch.cat([encoded, *behind], dim=1)
         sigmas = sampling.schedule(recipe.scheduler, recipe.steps, recipe.denoise)
         x = sampling.start(noise, LATENT_SCALE * encoded, sigmas)
-        return sampling.sample(recipe.sampler, models.denoiser(halves, concat, recipe.cfg, step), x, sigmas)
+        control = None if hints is None else self._control(recipe, hints, positive, negative)
+        return sampling.sample(recipe.sampler, models.denoiser(halves, concat, recipe.cfg, step, control), x, sigmas)
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> tuple[Tensor, list[bool]]:
         """As Models.decode."""
         return self.models.decode(latents)
 
-    def _compute_shared(self, recipe: Recipe, positive: str, negative: str, reference: NamedImage | None) -> None:
+    def _compute_shared(self, recipe: Recipe, positive: str, negative: str, scene: NamedImage | None) -> None:
         """Computes what is cached and nobody computes yet, so that two first batches share that work."""
-        if reference is not None and recipe.ip_adapter_weight > 0:
-            self._references.compute(reference.key, lambda: self.models.embed(reference.pixels))
+        if scene is not None and "scene" in recipe.references and recipe.ip_adapter_weight > 0:
+            self._references.compute(scene.key, lambda: self.models.embed(scene.pixels))
         for text in (positive, negative) if _guided(recipe) else (positive,):
             self._texts.compute(text, lambda text=text: self.models.encode_text(text))
 
     def _halves(
-        self, recipe: Recipe, images: Tensor, positive: str, negative: str, reference: NamedImage | None
+        self, recipe: Recipe, images: Tensor, positive: str, negative: str, scene: NamedImage | None
     ) -> list[Half]:
         """Without the prompt and with it; with it only where there is no guidance."""
         weight = recipe.ip_adapter_weight
-        seen: Tensor | None = None
-        if weight > 0:
-            seen = (
-                self.models.embed(images)
-                if reference is None
-                else self._references.get(reference.key, lambda: self.models.embed(reference.pixels))
-            )
+        kinds = recipe.references if weight > 0 else ()
+        seen = [self._seen(kind, images, scene) for kind in kinds]
         halves = [self.models.half(self._text(positive), seen, weight)]
         if _guided(recipe):
-            nothing = None if seen is None else torch.zeros_like(seen[:1])
+            nothing = [torch.zeros_like(each[:1]) for each in seen]
             halves.insert(0, self.models.half(self._text(negative), nothing, weight))
         return halves
+
+    def _seen(self, kind: str, images: Tensor, scene: NamedImage | None) -> Tensor:
+        """[1 or B, E] the embedding of a reference: the scene, or the samples."""
+        if kind == "sample" or scene is None:
+            return self.models.embed(images)
+        return self._references.get(scene.key, lambda: self.models.embed(scene.pixels))
+
+    def _control(self, recipe: Recipe, hints: Tensor, positive: str, negative: str) -> Control:
+        texts = (negative, positive) if _guided(recipe) else (positive,)
+        return Control(
+            hints,
+            [self.models.control_half(self._text(text)) for text in texts],
+            recipe.control_strength,
+            (sampling.sigma_at(recipe.control_start), sampling.sigma_at(recipe.control_end)),
+        )
 
     def _text(self, text: str) -> Tensor:
         return self._texts.get(text, lambda: self.models.encode_text(text))

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim import float_images
+from acusim.control_hint import control_hint
 from acusim.foreground import composed, find_foreground, fitted
 from engines.base import Request
 from engines.recipe import Wiring
@@ -27,6 +28,8 @@ class PreparedRequest:
     foreground: str
     """Where the mask comes from."""
     doubts: tuple[str, ...]
+    hint: float_images.Floats | None = None
+    """[H, W] in 0..1, what a ControlNet sees; None where it is not wanted."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -54,16 +57,19 @@ class PreparedRequest:
         return np.ascontiguousarray(whole[:height, :width])
 
 
-def prepare(request: Request) -> PreparedRequest:
-    """Finds the head and pads the image.
+def prepare(request: Request, with_hint: bool = False) -> PreparedRequest:
+    """Finds the head and pads the image; with what a ControlNet for depth sees of it, where that is wanted.
 
     Raises:
-        PictureError: no foreground can be found.
+        PictureError: no foreground can be found, or no depth where it is wanted.
     """
     height, width = (float_images.padded(side) for side in request.pixels.shape[:2])
     head = find_foreground(request.pixels, request.depth_data, request.alpha)
     image = float_images.pad_picture(float_images.from_levels(request.pixels), height, width)
-    return PreparedRequest(request, image, float_images.pad_mask(head.alpha, height, width), head.source, head.doubts)
+    alpha = float_images.pad_mask(head.alpha, height, width)
+    levels = control_hint(head) if with_hint else None
+    hint = None if levels is None else float_images.pad_mask(float_images.from_levels(levels), height, width)
+    return PreparedRequest(request, image, alpha, head.source, head.doubts, hint)
 
 
 def image_tensor(image: float_images.Floats) -> "Tensor":

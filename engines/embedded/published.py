@@ -9,6 +9,7 @@ FOLDERS = {
     "ic_light": ("unet", "diffusion_models"),
     "ip_adapter": ("ipadapter",),
     "clip_vision": ("clip_vision",),
+    "control_net": ("controlnet",),
 }
 """Role -> folders of ComfyUI's models, in ComfyUI's order of search. A role is a setting of the recipe."""
 
@@ -24,7 +25,7 @@ class Published:
     path: str
     """Within the repository."""
     revision: str | None
-    """Commit, 40 hex digits; without one the file is not downloaded."""
+    """Commit, 40 hex digits, or the branch where only the hash is known; without one the file is not downloaded."""
     size: int | None
     """Bytes."""
     sha256: str | None
@@ -100,6 +101,16 @@ _FILES = (
         size=2528373448,
         sha256="6ca9667da1ca9e0b0f75e46bb030f7e011f44f86cbfb8d5a36590fcd7507b030",
         licence="Apache-2.0",
+    ),
+    Published(
+        role="control_net",
+        name="control_v11f1p_sd15_depth_fp16.safetensors",
+        repo="comfyanonymous/ControlNet-v1-1_fp16_safetensors",
+        path="control_v11f1p_sd15_depth_fp16.safetensors",
+        revision="main",
+        size=722601100,
+        sha256="1c4a79aa52fb63f607cb9ff479ea5aa1923b6ceb21267bd14b69bd05d7b617be",
+        licence=RAIL,
     ),
 )
 PUBLISHED = {file.name: file for file in _FILES}

@@ -54,6 +54,13 @@ def log_sigma_at(times: Tensor) -> Tensor:
     return (1 - share) * LOG_SIGMAS[low] + share * LOG_SIGMAS[high]
 
 
+def sigma_at(share: float) -> float:
+    """Sigma after a share 0..1 of the whole noise schedule; without bound at its start, 0 at its end."""
+    if not 0 < share < 1:
+        return math.inf if share <= 0 else 0.0
+    return float(log_sigma_at(torch.tensor((1.0 - share) * (TIMESTEPS - 1))).exp())
+
+
 def _sgm_uniform(steps: int) -> Tensor:
     return log_sigma_at(torch.linspace(TIMESTEPS - 1, 0, steps + 1)[:-1]).exp()
 

@@ -2,6 +2,8 @@
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
 """How the names of a checkpoint's UNet, VAE and text encoder begin."""
+CONTROL = "control_model."
+"""How the names of a ControlNet begin, in some files in its authors' names."""
 CONTEXT = 768
 """Width of the text conditioning."""
 CHANNELS = {"fc": 8, "fbc": 12}

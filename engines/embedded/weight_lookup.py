@@ -37,7 +37,7 @@ class WeightFile:
     """One model file that a recipe needs."""
 
     role: str
-    """The recipe's setting: checkpoint, ic_light, ip_adapter or clip_vision."""
+    """The recipe's setting, such as checkpoint."""
     name: str
     """As the recipe has it."""
     path: Path | None
@@ -58,8 +58,13 @@ class MissingFile:
 
 
 def needed_roles(recipe: Recipe) -> tuple[str, ...]:
-    """What a recipe needs; without weight on the IP-Adapter neither that nor its image encoder."""
-    return tuple(FOLDERS) if recipe.ip_adapter_weight > 0 else ("checkpoint", "ic_light")
+    """What a recipe needs; without weight on the IP-Adapter or the ControlNet not these, nor the image encoder."""
+    unused = {
+        "ip_adapter": recipe.ip_adapter_weight == 0,
+        "clip_vision": recipe.ip_adapter_weight == 0,
+        "control_net": recipe.control_strength == 0,
+    }
+    return tuple(role for role in FOLDERS if not unused.get(role))
 
 
 def look_up(recipe: Recipe, models: Path | None) -> tuple[dict[str, WeightFile], list[MissingFile]]:

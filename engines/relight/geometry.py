@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from acusim import rig
 from acusim.errors import PictureError
 from acusim.foreground import Foreground, find_foreground
+from acusim.relative_depth import HEAD_DEPTH_MM, in_millimetres
 from engines.recipe import Geometry
 
 Floats = NDArray[np.float32]
@@ -22,8 +23,6 @@ Source = Literal[
     "depth-mm16", "depth-rel8-near-bright", "depth-rel8-far-bright", "depth-labels", "silhouette-inflation"
 ]
 
-HEAD_DEPTH_MM = 190.0
-"""From the nearest to the farthest visible surface of a head: the scale of relative depth."""
 JUMP_MM = 8.0
 """Neighbouring pixels that differ by more (at 512 px) are on different surfaces."""
 DEPTH_TOLERANCE_MM = 6.0
@@ -108,15 +107,8 @@ def _in_millimetres(found: Foreground) -> tuple[Floats, Source]:
 
 
 def _from_relative(values: Floats, mask: Mask) -> tuple[Floats, Source]:
-    """8-bit relative depth in pseudo-millimetres. Whether near is bright follows from the head's roundness."""
-    inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
-    rim = mask & (inside < 0.25 * inside.max())
-    near_bright = values[mask & ~rim].mean() > values[rim].mean()
-    low, high = np.percentile(values[mask], (1, 99))
-    nearness = (values - low) / max(high - low, 1.0)
-    if not near_bright:
-        nearness = 1 - nearness
-    z = np.where(mask, rig.ORBIT_RADIUS_MM + HEAD_DEPTH_MM * (0.5 - nearness), 0).astype(np.float32)
+    """8-bit relative depth in pseudo-millimetres."""
+    z, near_bright = in_millimetres(values, mask)
     return z, "depth-rel8-near-bright" if near_bright else "depth-rel8-far-bright"
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from acusim.control_hint import control_hint
 from acusim.errors import AcuSimError, ConfigError, PictureError
-from acusim.foreground import fitted
+from acusim.foreground import find_foreground, fitted
 from acusim.light_transfer import transferred_light
 from acusim.pictures import read_rgb
 from acusim.seeds import derive_seed
@@ -163,6 +164,24 @@ def test_an_image_without_light_is_named_and_what_does_not_match(server: Server,
         node("AcuSimLightTransfer", **good)
     with pytest.raises(PictureError, match="do not match"):
         node("AcuSimLightTransfer", **{**good, "originals": HALF[:1]})
+
+
+def test_depth_is_what_a_control_net_sees_of_each_sample(dataset: Path, node: Callable[..., Any]):
+    batch = _batch(node)
+    (hints,) = node("AcuSimDepth", samples=batch)
+    assert hints.shape == (len(batch.samples), batch.padded_height, batch.padded_width, 3)
+    for sample, hint in zip(batch.samples, hints, strict=True):
+        pixels = read_rgb(dataset / sample.image).pixels
+        wanted = control_hint(find_foreground(pixels, (dataset / sample.depth).read_bytes()))
+        assert (np.rint(255 * hint[: batch.height, : batch.width]) == wanted[..., None]).all()
+        assert wanted.max() == 255 and not hint[batch.height :].any() and not hint[:, batch.width :].any()
+
+
+def test_a_sample_without_depth_is_named(dataset: Path, node: Callable[..., Any]):
+    for path in (dataset / "train/depth").rglob("M_Dan*"):
+        path.unlink()
+    with pytest.raises(PictureError, match="sample M_Dan_N_HB_C_0001: control_strength > 0 needs a depth map"):
+        node("AcuSimDepth", samples=_batch(node, samples="M_Dan_N_HB_C_0001"))
 
 
 def test_seeds_are_the_controllers(dataset: Path, node: Callable[..., Any]):

@@ -26,6 +26,7 @@ def _inputs(name: str) -> dict[str, tuple[Any, dict[str, Any]]]:
 def test_the_nodes_are_listed():
     assert IDS == [
         "AcuSimBackground",
+        "AcuSimDepth",
         "AcuSimLightTransfer",
         "AcuSimLoadSamples",
         "AcuSimLoadScene",

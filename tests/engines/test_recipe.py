@@ -25,10 +25,14 @@ def test_defaults_lie_in_the_papers_ranges():
 
 def test_hash_is_sha256_of_the_settings():
     recipe = Recipe(engine="relight", steps=28)
-    used = recipe.changed(light_transfer=0.5, geometry="labels")
+    later = {
+        **{"light_transfer": 0.5, "geometry": "labels", "reference": "both"},
+        **{"control_strength": 0.5, "control_start": 0.1, "control_end": 0.9, "control_net": "own.safetensors"},
+    }
+    used = recipe.changed(**later)
     settings = {name: getattr(used, name) for name in Recipe.model_fields}
     # Settings that came later do not count at their defaults.
-    earlier = {name: value for name, value in settings.items() if name not in ("light_transfer", "geometry")}
+    earlier = {name: value for name, value in settings.items() if name not in later}
     for one, those in ((used, settings), (recipe, earlier)):
         text = json.dumps(those, sort_keys=True, separators=(",", ":"))
         assert one.hash == hashlib.sha256(text.encode()).hexdigest()
@@ -36,6 +40,17 @@ def test_hash_is_sha256_of_the_settings():
     assert Recipe(cfg=4).hash == Recipe(cfg=4.0).hash  # one type, one hash
     with pytest.raises(ValidationError):
         recipe.steps = 3  # type: ignore[misc]
+
+
+def test_what_the_ip_adapter_looks_at():
+    assert (Recipe().references, Recipe(wiring="fbc").references) == (("scene",), ("sample",))
+    assert Recipe(reference="sample").references == ("sample",)
+    assert Recipe(wiring="fbc", reference="both").references == ("scene", "sample")
+
+
+def test_a_control_net_ends_after_it_starts():
+    with pytest.raises(ConfigError, match=r"control_start = 0.5 is not below control_end = 0.5"):
+        Recipe(control_start=0.5, control_end=0.5)
 
 
 def test_toml_round_trip(tmp_path: Path):

@@ -21,6 +21,7 @@ RANDOM = {
     "checkpoint": "sd15_random.safetensors",
     "ip_adapter": "ip-adapter_sd15_random.safetensors",
     "clip_vision": "clip_vision_random.safetensors",
+    "control_net": "control_random.safetensors",
 }
 
 

@@ -23,6 +23,8 @@ PICTURES: dict[str, tuple[int, int]] = {
     "uneven.png": (100, 70),
     "scene.png": (300, 200),
     "scene_upright.png": (200, 300),
+    "hint_a.png": (64, 64),
+    "hint_b.png": (64, 64),
 }
 """Name: width, height. The sides of uneven.png are no multiples of 8: ComfyUI's VAEEncode crops its middle."""
 
@@ -74,12 +76,26 @@ class Case:
     ic_light_multiplier: float = 0.3
     ip_adapter_weight: float | None = 0.45
     """None: the graph has no IP-Adapter at all."""
+    reference: str = "auto"
+    """What the IP-Adapter sees, as in the recipe; both are two nodes of half the weight, first the scene."""
+    hints: tuple[str, ...] = ()
+    """What the ControlNet sees, one for each sample; none: the graph has no ControlNet."""
+    control_strength: float = 1.0
+    control_start: float = 0.0
+    control_end: float = 1.0
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """scene, sample or both."""
+        if self.reference == "auto":
+            return ("sample",) if self.wiring == "fbc" else ("scene",)
+        return ("scene", "sample") if self.reference == "both" else (self.reference,)
 
 
 def _cases() -> tuple[Case, ...]:
     alone = Case("", ip_adapter_weight=None)
     two = ("head_a.png", "head_b.png")
-    cases = [Case(f"vae_{name[:-4]}", "vae", (name,)) for name in PICTURES if not name.startswith("scene")]
+    cases = [Case(f"vae_{name[:-4]}", "vae", (name,)) for name in PICTURES if not name.startswith(("scene", "hint"))]
     cases += [
         Case("plain", "plain", denoise=1.0, ip_adapter_weight=None),
         Case("plain_b2", "plain", two, denoise=0.7, ip_adapter_weight=None),
@@ -130,6 +146,17 @@ def _cases() -> tuple[Case, ...]:
         Case("fbc_ip_1_b2", "fbc", two, ip_adapter_weight=1.0, denoise=0.8),
         Case("fbc_ip_0", "fbc", ip_adapter_weight=0.0, denoise=0.8),
         Case("fbc_wide", "fbc", ("wide.png",), background="wide_backdrop.png"),
+        Case("fc_sample_b2", pictures=two, reference="sample", denoise=0.8),
+        Case("fc_both_b2", pictures=two, reference="both", denoise=0.8),
+        Case("fbc_scene", "fbc", reference="scene", denoise=0.8),
+        Case("fbc_both_b2", "fbc", two, reference="both", denoise=0.8),
+        Case("fc_control", hints=("hint_a.png",)),
+        Case("fc_control_b2", pictures=two, hints=("hint_a.png", "hint_b.png"), denoise=0.8),
+        Case("fc_control_weak", hints=("hint_a.png",), control_strength=0.35, denoise=1.0),
+        Case("fc_control_cfg_1", hints=("hint_a.png",), cfg=1.0, denoise=0.8),
+        Case("fc_control_range", hints=("hint_b.png",), steps=6, denoise=1.0, control_start=0.2, control_end=0.7),
+        replace(alone, name="fc_control_long_text", hints=("hint_b.png",), positive=TEXTS["long_both"][0], denoise=0.8),
+        Case("fbc_control_b2", "fbc", two, hints=("hint_b.png", "hint_a.png"), denoise=0.8),
     ]
     for name, (positive, negative) in TEXTS.items():
         cases.append(replace(alone, name=f"text_{name}", positive=positive, negative=negative, steps=3, denoise=0.8))

@@ -9,7 +9,8 @@ empties the server's caches, runs the cases in the opposite order and compares e
 
 Written: ``goldens.json`` with all parameters of each case, ``goldens.npz`` with NAME.latents [B, 4, h, w] float32 (as
 ComfyUI's SaveLatent has them: not scaled by 0.18215) and NAME.pictures [B, H, W, 3] uint8 (as SaveImage has them: it
-cuts off, it does not round), and ``pictures/`` with the pictures to start from.
+cuts off, it does not round), and ``pictures/`` with the pictures to start from. ``--add`` keeps what was recorded, and
+records what tests.live.golden_cases has beside it.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,18 @@ def _sampled(
         model = _with_ip_adapter(build, case, model, samples)
     positive = build.add("CLIPTextEncode", clip=clip, text=case.positive)
     negative = build.add("CLIPTextEncode", clip=clip, text=case.negative)
+    if case.hints:
+        positive = build.add(
+            "ControlNetApplyAdvanced",
+            positive=positive,
+            negative=negative,
+            control_net=build.add("ControlNetLoader", control_net_name=_model("control_net")),
+            image=build.batch(case.hints),
+            strength=case.control_strength,
+            start_percent=case.control_start,
+            end_percent=case.control_end,
+        )
+        negative = _output(positive, 1)
     if case.wiring in ("fc", "fbc"):
         inputs = {"foreground": latent, "multiplier": case.ic_light_multiplier, "vae": vae}
         if case.wiring == "fbc":
@@ -120,19 +134,23 @@ def _sampled(
 
 
 def _with_ip_adapter(build: _Builder, case: Case, model: Link, samples: Link) -> Link:
+    assert case.ip_adapter_weight is not None
     inputs = {
-        "model": model,
         "ipadapter": build.add("IPAdapterModelLoader", ipadapter_file=_model("ip_adapter")),
         "clip_vision": build.add("CLIPVisionLoader", clip_name=_model("clip_vision")),
-        "weight": case.ip_adapter_weight,
+        "weight": case.ip_adapter_weight / len(case.references),
         "weight_type": "linear",
         "start_at": 0.0,
         "end_at": 1.0,
         "embeds_scaling": "V only",
     }
-    if case.wiring == "fbc":
-        return build.add("IPAdapterBatch", image=samples, encode_batch_size=0, **inputs)
-    return build.add("IPAdapterAdvanced", image=build.batch((case.scene,)), combine_embeds="concat", **inputs)
+    for seen in case.references:
+        if seen == "sample":
+            model = build.add("IPAdapterBatch", model=model, image=samples, encode_batch_size=0, **inputs)
+        else:
+            scene = build.batch((case.scene,))
+            model = build.add("IPAdapterAdvanced", model=model, image=scene, combine_embeds="concat", **inputs)
+    return model
 
 
 class Server:
@@ -202,11 +220,20 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _description(server: Server, arrays: Arrays, models: Path, sources: list[str]) -> dict[str, Any]:
+def _joined(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """The description of what was recorded, with cases that were added later, by a server that is named with them."""
+    added = {"server": new["server"], "cases": [case["name"] for case in new["cases"]]}
+    cases = {"cases": [*known["cases"], *new["cases"]], "added": [*known.get("added", []), added]}
+    return {**known, **{name: new[name] for name in ("weights", "pictures")}, **cases}
+
+
+def _description(
+    server: Server, arrays: Arrays, models: Path, sources: list[str], recorded: Sequence[Case]
+) -> dict[str, Any]:
     system = server.get("/system_stats").json()
     about = {name: system["system"][name] for name in ("comfyui_version", "pytorch_version", "python_version")}
     cases = []
-    for case in CASES:
+    for case in recorded:
         shapes = {name: list(arrays[f"{case.name}.{name}"].shape) for name in ("latents", "pictures")}
         cases.append({**dataclasses.asdict(case), "shapes": shapes})
     return {
@@ -240,13 +267,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--source", nargs="+", default=[], metavar="NAME=DIR", help="git clones that it runs")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="tests/data/embedded")
     parser.add_argument("--check", action="store_true", help="compare with what was recorded, in the opposite order")
+    parser.add_argument("--add", action="store_true", help="record the cases alone that were not yet recorded")
     options = parser.parse_args(arguments)
     server = Server(options.server)
     for name in PICTURES:
         server.upload(name)
     server.forget()
+    known = json.loads((options.out / "goldens.json").read_text(encoding="utf-8")) if options.add else {"cases": []}
+    recorded = {case["name"] for case in known["cases"]}
+    cases = [case for case in CASES if case.name not in recorded]
     arrays: Arrays = {}
-    for case in reversed(CASES) if options.check else CASES:
+    for case in reversed(cases) if options.check else cases:
         began = time.perf_counter()
         arrays |= server.run(case)
         print(f"{case.name}  {time.perf_counter() - began:.1f} s", flush=True)
@@ -254,7 +285,12 @@ def main(arguments: list[str] | None = None) -> int:
         different = _differences(options.out, arrays)
         print(f"{len(arrays)} arrays, {len(different)} differ: {different}")
         return int(bool(different))
-    _write(options.out, arrays, _description(server, arrays, options.models, options.source))
+    description = _description(server, arrays, options.models, options.source, cases)
+    if options.add:
+        description = _joined(known, description)
+        with np.load(options.out / "goldens.npz") as before:
+            arrays = {**before, **arrays}
+    _write(options.out, arrays, description)
     return 0
 
 

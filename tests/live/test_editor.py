@@ -11,6 +11,8 @@ import requests
 from PIL import Image
 
 from acusim.pictures import read_provenance
+from engines.comfyui.workflow import load_workflow
+from engines.recipe import Recipe
 from tests.live.browser import Page, chromium
 from tests.live.conftest import RANDOM, Live
 from tests.support import ROOT
@@ -35,8 +37,19 @@ NODES = """app.graph._nodes.map(node => ({
         && !widget.options.values.includes(widget.value)).map(widget => widget.name),
 }))"""
 """Of each node, whether the editor marks it as wrong, and its lists that do not have what is chosen."""
-LOADERS = ("Checkpoint", "IC-Light", "IP-Adapter model", "CLIP Vision")
+LOADERS = ("Checkpoint", "IC-Light", "IP-Adapter model", "CLIP Vision", "ControlNet model")
 """The nodes that name model files, which a server may have under other names."""
+ENABLED = {
+    (): {},
+    ("ControlNet", "ControlNet model", "Depth"): {"control_strength": 0.6},
+    ("IP-Adapter sample", "IP-Adapter scene"): {"reference": "both"},
+}
+"""Nodes that are enabled, all other optional ones bypassed -> settings of the recipe that say the same."""
+ENABLE = """(() => {
+    for (const node of app.graph._nodes)
+        if (OPTIONAL.includes(node.title)) node.mode = TITLES.includes(node.title) ? 0 : 4
+    return true
+})()""".replace("OPTIONAL", json.dumps([title for titles in ENABLED for title in titles]))
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +76,19 @@ def test_the_graph_opens_whole_and_is_the_one_the_controller_posts(page: Page, w
     # From frontend 1.49 a node is also marked for a model file that the server does not have; that is no broken graph.
     assert not [node for node in nodes if node["marked"] and not node["absent"]]
     assert not [node for node in nodes if node["absent"] and node["title"] not in LOADERS]
-    posted = page.run("app.graphToPrompt().then(made => made.output)")
-    shipped = json.loads((ROOT / f"workflows/api/{wiring}.json").read_text())
-    assert {key: (node["class_type"], node["inputs"]) for key, node in posted.items()} == {
-        key: (node["class_type"], node["inputs"]) for key, node in shipped.items()
-    }
+    for titles, settings in ENABLED.items():
+        page.run(ENABLE.replace("TITLES", json.dumps(titles)))
+        posted = page.run("app.graphToPrompt().then(made => made.output)")
+        wanted = load_workflow(None, wiring).adapted(Recipe(wiring=wiring, **settings)).graph
+        assert {key: (node["class_type"], node["inputs"]) for key, node in posted.items()} == {
+            key: (node["class_type"], node["inputs"]) for key, node in wanted.items()
+        }
 
 
-@pytest.mark.parametrize("wiring", ["fc", "fbc"])
-def test_the_graph_runs_from_the_editor(page: Page, live: Live, wiring: str, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("wiring", "titles"), [("fc", ()), ("fbc", ()), ("fc", tuple(ENABLED)[1]), ("fbc", tuple(ENABLED)[1])]
+)
+def test_the_graph_runs_from_the_editor(page: Page, live: Live, wiring: str, titles: tuple[str, ...], tmp_path: Path):
     """Samples go in through the server's input folder; the picture comes out below its output folder."""
     folder = f"img_{live.size}"
     sample = sorted((live.heads / "train/image" / folder).iterdir())[0]
@@ -91,10 +108,11 @@ def test_the_graph_runs_from_the_editor(page: Page, live: Live, wiring: str, tmp
     models = {"IC-Light": f"iclight_sd15_{wiring}_random.safetensors"} if live.random else {}
     if live.random:
         models |= {"Checkpoint": RANDOM["checkpoint"], "IP-Adapter model": RANDOM["ip_adapter"]}
-        models |= {"CLIP Vision": RANDOM["clip_vision"]}
+        models |= {"CLIP Vision": RANDOM["clip_vision"], "ControlNet model": RANDOM["control_net"]}
     requests.post(f"{live.url}/free", json={"unload_models": True, "free_memory": True}, timeout=30)
     time.sleep(1)
     _opened(page, wiring)
+    page.run(ENABLE.replace("TITLES", json.dumps(titles)))
     widgets = {
         "Samples": {"folder": "acusim_test", "samples": f"train/image/{folder}/{sample.name}"},
         "Save": {"root": "output", "folder": f"acusim_test_{wiring}_{tmp_path.parent.name}"},

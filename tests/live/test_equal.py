@@ -117,6 +117,22 @@ def test_both_engines_make_the_same_pictures_at_full_strength(
 
 
 @pytest.mark.parametrize("wiring", ["fc", "fbc"])
+@pytest.mark.parametrize("reference", ["scene", "sample", "both"])
+def test_both_engines_hold_the_same_depth_and_see_the_same_references(
+    engines: dict[str, Live],
+    pictures: Callable[[Path], dict[str, bytes]],
+    two: Path,
+    tmp_path: Path,
+    wiring: str,
+    reference: str,
+):
+    both = {name: dataclasses.replace(engine, heads=two) for name, engine in engines.items()}
+    settings = {"reference": reference, "control_strength": 0.8, "control_end": 0.9, "steps": 6, "denoise": 0.8}
+    more = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    _compared(both, pictures, tmp_path, wiring, *more, "--batch-size", 2)
+
+
+@pytest.mark.parametrize("wiring", ["fc", "fbc"])
 def test_both_engines_transfer_the_same_light(
     engines: dict[str, Live], pictures: Callable[[Path], dict[str, bytes]], two: Path, tmp_path: Path, wiring: str
 ):

@@ -10,7 +10,8 @@ import pytest
 from acusim.errors import ConfigError, EngineError, PictureError
 from acusim.files import sha256
 from engines.comfyui.engine import CONCURRENCY
-from engines.comfyui.workflow import shipped_workflow
+from engines.comfyui.workflow import load_workflow, shipped_workflow
+from engines.recipe import Recipe
 from tests.engines.comfyui.conftest import assert_created, in_threads, make_requests, polled, wait_for
 from tests.support import add_sample
 
@@ -80,6 +81,66 @@ def test_a_picture_may_have_its_light_alone(server, new_engine, requests):
     batch = [requests[0], replace(requests[1], recipe=engine.recipe.changed(light_transfer=1.0))]
     assert_created(engine.augment(batch), batch)
     assert [prompt.inputs("AcuSimLightTransfer")["amount"] for prompt in server.posts] == [0.0, 1.0]
+
+
+def test_depth_is_held_where_there_is_some_and_a_sample_without_is_skipped(server, new_engine, requests):
+    recipe = {"control_strength": 0.75, "control_start": 0.1, "control_end": 0.8}
+    batch = [requests[0], replace(requests[1], depth=None, depth_data=None), requests[2]]
+    made, refused, other = new_engine(server, recipe=recipe).augment(batch)
+    assert_created([made, other], [batch[0], batch[2]])
+    assert isinstance(refused, PictureError) and "synthetic fit --dataset ROOT" in str(refused)
+    [prompt] = server.posts
+    applied = prompt.inputs("ControlNetApplyAdvanced")
+    assert (applied["strength"], applied["start_percent"], applied["end_percent"]) == (0.75, 0.1, 0.8)
+    assert prompt.inputs("ControlNetLoader")["control_net_name"] == Recipe().control_net
+    assert [prompt.graph[applied[name][0]]["class_type"] for name in ("image", "control_net")] == [
+        "AcuSimDepth",
+        "ControlNetLoader",
+    ]
+    conditioning = prompt.inputs("ICLightConditioning")
+    kinds = [
+        (prompt.graph[conditioning[name][0]]["class_type"], conditioning[name][1]) for name in ("positive", "negative")
+    ]
+    assert kinds == [("ControlNetApplyAdvanced", 0), ("ControlNetApplyAdvanced", 1)]
+
+
+def test_without_strength_the_server_needs_no_control_net(server, new_engine, requests):
+    del server.info["ControlNetLoader"], server.info["AcuSimDepth"]
+    batch = [replace(requests[0], depth=None, depth_data=None)]
+    assert_created(new_engine(server).augment(batch), batch)
+    assert not [node for node in server.posts[0].graph.values() if "Control" in node["class_type"]]
+
+
+def test_a_server_without_the_control_net_is_named_before_anything_is_queued(server, new_engine):
+    server.info["ControlNetLoader"]["input"]["required"]["control_net_name"][0] = ["canny.safetensors"]
+    with pytest.raises(EngineError) as error:
+        new_engine(server, recipe={"control_strength": 1.0})
+    text = str(error.value)
+    assert "control_v11f1p_sd15_depth_fp16.safetensors is not on the server" in text
+    assert "models/controlnet: from https://huggingface.co/comfyanonymous" in text and not server.posts
+
+
+@pytest.mark.parametrize("wiring", ["fc", "fbc"])
+def test_both_references_share_the_weight(server, new_engine, requests, wiring):
+    recipe = {"wiring": wiring, "reference": "both", "ip_adapter_weight": 0.5}
+    engine = new_engine(server, recipe=recipe)
+    batch = [requests[0], replace(requests[1], recipe=engine.recipe.changed(ip_adapter_weight=0.2))]
+    assert_created(engine.augment(batch), batch)
+    for prompt, weight in zip(server.posts, (0.25, 0.1), strict=True):
+        for kind, image in (("IPAdapterAdvanced", "AcuSimLoadScene"), ("IPAdapterBatch", "AcuSimLoadSamples")):
+            adapter = prompt.inputs(kind)
+            assert adapter["weight"] == weight and prompt.graph[adapter["image"][0]]["class_type"] == image
+
+
+def test_an_own_workflow_without_what_the_recipe_asks_for_says_so(server, new_engine, tmp_path):
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps(load_workflow(None, "fc").adapted(Recipe()).graph))
+    for settings, words in (
+        ({"control_strength": 1.0}, "no node titled ControlNet"),
+        ({"reference": "both"}, "no node titled 'ip-adapter sample'"),
+    ):
+        with pytest.raises(EngineError, match=words):
+            new_engine(server, workflow=path, recipe=settings)
 
 
 def test_a_workflow_without_light_transfer_says_so(server, new_engine, requests, tmp_path):

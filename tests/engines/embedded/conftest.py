@@ -18,7 +18,7 @@ from tools import random_weights
 
 @pytest.fixture(scope="session")
 def random_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder of models with random weights, 1.7 GB, laid out as ComfyUI's."""
+    """A folder of models with random weights, 1.8 GB, laid out as ComfyUI's."""
     folder = tmp_path_factory.mktemp("models")
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda name: random_weights.main(["--out", str(folder), "--only", name]), random_weights.FILES))

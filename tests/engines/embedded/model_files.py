@@ -58,6 +58,7 @@ CHECKPOINT = shapes(random_weights.checkpoint(SIZES))
 FC, FBC = (shapes(random_weights.ic_light(SIZES, channels)) for channels in (8, 12))
 IP_ADAPTER = shapes(random_weights.ip_adapter(SIZES))
 CLIP_VISION = shapes(random_weights.vision_encoder(SIZES))
+CONTROL_NET = shapes(random_weights.control_net(SIZES))
 PLACES: dict[str, tuple[str, str, Shapes]] = {
     "checkpoint": ("checkpoints", "v1-5-pruned-emaonly.safetensors", CHECKPOINT),
     "ic_light": ("unet", "iclight_sd15_fc.safetensors", FC),

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from acusim.control_hint import control_hint
 from acusim.errors import AcuSimError, ConfigError, EngineError, PictureError
 from acusim.foreground import find_foreground, soft_edge
 from acusim.layout import scan
@@ -270,13 +271,16 @@ class FakePipeline:
     def __init__(self) -> None:
         self.sizes: list[int] = []
         self.recipes: list[Recipe] = []
+        self.hints: list[torch.Tensor | None] = []
         self.fits = 100
         self.broken: set[int] = set()
 
-    def latents(self, pictures: torch.Tensor, noise: torch.Tensor, *texts: Any) -> torch.Tensor:
+    def latents(self, pictures: torch.Tensor, noise: torch.Tensor, *more: Any) -> torch.Tensor:
         self.sizes.append(len(pictures))
-        self.recipes.append(texts[-1])
-        texts[-2]()
+        *_, step, recipe, hints = more
+        self.recipes.append(recipe)
+        self.hints.append(hints)
+        step()
         if len(pictures) > self.fits:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         latents = noise.clone()
@@ -299,10 +303,27 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakePipeline:
     return pipeline
 
 
-def opened(**more: Any) -> EmbeddedEngine:
-    engine = EmbeddedEngine(Recipe.from_dict(QUICK), Setup(Path(), options=EmbeddedOptions(device="cpu", **more)))
+def opened(settings: Any = None, **more: Any) -> EmbeddedEngine:
+    engine = EmbeddedEngine(
+        Recipe.from_dict(QUICK | (settings or {})), Setup(Path(), options=EmbeddedOptions(device="cpu", **more))
+    )
     engine.open()
     return engine
+
+
+def test_a_control_net_sees_the_padded_depth_of_each_image(fake: FakePipeline, scene: Scene):
+    batch = [request(scene, 1, width=56), replace(request(scene, 2, width=56), depth_data=None)]
+    with opened({"control_strength": 0.5}) as engine:
+        made, refused = engine.augment(batch)
+    assert pixels(made).shape == (64, 56, 3)
+    assert isinstance(refused, PictureError) and "control_strength > 0 needs a depth map" in str(refused)
+    [hints] = fake.hints
+    assert hints is not None and hints.shape == (1, 3, 64, 64) and (hints[:, :1] == hints).all()
+    wanted = control_hint(find_foreground(batch[0].pixels, batch[0].depth_data))
+    assert (np.rint(255 * hints[0, 0].numpy())[:, :56] == wanted).all() and not hints[..., 56:].any()
+    with opened() as engine:
+        engine.augment(batch[:1])
+    assert fake.hints[1] is None
 
 
 def test_out_of_memory_halves_the_batch_and_is_remembered(fake: FakePipeline, scene: Scene):

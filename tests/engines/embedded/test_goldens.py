@@ -72,7 +72,9 @@ class Loaded:
             self._pipeline = None
             paths = {name: self._folder / file for name, (file, _) in random_weights.FILES.items()}
             offsets = paths[OFFSETS[wiring]] if OFFSETS[wiring] else None
-            files = Files(paths["checkpoint"], offsets, paths["ip_adapter"], paths["clip_vision"])
+            files = Files(
+                paths["checkpoint"], offsets, *(paths[name] for name in ("ip_adapter", "clip_vision", "control_net"))
+            )
             loaded = Models(files, Placement(torch.device("cpu"), "fp32"))
             loaded.encode, loaded.embed = remembered(loaded.encode), remembered(loaded.embed)
             self._pipeline = Pipeline(loaded, Recipe())
@@ -121,7 +123,10 @@ def test_latents_and_pixels_are_comfyuis(case: dict[str, Any], loaded: Loaded):
     names = ("steps", "cfg", "sampler", "scheduler", "denoise", "ic_light_multiplier")
     weight = case["ip_adapter_weight"] or 0.0
     wiring = "fbc" if case["wiring"] == "fbc" else "fc"
-    recipe = Recipe(engine="embedded", wiring=wiring, ip_adapter_weight=weight, **{name: case[name] for name in names})
+    later = {name: case[name] for name in ("reference", "control_start", "control_end") if name in case}
+    later |= {"control_strength": case["control_strength"]} if case.get("hints") else {}
+    settings = {name: case[name] for name in names} | later
+    recipe = Recipe(engine="embedded", wiring=wiring, ip_adapter_weight=weight, **settings)
     pipeline = loaded.pipeline(case["wiring"], recipe)
     pictures = torch.cat([picture(name) for name in case["pictures"]])
     wanted = torch.from_numpy(ARRAYS[f"{case['name']}.latents"])
@@ -130,14 +135,15 @@ def test_latents_and_pixels_are_comfyuis(case: dict[str, Any], loaded: Loaded):
             latents = LATENT_SCALE * pipeline.models.encode(pictures)
     else:
         noise = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(case["seed"]))
-        reference = None if wiring == "fbc" else NamedImage(case["scene"], scene(case["scene"]))
+        seen = NamedImage(case["scene"], scene(case["scene"]))
         backdrop = NamedImage(case["background"], picture(case["background"])) if wiring == "fbc" else None
-        arguments = (pictures, noise, case["positive"], case["negative"], reference, backdrop)
+        hints = torch.cat([picture(name) for name in case["hints"]]) if case.get("hints") else None
+        arguments = (pictures, noise, case["positive"], case["negative"], seen, backdrop)
         if "embedding:" in case["positive"]:
             with pytest.raises(PictureError, match="textual inversion"):
                 pipeline.latents(*arguments)
             return
-        latents = pipeline.latents(*arguments)
+        latents = pipeline.latents(*arguments, hints=hints)
     error = float((latents / LATENT_SCALE - wanted).norm() / wanted.norm())
     assert error <= LATENT_ERROR
     decoded, again = pipeline.decode(latents)
@@ -184,5 +190,5 @@ def test_texts_are_encoded_as_comfyui_encodes_them(name: str, loaded: Loaded):
 
 def test_the_middle_block_never_sees_the_reference(loaded: Loaded):
     with torch.inference_mode():
-        half = loaded.pipeline("plain").models.half(torch.zeros(1, 77, 768), torch.zeros(1, 768), 1.0)
-    assert [part is None for part in half.references] == [False] * 15 + [True]
+        half = loaded.pipeline("plain").models.half(torch.zeros(1, 77, 768), [torch.zeros(1, 768)], 1.0)
+    assert [len(part) for part in half.references] == [1] * 15 + [0]

@@ -1,6 +1,7 @@
 """What a model file is, told by the names and shapes of its tensors."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from engines.recipe import Recipe
 from tests.engines.embedded.model_files import (
     CHECKPOINT,
     CLIP_VISION,
+    CONTROL_NET,
     FBC,
     FC,
     IP_ADAPTER,
+    SIZES,
     UNET,
     Shapes,
     small_modules,
@@ -58,6 +61,9 @@ def test_the_right_files_will_do():
     assert message("ic_light", FBC, wiring="fbc") == (True, "IC-Light fbc, 12 input channels")
     assert message("ip_adapter", IP_ADAPTER) == (True, "IP-Adapter, 4 tokens from image features of width 8")
     assert message("clip_vision", CLIP_VISION, IP_ADAPTER) == (True, "CLIP vision, image features of width 8")
+    assert message("control_net", CONTROL_NET) == (True, "ControlNet for SD 1.5, context width 768")
+    prefixed = {f"control_model.{name}": shape for name, shape in CONTROL_NET.items()}
+    assert message("control_net", prefixed) == (True, "ControlNet for SD 1.5, context width 768")
     assert message("clip_vision", {**CLIP_VISION, "text_model.embeddings.token_embedding.weight": (9, 9)})[0]
 
 
@@ -155,6 +161,39 @@ def test_other_image_encoders_are_named(shapes: Shapes, words: str):
     assert not ok and words in what
 
 
+CONTROL_KEYS = "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+
+
+@small
+@pytest.mark.parametrize(
+    ("shapes", "words"),
+    [
+        ({name: (32, 1024) if name == CONTROL_KEYS else shape for name, shape in CONTROL_NET.items()}, "Diffusion 2;"),
+        ({**CONTROL_NET, "input_hint_block.0.weight": (16, 4, 3, 3)}, "4 latent and 4 image channels; 4 and 3"),
+        ({**CONTROL_NET, "input_blocks.0.0.weight": (32, 9, 3, 3)}, "9 latent and 3 image channels"),
+        ({**CONTROL_NET, "task_embedding": (6, 32)}, "ControlNet Union"),
+        (without(CONTROL_NET, "zero_convs.11"), "lacks 2 tensors, such as controlnet_down_blocks.11.bias"),
+        (without(CONTROL_NET, "middle_block_out"), "lacks 2 tensors, such as controlnet_mid_block.bias"),
+        ({"lora_controlnet": (0,), "input_blocks.0.0.up": (32, 4)}, "Control-LoRA"),
+        (FC, "not a ControlNet but a UNet"),
+        (IP_ADAPTER, "not a ControlNet but an IP-Adapter"),
+    ],
+)
+def test_other_control_nets_are_named(shapes: Shapes, words: str):
+    ok, what = message("control_net", shapes)
+    assert not ok and words in what
+
+
+@small
+def test_a_control_net_of_another_unet_is_refused():
+    checkpoint = {name: Tensor("F16", shape) for name, shape in CHECKPOINT.items()}
+    wide = random_weights.control_net(replace(SIZES, channels=64))
+    ok, what = judge(
+        "control_net", {one.name: Tensor("F16", one.shape) for one in wide}, Recipe(), {"checkpoint": checkpoint}
+    )
+    assert not ok and "for a UNet of widths [64, 64, 64, 64]; the checkpoint's has [32, 32, 32, 32]" in what
+
+
 @small
 def test_quantised_weights_are_refused_but_tables_of_positions_are_not():
     assert message("checkpoint", CHECKPOINT, dtype="I8") == (
@@ -174,10 +213,13 @@ def test_files_of_the_real_names_and_shapes_have_the_published_sizes(tmp_path: P
         ("iclight_sd15_fc.safetensors", random_weights.ic_light(sizes, 8)),
         ("iclight_sd15_fbc.safetensors", random_weights.ic_light(sizes, 12)),
         ("ip-adapter_sd15.safetensors", adapter),
+        ("control_v11f1p_sd15_depth_fp16.safetensors", random_weights.control_net(sizes)),
     ):
         published = PUBLISHED[entry]
-        path = write(tmp_path / entry, {tensor.name: tensor.shape for tensor in made})
-        assert path.stat().st_size == published.size
+        prefix = "control_model." if published.role == "control_net" else ""
+        path = write(tmp_path / entry, {prefix + tensor.name: tensor.shape for tensor in made})
+        # The ControlNet's header is not padded to 8 bytes.
+        assert 0 <= path.stat().st_size - (published.size or 0) < (8 if prefix else 1)
         assert judge(published.role, read_header(path), recipes[published.wiring or "fc"], {})[0]
     encoder = {tensor.name: tensor.shape for tensor in random_weights.vision_encoder(sizes)}
     encoder["vision_model.embeddings.position_ids"] = (1, 257)

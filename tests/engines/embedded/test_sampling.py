@@ -152,3 +152,20 @@ def test_dpmpp_2m_is_of_second_order_and_euler_of_first():
 
     assert 1.7 < error("euler", 100) / error("euler", 200) < 2.3
     assert 3.3 < error("dpmpp_2m", 100) / error("dpmpp_2m", 200) < 4.7
+
+
+@pytest.mark.parametrize(
+    ("share", "sigma"),
+    [
+        (0.0, math.inf),
+        (0.001, 14.526362419128418),
+        (0.2, 5.092408180236816),
+        (0.5, 1.6155803203582764),
+        (0.7, 0.8318837285041809),
+        (0.95, 0.2254522740840912),
+        (1.0, 0.0),
+    ],
+)
+def test_shares_of_the_schedule_are_comfyuis(share: float, sigma: float):
+    """Recorded from ModelSamplingDiscrete.percent_to_sigma of ComfyUI 0.3.64, which has 999999999.9 for 0."""
+    assert sampling.sigma_at(share) == pytest.approx(sigma, rel=1e-6)
