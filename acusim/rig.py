@@ -23,6 +23,8 @@ DROPPED_FRAMES = frozenset((*range(12, 30), *range(46, 108), *range(119, 138)))
 """Frames that the public loader excludes from training."""
 KEPT_FRAMES = tuple(frame for frame in FRAMES if frame not in DROPPED_FRAMES)
 """The 45 frames training keeps. They are not left/right balanced."""
+EXTRA_FRAME = 108
+"""Without it they are 44, the number that the augmentation paper gives."""
 FOCAL = 100.0 / 36.0
 """Focal length as a multiple of the image's width."""
 FOCAL_RANGE = (0.3, 20.0)
@@ -179,7 +181,7 @@ def mm_per_px(depth_mm: ArrayLike, width_px: float, focal: ArrayLike = FOCAL) ->
 
 
 def parse_frames(text: str) -> tuple[int, ...]:
-    """Reads a choice of frames: ``kept``, ``all``, or numbers and ranges such as ``1,2,5-9``.
+    """Reads a choice of frames: ``kept``, ``kept44``, ``all``, or numbers and ranges such as ``1,2,5-9``.
 
     Returns:
         Frames in ascending order, each once.
@@ -189,6 +191,8 @@ def parse_frames(text: str) -> tuple[int, ...]:
     """
     if text == "kept":
         return KEPT_FRAMES
+    if text == "kept44":
+        return tuple(frame for frame in KEPT_FRAMES if frame != EXTRA_FRAME)
     if text == "all":
         return tuple(FRAMES)
     chosen: set[int] = set()
@@ -196,7 +200,7 @@ def parse_frames(text: str) -> tuple[int, ...]:
         first, dash, last = part.strip().partition("-")
         bounds = (first, last) if dash else (first, first)
         if not all(bound.strip().isascii() and bound.strip().isdigit() for bound in bounds):
-            raise ConfigError(f"frames {text!r}: {part!r} is not kept, all, a number or a range such as 5-9")
+            raise ConfigError(f"frames {text!r}: {part!r} is not kept, kept44, all, a number or a range such as 5-9")
         low, high = check_frame(int(bounds[0])), check_frame(int(bounds[1]))
         if low > high:
             raise ConfigError(f"frames {text!r}: the range {part!r} runs backwards; write {high}-{low}")

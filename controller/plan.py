@@ -1,7 +1,7 @@
 """What is to be created: sample -> prompt set and output path, one item for each image."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from acusim.files import portable_name
 from acusim.layout import Dataset, Sample
 from acusim.prompt_sets import PromptSets
 from acusim.sample_id import KNOWN_HAIR_CODES
+from acusim.seeds import seed_of
 from acusim.selection import Selection
 
 
@@ -49,6 +50,26 @@ class Plan:
     """True if nothing of the dataset was left out by a selection or a limit."""
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Which samples of a dataset a batch uses."""
+
+    selection: Selection
+    persons: int | None = None
+    """At most so many persons, drawn by the seed: more persons are these and others."""
+    seed: int = 0
+    limit: int | None = None
+    """At most so many samples, in the dataset's order."""
+
+    def of(self, selected: Sequence[Sample]) -> list[Sample]:
+        """Those of the selected samples that are used."""
+        if self.persons is None:
+            return list(selected[: self.limit])
+        names = {portable_name(sample.id.name) for sample in selected}
+        drawn = set(sorted(names, key=lambda name: (seed_of("person", self.seed, name), name))[: self.persons])
+        return [sample for sample in selected if portable_name(sample.id.name) in drawn][: self.limit]
+
+
 def variant_folders(variants: int) -> tuple[str, ...]:
     """The folder of each variant below OUT: OUT itself for a single one, else v01/, v02/, …"""
     return ("",) if variants == 1 else tuple(f"v{number:02d}/" for number in range(1, variants + 1))
@@ -58,8 +79,7 @@ def make_plan(
     dataset: Dataset,
     prompts: PromptSets,
     judge: Callable[[list[Sample]], list[Evidence]],
-    selection: Selection,
-    limit: int | None,
+    extent: Extent,
     variants: int,
 ) -> Plan:
     """Turns a dataset into items.
@@ -68,25 +88,25 @@ def make_plan(
         dataset: what scan() found.
         prompts: the prompt sets.
         judge: decides for each hair code among the samples whether it means bald.
-        selection: which samples are used.
-        limit: at most so many samples, in the dataset's order.
+        extent: which samples are used.
         variants: images per sample.
     """
+    selection, whole = extent.selection, extent.limit is None and extent.persons is None
     evidence = judge(dataset.samples)
     bald = frozenset(entry.code for entry in evidence if entry.bald)
-    chosen = [sample for sample in dataset.samples if selection(sample.id, sample.split)]
+    chosen = extent.of([sample for sample in dataset.samples if selection(sample.id, sample.split)])
     folders = variant_folders(variants)
     everything = not selection.values and selection.frames is None
-    plan = Plan(dataset.root, [], [], dataset.notes, bald, evidence, prompts, {}, everything and limit is None)
+    plan = Plan(dataset.root, [], [], dataset.notes, bald, evidence, prompts, {}, everything and whole)
     for problem in dataset.problems:
         split = problem.path.split("/", 1)[0]
         selected = selection(problem.id, split) if problem.id else everything
-        if problem.is_image and selected and limit is None:
+        if problem.is_image and selected and whole:
             plan.skipped += [(folder + problem.path, problem.reason) for folder in folders]
         else:
             plan.notes.append(f"{problem.path}: {problem.reason}")
     counts: Counter[str] = Counter()
-    for sample in chosen[:limit]:
+    for sample in chosen:
         try:
             counts[prompts.choose(sample.id, sample.id.hair in bald).name] += 1
         except AcuSimError as error:
@@ -94,7 +114,7 @@ def make_plan(
             continue
         plan.items += [Item(sample, variant, folder) for variant, folder in enumerate(folders)]
     plan.prompt_sets = dict(sorted(counts.items()))
-    strange = Counter(s.id.hair for s in chosen[:limit] if s.id.hair not in KNOWN_HAIR_CODES)
+    strange = Counter(s.id.hair for s in chosen if s.id.hair not in KNOWN_HAIR_CODES)
     for code, count in sorted(strange.items()):
         kind = "bald" if code in bald else "haired"
         plan.notes.append(

@@ -16,7 +16,7 @@ from acusim.seeds import derive_seed
 from acusim.selection import parse_selection
 from controller.budget import Focus, affordable, focus_of, light_digest, scene_picker, spending
 from controller.job import Job
-from controller.plan import Item, Plan, make_plan
+from controller.plan import Extent, Item, Plan, make_plan
 from controller.settings import BatchSettings
 from engines.scenes import Scene, load_scenes, scenes_digest
 
@@ -101,7 +101,9 @@ def plan_batch(settings: BatchSettings, engine_identity: dict[str, str] | None =
     def judge(samples: list[Sample]) -> list[bald.Evidence]:
         return bald.gather_evidence(dataset.root, samples) if codes is None else bald.given_evidence(samples, codes)
 
-    plan = make_plan(dataset, prompts, judge, selection, None if settings.repair else settings.limit, settings.variants)
+    asked = settings.changed(limit=None, persons=None) if settings.repair else settings
+    extent = Extent(selection, asked.persons, settings.seed, asked.limit)
+    plan = make_plan(dataset, prompts, judge, extent, settings.variants)
     if not plan.items and not plan.skipped:
         what = f"--select {settings.select!r} matches none of" if settings.select else "there is no usable image among"
         raise ConfigError(f"{what} the {len(dataset.samples)} samples of {str(settings.dataset)!r}")

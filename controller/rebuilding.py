@@ -137,7 +137,7 @@ def _rename_damaged(path: Path) -> Path | None:
 def _asked(settings: BatchSettings, stored: dict[str, Any]) -> list[str]:
     """The keys of the last run that asked for something."""
     last = BatchSettings.from_stored(stored, settings.out)
-    last_asked = {name: getattr(last, name) for name in ("select", "limit", "budget", "focus")}
+    last_asked = {name: getattr(last, name) for name in ("select", "persons", "limit", "budget", "focus")}
     asked = plan_batch(settings.changed(**last_asked, repair=False)).plan
     return [item.key for item in asked.items] + [key for key, _ in asked.skipped]
 

@@ -38,6 +38,8 @@ class BatchSettings(Settings):
     """Such as 'gender=F,hair=HA,HC,frame=1-36'; keys: gender name size hair eye frame split."""
     limit: int | None = Field(default=None, ge=1, json_schema_extra={"group": DATA, "metavar": "N", "default": "all"})
     """At most N samples, in the order of their names."""
+    persons: int | None = Field(default=None, ge=1, json_schema_extra={"group": DATA, "metavar": "N", "default": "all"})
+    """At most N persons, whom --seed draws among those selected, with all their samples."""
     budget: int | None = Field(default=None, ge=1, json_schema_extra={"group": DATA, "metavar": "N", "default": "all"})
     """At most N images, spread evenly over the samples, or with --focus over those where a model errs."""
     focus: Path | None = Field(
@@ -61,7 +63,7 @@ class BatchSettings(Settings):
     gate: GateSettings | None = None
     """Certify every image before it is written; None writes whatever is valid."""
     repair: bool = Field(default=False, json_schema_extra={"stored": False})
-    """Redo what is damaged, and finish whatever OUT was ever asked for; select, limit and budget do not count."""
+    """Redo what is damaged, and finish whatever OUT was ever asked for, whatever selects or limits it now."""
     engine_options: EngineOptions
     """Where and how the recipe's engine works; the defaults where they are not given."""
 

@@ -51,6 +51,7 @@ def test_parse_frames():
     assert rig.parse_frames("7-7, 3") == (3, 7)
     assert rig.parse_frames("kept") == rig.KEPT_FRAMES
     assert rig.parse_frames("all") == tuple(range(1, 145))
+    assert len(rig.parse_frames("kept44")) == 44 and {*rig.KEPT_FRAMES} - {*rig.parse_frames("kept44")} == {108}
     for bad in ("", "0", "145", "9-5", "a", "1-", "-3", "1,,2", "²"):
         with pytest.raises(ConfigError):
             rig.parse_frames(bad)

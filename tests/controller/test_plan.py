@@ -14,7 +14,7 @@ from acusim.prompt_sets import load_prompt_sets
 from acusim.sample_id import SampleId
 from acusim.seeds import derive_seed
 from acusim.selection import parse_selection
-from controller.plan import Item, split_colliding
+from controller.plan import Extent, Item, split_colliding
 
 
 def _id(stem: str) -> SampleId:
@@ -217,3 +217,20 @@ def test_dry_run_writes_nothing(make_dataset: Callable[..., Path], command: Call
     assert report["pictures"] == 12
     assert report["prompt_sets"] == {"bald_female": 3, "bald_male": 3, "female": 3, "male": 3}
     assert not out.exists()
+
+
+def test_some_persons_come_with_all_their_samples_and_fewer_are_among_more(make_dataset: Callable[..., Path]):
+    models = tuple(f"F_{name}_N_HA_O" for name in ("Ann", "Bea", "Cleo", "Dora", "Eve")) + ("F_ANN_F_HC_O",)
+    samples = scan(make_dataset(models=models, frames=(1, 2, 3)), None).samples
+    everyone = parse_selection(None)
+    before: set[str] = set()
+    for count in range(1, 7):
+        chosen = Extent(everyone, persons=count).of(samples)
+        names = {sample.id.name.casefold() for sample in chosen}
+        assert len(names) == min(count, 5) and before <= names, "one person is a name, however it is written"
+        assert chosen == [sample for sample in samples if sample.id.name.casefold() in names]
+        before = names
+    assert Extent(everyone).of(samples) == samples
+    assert Extent(everyone, persons=2, limit=4).of(samples) == Extent(everyone, persons=2).of(samples)[:4]
+    drawn = {frozenset(s.id.name for s in Extent(everyone, persons=2, seed=seed).of(samples)) for seed in range(9)}
+    assert len(drawn) > 1

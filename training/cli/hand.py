@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from acusim.errors import ConfigError
 from acusim.layout import Problem
 from training.cli.console import Bars, as_json, exit_code, log_notes, message
-from training.cli.options import DataOptions, EvaluateOptions, TrainOptions
+from training.cli.options import DataOptions, EvaluateOptions, TrainOptions, chosen_part
 from training.cli.training_run import baseline_of, save_predictions, train_task
 from training.data.hand_dataset import HandSquares
 from training.data.hand_loader import HandSet, Side, load_hands, pattern_note
@@ -60,6 +60,7 @@ def train(config: HandConfig, options: TrainOptions, hardware: Hardware) -> int:
     bars = Bars(options.quiet or not hardware.is_main)
     with hardware.main_first():
         hands = _load(config, options)
+        hands.limit(config.data.persons, config.data.split_seed)
         squares = _squares(hands, "train", bars, augmentation=config.augment), _squares(hands, "val", bars)
     problems = [*hands.data.problems, *(problem for some in squares for problem in some.problems)]
     notes = _notes(hands, config)
@@ -126,7 +127,8 @@ def evaluate(
         raise ConfigError("--frames and --pictures augmented are for models of the head")
     config = run.config
     hands = _load(config, options, run)
-    part = _chosen(hands, options.part)
+    asked = chosen_part(options.part, {name: len(rows) for name, rows in hands.rows.items()})
+    part = _chosen(hands, asked)
     squares = _squares(hands, part, bars)
     problems = [*hands.data.problems, *squares.problems]
     log_notes(_notes(hands, config), problems)
@@ -147,11 +149,11 @@ def evaluate(
         mean_pose,
         options.out,
         settings=config.metric_settings(),
-        title=f"{config.name}: {options.part}",
+        title=f"{config.name}: {asked}",
         metadata={
             **run.made_by,
             "data": ", ".join(map(str, options.data)),
-            "part": options.part,
+            "part": asked,
             "decoding": config.loss.decoding if has_heatmaps else "coordinates",
             "passes": options.fit and has_passes(config),
         },

@@ -15,7 +15,7 @@ from acusim.rig import parse_frames
 from acusim.selection import parse_selection
 from acusim.weak_spots import LIGHT, WeakSpots, values_of
 from training.cli.console import Bars, as_json, exit_code, log_notes, message
-from training.cli.options import DataOptions, EvaluateOptions, TrainOptions
+from training.cli.options import DataOptions, EvaluateOptions, TrainOptions, chosen_part
 from training.cli.training_run import baseline_of, save_predictions, train_task
 from training.data import leaks, split
 from training.data.lights import light_of
@@ -73,10 +73,12 @@ def train(config: HeadConfig, options: TrainOptions, hardware: Hardware) -> int:
     with hardware.main_first():
         data = _load(config, options, bars)
     parts = split.split(data.records, config.data.split())
+    parts = split.limited(parts, data.records, config.data.persons, config.data.split())
     leaks.check(data, parts.indices)
 
     def report_data() -> None:
         _log_data(data)
+        log_notes(parts.notes, [])
         persons = {part: sum(value == part for value in parts.persons.values()) for part in parts.indices}
         text = ", ".join(f"{part} {len(index)} of {persons[part]} persons" for part, index in parts.indices.items())
         message(f"pictures: {text}; {hardware.world} x {hardware.device}, {config.train.precision}")
@@ -127,7 +129,7 @@ def evaluate(
     # The pictures that a part was trained with do not restrict what is measured; --pictures does.
     settings = run.config.data.split().changed(train_pictures="all", val_pictures="all", test_pictures="all")
     parts = split.apply(data.records, run.persons, settings)
-    index = _chosen(parts, data, options)
+    part, index = _chosen(parts, data, options)
 
     def predict(numbers: NDArray[np.intp], what: str) -> Predictions:
         progress = bars.counter(what, len(numbers))
@@ -138,7 +140,7 @@ def evaluate(
         finally:
             bars.close()
 
-    predictions, targets = _predictions(options, run, index, predict), data.targets.take(index)
+    predictions, targets = _predictions(options, run, index, part, predict), data.targets.take(index)
     records = [data.records[number] for number in index]
     size, title = run.config.data.size, _title(run, options)
     save_predictions(predictions, options.predictions)
@@ -156,16 +158,16 @@ def evaluate(
         _baselines(data, parts.indices["train"], index),
         options.out,
         size=size,
-        title=f"{title}: {options.part}",
+        title=f"{title}: {part}",
         metadata={
             **({"results": options.results} if options.results else run.made_by),
             "data": ", ".join(str(root) for root in options.data),
-            "part": options.part,
+            "part": part,
             "fit": predictor is not None,
         },
         groups={"root": [options.data[record.root].name for record in records]} if len(options.data) > 1 else None,
         picture=lambda number: reduced(data.cache[int(index[number])], size),
-        zero_fpr=_threshold(options, data, parts.indices["val"], predict),
+        zero_fpr=_threshold(options, part, data, parts.indices["val"], predict),
     )
     return results, list(data.problems)
 
@@ -219,30 +221,34 @@ def _weak(
         [values_of(one.id, one.bald) | {LIGHT: light} for one, (light, _) in zip(records, lights, strict=True)],
         size=run.config.data.size,
         model=f"{_title(run, options)}, {run.path.name}",
-        data=f"{options.part} of {', '.join(root_names(options.data))}",
+        data=", ".join(root_names(options.data)),
         light_names=dict(lights),
     )
 
 
-def _threshold(options: EvaluateOptions, data: HeadData, val: NDArray[np.intp], predict: Predict) -> float | None:
+def _threshold(
+    options: EvaluateOptions, part: str, data: HeadData, val: NDArray[np.intp], predict: Predict
+) -> float | None:
     """The threshold without false positives on the validation pictures; None where none is needed or available."""
-    if not len(val) or options.part == "val" or options.results:
+    if not len(val) or part == "val" or options.results:
         return None
     return zero_fpr_threshold(predict(val, "validation").probability, data.targets.visible[val])
 
 
-def _predictions(options: EvaluateOptions, run: HeadRun, index: NDArray[np.intp], predict: Predict) -> Predictions:
+def _predictions(
+    options: EvaluateOptions, run: HeadRun, index: NDArray[np.intp], part: str, predict: Predict
+) -> Predictions:
     """The run's own predictions, or those of --results."""
     if not options.results:
-        return predict(index, options.part)
+        return predict(index, part)
     try:
         return predictions_of(read_document(options.results, "results"), len(index), run.config.data.size)
     except LabelError as error:
         raise ConfigError(f"--results {str(options.results)!r}: {error}") from None
 
 
-def _chosen(parts: split.Split, data: HeadData, options: EvaluateOptions) -> NDArray[np.intp]:
-    """Numbers of the pictures of --part and --pictures."""
+def _chosen(parts: split.Split, data: HeadData, options: EvaluateOptions) -> tuple[str, NDArray[np.intp]]:
+    """The part that --part means, and the numbers of its pictures of --pictures."""
     known = {**parts.indices, "new": parts.new}
     if options.pictures != "all":
         originals = np.array([record.variant == "" for record in data.records])
@@ -250,11 +256,12 @@ def _chosen(parts: split.Split, data: HeadData, options: EvaluateOptions) -> NDA
         known = {part: numbers[wanted[numbers]] for part, numbers in known.items()}
     if options.part == "all":
         known["all"] = np.sort(np.concatenate([known["test"], known["new"]]))
-    index = known[options.part]
+    part = chosen_part(options.part, {name: len(numbers) for name, numbers in known.items()})
+    index = known[part]
     if not len(index):
         available = ", ".join(f"{part} {len(numbers)}" for part, numbers in known.items() if len(numbers)) or "none"
         raise ConfigError(
             f"--part {options.part}, --pictures {options.pictures}: no such picture in --data; "
             f"by part there are: {available}"
         )
-    return index
+    return part, index

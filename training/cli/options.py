@@ -1,7 +1,9 @@
 """Options that several commands have, and how a command gets its own."""
 
 import argparse
+import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -13,6 +15,10 @@ from acusim.options import add_options, given_options
 from acusim.settings import Settings
 from training.settings import Crop
 from training.shipped import NAMES, model_path
+
+AUTO_PARTS = ("test", "new", "val")
+"""What --part auto looks for."""
+_log = logging.getLogger(__name__)
 
 
 def option(
@@ -154,8 +160,9 @@ class EvaluateOptions(DataOptions, RunOptions):
 
     out: Path = option(metavar="DIR")
     """Folder of results.json and report.html."""
-    part: Literal["test", "val", "train", "new", "all"] = "test"
-    """Whose pictures: the run's test, val or train persons, persons new to it, or test and new: all."""
+    part: Literal["auto", "test", "val", "train", "new", "all"] = "auto"
+    """Whose pictures: the run's test, val or train persons, persons new to it, or test and new: all. Auto: the first of
+    test, new and val that --data has, which it says if it is not test."""
     pictures: Literal["originals", "augmented", "all"] = "all"
     """Which of them; for hands the originals are all."""
     frames: str | None = option(None, "F", shown="those of the run")
@@ -173,3 +180,19 @@ class EvaluateOptions(DataOptions, RunOptions):
     """Also write where the model errs, over view, gender, hair and light, for the controller's --focus (heads)."""
     json_: bool = option(False, flag="--json")
     """Print the results as JSON."""
+
+
+def chosen_part(asked: str, pictures: Mapping[str, int]) -> str:
+    """The part that --part means, with a note where auto finds another one than test.
+
+    Args:
+        asked: the option.
+        pictures: of each part in --data.
+    """
+    if asked != "auto":
+        return asked
+    part = next((name for name in AUTO_PARTS if pictures.get(name)), AUTO_PARTS[0])
+    if part != AUTO_PARTS[0]:
+        what = {"new": "of persons that are new to the run", "val": "of the persons that chose its best epoch"}[part]
+        _log.warning("note: no picture in --data is of the run's test persons; measured are those %s (%s)", what, part)
+    return part

@@ -16,7 +16,7 @@ from training.data.hand_augmentation import Augmentation
 from training.data.hand_dataset import SUBJECT, HandData, HandSquares, read_hands, rows_of, split_subjects
 from training.data.hand_squares import squares_of
 from training.data.progress import Progress
-from training.data.split import Part
+from training.data.split import Part, first_of, ranked
 from training.tasks.hand_config import HandConfig
 from training.tasks.hand_points import HandPoints
 
@@ -39,6 +39,16 @@ class HandSet:
     """Side of the squares."""
     cache: Path | None = None
     workers: int = 1
+
+    def limit(self, persons: float, seed: int) -> None:
+        """Leaves the training pictures of some of the training subjects, as split.first_of takes them by rank.
+
+        Raises:
+            ConfigError: as split.first_of.
+        """
+        subjects = [self.data.records[row].subject for row in self.rows["train"]]
+        chosen = set(first_of(ranked(set(subjects), seed), persons))
+        self.rows["train"] = self.rows["train"][[subject in chosen for subject in subjects]]
 
     def squares(
         self,

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -76,6 +76,8 @@ class Split:
     """Of each part the numbers of its pictures, ascending."""
     new: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     """Pictures of persons that the assignment does not know."""
+    notes: tuple[str, ...] = ()
+    """What differs from the settings, for people."""
 
 
 def assign(records: Sequence[Record], settings: SplitSettings) -> dict[str, Part]:
@@ -87,20 +89,25 @@ def assign(records: Sequence[Record], settings: SplitSettings) -> dict[str, Part
     Raises:
         ConfigError: fewer persons than parts.
     """
+    return cut(_order(records, settings.seed), settings.shares)
+
+
+def _order(records: Iterable[Record], seed: int) -> list[str]:
+    """The persons of some pictures, women and men mixed evenly, each by their rank."""
     genders: dict[str, Counter[str]] = {}
     for record in records:
         genders.setdefault(record.person, Counter())[record.id.gender] += 1
 
     by_gender: dict[str, list[str]] = {}
-    for person in ranked(genders, settings.seed):
+    for person in ranked(genders, seed):
         gender = min(genders[person], key=lambda code: (-genders[person][code], code))
         by_gender.setdefault(gender, []).append(person)
     places = {
-        person: ((number + 0.5) / len(group), _rank(person, settings.seed))
+        person: ((number + 0.5) / len(group), _rank(person, seed))
         for group in by_gender.values()
         for number, person in enumerate(group)
     }
-    return cut(sorted(places, key=lambda person: places[person]), settings.shares)
+    return sorted(places, key=lambda person: places[person])
 
 
 def ranked(persons: Iterable[str], seed: int) -> list[str]:
@@ -145,19 +152,23 @@ def _counts(total: int, shares: Sequence[float]) -> list[int]:
 def apply(records: Sequence[Record], persons: Mapping[str, Part], settings: SplitSettings) -> Split:
     """Which pictures each part has, for an earlier assignment, of these or of other data.
 
+    Where all pictures of all persons are augmented ones, a part of originals gets these instead, with a note.
+
     Raises:
         ConfigError: a part that has persons here is left without a picture.
     """
     chosen: dict[Part, list[int]] = {part: [] for part in PARTS}
     present: set[Part] = set()
     new: list[int] = []
+    no_originals = all(record.variant for record in records)
+    instead: list[Part] = [part for part in PARTS if no_originals and settings.pictures(part) == "originals"]
     for number, record in enumerate(records):
         part = persons.get(record.person)
         if part is None:
             new.append(number)
             continue
         present.add(part)
-        use = settings.pictures(part)
+        use = "all" if part in instead else settings.pictures(part)
         if use == "all" or (use == "originals") == (record.variant == ""):
             chosen[part].append(number)
     for part in PARTS:
@@ -167,7 +178,12 @@ def apply(records: Sequence[Record], persons: Mapping[str, Part], settings: Spli
                 f"set {part}_pictures to another of {', '.join(get_args(Pictures))}, or name a root that has them"
             )
     indices: dict[Part, NDArray[np.int64]] = {part: np.array(rows, np.int64) for part, rows in chosen.items()}
-    return Split(dict(persons), indices, np.array(new, np.int64))
+    notes = tuple(
+        f"{part} uses originals, but there are augmented pictures alone: it uses these"
+        for part in instead
+        if len(indices[part])
+    )
+    return Split(dict(persons), indices, np.array(new, np.int64), notes)
 
 
 def split(records: Sequence[Record], settings: SplitSettings) -> Split:
@@ -177,6 +193,41 @@ def split(records: Sequence[Record], settings: SplitSettings) -> Split:
         ConfigError: as assign and apply.
     """
     return apply(records, assign(records, settings), settings)
+
+
+def limited(found: Split, records: Sequence[Record], persons: float, settings: SplitSettings) -> Split:
+    """A split whose training pictures are those of some training persons; the assignment stays.
+
+    The persons are the first in the order of assign, women and men in about the same shares, so that fewer are among
+    more.
+
+    Args:
+        found: the split.
+        records: those it divides.
+        persons: a share up to 1, or a number from 2 on.
+        settings: of the split.
+
+    Raises:
+        ConfigError: the number is not whole, or larger than that of the training persons.
+    """
+    own = [records[number] for number in found.indices["train"].tolist()]
+    chosen = set(first_of(_order(own, settings.seed), persons))
+    used = [row for row, record in zip(found.indices["train"].tolist(), own, strict=True) if record.person in chosen]
+    return replace(found, indices={**found.indices, "train": np.array(used, np.int64)})
+
+
+def first_of(order: Sequence[str], persons: float) -> Sequence[str]:
+    """The first of some training persons: a share of them up to 1, or a number from 2 on.
+
+    Raises:
+        ConfigError: the number is not whole, or larger than that of the persons.
+    """
+    if persons > 1 and (persons != int(persons) or persons > len(order)):
+        raise ConfigError(
+            f"data.persons = {persons:g} is neither a share up to 1 nor a whole number up to {len(order)}, the number "
+            "of training persons"
+        )
+    return order[: int(persons) if persons > 1 else max(1, round(persons * len(order)))]
 
 
 def parse_persons(document: Any) -> dict[str, Part]:

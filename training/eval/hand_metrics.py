@@ -12,13 +12,14 @@ only visible points count. A figure over no point is NaN.
 | iou | overlap of two squares of 20 px around the true and the predicted point; the paper does not give the size |
 | oks | exp(-d² / (2 s² k²)), k = 0.3 for every point, s² the object's area |
 
-The paper does not define s: here s² is the area of the box around a picture's visible true points. k is twice the sigma
+The paper does not define s: here s² is the area of the box around a picture's visible true points, or by setting that
+of the square. k is twice the sigma
 of COCO, which keypoint_metrics.oks takes.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,6 +38,9 @@ MIN_AREA_PX = 1.0
 """Of an object whose points are in one line; else its OKS would be 0 for any error."""
 
 
+OksScale = Literal["points", "square"]
+
+
 @dataclass(frozen=True, slots=True)
 class MetricSettings:
     """Parameters of the figures."""
@@ -50,6 +54,8 @@ class MetricSettings:
     """Side of the boxes of the IoU."""
     k: float = 0.3
     """Of OKS, for every point."""
+    oks_scale: OksScale = "points"
+    """What the object's area is: of the box around the visible points, or of the square."""
 
     def __post_init__(self) -> None:
         for name in ("size", "pck", "precision_px", "box_px", "k"):
@@ -100,7 +106,7 @@ def point_terms(
     squared = dx * dx + dy * dy
     if not np.array_equal(np.isfinite(squared), seen):
         raise ValueError("a visible point, or what is predicted for it, is not a finite number")
-    area = box_area(t, seen)
+    area = box_area(t, seen) if settings.oks_scale == "points" else np.full(len(t), float(settings.size**2))
     distance = np.sqrt(squared)
     box = settings.box_px
     shared = np.maximum(box - np.abs(dx), 0) * np.maximum(box - np.abs(dy), 0)

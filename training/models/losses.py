@@ -21,8 +21,10 @@ TASKS = ("visibility", "coordinate", "class")
 """Columns of log_sigma and of Losses.parts."""
 
 
-def binary_focal_loss(logits: Tensor, visible: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
-    """Equation 4's summand: -alpha_t (1 - p_t)^gamma log p_t, with alpha_t = alpha where visible, else 1 - alpha.
+def binary_focal_loss(
+    logits: Tensor, visible: Tensor, alpha: float = 0.25, gamma: float = 2.0, occluded: float | None = None
+) -> Tensor:
+    """Equation 4's summand: -alpha_t (1 - p_t)^gamma log p_t, with alpha_t = alpha where visible.
 
     Source: Lin et al. 2017, equation 5.
 
@@ -31,9 +33,10 @@ def binary_focal_loss(logits: Tensor, visible: Tensor, alpha: float = 0.25, gamm
         visible: [...] bool.
         alpha: weight of visible points.
         gamma: exponent.
+        occluded: alpha_t of occluded points; None is 1 - alpha, as in the source.
     """
     signed = torch.where(visible, logits, -logits)
-    weight = torch.where(visible, alpha, 1 - alpha)
+    weight = torch.where(visible, alpha, 1 - alpha if occluded is None else occluded)
     return weight * torch.sigmoid(-signed) ** gamma * F.softplus(-signed)
 
 
@@ -151,7 +154,8 @@ class Criterion(nn.Module):
     def _visibility(self, logits: Tensor, visible: Tensor) -> Tensor:
         """[B, 174]; a picture's root mean square error is spread over its points, so that their sum is that error."""
         if self.config.visibility == "focal":
-            return binary_focal_loss(logits, visible, self.config.alpha, self.config.gamma)
+            config = self.config
+            return binary_focal_loss(logits, visible, config.alpha, config.gamma, config.alpha_occluded)
         # The root has no gradient at zero.
         mean = (torch.sigmoid(logits) - visible.float()).square().mean(1, keepdim=True).clamp(min=1e-12)
         return (mean.sqrt() / logits.shape[1]).expand_as(logits)

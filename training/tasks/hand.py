@@ -226,6 +226,8 @@ def overlaps(error: Tensor, true: Tensor, visible: Tensor, settings: MetricSetti
     highest, lowest = true.where(seen, -torch.inf).amax(1), true.where(seen, torch.inf).amin(1)
     shown = visible.any(1)
     area = (highest - lowest).prod(-1).where(shown, 1).clamp(min=MIN_AREA_PX)
+    if settings.oks_scale == "square":
+        area = torch.full_like(area, settings.size**2)
     oks = torch.exp(-error.square().sum(-1) / (2 * settings.k**2 * area)[:, None])
     each = (oks * visible).sum(1) / visible.sum(1).clamp(min=1)
     return (iou * visible).sum(), each.sum(), shown.sum()

@@ -13,7 +13,7 @@ from acusim.settings import Settings
 from training.data import augmentation
 from training.data.hand_augmentation import Augmentation
 from training.data.hand_dataset import SIZE, SUBJECT, HandSettings, Missing
-from training.eval.hand_metrics import MetricSettings
+from training.eval.hand_metrics import MetricSettings, OksScale
 from training.models.names import Decoding, EncoderName, HandModelName
 from training.settings import MAX_SEED, BaseConfig, Normalisation, TrainConfig, check_shares
 from training.tasks.hand_points import HandPoints, read_points
@@ -101,6 +101,8 @@ class HandDataConfig(Settings):
     """Share of the subjects that chooses nothing."""
     split_seed: int = Field(default=0, ge=0, le=MAX_SEED)
     """Seed of the division of subjects."""
+    persons: float = Field(default=1.0, gt=0.0, le=1e6)
+    """Training subjects that are used: a share up to 1, or a number from 2 on; validation and test stay as they are."""
 
     @model_validator(mode="after")
     def _readable(self) -> Self:
@@ -166,6 +168,9 @@ class HandMetricsConfig(Settings):
     """Side of the boxes whose overlap is the IoU. Ours."""
     k: float = Field(default=0.3, ge=0.001, le=10.0)
     """Of OKS, for every point."""
+    oks_scale: OksScale = "points"
+    """The object's area in OKS: of the box around the picture's visible points, or of the whole square. The paper does
+    not say which."""
 
 
 class HandConfig(BaseConfig):
@@ -186,4 +191,6 @@ class HandConfig(BaseConfig):
     def metric_settings(self) -> MetricSettings:
         """Parameters of the metrics on squares of this size."""
         metrics = self.metrics
-        return MetricSettings(self.data.size, metrics.pck, metrics.precision_px, metrics.box_px, metrics.k)
+        return MetricSettings(
+            self.data.size, metrics.pck, metrics.precision_px, metrics.box_px, metrics.k, metrics.oks_scale
+        )

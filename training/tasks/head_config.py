@@ -64,7 +64,9 @@ class LossConfig(Settings):
     visibility: VisibilityLoss = "focal"
     """Equation 4, or the root mean square error of the acuSim baseline."""
     alpha: float = Field(default=0.25, ge=0.0, le=1.0)
-    """Focal loss: weight of visible points; occluded ones have 1 - alpha."""
+    """Focal loss: weight of visible points."""
+    alpha_occluded: float | None = Field(default=None, ge=0.0, le=1.0, json_schema_extra={"default": "1 - alpha"})
+    """Focal loss: weight of occluded points; 0.25 is the paper's equation as it is printed, with one alpha for both."""
     gamma: float = Field(default=2.0, ge=0.0, le=10.0)
     """Focal loss: exponent."""
     omega: float = Field(default=4.0, ge=0.01, le=100.0)
@@ -127,7 +129,8 @@ class DataConfig(Settings):
     size: int = Field(default=512, ge=32, le=1024)
     """Side of the pictures in pixels."""
     frames: str = "kept"
-    """kept (the 45 of the public loader), all, or 1,2,5-9."""
+    """kept (the 45 of the public loader), kept44 (these without frame 108, the number that the augmentation paper
+    gives), all, or 1,2,5-9."""
     select: str = ""
     """Further conditions, as the controller's --select takes them."""
     train_pictures: Pictures = "all"
@@ -142,6 +145,8 @@ class DataConfig(Settings):
     """Share of the persons that chooses nothing."""
     split_seed: int = Field(default=0, ge=0, le=MAX_SEED)
     """Seed of the division of persons."""
+    persons: float = Field(default=1.0, gt=0.0, le=1e6)
+    """Training persons that are used: a share up to 1, or a number from 2 on; validation and test stay as they are."""
     occluded: Occluded = "zero"
     """Positions of occluded points in training: zero as in AcuSim's labels, or triangulated: those of the person's head
     in 3D, from its labels in all views; points that it never shows come from a template of all persons."""

@@ -129,14 +129,34 @@ def test_new_persons_are_measured_without_baselines_and_that_is_reported(run, tm
     assert "no baseline is known" in capsys.readouterr().err
 
 
+def _relit(root: Path, folder: Path) -> Path:
+    """The output of a controller: darker pictures with the same labels."""
+    shutil.copytree(root, folder)
+    for path in (folder / "train/image/img_32").iterdir():
+        Image.fromarray(np.array(Image.open(path)) // 2).save(path)
+    (folder / "manifest.jsonl").write_text(json.dumps({"status": "done"}) + "\n")
+    return folder
+
+
+def test_augmented_pictures_alone_are_enough_to_train_and_to_measure(root, tmp_path, capsys):
+    relit, out, where = _relit(root, tmp_path / "relit"), tmp_path / "run", ["--quiet", *_where(tmp_path)]
+    command = ["train", "--config", "acusim", "--data", str(relit), "--out", str(out), *where]
+    assert cli.main([*command, *_sets("data.test=0", "data.persons=0.5")]) == cli.OK
+    text = capsys.readouterr().err
+    assert "val uses originals, but there are augmented pictures alone: it uses these" in text
+    assert "train 6 of" in text, "two of four training persons, three pictures each"
+    # No test part, and the run knows all persons: what chose the best epoch is all there is to measure.
+    command = ["evaluate", str(out), "--data", str(relit), "--out", str(tmp_path / "report"), *where, "--json"]
+    assert cli.main(command) == cli.OK
+    printed = capsys.readouterr()
+    assert "no picture in --data is of the run's test persons" in printed.err and "(val)" in printed.err
+    results = json.loads(printed.out)
+    assert results["metadata"]["part"] == "val" and results["model"]["pictures"] == 3
+
+
 def test_a_run_of_augmented_pictures_is_measured_on_others(root, tmp_path, capsys):
     """What it was trained with need not be among what it is measured on."""
-    relit = tmp_path / "relit"
-    shutil.copytree(root, relit)
-    for path in (relit / "train/image/img_32").iterdir():
-        pixels = np.array(Image.open(path)) // 2
-        Image.fromarray(pixels).save(path)
-    (relit / "manifest.jsonl").write_text(json.dumps({"status": "done"}) + "\n")
+    relit = _relit(root, tmp_path / "relit")
     sets = _sets("data.train_pictures=augmented", "data.val_pictures=augmented")
     out = tmp_path / "run"
     where = ["--quiet", *_where(tmp_path)]

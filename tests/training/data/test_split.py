@@ -9,7 +9,7 @@ import pytest
 from acusim.errors import ConfigError
 from acusim.sample_id import SampleId
 from training.data.sources import Record, person_of
-from training.data.split import PARTS, SplitSettings, apply, assign, parse_persons, split
+from training.data.split import PARTS, SplitSettings, apply, assign, first_of, limited, parse_persons, split
 
 
 def record(stem: str, variant: str = "") -> Record:
@@ -93,3 +93,40 @@ def test_a_malformed_assignment_is_refused(text):
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ConfigError, match="train|val_pictures"):
         SplitSettings(**wrong)
+
+
+def test_augmented_pictures_alone_serve_every_part_and_that_is_noted():
+    records = people(6, 6, variants=("relit",))
+    found = split(records, SplitSettings())
+    assert sum(map(len, found.indices.values())) == len(records) and len(found.indices["val"])
+    assert found.notes == (
+        "val uses originals, but there are augmented pictures alone: it uses these",
+        "test uses originals, but there are augmented pictures alone: it uses these",
+    )
+    both = split(people(6, 6, variants=("", "relit")), SplitSettings())
+    assert both.notes == () and len(both.indices["val"]) * 2 == len(found.indices["val"]) * 2
+    # An original anywhere: the setting is meant, and what is missing is an error as before.
+    with pytest.raises(ConfigError, match="part val uses originals"):
+        mixed = [record for record in people(6, 6, variants=("", "relit")) if record.variant or record.person == "wo0"]
+        apply(mixed, dict.fromkeys((r.person for r in mixed), "val") | {"wo0": "train"}, SplitSettings())
+
+
+@pytest.mark.parametrize(("persons", "count"), [(1.0, 14), (0.5, 7), (0.2, 3), (0.01, 1), (5, 5), (14, 14)])
+def test_some_of_the_training_persons(persons: float, count: int):
+    records, settings = people(10, 10), SplitSettings(seed=2)
+    whole = split(records, settings)
+    some = limited(whole, records, persons, settings)
+    chosen = {records[i].person for i in some.indices["train"]}
+    assert len(chosen) == count and chosen <= {records[i].person for i in whole.indices["train"]}
+    assert len(some.indices["train"]) == 4 * count, "all pictures of each"
+    assert some.persons == whole.persons and (some.indices["val"] == whole.indices["val"]).all()
+    fewer = {records[i].person for i in limited(whole, records, 0.01, settings).indices["train"]}
+    assert fewer <= chosen, "fewer are among more"
+    if count == 5:
+        assert 2 <= sum(person.startswith("wo") for person in chosen) <= 3
+
+
+@pytest.mark.parametrize("persons", [2.5, 15])
+def test_a_number_of_persons_that_cannot_be_is_refused(persons: float):
+    with pytest.raises(ConfigError, match=f"data.persons = {persons:g} is neither .* up to 14"):
+        first_of([str(k) for k in range(14)], persons)

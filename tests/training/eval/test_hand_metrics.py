@@ -133,3 +133,12 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         point_terms(np.full_like(true, np.nan), true, visible)
     with pytest.raises(ValueError, match="names"):
         report(true, true, visible, subjects, IDS[:3])
+
+
+def test_the_square_may_be_the_scale_of_oks():
+    """Error 5 px: exp(-25 / (2 s^2 0.09)), s^2 the box of the points (40 x 30) or the square (100 x 100)."""
+    true = np.array([[[10.0, 20], [50, 50]]])
+    found = true + [[[5.0, 0], [0, 0]]]
+    for scale, area in (("points", 1200), ("square", 10000)):
+        terms = point_terms(found, true, np.ones((1, 2), bool), MetricSettings(size=100, oks_scale=scale))
+        assert terms["oks"][0].tolist() == pytest.approx([np.exp(-25 / (2 * area * 0.09)), 1])

@@ -14,6 +14,15 @@ from training.tasks.head_config import LossConfig
 pytestmark = pytest.mark.numeric
 
 
+def test_one_alpha_for_both_is_the_equation_as_printed():
+    """-0.25 (1 - p)^2 log p of a visible point, and the same of an occluded one with 1 - p."""
+    logits, visible = torch.tensor([2.0, -2.0]), torch.tensor([True, False])
+    p = 1 / (1 + math.exp(-2.0))
+    wanted = -0.25 * (1 - p) ** 2 * math.log(p)
+    assert binary_focal_loss(logits, visible, occluded=0.25).tolist() == pytest.approx([wanted, wanted], rel=1e-5)
+    assert binary_focal_loss(logits, visible).tolist() == pytest.approx([wanted, 3 * wanted], rel=1e-5)
+
+
 def test_focal_loss_by_hand():
     # p = 0.5: alpha_t * 0.25 * ln 2; p = 0.9: alpha_t * 0.01 * -ln 0.9 where visible, * 0.81 * -ln 0.1 where not.
     logits = torch.tensor([0.0, 0.0, math.log(9), math.log(9)], dtype=torch.float64)

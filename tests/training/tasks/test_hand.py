@@ -183,14 +183,15 @@ def test_copies_in_two_parts_are_refused(hands: HandSet, tmp_path: Path) -> None
         load_hands(root, config_of(), persons=hands.persons)
 
 
-def test_overlaps_are_those_of_the_report():
+@pytest.mark.parametrize("scale", ["points", "square"])
+def test_overlaps_are_those_of_the_report(scale: str):
     """The second picture shows two points in one line, the third none."""
     random = np.random.default_rng(0)
     true = random.uniform(20, 200, (3, 5, 2))
     true[1, :, 1] = 50
     predicted = true + random.normal(0, 6, true.shape)
     visible = np.array([[True, True, False, True, True], [True, True, False, False, False], [False] * 5])
-    settings = MetricSettings()
+    settings = MetricSettings(oks_scale=scale)
     terms = point_terms(predicted, true, visible, settings)
     found = overlaps(*(torch.from_numpy(array) for array in (predicted - true, true, visible)), settings)
     wanted = np.nansum(terms["iou"]), np.nansum(picture_oks(terms)), 2
