@@ -1,7 +1,7 @@
-"""Plots as PNG bytes in one style. Equal figures are equal bytes."""
+"""Plots as PNG or PDF bytes in one style. Equal figures are equal bytes."""
 
 import io
-from typing import Any
+from typing import Any, Literal
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#dd6b20", "#a0aec0"
 _STYLE = {
@@ -33,7 +33,13 @@ def new_figure(width: float, height: float, **layout: Any) -> tuple[Any, Any]:
 
 def png(figure: Any) -> bytes:
     """The PNG file of a figure."""
+    return saved(figure, "png")
+
+
+def saved(figure: Any, kind: Literal["png", "pdf"]) -> bytes:
+    """The file of a figure, PNG for pages, PDF for print."""
     out = io.BytesIO()
-    # Without the library's version in the file, equal figures are equal bytes.
-    figure.savefig(out, format="png", dpi=130, bbox_inches="tight", metadata={"Software": None})
+    # Without the library's version and the time in the file, equal figures are equal bytes.
+    about = {"png": {"Software": None}, "pdf": {"Creator": None, "Producer": None, "CreationDate": None}}[kind]
+    figure.savefig(out, format=kind, dpi=130, bbox_inches="tight", metadata=about)
     return out.getvalue()

@@ -8,13 +8,14 @@ from acusim.command_line import Parser, start_logging
 from acusim.errors import AcuSimError, TrainingError
 from acusim.folders import os_error_reason
 from acusim.processes import terminating
-from training.cli import coco, describe, evaluate, export, predict, serve, ship, train
+from training.cli import coco, compare, describe, evaluate, export, predict, serve, ship, train
 from training.cli.console import DIVERGED, EPILOG, ERROR, INTERRUPTED, OK, PROBLEMS
 
 __all__ = ["DIVERGED", "ERROR", "INTERRUPTED", "OK", "PROBLEMS", "build_parser", "main"]
 EXAMPLES = """examples:
   %(prog)s train --data ACUSIM --data AUGMENTED --out RUN
   %(prog)s evaluate RUN --data ACUSIM --out REPORT
+  %(prog)s compare RUN RUN2 --out COMPARISON
   %(prog)s predict photo.jpg --out PREDICTED
   %(prog)s predict RUN photo.jpg --out PREDICTED
   %(prog)s export RUN --onnx model.onnx
@@ -23,7 +24,7 @@ EXAMPLES = """examples:
   %(prog)s describe --config A1+B1 --json
   %(prog)s train --config hand_hrnet --data HANDS --out RUN
   accelerate launch --num_processes 8 -m training train --data ACUSIM --out RUN"""
-COMMANDS = (train, evaluate, predict, export, serve, describe, ship, coco)
+COMMANDS = (train, evaluate, compare, predict, export, serve, describe, ship, coco)
 
 
 def build_parser() -> argparse.ArgumentParser:
