@@ -7,6 +7,7 @@ A page asks for them by a line of its own:
     <!-- settings: engines.options:RelightOptions -->   the table of a settings model, a heading for each nested one
     <!-- help: training train -->                       what ``python -m training train --help`` prints
     <!-- modules: engines -->                           the modules of a room, each with the first line of its docstring
+    <!-- points: head -->                               the acupoints of a model: code, names, place
 """
 
 import ast
@@ -20,18 +21,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from acusim import markdown
 from acusim.options import markdown_table
 from acusim.settings import Settings, inner_type
 
 ROOT = Path(__file__).resolve().parents[1]
-DIRECTIVE = re.compile(r"^<!-- (settings|help|modules): (.+?) -->$", re.MULTILINE)
+DIRECTIVE = re.compile(r"^<!-- (settings|help|modules|points): (.+?) -->$", re.MULTILINE)
 logger = logging.getLogger("mkdocs.hooks.reference")
 """Below ``mkdocs``, so that a warning fails a strict build."""
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replaces the directives of a page by what they stand for."""
-    writers = {"settings": settings_tables, "help": help_text, "modules": modules_table}
+    writers = {"settings": settings_tables, "help": help_text, "modules": modules_table, "points": points_table}
     found = [match.groups() for match in DIRECTIVE.finditer(markdown)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # each --help is a process of its own
         texts = iter([*pool.map(lambda each: writers[each[0]](each[1]), found)])
@@ -54,6 +56,20 @@ def settings_tables(place: str) -> str:
         logger.warning(f"no table of {place}: it is not a subclass of Settings")
         return f"*{place} is not a subclass of Settings.*"
     return "\n".join(_tables(model, ""))
+
+
+def points_table(kind: str) -> str:
+    """The acupoints of the head, each code once, in the network's order."""
+    from training.inference.point_names import HEAD_POINTS
+
+    if kind != "head":
+        logger.warning(f"no table of the points of {kind!r}: there is one of the head")
+        return f"*The points of {kind} have no table.*"
+    first: dict[str, tuple[str, ...]] = {}
+    for point in HEAD_POINTS:
+        code = point.standard_code.partition(".")[0]
+        first.setdefault(code, (code, point.zh, point.pinyin, point.meridian, point.location))
+    return markdown.table(("code", "name", "pinyin", "meridian", "where"), first.values())
 
 
 def _tables(model: type[Settings], prefix: str) -> list[str]:

@@ -3,9 +3,12 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
 from typing import TYPE_CHECKING, Literal
 
 from acusim import acupoints
+from acusim.text_files import toml_of
 from training.inference.drawing import short_code
 
 if TYPE_CHECKING:
@@ -32,6 +35,15 @@ class Point:
     """The same in Latin letters; empty where it is not known."""
     side: Side
     """The subject's side; empty where it is unknown."""
+    location: str = ""
+    """Where it lies, in words; empty where it is not known."""
+
+
+@cache
+def _standard() -> dict[str, tuple[str, str]]:
+    """Pinyin and location of each standard code."""
+    table = toml_of(resources.files("training").joinpath("inference/head_points.toml").read_bytes())
+    return {code: (pinyin, location) for code, (pinyin, location) in table.items()}
 
 
 def _head_point(point: acupoints.Acupoint) -> Point:
@@ -43,7 +55,9 @@ def _head_point(point: acupoints.Acupoint) -> Point:
     if not zh:  # of the four points of EX-HN1 only the first has its name
         zh = next(_hanzi(other) for other in acupoints.NAMES if other.startswith(f"{code}_") and _hanzi(other))
     standard = short_code(replace(point, name=name, side="mid"))
-    return Point(point.name, short_code(point), standard, point.meridian, zh, "", point.side)
+    # The four points of EX-HN1 share one entry.
+    pinyin, location = _standard()[standard.partition(".")[0]]
+    return Point(point.name, short_code(point), standard, point.meridian, zh, pinyin, point.side, location)
 
 
 def _hanzi(name: str) -> str:

@@ -22,6 +22,7 @@ class PointName(BaseModel):
     zh: str = Field(description="Chinese name, known misspellings corrected; may be empty")
     pinyin: str = Field(description="the same in Latin letters; may be empty")
     side: Side = Field(description="the subject's side; empty where it is unknown")
+    location: str = Field(default="", description="where it lies on the body, in words; may be empty")
 
 
 class FoundPoint(PointName):

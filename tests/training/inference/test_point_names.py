@@ -22,6 +22,18 @@ def test_known_misspellings_are_mended_for_people_and_kept_for_machines():
                         if not point.name.startswith("EX-HN1_"))  # fmt: skip
 
 
+def test_every_point_of_the_head_has_its_pinyin_and_place():
+    found = {point.name: point for point in HEAD_POINTS}
+    assert all(point.pinyin.isalpha() and point.pinyin.istitle() and len(point.location) > 10 for point in HEAD_POINTS)
+    assert (found["DU20_百会"].pinyin, found["ST2_四目_left"].pinyin) == ("Baihui", "Sibai")
+    assert found["LI120_迎香_left"].location == found["LI120_迎香_right"].location
+    # One name, one spelling: two codes have the same Chinese name only where they have the same pinyin.
+    pairs = {(point.zh, point.pinyin) for point in HEAD_POINTS}
+    assert len(pairs) == len({zh for zh, _ in pairs})
+    assert {point.pinyin for point in HEAD_POINTS if point.zh == "印堂"} == {"Yintang"}
+    assert [found[f"EX-HN1_00{k}" + ("_四神聪" if k == 1 else "")].pinyin for k in (1, 2, 3, 4)] == ["Sishencong"] * 4
+
+
 def test_points_of_the_hand():
     si1, *_, li4 = hand_points(read_points().points)
     assert (si1.code, si1.meridian, si1.zh, si1.pinyin, si1.side) == ("SI1", "SI", "少泽", "Shaoze", "")

@@ -101,7 +101,7 @@ def test_models_and_schema(both: TestClient):
     assert [len(model["points"]) for model in reported["models"]] == [174, 7]
     assert reported["models"][1]["points"][6] == {
         **dict.fromkeys(("name", "code", "standard_code"), "LI4"),
-        **{"meridian": "LI", "zh": "合谷", "pinyin": "Hegu", "side": ""},
+        **{"meridian": "LI", "zh": "合谷", "pinyin": "Hegu", "side": "", "location": ""},
     }
     assert reported["colours"]["LI"] == "#607f00"
     schema = both.get("/api/openapi.json").json()

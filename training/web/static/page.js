@@ -224,6 +224,7 @@ function entry(point, index) {
     make("span", { className: "sure" }, seen ? sure : `${sure} ✕`),
   );
   button.dataset.index = index;
+  button.title = point.location;
   if (!seen) button.setAttribute("aria-label", `${texts.pointName(point)}, ${sure}, ${text("notVisible")}`);
   return make("li", {}, button);
 }
