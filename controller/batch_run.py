@@ -13,7 +13,7 @@ from controller.hosts import workers_of
 from controller.job import Job, JobResult
 from controller.ledger import Done, Ledger
 from controller.output_files import write_file
-from controller.plan import variant_folders
+from controller.plan import used_folders
 from controller.planning import PlannedBatch
 from controller.progress import Progress
 from controller.results import write_contact_sheet, write_manifest
@@ -90,7 +90,8 @@ class BatchRun:
         except OSError as error:
             self.progress.note(f"{MAP_FILE} of the dataset cannot be read ({os_error_reason(error)}): none is written")
             return
-        for folder in variant_folders(self.batch.settings.variants):
+        keys = (item.key for item in self.batch.plan.items)
+        for folder in used_folders(keys, self.batch.settings.variants):
             target = self.batch.output / folder / MAP_FILE
             if target.is_symlink() or not target.is_file() or target.read_bytes() != content:
                 write_file(self.batch.output, folder + MAP_FILE, content)

@@ -75,6 +75,12 @@ def variant_folders(variants: int) -> tuple[str, ...]:
     return ("",) if variants == 1 else tuple(f"v{number:02d}/" for number in range(1, variants + 1))
 
 
+def used_folders(keys: Iterable[str], variants: int) -> list[str]:
+    """Those variant folders that some of the keys are in: a budget may leave others empty."""
+    found = set(keys)
+    return [folder for folder in variant_folders(variants) if any(key.startswith(folder) for key in found)]
+
+
 def make_plan(
     dataset: Dataset,
     prompts: PromptSets,

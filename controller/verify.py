@@ -8,7 +8,7 @@ from acusim.errors import AcuSimError
 from acusim.files import safe_join, sha256
 from acusim.layout import MAP_FILE
 from controller.ledger import Ledger
-from controller.plan import variant_folders
+from controller.plan import used_folders
 from controller.settings import BatchSettings
 
 
@@ -26,7 +26,9 @@ class Fault:
 def verify(ledger: Ledger, settings: BatchSettings) -> Iterator[Fault]:
     """Compares every file of every done image with its hash in the ledger, and map.txt with the dataset's."""
     output = settings.out
+    keys: list[str] = []
     for key, record in ledger.records():
+        keys.append(key)
         for name in ("image", "label", "depth", "mask"):
             if name not in record:
                 continue
@@ -35,7 +37,7 @@ def verify(ledger: Ledger, settings: BatchSettings) -> Iterator[Fault]:
             if found != expected:
                 yield Fault(key, record[name], "missing" if found is None else "not the bytes that were written")
     expected = _sha256(settings.dataset / MAP_FILE)
-    for folder in variant_folders(settings.variants):
+    for folder in used_folders(keys, settings.variants):
         if expected is not None and _hash_below(output, folder + MAP_FILE) != expected:
             yield Fault("", folder + MAP_FILE, "not the dataset's map.txt")
 

@@ -152,22 +152,29 @@ def test_a_focus_without_a_budget_is_refused(root: Path, tmp_path: Path):
         _settings(root, focus=tmp_path / "weak.toml")
 
 
-def test_a_batch_spends_its_budget_and_a_larger_one_goes_on(root: Path, tmp_path: Path, batch: Callable[..., object]):
+def test_a_batch_spends_its_budget_and_a_larger_one_goes_on(
+    root: Path, tmp_path: Path, batch: Callable[..., object], command: Callable[..., object]
+):
     weak, out = tmp_path / "weak.toml", tmp_path / "out"
     weak.write_text(WEAK.to_toml(), encoding="utf-8")
 
     def images() -> dict[str, int]:
         return {str(path.relative_to(out)): path.stat().st_mtime_ns for path in out.rglob("image/*/*.png")}
 
-    batch(root, out, "--variants", 2, "--budget", 5, "--focus", weak)
+    batch(root, out, "--variants", 3, "--budget", 5, "--focus", weak)
     first = images()
     assert len(first) == 5
-    batch(root, out, "--variants", 2, "--budget", 9, "--focus", weak)
+    batch(root, out, "--variants", 3, "--budget", 9, "--focus", weak)
     second = images()
     assert len(second) == 9 and second.items() > first.items()
+    # A folder without images would be no data set: readers of OUT refuse it.
+    used = {name[:3] for name in second}
+    assert {path.name for path in out.glob("v*")} == used != {"v01", "v02", "v03"}
+    assert all((out / folder / "map.txt").is_file() for folder in used)
+    command("--verify", "--output", out)
     lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
     assert {line["image"] for line in lines if line["status"] == "done"} == set(second)
     # Pictures of --budget are those of the whole batch.
     whole = tmp_path / "whole"
-    batch(root, whole, "--variants", 2)
+    batch(root, whole, "--variants", 3)
     assert all((whole / name).read_bytes() == (out / name).read_bytes() for name in second)
