@@ -1,12 +1,13 @@
 """The seeds' experiments on synthetic heads, at a size that a small machine can do: data, runs, tables.
 
-    python -m experiments.heads --out DIR [--parts ablations light recipes] [--seeds 2] [--epochs 25] [--jobs 2]
+    python -m experiments.heads --out DIR [--parts ablations light recipes table2] [--seeds 2] [--epochs 25] [--jobs 2]
 
 ablations   acuSimNet, its ablations and the acuSim baseline: same data, same steps, several seeds. Each changes one
             setting of BASE.
 light       trained on original images, on relit ones, on both, in equally many steps; tested on unseen persons under
             the original light and under ``--light wild``, which is unseen too.
 recipes     epochs to 90 % and 99 % of visibility: the paper's recipe and others.
+table2      the rows of the paper's Table 2 by its own names; only if asked for.
 
 It runs the public commands, all of which resume. Models are those of the last epoch: nothing is chosen by results.
 Intervals are from drawing test persons; the seeds of a configuration are averaged within each person. Prints Markdown
@@ -28,6 +29,7 @@ from acusim.markdown import table
 from acusim.processes import one_thread_each
 from acusim.rig import parse_frames
 from acusim.statistics import Figure
+from experiments.heads_configurations import ABLATIONS, BASE, LIGHTS, RECIPES, TABLE2
 from training.data.records import HeadData, Targets, load
 from training.data.split import SplitSettings, apply
 from training.eval.baselines import BASELINES, COORDINATE_BASELINES, fit_baselines
@@ -37,23 +39,6 @@ from training.runs import read_persons
 
 ROOT = Path(__file__).resolve().parents[1]
 VIEWS = "1,3,5,7,9,11,31,33,35,37,40,43,109,112,141"
-BASE = "C1"
-"""What ablations change one thing of, and what light trains: within so few steps the paper's own initial weights (C0)
-still spend them on the class heads, whose target never changes."""
-ABLATIONS = (BASE, "acusimnet", "C2", "A1+C1", "A2+C1", "A3+C1", "B1+C1", "B2+C1", "acusim")
-LIGHTS = {"originals": ("originals", 1), "relit": ("augmented", 2), "both": ("all", 3)}
-"""What is trained on -> data.train_pictures, and how many times as many pictures these are."""
-_FAST = ("train.lr=0.001", "train.schedule=cosine", "train.warmup_epochs=1")
-RECIPES: dict[str, tuple[int, tuple[str, ...]]] = {
-    "paper: AdamW 5e-5, constant, log sigma from 0, 1, -5": (150, ()),
-    "the same, 1e-3": (40, ("train.lr=0.001",)),
-    "1e-3, cosine, warm-up, log sigma from 0": (40, (*_FAST, "loss.uncertainty=zeros")),
-    "the same, ImageNet's scaling of pictures, heads from 0, no dropout": (
-        40,
-        (*_FAST, "loss.uncertainty=zeros", "model.normalise=imagenet", "model.final_scale=0", "model.dropout=0"),
-    ),
-}
-"""Epochs and settings that differ from the paper's."""
 FIGURES = {
     "micro": ("visibility", 100, 2, "%"),
     "fpr": ("FPR", 100, 2, "%"),
@@ -234,10 +219,20 @@ def ablation_jobs(plan: Plan, config: str) -> list[Job]:
 
 def ablations(plan: Plan) -> str:
     """acuSimNet against its ablations and the baseline."""
-    runs = train(plan, [job for config in ABLATIONS for job in ablation_jobs(plan, config)])
-    folders = {config: runs[k * plan.seeds : (k + 1) * plan.seeds] for k, config in enumerate(ABLATIONS)}
+    return configurations(plan, "Ablations", {config: config for config in ABLATIONS})
+
+
+def table2(plan: Plan) -> str:
+    """The rows of the paper's Table 2."""
+    return configurations(plan, "Table 2 of the paper", TABLE2)
+
+
+def configurations(plan: Plan, title: str, configs: dict[str, str]) -> str:
+    """A table of configurations by their names; each is compared with the first."""
+    runs = train(plan, [job for config in configs.values() for job in ablation_jobs(plan, config)])
+    folders = {name: runs[k * plan.seeds : (k + 1) * plan.seeds] for k, name in enumerate(configs)}
     test = Test(plan, runs[0], "studio")
-    return f"### Ablations\n\n{counts(test, plan)}\n\n" + compared(plan, test, folders, "studio", BASE)
+    return f"### {title}\n\n{counts(test, plan)}\n\n" + compared(plan, test, folders, "studio", next(iter(configs)))
 
 
 def light(plan: Plan) -> str:
@@ -313,7 +308,8 @@ def counts(test: Test, plan: Plan) -> str:
     )
 
 
-PARTS = {"ablations": ablations, "light": light, "recipes": recipes}
+PARTS = {"ablations": ablations, "light": light, "recipes": recipes, "table2": table2}
+"""The first three without --parts."""
 
 
 def main() -> None:
@@ -321,7 +317,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="folder of everything")
-    add("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="which experiments")
+    add("--parts", nargs="+", choices=PARTS, default=list(PARTS)[:3], help="which experiments")
     add("--identities", type=int, default=40, help="synthetic persons (default 40)")
     add("--size", type=int, default=64, help="side of the images in pixels (default 64)")
     add("--epochs", type=int, default=25, help="of ablations and light, in images of the original (default 25)")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from acusim.errors import ConfigError
+from experiments.heads_configurations import TABLE2
 from training.config import experiments, load_config, read_config
 
 PREVIOUS = Path(__file__).parent / "previous_version"
@@ -41,6 +42,16 @@ def test_an_experiment_comes_back_from_its_text(name: str, tmp_path: Path):
     config = load_config(name)
     (tmp_path / "config.toml").write_text(config.to_toml())
     assert read_config(tmp_path / "config.toml") == config
+
+
+def test_the_papers_rows_are_taken_as_they_are_printed():
+    """D1 stands with B0 there: every mask is 1, whatever B says."""
+    for name, config in TABLE2.items():
+        found = load_config(config)
+        assert found.loss.guided == ("D1" not in name), name
+    printed = load_config("A1+B0+C0+D1")
+    assert (printed.model.grouping, printed.loss.mask, printed.loss.uncertainty) == ("random", "soft", "paper")
+    assert len(TABLE2) == 14, "thirteen combinations, and the baseline"
 
 
 @pytest.mark.parametrize(("text", "message"), [

@@ -145,7 +145,7 @@ class Criterion(nn.Module):
     def _mask(self, probability: Tensor) -> Tensor:
         """[B, 174] weights of coordinate and class losses."""
         config = self.config
-        if config.mask == "none":
+        if config.mask == "none" or not config.guided:
             return torch.ones_like(probability)
         if config.mask == "hard":
             return (probability >= 0.5).to(probability.dtype)

@@ -76,8 +76,10 @@ class LossConfig(Settings):
     theta: float = Field(default=0.5, ge=0.001, le=10.0)
     """Soft wing loss: error from which it is linear."""
     mask: Mask = "soft"
-    """Ablations B and D: weights of coordinate and class losses by predicted visibility. soft: equation 2 (B0);
-    hard: 1 from p = 0.5 on, else 0 (B1); none: 1 (B2, and D1, which is the same)."""
+    """Ablation B: weights of coordinate and class losses by predicted visibility. soft: equation 2 (B0); hard: 1 from
+    p = 0.5 on, else 0 (B1); none: 1 (B2)."""
+    guided: bool = True
+    """Ablation D: predicted visibility guides the other tasks (D0); false sets every mask to 1, whatever it is (D1)."""
     tau_low: float = Field(default=0.075, ge=0.0, le=0.5)
     """Soft mask: probability below which the weight is 0."""
     tau_high: float = Field(default=0.925, ge=0.5, le=1.0)
