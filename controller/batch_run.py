@@ -17,6 +17,7 @@ from controller.plan import used_folders
 from controller.planning import PlannedBatch
 from controller.progress import Progress
 from controller.results import write_contact_sheet, write_manifest
+from controller.settings import FOCUS_FILE
 from controller.stock import Stock
 from controller.stop import Stop
 from controller.summary import Summary
@@ -168,8 +169,10 @@ class BatchRun:
 
     def _write_results(self) -> None:
         output = self.batch.output
-        recipe = self.batch.settings.recipe.to_toml().encode()
-        for name, content in {"recipe.toml": recipe, **self.engine.documents()}.items():
+        documents = {"recipe.toml": self.batch.settings.recipe.to_toml().encode(), **self.engine.documents()}
+        if self.batch.focus is not None:
+            documents[FOCUS_FILE] = self.batch.focus.spots.to_toml().encode()
+        for name, content in documents.items():
             write_file(output, name, content)
         write_manifest(self.ledger, output)
         self.summary.contact_sheet = write_contact_sheet(self.ledger, output, self.batch.plan.root)

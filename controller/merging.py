@@ -16,12 +16,12 @@ from controller.output_files import write_file
 from controller.places import state_folder
 from controller.plan import variant_folders
 from controller.results import write_contact_sheet, write_manifest
-from controller.settings import BatchSettings
+from controller.settings import FOCUS_FILE, BatchSettings
 from controller.stored import open_ledger
 from controller.traces import KEPT, holds_more, keep_state, lost_ledger
 from engines.base import WORKFLOW_FILE
 
-_BESIDE = ("recipe.toml", "models.json", WORKFLOW_FILE)
+_BESIDE = ("recipe.toml", "models.json", WORKFLOW_FILE, FOCUS_FILE)
 """Files of OUT that say what decided its pixels."""
 _COMMIT_EVERY = 500
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 DATA, HOW = "data", "how"
 """Groups of options in ``--help``; a field of a group has an option."""
+FOCUS_FILE = "weak.toml"
+"""Copy of the table of --focus in OUT."""
 
 
 class BatchSettings(Settings):
@@ -122,9 +124,11 @@ class BatchSettings(Settings):
         except (ConfigError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"the settings in the ledger of {str(output)!r} cannot be read: {error}") from None
         options = settings.engine_options
+        # OUT keeps copies.
         if isinstance(options, ComfyUIOptions) and options.workflow is not None and not options.workflow.is_file():
-            # OUT keeps a copy.
-            return settings.changed(engine_options=options.changed(workflow=output / WORKFLOW_FILE))
+            settings = settings.changed(engine_options=options.changed(workflow=output / WORKFLOW_FILE))
+        if settings.focus is not None and not settings.focus.is_file():
+            settings = settings.changed(focus=output / FOCUS_FILE)
         return settings
 
 

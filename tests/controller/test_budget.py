@@ -172,6 +172,13 @@ def test_a_batch_spends_its_budget_and_a_larger_one_goes_on(
     assert {path.name for path in out.glob("v*")} == used != {"v01", "v02", "v03"}
     assert all((out / folder / "map.txt").is_file() for folder in used)
     command("--verify", "--output", out)
+    # OUT has all that a repair needs, also when the table is gone.
+    weak.unlink()
+    damaged = out / sorted(second)[0]
+    damaged.write_bytes(b"")
+    command("--repair", "--output", out)
+    command("--verify", "--output", out)
+    assert images().keys() == second.keys()
     lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
     assert {line["image"] for line in lines if line["status"] == "done"} == set(second)
     # Pictures of --budget are those of the whole batch.
