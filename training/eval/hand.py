@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from acusim.results import csv_line, write_result
 from acusim.statistics import summarise
 from training.data.hand_dataset import HandData, HandSquares
-from training.eval import hand_plots, hand_report
+from training.eval import hand_plots, hand_report, plots
 from training.eval.hand_metrics import FIGURES, HandReport, MetricSettings, point_terms, report
 from training.eval.overlays import enlargement, overlays
 from training.eval.tables import cell, row_lines, write_results
@@ -260,8 +260,9 @@ def _page(
             caption,
             of_each=1,
         )
-    plots = {
-        "cumulative": hand_plots.cumulative_plot(errors, settings),
+    limits = {"precision": settings.precision_px, "PCK": settings.pck * settings.size}
+    drawn = {
+        "cumulative": plots.cumulative_plot(errors, "px", limits),
         "by_point": hand_plots.point_plot(results),
     }
-    return hand_report.page(results, plots, overlays(means, draw, caption), maps)
+    return hand_report.page(results, drawn, overlays(means, draw, caption), maps)

@@ -6,22 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reporting.plotting import BLUE, GREY, ORANGE, new_figure, png
-from training.eval.hand_metrics import MetricSettings
-
-
-def cumulative_plot(errors: Mapping[str, NDArray[np.float64]], settings: MetricSettings) -> bytes:
-    """Share of points within a distance, of the model and its baseline; errors [N, P] in px, NaN where not visible."""
-    drawing, axes = new_figure(6, 2.8)
-    for (name, values), colour in zip(errors.items(), (BLUE, GREY), strict=False):
-        known = np.sort(values[~np.isnan(values)])
-        axes.plot(known, np.arange(1, len(known) + 1) / max(1, len(known)), color=colour, label=name)
-    for limit in (settings.precision_px, settings.pck * settings.size):
-        axes.axvline(limit, color=ORANGE, linewidth=0.8, linestyle=":")
-    axes.set(xlabel="error, px (dotted: precision, PCK)", ylabel="share of points", ylim=(0, 1.02))
-    axes.set_xlim(0, max(3 * settings.pck * settings.size, 3 * settings.precision_px))
-    axes.legend(frameon=False, loc="lower right")
-    return png(drawing)
+from reporting.plotting import BLUE, GREY, new_figure, png
 
 
 def point_plot(results: Mapping[str, Any]) -> bytes:

@@ -13,7 +13,7 @@ from training.data.sources import head_key
 from training.eval import breakdown, head_report, plots
 from training.eval.baselines import COORDINATE_BASELINES
 from training.eval.breakdown import ROW_FIGURES, Record, Sums
-from training.eval.metrics import THRESHOLD
+from training.eval.metrics import THRESHOLD, TOLERANCE_MM, errors_mm
 from training.eval.occluded import occluded_errors
 from training.eval.overlays import Overlay
 from training.eval.predictions import Predictions, Targets
@@ -74,6 +74,7 @@ def evaluate(
         entry["figures"] = figures_of(name, entry["figures"])
     sums = breakdown.add_up(predictions, targets, persons, size, threshold)
     others = {name: breakdown.add_up(one, targets, persons, size, threshold) for name, one in baselines.items()}
+    placed = {"model": predictions} | {name: one for name, one in baselines.items() if name in COORDINATE_BASELINES}
     found = {
         "format": FORMAT,
         "title": title,
@@ -81,7 +82,7 @@ def evaluate(
         "model": score(predictions, targets, persons, size, threshold, zero_fpr),
         "baselines": by_baseline,
         "occluded": occluded_errors(
-            {"model": predictions} | {name: one for name, one in baselines.items() if name in COORDINATE_BASELINES},
+            placed,
             targets,
             persons,
             [head_key(record.person, record.id) for record in records],
@@ -91,7 +92,8 @@ def evaluate(
         "by_acupoint": breakdown.rows_by_point(len(records), sums, others),
     }
     shown = head_report.overlays(predictions, targets, records, sums, picture, threshold) if picture else []
-    return _write(out, found, _plots(found, sums, np.asarray(targets.frame)), shown)
+    errors = {name: errors_mm(one, targets, size) for name, one in placed.items()}
+    return _write(out, found, _plots(found, sums, np.asarray(targets.frame), errors), shown)
 
 
 def _divisions(records: Sequence[Record], groups: Mapping[str, Sequence[str]], count: int) -> dict[str, list[str]]:
@@ -102,10 +104,13 @@ def _divisions(records: Sequence[Record], groups: Mapping[str, Sequence[str]], c
     return out
 
 
-def _plots(found: Mapping[str, Any], sums: Sums, frames: NDArray[np.int16]) -> dict[str, bytes | None]:
+def _plots(
+    found: Mapping[str, Any], sums: Sums, frames: NDArray[np.int16], errors: Mapping[str, NDArray[np.float32]]
+) -> dict[str, bytes | None]:
     camera = next((name for name in reversed(COORDINATE_BASELINES) if name in found["baselines"]), None)
     return {
         "reliability": plots.reliability_plot(found["model"]["reliability"]),
+        "errors": plots.cumulative_plot(errors, "mm", {f"{TOLERANCE_MM:g} mm": TOLERANCE_MM}),
         "view": plots.view_plot(sums, frames),
         "point": plots.point_plot(found["by_acupoint"], camera),
         "visibility": plots.visibility_plot(sums),

@@ -74,7 +74,7 @@ def page(results: Mapping[str, Any], plots: Mapping[str, bytes | None], pictures
 
     Args:
         results: the content of results.json.
-        plots: PNG of reliability, view, point and visibility.
+        plots: PNG of reliability, errors, view, point and visibility.
         pictures: of overlays.
     """
     tables = results["by_group"] | {"acupoint": results["by_acupoint"]}
@@ -88,6 +88,13 @@ def page(results: Mapping[str, Any], plots: Mapping[str, bytes | None], pictures
         headlines=_headlines(results),
         overall=_overall(results),
         meanings=[(entry.title, entry.unit, entry.meaning) for entry in DEFINITIONS],
+        confusion=[
+            [f"predicted {said}", *(f"{results['model'][name]:,}" for name in names)]
+            for said, names in (
+                ("visible", ("true_positives", "false_positives")),
+                ("occluded", ("false_negatives", "true_negatives")),
+            )
+        ],
         bins=[
             (
                 f"{row['low']:.2f} to {row['high']:.2f}",

@@ -127,6 +127,12 @@ def measure(predictions: Predictions, targets: Targets, size: int, threshold: fl
     return np.stack([np.asarray(columns[term], np.float32) for term in TERMS], axis=-1)
 
 
+def errors_mm(predictions: Predictions, targets: Targets, size: int) -> NDArray[np.float32]:
+    """[N, 174] the error of each truly visible point whose label can be trusted, NaN elsewhere; errors as measure."""
+    terms = measure(predictions, targets, size)
+    return np.where(terms[..., TERMS.index("located")] > 0, terms[..., TERMS.index("mm")], np.nan)
+
+
 def confusion(probability: NDArray[np.float32], visible: Bools, threshold: float) -> tuple[Bools, Bools, Bools, Bools]:
     """Where a point is a true positive, false positive, false negative, true negative; positive is visible."""
     seen = probability >= threshold

@@ -31,6 +31,27 @@ def reliability_plot(table: Sequence[Mapping[str, Any]]) -> bytes:
     return png(figure)
 
 
+def cumulative_plot(errors: Mapping[str, NDArray[np.floating[Any]]], unit: str, limits: Mapping[str, float]) -> bytes:
+    """Share of points within a distance.
+
+    Args:
+        errors: name -> errors of any shape, NaN where there is none; the model first, then its baselines.
+        unit: of the errors.
+        limits: name -> distance that counts as near, dotted; the plot ends at three times the largest.
+    """
+    drawing, axes = new_figure(6, 2.8)
+    styles = [{"color": BLUE}, *({"color": GREY, "linestyle": style} for style in ("-", "--", ":"))]
+    for (name, values), style in zip(errors.items(), styles, strict=False):
+        known = np.sort(values[~np.isnan(values)], axis=None)
+        axes.plot(known, np.arange(1, len(known) + 1) / max(1, len(known)), label=name, **style)
+    for limit in limits.values():
+        axes.axvline(limit, color=ORANGE, linewidth=0.8, linestyle=":")
+    axes.set(xlabel=f"error, {unit} (dotted: {', '.join(limits)})", ylabel="share of points", ylim=(0, 1.02))
+    axes.set_xlim(0, 3 * max(limits.values()))
+    axes.legend(frameon=False, loc="lower right")
+    return png(drawing)
+
+
 def view_plot(sums: Sums, frames: NDArray[np.integer[Any]]) -> bytes | None:
     """Mean error in mm by azimuth, one line for each ring; None if no point is visible."""
     known = np.unique(frames)
