@@ -136,6 +136,18 @@ def test_a_point_that_nobody_has_cannot_be_learned(tmp_path: Path) -> None:
         task_of(config, hands)
 
 
+def test_some_of_the_training_subjects(hands: HandSet) -> None:
+    before = {part: rows.tolist() for part, rows in hands.rows.items()}
+    subjects = [hands.data.records[row].subject for row in before["train"]]
+    assert len(set(subjects)) == 3, "six pictures of three subjects"
+    hands.limit(0.34, 0)
+    chosen = {hands.data.records[row].subject for row in hands.rows["train"]}
+    assert len(chosen) == 1 and len(hands.rows["train"]) == subjects.count(*chosen)
+    assert all(hands.rows[part].tolist() == before[part] for part in before if part != "train")
+    with pytest.raises(ConfigError, match="data.persons = 4 is neither"):
+        hands.limit(4, 0)
+
+
 def test_more_pictures_in_a_batch_than_there_are(hands: HandSet) -> None:
     with pytest.raises(ConfigError, match=r"train.batch_size = 8 is more than the 6 training pictures"):
         task_of(config_of("train.batch_size=8"), hands)
