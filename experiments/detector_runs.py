@@ -31,8 +31,9 @@ from experiments.detector_sections import COMMON, TESTS, Row, Settings
 from training import checkpoint
 from training.config import load_config
 from training.data import leaks, split
+from training.data.positions import template_of
 from training.data.records import HeadData, load
-from training.eval.baselines import fit_baselines
+from training.eval.baselines import THROUGH_CAMERA, fit_baselines, through_camera
 from training.eval.metrics import TERMS, measure
 from training.eval.predictions import Predictions
 from training.hardware import Hardware
@@ -225,15 +226,23 @@ def _sums(predictions: Predictions, data: HeadData, index: NDArray[np.int64], co
 def baselines(plan: Plan, row: Row) -> dict[str, PersonSums]:
     """The sums of the trivial baselines by their names, fitted on the training pictures of a row.
 
+    The mean head through the true camera is among them, as the tests have views and cameras that training has not.
+
     Raises:
         ConfigError: as configured.
     """
     config, data, parts = configured(plan, row, 0)
-    fitted = fit_baselines(data.targets.take(parts.indices["train"]))
+    known = data.targets.take(parts.indices["train"])
+    fitted, mean_mm = fit_baselines(known), template_of(data, parts.indices["train"]).mean_mm
     found: dict[str, PersonSums] = {}
     for title, roots in plan.tests.items():
         test, index = unseen(plan, config, roots, data)
-        for name, predictions in fitted.predict(test.targets.frame[index]).items():
+        tested = test.targets.take(index)
+        cameras = tested.rotation, tested.translation_mm, tested.focal
+        answers = fitted.predict(tested.frame) | {
+            THROUGH_CAMERA: through_camera(fitted, mean_mm, *cameras, known.frame)
+        }
+        for name, predictions in answers.items():
             found.setdefault(name, {})[title] = _sums(predictions, test, index, config)
     return found
 

@@ -16,6 +16,7 @@ from experiments.detector_runs import Plan, baselines, parts_of, run, stacked
 from experiments.detector_sections import RIG, SECTIONS, Row, Section
 from tests.support import add_sample
 from training.config import load_config
+from training.eval.baselines import BASELINES, THROUGH_CAMERA
 from training.eval.metrics import RATES, TERMS, rates
 from training.history import History
 from training.loop import Loop
@@ -68,7 +69,7 @@ def test_the_tables_have_baselines_rows_and_differences(text: str) -> None:
     assert text.startswith("## Tiny\n\n2 seeds, 2 steps each; model.backbone=resnet18")
     assert text.count("### ") == 1 and "### studio: 3 persons" in text  # the others have no folder, Ann is known
     names = [line.split(" | ")[0].removeprefix("| ") for line in lines[2:]]
-    assert names == ["*all occluded*", "*per point*", "*per point and frame: knows the camera*", "first", "second: few"]
+    assert names == [*(f"*{name}*" for name in (*BASELINES, THROUGH_CAMERA)), "first", "second: few"]
     columns = lines[0].strip("| ").split(" | ")
     assert columns[0] == "visibility accuracy, micro, %" and columns[-1] == "error, mean − first"
     first, second = (line.split(" | ") for line in lines[-2:])
