@@ -7,7 +7,7 @@ ablation          the recommended recipe, less one part at a time
 learning_curve    10, 22, 100 and 500 persons
 augmentation      originals, + colour, + cheap light, + relit pictures, + all, with heatmaps
 augmentation2     the same with acuSimNet tuned
-focus             equal budgets of relit pictures, spread evenly, and where a model is weak (docs/results/detector.md)
+focus             equal budgets of relit pictures: evenly, and where a model is weak (docs/results/augmentation.md)
 
 DIR/train/NAME and DIR/test/NAME are data sets of different persons (names: experiments/detector_sections.py, which also
 holds the rows); tests whose folders do not exist are left out. Such as
