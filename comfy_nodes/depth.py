@@ -6,12 +6,10 @@ import numpy as np
 
 from acusim.control_hint import control_hint
 from acusim.errors import PictureError
-from acusim.files import safe_join
 from acusim.float_images import from_levels, pad_mask
-from acusim.foreground import find_foreground
-from acusim.pictures import decode_rgb, read_file
 
 from . import samples, tensors
+from .load import read_head
 from .samples import Floats, LoadedSample, Samples
 from .widgets import link
 
@@ -46,9 +44,7 @@ class AcuSimDepth:
 def _hint(batch: Samples, sample: LoadedSample) -> Floats:
     """[H, W, 3] the hint of one sample."""
     try:
-        picture = decode_rgb(read_file(safe_join(batch.root, sample.image)), sample.image)
-        depth = read_file(safe_join(batch.root, sample.depth), "depth") if sample.depth else None
-        levels = control_hint(find_foreground(picture.pixels, depth, picture.alpha))
+        levels = control_hint(read_head(batch.root, sample.image, sample.depth)[2])
     except PictureError as error:
         raise PictureError(f"sample {sample.id}: {error}") from None
     padded = pad_mask(from_levels(levels), batch.padded_height, batch.padded_width)

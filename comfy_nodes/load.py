@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from acusim.errors import AcuSimError, ConfigError, PictureError
 from acusim.files import safe_join, sha256
 from acusim.float_images import from_levels, pad_mask, pad_picture
-from acusim.foreground import find_foreground
+from acusim.foreground import Foreground, find_foreground
 from acusim.pictures import decode_rgb, read_file
 
 from . import roots, samples, tensors
@@ -151,12 +151,21 @@ def _load_batch(root: Path, found: list[Found]) -> tuple[NDArray[np.float32], ND
 
 def _load(root: Path, found: Found) -> tuple[NDArray[np.uint8], NDArray[np.float32], LoadedSample]:
     try:
-        data = read_file(safe_join(root, found.image))
-        picture = decode_rgb(data, found.image)
-        depth = read_file(safe_join(root, found.depth), "depth") if found.depth else None
-        head = find_foreground(picture.pixels, depth, picture.alpha)
+        data, pixels, head = read_head(root, found.image, found.depth)
     except PictureError as error:
         raise PictureError(f"sample {found.id}: {error}") from None
     where = found.id, found.image, found.label, found.depth
     sample = LoadedSample(*where, sha256(data), head.source, head.doubts, found.unused_depth)
-    return picture.pixels, head.alpha, sample
+    return pixels, head.alpha, sample
+
+
+def read_head(root: Path, image: str, depth: str | None) -> tuple[bytes, NDArray[np.uint8], Foreground]:
+    """A sample's file, its pixels [H, W, 3], and the head in them, by the depth map where there is one.
+
+    Raises:
+        PictureError: a file cannot be read, or no head can be found.
+    """
+    data = read_file(safe_join(root, image))
+    picture = decode_rgb(data, image)
+    depth_data = read_file(safe_join(root, depth), "depth") if depth else None
+    return data, picture.pixels, find_foreground(picture.pixels, depth_data, picture.alpha)

@@ -44,10 +44,15 @@ class Plan:
     bald: frozenset[str]
     evidence: list[Evidence]
     prompts: PromptSets
-    prompt_sets: dict[str, int]
-    """Samples for each prompt set."""
     complete: bool
     """True if nothing of the dataset was left out by a selection or a limit."""
+
+    @property
+    def prompt_sets(self) -> dict[str, int]:
+        """Samples for each prompt set."""
+        samples = {item.sample.image: item.sample.id for item in self.items}.values()
+        counts = Counter(self.prompts.choose(sample, sample.hair in self.bald).name for sample in samples)
+        return dict(sorted(counts.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ def make_plan(
     chosen = extent.of([sample for sample in dataset.samples if selection(sample.id, sample.split)])
     folders = variant_folders(variants)
     everything = not selection.values and selection.frames is None
-    plan = Plan(dataset.root, [], [], dataset.notes, bald, evidence, prompts, {}, everything and whole)
+    plan = Plan(dataset.root, [], [], dataset.notes, bald, evidence, prompts, everything and whole)
     for problem in dataset.problems:
         split = problem.path.split("/", 1)[0]
         selected = selection(problem.id, split) if problem.id else everything
@@ -111,15 +116,13 @@ def make_plan(
             plan.skipped += [(folder + problem.path, problem.reason) for folder in folders]
         else:
             plan.notes.append(f"{problem.path}: {problem.reason}")
-    counts: Counter[str] = Counter()
     for sample in chosen:
         try:
-            counts[prompts.choose(sample.id, sample.id.hair in bald).name] += 1
+            prompts.choose(sample.id, sample.id.hair in bald)
         except AcuSimError as error:
             plan.skipped += [(folder + sample.image, str(error)) for folder in folders]
             continue
         plan.items += [Item(sample, variant, folder) for variant, folder in enumerate(folders)]
-    plan.prompt_sets = dict(sorted(counts.items()))
     strange = Counter(s.id.hair for s in chosen if s.id.hair not in KNOWN_HAIR_CODES)
     for code, count in sorted(strange.items()):
         kind = "bald" if code in bald else "haired"

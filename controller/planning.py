@@ -1,6 +1,5 @@
 """From what a user asks for to a planned batch; writes nothing."""
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -127,7 +126,4 @@ def _spend(plan: Plan, settings: BatchSettings) -> Focus | None:
     plan.items = affordable(possible, settings.budget, settings.seed, focus)
     plan.complete = False
     plan.notes += [*notes, *(spending(possible, plan.items, focus) if focus else [])]
-    samples = {item.sample.image: item.sample.id for item in plan.items}.values()
-    names = Counter(plan.prompts.choose(sample, sample.hair in plan.bald).name for sample in samples)
-    plan.prompt_sets = dict(sorted(names.items()))
     return focus

@@ -27,6 +27,8 @@ Wiring = Literal["fc", "fbc"]
 Reference = Literal["auto", "scene", "sample", "both"]
 Geometry = Literal["auto", "depth", "labels", "silhouette"]
 WIRINGS: tuple[Wiring, ...] = get_args(Wiring)
+USUAL_REFERENCE: Mapping[Wiring, Reference] = {"fc": "scene", "fbc": "sample"}
+"""What the IP-Adapter looks at with reference = auto: fbc sees the scene already."""
 IC_LIGHT: Mapping[str, str] = {wiring: f"iclight_sd15_{wiring}.safetensors" for wiring in WIRINGS}
 """Wiring -> the published IC-Light model for it, which is the default."""
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
@@ -128,8 +130,7 @@ class Recipe(Settings):
         """What the IP-Adapter looks at: scene, sample, or both; each has an equal share of the weight."""
         if self.reference == "both":
             return "scene", "sample"
-        by_wiring: dict[Wiring, Reference] = {"fc": "scene", "fbc": "sample"}
-        return (by_wiring[self.wiring] if self.reference == "auto" else self.reference,)
+        return (USUAL_REFERENCE[self.wiring] if self.reference == "auto" else self.reference,)
 
     @property
     def hash(self) -> str:

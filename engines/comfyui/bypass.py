@@ -8,7 +8,7 @@ them.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from engines.recipe import Recipe, Reference, Wiring
+from engines.recipe import USUAL_REFERENCE, Recipe, Reference, Wiring
 
 CONTROL_NET = "controlnet"
 ADAPTER = "ip-adapter"
@@ -23,8 +23,8 @@ PASSED: Mapping[str, tuple[str, ...]] = {
 
 def adapter_title(kind: Reference, wiring: Wiring | None) -> str:
     """The title of the IP-Adapter that looks at something, in a graph of some wiring."""
-    usual = {"fc": "scene", "fbc": "sample"}.get(wiring or "")
-    return ADAPTER if kind == usual else ADAPTERS[kind]
+    usual = wiring is not None and kind == USUAL_REFERENCE[wiring]
+    return ADAPTER if usual else ADAPTERS[kind]
 
 
 def unused_titles(recipe: Recipe, wiring: Wiring | None) -> set[str]:

@@ -11,7 +11,7 @@ from acusim.errors import EngineError, shown
 from acusim.tensor_files import Tensor
 from engines.embedded import scaled
 from engines.embedded.clip_names import image_towers
-from engines.embedded.sd15 import CHANNELS, CONTEXT, CONTROL, CROSS_ATTENTIONS, TOKENS, UNET
+from engines.embedded.sd15 import CHANNELS, CONTEXT, CROSS_ATTENTIONS, TOKENS, UNET, control_prefix
 from engines.recipe import Recipe
 
 Tensors = Mapping[str, Tensor]
@@ -171,7 +171,7 @@ def _ip_adapter(tensors: Tensors) -> Judgement:
 
 
 def _control_net(tensors: Tensors) -> Judgement:
-    prefix = CONTROL if any(name.startswith(CONTROL) for name in tensors) else ""
+    prefix = control_prefix(tensors)
     hint = ("input_hint_block.0.weight", "controlnet_cond_embedding.conv_in.weight")
     seen = next((side for name in hint if (side := _side(tensors, prefix + name, 1)) is not None), None)
     if seen is None:

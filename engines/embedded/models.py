@@ -1,7 +1,7 @@
 """The models of one recipe on one device, and the few things they do: encode, denoise, decode."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -242,11 +242,13 @@ class Models:
             control: None without ControlNet.
         """
         unet, dtype = self._module("unet"), self.placement.dtype
+        if control:
+            control = replace(control, hints=control.hints.to(dtype, memory_format=torch.channels_last))
 
         def denoise(x: Tensor, sigma: float, time: int) -> Tensor:
             step()
             seen = x / float((torch.tensor(sigma, dtype=torch.float32) ** 2 + 1) ** 0.5)  # in float32, as ComfyUI
-            latent = seen.to(dtype, memory_format=torch.channels_last)
+            latent = seen
             if concat is not None:
                 seen = torch.cat([seen, concat.expand(len(x), -1, -1, -1)], dim=1)
             seen = seen.to(dtype, memory_format=torch.channels_last)
@@ -270,8 +272,8 @@ class Models:
 
     def _residuals(self, latent: Tensor, when: Tensor, control: Control, halves: Sequence[Half]) -> dict[str, Any]:
         """What the ControlNet adds inside the UNet, as arguments of that."""
-        hints = control.hints.to(latent.dtype, memory_format=torch.channels_last)
-        seen, hints = (each.repeat(len(halves), 1, 1, 1) for each in (latent, hints))
+        latent = latent.to(control.hints.dtype, memory_format=torch.channels_last)
+        seen, hints = (each.repeat(len(halves), 1, 1, 1) for each in (latent, control.hints))
         found = self._control(seen, when, halves, hints, control.strength)
         return {
             "down_block_additional_residuals": found.down_block_res_samples,

@@ -24,7 +24,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVi
 
 from acusim.errors import EngineError
 from engines.embedded.clip_names import PROJECTION, TOWER, image_towers, in_transformers_names
-from engines.embedded.sd15 import CONTEXT, CONTROL, CROSS_ATTENTIONS, TEXT, TOKENS, UNET, VAE
+from engines.embedded.sd15 import CONTEXT, CROSS_ATTENTIONS, TEXT, TOKENS, UNET, VAE, control_prefix
 from engines.embedded.stored import DTYPES, Stored
 
 HEADS = 8
@@ -100,8 +100,7 @@ def control_net(file: Stored, base: ModuleSpec | None = None) -> ModuleSpec:
         file: all of its tensors.
         base: the UNet that it is to hold; None where that is not known.
     """
-    prefix = CONTROL if any(name.startswith(CONTROL) for name in file) else ""
-    source = file.under(prefix)
+    source = file.under(control_prefix(file))
     tensors = _converted(convert_controlnet_checkpoint, "", source, {"layers_per_block": 2}, "ControlNet")
     down = "CrossAttnDownBlock2D"
     widths = [_sides(tensors, f"down_blocks.{level}.resnets.0.conv1.weight", 4, "ControlNet")[0] for level in range(4)]

@@ -1,4 +1,4 @@
-"""The light of pictures, as the records inside them tell it."""
+"""The light of pictures, from the records inside them."""
 
 from pathlib import Path
 

@@ -13,8 +13,7 @@ only visible points count. A figure over no point is NaN.
 | oks | exp(-d² / (2 s² k²)), k = 0.3 for every point, s² the object's area |
 
 The paper does not define s: here s² is the area of the box around a picture's visible true points, or by setting that
-of the square. k is twice the sigma
-of COCO, which keypoint_metrics.oks takes.
+of the square. k is twice the sigma of COCO, which keypoint_metrics.oks takes.
 """
 
 from collections.abc import Sequence

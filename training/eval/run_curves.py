@@ -19,7 +19,7 @@ from reporting.plotting import GREY, new_figure, saved
 from training.history import CSV, History
 
 MAX_RUNS = 12
-"""More lines than that cannot be told apart."""
+"""More lines than that cannot be distinguished."""
 _MAX_BYTES = 32 << 20
 _COLOURS = (
     *("#2b6cb0", "#dd6b20", "#2f855a", "#c53030", "#6b46c1", "#975a16"),
@@ -82,7 +82,7 @@ def read_curves(runs: Sequence[Path]) -> list[RunCurves]:
         ConfigError: too many, named twice, or one has no such file or a damaged one; names it.
     """
     if len(runs) > MAX_RUNS:
-        raise ConfigError(f"{len(runs)} runs; at most {MAX_RUNS} lines can be told apart in one plot")
+        raise ConfigError(f"{len(runs)} runs; at most {MAX_RUNS} lines can be distinguished in one plot")
     files = [run if run.suffix == ".csv" else run / CSV for run in runs]
     real = [file.resolve() for file in files]
     for place, file in enumerate(real):

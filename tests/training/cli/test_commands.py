@@ -110,7 +110,7 @@ def test_evaluate_reports_with_baselines(run, root, tmp_path, capsys):
     assert (out / "report.html").stat().st_size > 10_000 and predictions.is_file()
     spots = WeakSpots.read(tmp_path / "weak.toml")
     assert spots.mean_mm == pytest.approx(results["model"]["figures"]["mean_mm"]["value"], abs=1e-3)
-    # One person tells nothing of what persons have in common.
+    # One person does not show what persons have in common.
     assert (spots.pictures, spots.persons) == (3, 1) and list(spots.spots["light"]) == ["original"]
     assert {spot.effect_mm for of in spots.spots.values() for spot in of.values()} == {0}
 
