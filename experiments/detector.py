@@ -1,6 +1,6 @@
 """Experiments with detectors of heads: configurations x seeds, each measured on several test sets.
 
-    python -m experiments.detector [section …] --data DIR --out DIR [--seeds 5] [--steps 2000] [--set S.N=V]
+    python -m experiments.detector [section …] --data DIR --out DIR [--seeds 5] [--steps 2000] [--jobs N] [--set S.N=V]
 
 networks          heatmaps, acuSimNet tuned, acuSimNet as in the paper, on the same encoder
 ablation          the recommended recipe, less one part at a time
@@ -31,7 +31,7 @@ from acusim.files import write_atomic
 from acusim.markdown import table
 from acusim.seed_statistics import difference_over_seeds, figures_over_seeds
 from acusim.statistics import Figure, Figures
-from experiments.detector_runs import Floats, Plan, baselines, run, stacked
+from experiments.detector_runs import Floats, Plan, baselines, run, run_all, stacked
 from experiments.detector_sections import SECTIONS, Section
 from experiments.sections import run_sections
 from training.eval.metrics import RATE_BOUNDS, RATES, rates
@@ -104,6 +104,7 @@ def main() -> None:
     add("--set", action="append", default=[], metavar="S.N=V", help="a setting of all rows, such as data.size=128")
     add("--device", default="auto")
     add("--workers", type=int, default=2, help="processes that decode pictures (default 2)")
+    add("--jobs", type=int, default=1, help="trainings at the same time; a GPU has room for several (default 1)")
     add("--no-weights", action="store_true", help="remove the weights of finished runs: tests added later need them")
 
     def run_section(name: str, options: argparse.Namespace) -> None:
@@ -112,6 +113,10 @@ def main() -> None:
             keep_checkpoints=not options.no_weights,
         )
         try:
+            names = options.sections or list(SECTIONS)
+            if options.jobs > 1 and name == names[0]:
+                rows = [row for section in names for row in SECTIONS[section].rows]
+                run_all(plan, rows, options.seeds, options.jobs)
             text = section_text(plan, SECTIONS[name], options.seeds)
         except AcuSimError as error:
             raise SystemExit(f"error: {error}") from None

@@ -14,17 +14,19 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from acusim.errors import ConfigError
 from acusim.files import sha256, write_atomic
 from acusim.lock import Lock
+from acusim.parallel import map_each
 from acusim.rig import parse_frames
 from acusim.text_files import json_of
 from experiments.detector_sections import COMMON, TESTS, Row, Settings
@@ -137,9 +139,8 @@ def run(plan: Plan, row: Row, seed: int) -> PersonSums:
         ConfigError: as configured; a test has no new persons; the weights that a new test needs were removed.
     """
     config, data, parts = configured(plan, row, seed)
-    identity = {"config": config.identity, "data": data.digest, "persons": parts.persons}
-    seedless = {**identity, "config": config.with_settings(["train.seed=0"]).identity}
-    runs, mark = plan.out / "runs", f"{_mark(seedless)}-s{seed}"
+    identity = _identity(config, data, parts)
+    runs, mark = plan.out / "runs", _run_mark(config, data, parts)
     runs.mkdir(parents=True, exist_ok=True)
     with Lock(runs / f"{mark}.lock", "experiment", runs / mark, on_wait=lambda owner: print(f"waits for {owner}")):
         name = re.sub("[^a-z0-9]+", "-", row.name.lower()).strip("-")
@@ -152,6 +153,39 @@ def run(plan: Plan, row: Row, seed: int) -> PersonSums:
         if not plan.keep_checkpoints:
             shutil.rmtree(folder / checkpoint.FOLDER, ignore_errors=True)
     return sums
+
+
+def run_all(plan: Plan, rows: Sequence[Row], seeds: int, jobs: int) -> None:
+    """Does what run() does for all rows and seeds, so many at a time, one seed of all rows after the other.
+
+    Raises:
+        ConfigError: as run.
+        EngineError: a process died.
+    """
+    tasks: dict[str, tuple[Plan, Row, int]] = {}
+    alone = replace(plan, workers=1)  # processes of a pool start no others: all pictures are decoded here
+    for seed in range(seeds):
+        for row in rows:
+            config, data, parts = configured(plan, row, seed)
+            for roots in plan.tests.values():
+                unseen(plan, config, roots, data)
+            tasks.setdefault(_run_mark(config, data, parts), (alone, row, seed))  # rows may be equal
+    for _ in tqdm(map_each(_run_task, list(tasks.values()), jobs), "runs", len(tasks), unit="run"):
+        pass
+
+
+def _run_task(task: tuple[Plan, Row, int]) -> None:
+    run(*task)
+
+
+def _identity(config: HeadConfig, data: HeadData, parts: split.Split) -> dict[str, Any]:
+    return {"config": config.identity, "data": data.digest, "persons": parts.persons}
+
+
+def _run_mark(config: HeadConfig, data: HeadData, parts: split.Split) -> str:
+    """Of a run's folder: a hash of all that decides it but its seed, and the seed."""
+    seedless = _identity(config.with_settings(["train.seed=0"]), data, parts)
+    return f"{_mark(seedless)}-s{config.train.seed}"
 
 
 def _mark(identity: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from acusim.errors import ConfigError
 from acusim.files import write_atomic
 from experiments import detector, detector_runs
-from experiments.detector_runs import Plan, baselines, parts_of, run, stacked
+from experiments.detector_runs import Plan, baselines, parts_of, run, run_all, stacked
 from experiments.detector_sections import RIG, SECTIONS, Row, Section
 from tests.support import add_sample
 from training.config import load_config
@@ -90,6 +91,17 @@ def test_an_equal_row_of_another_name_is_the_same_run(plan: Plan, text: str, mon
     monkeypatch.setattr(Loop, "train", lambda _: pytest.fail("trained again"))
     again = run(plan, Row("another name", ROWS[0].settings, RIG, len(TRAINED), "C1"), 1)
     assert np.array_equal(again["studio"][1], run(plan, ROWS[0], 1)["studio"][1])
+
+
+def test_several_trainings_at_a_time_are_the_same_runs(plan: Plan, text: str, tmp_path: Path) -> None:
+    parallel = replace(plan, out=tmp_path, workers=2)
+    renamed = Row("again", ROWS[0].settings, RIG, len(TRAINED), "C1")  # as the first row, under another name
+    run_all(parallel, (*ROWS, renamed), seeds=1, jobs=2)
+    folders = {path.name for path in (tmp_path / "runs").iterdir() if path.is_dir()}
+    assert folders == {path.name for path in (plan.out / "runs").glob("*-s0") if path.is_dir()}
+    for row in ROWS:
+        (persons, sums), (others, expected) = (run(one, row, 0)["studio"] for one in (parallel, plan))
+        assert persons == others and np.allclose(sums, expected, rtol=0.02, atol=0.02 * np.abs(expected).max())
 
 
 def test_sums_are_those_of_the_figures(plan: Plan, text: str) -> None:
