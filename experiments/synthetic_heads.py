@@ -39,7 +39,7 @@ from synthetic.measure import (
 )
 from synthetic.mixed_light import mixed_light
 from synthetic.render import render
-from synthetic.settings import CameraMode, HeadSettings, LightMode, Quality
+from synthetic.settings import CameraMode, HeadSettings, HeadSize, LightMode, Quality
 
 _IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SHEET, MIXED_SHEET = _IMAGES / "synthetic_contact_sheet.jpg", _IMAGES / "synthetic_mixed.jpg"
@@ -147,24 +147,27 @@ def detection(count: int, workers: int) -> None:
 
 def speed(workers: int) -> None:
     """Views a second with building, encoding and writing: draft against fine, and light."""
-    print(f"\nspeed at 512, kept views, whole run with process start ({workers} workers)")
+    print(f"\nspeed, whole run with process start ({workers} workers); 512 px and kept views unless said otherwise")
     rows: dict[str, Summary] = {}
-    plans: tuple[tuple[str, Quality, LightMode, CameraMode, int, tuple[int, ...]], ...] = (
-        ("draft studio", "draft", "studio", "rig", 2 * workers, rig.KEPT_FRAMES),
-        ("draft around", "draft", "studio", "around", workers, rig.KEPT_FRAMES),
-        ("draft wild", "draft", "wild", "rig", workers, rig.KEPT_FRAMES),
-        ("draft mixed", "draft", "mixed", "rig", workers, rig.KEPT_FRAMES),
-        ("fine studio", "fine", "studio", "rig", workers, rig.KEPT_FRAMES[::3]),
-        ("fine wild", "fine", "wild", "rig", workers, rig.KEPT_FRAMES[::3]),
-        ("fine mixed", "fine", "mixed", "rig", workers, rig.KEPT_FRAMES[::3]),
+    plans: tuple[tuple[str, Quality, LightMode, CameraMode, int, Sequence[int], HeadSize], ...] = (
+        ("draft studio", "draft", "studio", "rig", 2 * workers, rig.KEPT_FRAMES, 512),
+        ("draft around", "draft", "studio", "around", workers, rig.KEPT_FRAMES, 512),
+        ("draft wild", "draft", "wild", "rig", workers, rig.KEPT_FRAMES, 512),
+        ("draft mixed", "draft", "mixed", "rig", workers, rig.KEPT_FRAMES, 512),
+        ("fine studio", "fine", "studio", "rig", workers, rig.KEPT_FRAMES[::3], 512),
+        ("fine wild", "fine", "wild", "rig", workers, rig.KEPT_FRAMES[::3], 512),
+        ("fine mixed", "fine", "mixed", "rig", workers, rig.KEPT_FRAMES[::3], 512),
+        ("all views, 512", "draft", "studio", "rig", 2 * workers, rig.FRAMES, 512),
+        ("all views, 128", "draft", "studio", "rig", 2 * workers, rig.FRAMES, 128),
     )
-    for name, quality, light, cameras, count, frames in plans:
+    for name, quality, light, cameras, count, frames, size in plans:
         with tempfile.TemporaryDirectory() as folder:
             rows[name] = generate(
                 HeadSettings(
                     out=Path(folder) / "heads",
                     identities=count,
                     views=_views(frames),
+                    size=size,
                     quality=quality,
                     seed=SEED,
                     workers=workers,

@@ -46,6 +46,7 @@ class RelightEngine(Engine):
     def close(self) -> None:
         """Releases the scenes."""
         self._scene = lru_cache(SCENES_KEPT)(_reduced_scene)
+        self._radiance = lru_cache(SCENES_KEPT)(lambda scene: light.reduced(tones.to_linear(self._scene(scene))))
         self._backdrop = lru_cache(BACKDROPS_KEPT)(self._blurred_scene)
 
     def augment(self, batch: Sequence[Request]) -> list[Result | AcuSimError]:
@@ -61,21 +62,21 @@ class RelightEngine(Engine):
     def _relight(self, request: Request) -> Result:
         recipe, pixels = self.recipe, request.pixels
         surface = surface_of(pixels, request.depth_data, request.alpha, recipe.geometry)
-        scene = self._scene(request.scene)
         random = generator_of(f"relight\n{request.seed}")  # independent of what the plan draws from the seed
         turn, mirrored = random.uniform(-0.4, 0.4), bool(random.integers(2))
         linear = tones.to_linear(pixels)
-        mask = surface.mask
-        if pixels[mask].max() < DARKEST_LEVEL:
+        mask, inside = surface.mask, np.flatnonzero(surface.mask)
+        if tones.pick(pixels, inside).max() < DARKEST_LEVEL:
             raise PictureError(f"the head is black: no level above {DARKEST_LEVEL}, too dark to be relit")
 
-        gain = np.ones((*mask.shape, 3), np.float32)
+        values = np.ones((len(inside), 3), np.float32)
         if recipe.light_strength > 0:
-            new = light.adjusted(
-                light.light_of_scene(tones.to_linear(scene), turn, mirrored), recipe.light_contrast, recipe.light_colour
-            )
-            gain[mask] = _light_gain(linear[mask], surface.normals[mask], new, recipe.light_strength)
-        gain[mask] *= tones.tone_gain(random, recipe.tone_shift)
+            new = light.light_of_scene(self._radiance(request.scene), turn, mirrored)
+            new = light.adjusted(new, recipe.light_contrast, recipe.light_colour)
+            own, normals = tones.pick(linear, inside), tones.pick(surface.normals, inside)
+            values = _light_gain(own, normals, new, recipe.light_strength)
+        gain = np.ones((*mask.shape, 3), np.float32)
+        gain.reshape(-1, 3)[inside] = values * tones.tone_gain(random, recipe.tone_shift)
         coloured = linear
         if recipe.hair_shift > 0 and not request.bald:
             hair = tones.hair_mask(linear, surface.depth_mm, mask, request.sample.frame)
@@ -113,21 +114,20 @@ class RelightEngine(Engine):
         gain = _spread(gain, mask)
         if matte is None:
             alpha, head, behind = _unmixed(coloured, original, mask)
-            lit, rest = tones.shoulder(head * gain), behind * (1 - alpha)
+            share = tones.three(alpha)
+            lit = tones.shoulder(head * gain) * share
         else:
-            alpha = matte[..., None]
-            lit = rim_from_inside(tones.shoulder(coloured * gain), matte)
-            rest = original - alpha * rim_from_inside(original, matte)
+            alpha, behind, share = matte, None, tones.three(matte)
+            lit = rim_from_inside(tones.shoulder(coloured * gain), matte) * share
         kind = self.recipe.background
         if kind == "keep":
+            rest = original - share * rim_from_inside(original, alpha) if behind is None else behind * (1 - share)
             untouched = (gain == 1).all(2) & (coloured == original).all(2)
-            out = tones.to_srgb(lit * alpha + rest)
-            outside = ~(alpha[..., 0] > 0)
-            return np.where((untouched | outside)[..., None], pixels, out)
+            return np.where((untouched | ~(alpha > 0))[..., None], pixels, tones.to_srgb(lit + rest))
         if kind == "black":
-            return tones.to_srgb(lit * alpha)
+            return tones.to_srgb(lit)
         backdrop = self._backdrop(scene, mask.shape)
-        return tones.to_srgb(lit * alpha + (backdrop[:, ::-1] if mirrored else backdrop) * (1 - alpha))
+        return tones.to_srgb(lit + (backdrop[:, ::-1] if mirrored else backdrop) * (1 - share))
 
     def _blurred_scene(self, scene: Scene, shape: tuple[int, ...]) -> Floats:
         """[H, W, 3] linear: the scene scaled to cover an image of this shape, centred, and out of focus."""
@@ -163,9 +163,9 @@ def _spread(gain: Floats, mask: NDArray[np.bool_]) -> Floats:
     weight = mask.astype(np.float32)
     near = cv2.GaussianBlur(weight, (0, 0), sigma)
     out = gain.copy()
-    rim = ~mask & (near > 1e-3)
-    blurred = cv2.GaussianBlur(gain * weight[..., None], (0, 0), sigma)
-    out[rim] = blurred[rim] / near[rim][:, None]
+    rim = np.flatnonzero(~mask & (near > 1e-3))
+    blurred = np.asarray(cv2.GaussianBlur(gain * tones.three(weight), (0, 0), sigma))
+    out.reshape(-1, 3)[rim] = tones.pick(blurred, rim) / near.take(rim)[:, None]
     return out
 
 
@@ -173,36 +173,40 @@ def _unmixed(linear: Floats, original: Floats, mask: NDArray[np.bool_]) -> tuple
     """Separates the head's edge from the old background.
 
     Returns:
-        alpha [H, W, 1], the head's own linear colour [H, W, 3] and what was behind it [H, W, 3]; where alpha is
+        alpha [H, W], the head's own linear colour [H, W, 3] and what was behind it [H, W, 3]; where alpha is
         neither 0 nor 1, ``alpha * head + (1 - alpha) * behind`` is the original.
     """
     solid = mask.astype(np.uint8)
     kernel = np.ones((3, 3), np.uint8)
     inner = cv2.erode(solid, kernel, borderType=cv2.BORDER_REPLICATE) > 0
     outer = cv2.dilate(solid, kernel) > 0
-    band = outer & ~inner
+    band = np.flatnonzero(outer & ~inner)
     alpha = mask.astype(np.float32)
     head, behind = linear, original
-    if not band.any():
-        return alpha[..., None], head, behind
-    weight = inner.astype(np.float32)
-    near = cv2.GaussianBlur(weight, (0, 0), 1.5)
-    colour = cv2.GaussianBlur(linear * weight[..., None], (0, 0), 1.5)[band] / np.maximum(near[band], 1e-4)[:, None]
-    far = (~outer).astype(np.float32)
-    beyond = cv2.GaussianBlur(far, (0, 0), 1.5)
-    old = cv2.GaussianBlur(original * far[..., None], (0, 0), 1.5)[band] / np.maximum(beyond[band], 1e-4)[:, None]
+    if not len(band):
+        return alpha, head, behind
+    colour, near = _mean_nearby(linear, inner, band)
+    old, beyond = _mean_nearby(original, ~outer, band)
     # Where the pixel is between background and head, by colour; where the two are alike, by the mask.
     way = colour - old
     length = 3 * tones.luminance(way**2)
-    by_colour = 3 * tones.luminance((original[band] - old) * way) / np.maximum(length, 1e-8)
-    by_mask = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.6)[band]
-    sure = np.clip(length / 0.01, 0, 1) * (near[band] > 0.02) * (beyond[band] > 0.02)
+    by_colour = 3 * tones.luminance((tones.pick(original, band) - old) * way) / np.maximum(length, 1e-8)
+    by_mask = np.asarray(cv2.GaussianBlur(alpha, (0, 0), 0.6)).take(band)
+    sure = np.clip(length / 0.01, 0, 1) * (near > 0.02) * (beyond > 0.02)
     mixed = np.clip(sure * by_colour + (1 - sure) * by_mask, 0, 1)
     # The mask is exact to a pixel: its pixels are at least half head.
-    mixed = np.where(mask[band], np.maximum(mixed, 0.5), np.minimum(mixed, 0.5))
-    alpha[band] = mixed
+    mixed = np.where(mask.take(band), np.maximum(mixed, 0.5), np.minimum(mixed, 0.5))
+    alpha.reshape(-1)[band] = mixed
     head, behind = linear.copy(), original.copy()
     ratio = np.maximum(mixed, 0.05)[:, None]
-    head[band] = np.clip((linear[band] - (1 - mixed)[:, None] * old) / ratio, 0, 1)
-    behind[band] = old
-    return alpha[..., None], head, behind
+    head.reshape(-1, 3)[band] = np.clip((tones.pick(linear, band) - (1 - mixed)[:, None] * old) / ratio, 0, 1)
+    behind.reshape(-1, 3)[band] = old
+    return alpha, head, behind
+
+
+def _mean_nearby(image: Floats, among: NDArray[np.bool_], places: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """[N, 3] the mean colour, around some places of the flat grid, of the pixels ``among``, and [N] their share."""
+    weight = among.astype(np.float32)
+    share = np.asarray(cv2.GaussianBlur(weight, (0, 0), 1.5), np.float32).take(places)
+    total = tones.pick(np.asarray(cv2.GaussianBlur(image * tones.three(weight), (0, 0), 1.5)), places)
+    return (total / np.maximum(share, 1e-4)[:, None]).astype(np.float32), share

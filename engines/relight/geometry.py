@@ -16,6 +16,7 @@ from acusim.errors import PictureError
 from acusim.foreground import Foreground, find_foreground
 from acusim.relative_depth import HEAD_DEPTH_MM, in_millimetres
 from engines.recipe import Geometry
+from engines.relight.tones import three
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -180,15 +181,15 @@ def _normals(depth_mm: Floats, mask: Mask, blur: float) -> Floats:
     # P = z (u, v, 1), so dP/dcolumn = z' (u, v, 1) + z (1/f, 0, 0), and so for rows; their cross product up to scale:
     z = depth_mm / focal
     towards = -(z + across * u[None] + down * v[:, None])
-    normals = _unit(np.dstack([across, down, towards]).astype(np.float32), mask)
+    normals = _unit(np.asarray(cv2.merge([across, down, towards]), np.float32), mask)
     return _unit(np.asarray(cv2.GaussianBlur(normals, (0, 0), blur), np.float32), mask) if blur >= 0.3 else normals
 
 
 def _unit(vectors: Floats, mask: Mask) -> Floats:
     """Vectors of length 1 inside the mask, of length 0 outside."""
-    x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
+    x, y, z = cv2.split(vectors)
     scale = np.where(mask, 1 / np.maximum(np.sqrt(x * x + y * y + z * z), 1e-9), 0)
-    return vectors * scale[..., None].astype(np.float32)
+    return vectors * three(scale.astype(np.float32))
 
 
 def _slope(z: Floats, mask: Mask, axis: int, jump: float) -> Floats:

@@ -77,6 +77,11 @@ def project(directions: Doubles, radiance: Doubles, solid_angle: Doubles) -> Dou
     return np.stack([(values * solid_angle)[:, None] * radiance for values in basis(directions)]).sum(1)
 
 
+def reduced(scene: Floats) -> Floats:
+    """[SCENE_GRID, SCENE_GRID, 3] a linear scene [H, W, 3]: all that its light depends on."""
+    return np.asarray(cv2.resize(scene, (SCENE_GRID, SCENE_GRID), interpolation=cv2.INTER_AREA), np.float32)
+
+
 def light_of_scene(scene: Floats, turn: float, mirrored: bool) -> Doubles:
     """The light of a scene, as if it were reflected in a mirror ball at the head's position.
 
@@ -84,14 +89,14 @@ def light_of_scene(scene: Floats, turn: float, mirrored: bool) -> Doubles:
     from behind.
 
     Args:
-        scene: [H, W, 3] linear RGB, 0..1.
+        scene: [H, W, 3] linear RGB, 0..1; reduced or not.
         turn: turns the light about the viewing axis, in radians.
         mirrored: swaps left and right.
 
     Returns:
         [9, 3] coefficients, scaled to a luminance of 1 for a surface that faces the camera.
     """
-    small = np.asarray(cv2.resize(scene, (SCENE_GRID, SCENE_GRID), interpolation=cv2.INTER_AREA), np.float32)
+    small = reduced(scene)
     if mirrored:
         small = small[:, ::-1]
     brightness = luminance(small)[..., None]
@@ -149,15 +154,30 @@ def own_shading(linear: Floats, normals: Floats) -> Floats:
     near = np.exp(-3 * luminance((chroma - np.median(chroma, axis=0)) ** 2) / CHROMA_WIDTH**2)
     rows = np.stack(basis(normals[chosen].astype(np.float64)), 1)
     weight = near
-    solution = np.zeros(9)
+    solution, normal_matrix, upper = np.zeros(9), np.zeros((9, 9)), np.triu_indices(9)
     for _ in range(4):
         weighted = rows * weight[:, None]
         # Sums along one axis: the same on any number of threads, unlike a matrix product.
-        normal_matrix = (weighted[:, :, None] * rows[:, None, :]).sum(0) + weight.sum() * RIDGE + 1e-9 * np.eye(9)
-        solution = np.linalg.solve(normal_matrix, (weighted * brightness[:, None]).sum(0))
+        normal_matrix[upper] = normal_matrix.T[upper] = (weighted[:, upper[0]] * rows[:, upper[1]]).sum(0)
+        ridge = weight.sum() * RIDGE + 1e-9 * np.eye(9)
+        solution = _solved(normal_matrix + ridge, (weighted * brightness[:, None]).sum(0))
         residual = np.abs(brightness - (rows * solution).sum(1))
         weight = near / (1 + (residual / max(1.5 * float(np.median(residual)), 1e-4)) ** 2)
     shading = np.zeros(len(normals), np.float32)
     for values, factor in zip(basis(normals), solution.astype(np.float32), strict=True):
         shading += values * factor
     return np.clip(shading / max(float(np.median(shading)), 1e-4), *SHADING_LIMITS)
+
+
+def _solved(matrix: Doubles, right: Doubles) -> Doubles:
+    """The solution [N] of a symmetric positive definite system, by elimination.
+
+    Nothing depends on the processor or on threads, as LAPACK's may, whose threads also cost more than the solution.
+    """
+    system = np.column_stack([matrix, right])
+    for k in range(len(right)):
+        system[k] /= system[k, k]
+        others = system[:, k].copy()
+        others[k] = 0
+        system -= others[:, None] * system[k]
+    return system[:, -1].copy()

@@ -149,6 +149,13 @@ def test_a_ball_lit_from_one_side_is_relit_from_the_other():
     assert error < 0.3 * untouched
 
 
+def test_normal_equations_are_solved_without_lapack():
+    assert np.allclose(light._solved(np.array([[4.0, 2], [2, 3]]), np.array([10.0, 8])), [1.75, 1.5], rtol=1e-14)
+    rows = np.random.default_rng(0).normal(size=(40, 9))
+    matrix, right = (rows[:, :, None] * rows[:, None, :]).sum(0), rows.sum(0)
+    assert np.allclose(light._solved(matrix, right), np.linalg.solve(matrix, right), rtol=1e-9)
+
+
 def test_light_comes_from_where_the_scene_is_bright(tmp_path: Path, scene: Path):
     ramp = tones.to_linear(np.asarray(Image.open(scene)))
     left, right = np.array([[-0.8, 0, -0.6], [0.8, 0, -0.6]], np.float32)[:, None]
