@@ -7,6 +7,7 @@ ablation          the recommended recipe, less one part at a time
 learning_curve    10, 22, 100 and 500 persons
 augmentation      originals, + colour, + cheap light, + relit pictures, + all, with heatmaps
 augmentation2     the same with acuSimNet tuned
+distillation      a small student, with a teacher and without
 focus             equal budgets of relit pictures: evenly, and where a model is weak (docs/results/augmentation.md)
 
 DIR/train/NAME and DIR/test/NAME are data sets of different persons (names: experiments/detector_sections.py, which also

@@ -35,11 +35,13 @@ from training.config import load_config
 from training.data import leaks, split
 from training.data.positions import template_of
 from training.data.records import HeadData, load
+from training.distillation import TEACHER, Teacher, open_teacher
 from training.eval.baselines import THROUGH_CAMERA, fit_baselines, through_camera
 from training.eval.metrics import TERMS, measure
 from training.eval.predictions import Predictions
 from training.hardware import Hardware
 from training.loop import Loop
+from training.shipped import model_path
 from training.tasks.head import HeadTask, predict
 from training.tasks.head_config import HeadConfig
 
@@ -139,8 +141,9 @@ def run(plan: Plan, row: Row, seed: int) -> PersonSums:
         ConfigError: as configured; a test has no new persons; the weights that a new test needs were removed.
     """
     config, data, parts = configured(plan, row, seed)
-    identity = _identity(config, data, parts)
-    runs, mark = plan.out / "runs", _run_mark(config, data, parts)
+    teacher = _teacher(row.teacher, plan.device) if row.teacher else None
+    identity = _identity(config, data, parts, row)
+    runs, mark = plan.out / "runs", _run_mark(config, data, parts, row)
     runs.mkdir(parents=True, exist_ok=True)
     with Lock(runs / f"{mark}.lock", "experiment", runs / mark, on_wait=lambda owner: print(f"waits for {owner}")):
         name = re.sub("[^a-z0-9]+", "-", row.name.lower()).strip("-")
@@ -148,7 +151,7 @@ def run(plan: Plan, row: Row, seed: int) -> PersonSums:
         if not folder.is_dir():
             leaks.check(data, parts.indices)
             print(f"{row.name}, seed {seed}: {config.train.epochs} epochs", flush=True)
-            _train(plan, HeadTask(config, data, parts), folder)
+            _train(plan, HeadTask(config, data, parts, teacher), folder)
         sums = _measured(plan, config, data, parts, folder, {"row": row.name, "seed": seed, **identity})
         if not plan.keep_checkpoints:
             shutil.rmtree(folder / checkpoint.FOLDER, ignore_errors=True)
@@ -169,7 +172,7 @@ def run_all(plan: Plan, rows: Sequence[Row], seeds: int, jobs: int) -> None:
             config, data, parts = configured(plan, row, seed)
             for roots in plan.tests.values():
                 unseen(plan, config, roots, data)
-            tasks.setdefault(_run_mark(config, data, parts), (alone, row, seed))  # rows may be equal
+            tasks.setdefault(_run_mark(config, data, parts, row), (alone, row, seed))  # rows may be equal
     for _ in tqdm(map_each(_run_task, list(tasks.values()), jobs), "runs", len(tasks), unit="run"):
         pass
 
@@ -178,13 +181,19 @@ def _run_task(task: tuple[Plan, Row, int]) -> None:
     run(*task)
 
 
-def _identity(config: HeadConfig, data: HeadData, parts: split.Split) -> dict[str, Any]:
-    return {"config": config.identity, "data": data.digest, "persons": parts.persons}
+@functools.lru_cache(maxsize=4)
+def _teacher(name: str, device: str) -> Teacher:
+    return open_teacher(model_path(name), Hardware(device).device)
 
 
-def _run_mark(config: HeadConfig, data: HeadData, parts: split.Split) -> str:
+def _identity(config: HeadConfig, data: HeadData, parts: split.Split, row: Row) -> dict[str, Any]:
+    identity = {"config": config.identity, "data": data.digest, "persons": parts.persons}
+    return identity | ({TEACHER: _teacher(row.teacher, "cpu").run.sha256} if row.teacher else {})
+
+
+def _run_mark(config: HeadConfig, data: HeadData, parts: split.Split, row: Row) -> str:
     """Of a run's folder: a hash of all that decides it but its seed, and the seed."""
-    seedless = _identity(config.with_settings(["train.seed=0"]), data, parts)
+    seedless = _identity(config.with_settings(["train.seed=0"]), data, parts, row)
     return f"{_mark(seedless)}-s{config.train.seed}"
 
 

@@ -22,6 +22,7 @@ NO_CHEAP_LIGHT: Settings = ("augment.light=0", "augment.background=0")
 CHEAP_LIGHT: Settings = ("augment.light=0.7", "augment.background=0.4")
 SMALL_ACUSIMNET: Settings = ("model.backbone=light", "model.trunk=single", "data.size=128")
 """acuSimNet on the light encoder, so that a table compares ways to find points rather than encoders."""
+TINY: Settings = ("model.backbone=tiny",)
 
 # --- Data: folders below --data, train/NAME and test/NAME, whose persons differ. --------------------------------------
 
@@ -51,6 +52,8 @@ class Row:
     persons: int = 0
     """Training and validation persons to use; 0 for all."""
     config: str = "heatmaps"
+    teacher: str = ""
+    """A run or shipped model whose answers are learnt beside the labels."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,13 @@ SECTIONS: dict[str, Section] = {
             Row("relit evenly", roots=(*ORIGINALS, "even_rig_{seed}", "even_around_{seed}")),
             Row("relit where the model is weak", roots=(*ORIGINALS, "weak_rig_{seed}", "weak_around_{seed}")),
             Row("not relit", roots=ORIGINALS),
+        ),
+    ),
+    "distillation": Section(
+        "A small student, with a teacher and without",
+        (
+            Row("tiny", TINY),
+            Row("tiny, taught by head", TINY, teacher="head"),
         ),
     ),
     "augmentation": Section("Augmentation: heatmaps", augmentation_rows("heatmaps", ())),

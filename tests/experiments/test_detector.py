@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from acusim.errors import ConfigError
 from acusim.files import write_atomic
 from experiments import detector, detector_runs
 from experiments.detector_runs import Plan, baselines, parts_of, run, run_all, stacked
 from experiments.detector_sections import RIG, SECTIONS, Row, Section
-from tests.support import add_sample
+from tests.support import add_own_sample
 from training.config import load_config
 from training.eval.baselines import BASELINES, THROUGH_CAMERA
 from training.eval.metrics import RATES, TERMS, rates
@@ -37,16 +36,7 @@ def _add(root: Path, names: tuple[str, ...], shift: int = 0) -> None:
     """Heads that differ in place and colour."""
     for number, name in enumerate(names, shift):
         for frame in (1, 4, 34):
-            stem = f"F_{name}_N_HA_O_{frame:04d}"
-            picture = add_sample(root, stem, size=32)
-            pixels = np.roll(np.array(Image.open(picture)), number, 1)
-            pixels[..., number % 3] //= 2
-            Image.fromarray(pixels).save(picture)
-            path = root / "train/label/label" / f"{stem}.json"
-            document = json.loads(path.read_text())
-            for entry in document["label"]:
-                entry["coordinate"]["x"] = min(entry["coordinate"]["x"] + number / 32, 1.0)
-            path.write_text(json.dumps(document))
+            add_own_sample(root, f"F_{name}_N_HA_O_{frame:04d}", number)
 
 
 @pytest.fixture(scope="module")

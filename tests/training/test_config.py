@@ -58,7 +58,7 @@ def test_the_papers_rows_are_taken_as_they_are_printed():
     ("[model]\nbackbon = 'resnet18'", r"'backbon' is not a setting of \[model\].*did you mean 'backbone'"),
     ("[models]\nbackbone = 'resnet18'", "'models' is not a section; there are train, model, loss"),
     ("model = 'resnet18'", "'model' is not a section"),
-    ("[model]\nbackbone = 'resnet19'", "backbone = 'resnet19' is not one of light, resnet18"),
+    ("[model]\nbackbone = 'resnet19'", "backbone = 'resnet19' is not one of light, tiny, resnet18"),
     ("[train]\nlr = 'fast'", "lr = 'fast' is not of type float"),
     ("[train]\nlr = nan", "lr = nan is outside"),
     ("[train]\nepochs = 1.5", "epochs = 1.5 is not of type int"),

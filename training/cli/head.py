@@ -22,6 +22,7 @@ from training.data.lights import light_of
 from training.data.positions import template_of
 from training.data.records import HeadData, load, on_the_rig
 from training.data.sources import root_names
+from training.distillation import TEACHER, Teacher, open_teacher
 from training.eval import head as evaluation
 from training.eval.baselines import THROUGH_CAMERA, fit_baselines, through_camera
 from training.eval.metrics import zero_fpr_threshold
@@ -35,6 +36,7 @@ from training.inference.predictors import ENLARGED, Predictor, head_predictor
 from training.io.coco import dump_dataset, read_document
 from training.io.coco_labels import HEAD, evaluated_items, predictions_of, results_of
 from training.runs import TEMPLATE, HeadRun
+from training.shipped import model_path
 from training.tasks.head import HeadTask, rising
 from training.tasks.head import predict as predict_data
 from training.tasks.head_config import HeadConfig
@@ -70,20 +72,27 @@ def _log_data(data: HeadData) -> None:
 def train(config: HeadConfig, options: TrainOptions, hardware: Hardware) -> int:
     """Trains; returns the exit code."""
     bars = Bars(options.quiet or not hardware.is_main)
+    teacher = _teacher(config, options, hardware.device)
     with hardware.main_first():
         data = _load(config, options, bars)
     parts = split.split(data.records, config.data.split())
     parts = split.limited(parts, data.records, config.data.persons, config.data.split())
     leaks.check(data, parts.indices)
 
+    taught_on = teacher.knows(parts.persons) if teacher else []
+
     def report_data() -> None:
         _log_data(data)
+        if taught_on:
+            names = ", ".join(taught_on[:5]) + (", …" if len(taught_on) > 5 else "")
+            text = f"the teacher was trained on {len(taught_on)} of the validation and test persons: {names}"
+            log_notes([f"{text}; their figures flatter"], [])
         log_notes(parts.notes, [])
         persons = {part: sum(value == part for value in parts.persons.values()) for part in parts.indices}
         text = ", ".join(f"{part} {len(index)} of {persons[part]} persons" for part, index in parts.indices.items())
         message(f"pictures: {text}; {hardware.world} x {hardware.device}, {config.train.precision}")
 
-    task = HeadTask(config, data, parts)
+    task = HeadTask(config, data, parts, teacher)
     code = train_task(
         config,
         task,
@@ -99,11 +108,21 @@ def train(config: HeadConfig, options: TrainOptions, hardware: Hardware) -> int:
             "rejected": data.rejected,
             "notes": list(data.notes),
             "problems": as_json(data.problems),
+            **({TEACHER: teacher.run.made_by} if teacher else {}),
         },
         summary=lambda history: _summary(history, config.train.best_by),
         files={TEMPLATE: task.template.to_bytes()} if task.template else None,
     )
     return code or exit_code(data.problems)
+
+
+def _teacher(config: HeadConfig, options: TrainOptions, device: torch.device) -> Teacher | None:
+    """The model of --teacher."""
+    if options.teacher is None:
+        return None
+    if config.model.network != "heatmaps":
+        raise ConfigError(f"--teacher: {config.name} has no heatmaps to learn from it; take --config heatmaps")
+    return open_teacher(model_path(options.teacher), device)
 
 
 def _summary(history: History, best_by: str) -> str:

@@ -149,6 +149,9 @@ class TrainOptions(DataOptions, ConfigOptions):
     init: str | None = option(None, "RUN")
     """Initial weights from another run, from a checkpoint's folder in it, or from a shipped model by its name: all that
     fit by name and shape."""
+    teacher: str | None = option(None, "RUN")
+    """A trained run of the head with heatmaps, or head, the shipped model: what it says of visibility and places is
+    learnt beside the labels, by a small network such as --config heatmaps --set model.backbone=tiny."""
     freeze: str = option("", "NAMES", shown="none")
     """Parts that are not trained, such as backbone or network.backbone,criterion; sets train.freeze."""
     compile: bool = False

@@ -4,6 +4,7 @@ import argparse
 import logging
 from typing import Any
 
+from acusim.errors import ConfigError
 from training.cli.console import EPILOG
 from training.cli.options import TrainOptions, add_command
 
@@ -40,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         if isinstance(config, HeadConfig):
             return head.train(config, options, hardware)
         assert isinstance(config, HandConfig)
+        if options.teacher:
+            raise ConfigError(f"--teacher: {config.name} is a configuration of the hand; only the head has teachers")
         return hand.train(config, options, hardware)
     finally:
         hardware.close()

@@ -1,4 +1,4 @@
-"""Image backbones by name: ResNet, DenseNet, ConvNeXt, VGG, and a light residual network of the project's own.
+"""Image backbones by name: ResNet, DenseNet, ConvNeXt, VGG, and light residual networks of the project's own.
 
 They are written here in plain PyTorch rather than taken from torchvision because torchvision's compiled operators work
 only with the one torch build that they were compiled for: a torch that a cluster or ComfyUI brings along (CUDA, ROCm,
@@ -31,8 +31,8 @@ def create(name: EncoderName | str, *, final_relu: bool = True) -> Backbone:
         raise ConfigError(f"no backbone is called {shown(name)}; there are {', '.join(ENCODERS)}")
     if not final_relu and not name.startswith("densenet"):
         raise ConfigError(f"final_relu=False is for densenet169 and densenet201; {name} keeps its last layers")
-    if name == "light":
-        return Light()
+    if name == "light" or name == "tiny":
+        return Light(name)
     if name.startswith("densenet"):
         return DenseNet(name, final_relu=final_relu)
     if name.startswith("resnet"):

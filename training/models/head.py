@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from acusim import acupoints
 from training.models.acusimnet import AcuSimNet
 from training.models.branches import Output
+from training.models.distillation import Taught
 from training.models.grouping import make_groups
 from training.models.heatmap_loss import HeatmapCriterion
 from training.models.heatmap_net import HeatmapNet, HeatmapOutput
@@ -51,14 +52,24 @@ class Trainee(nn.Module):
         occluded_weight: Tensor,
         data_scale: float = 1.0,
         sigma_scale: float = 1.0,
+        taught: Taught | None = None,
     ) -> tuple[Losses, Tensor]:
         """Loss and tallies of a batch; arguments as the network's and the criterion's.
+
+        Args:
+            taught: what a teacher says of the pictures, for a network with heatmaps; its loss is the last column of
+                the losses' parts.
 
         Returns:
             the losses, and [5] TALLIES without gradient.
         """
         output = self.network(images, for_loss=True)
         losses = self.criterion(output, xy, visible, trusted, occluded_weight, data_scale, sigma_scale)
+        if taught is not None:
+            assert isinstance(self.criterion, HeatmapCriterion) and isinstance(output, HeatmapOutput)
+            more = self.criterion.from_teacher(output, taught)
+            column = (more.detach() * len(images)).reshape(1, 1)
+            losses = Losses(losses.total + data_scale * more, torch.cat([losses.parts, column], 1))
         return losses, tally(output, xy, visible)
 
 

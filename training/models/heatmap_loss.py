@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.models.distillation import Taught, resampled
 from training.models.heatmap_net import HeatmapOutput
 from training.models.losses import Losses
 from training.tasks.head_config import HeatmapConfig
@@ -61,6 +62,20 @@ class HeatmapCriterion(nn.Module):
         weight = torch.where(visible, 1.0, occluded_weight) * trusted
         parts = torch.stack([term.mean() for term in self.terms(output, xy, visible, weight)])
         return Losses((parts * self.weights(parts)).sum() * data_scale, parts.detach()[None] * len(xy))
+
+    def from_teacher(self, output: HeatmapOutput, taught: Taught) -> Tensor:
+        """The mean over points and pictures of what a teacher's answers cost, in the weights of the settings.
+
+        Cross-entropies with its probabilities of visibility and with its marginals, of all points: it answers for
+        occluded ones, too.
+        """
+        assert output.marginals is not None, "marginals were not requested"
+        seen = F.binary_cross_entropy_with_logits(output.visibility_logits, taught.probability)
+        spread = sum(
+            -(resampled(wanted, own.shape[-1]) * (own + _LEAST).log()).sum(-1).mean()
+            for own, wanted in zip(output.marginals, taught.marginals, strict=True)
+        )
+        return self.config.teacher * (self.config.visibility * seen + self.config.heatmap * spread)
 
     def weights(self, like: Tensor) -> Tensor:
         """[3] the weights of TASKS, of the type and device of a tensor."""

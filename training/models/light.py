@@ -1,16 +1,30 @@
-"""A light residual network: the backbone of models that have to run without a GPU, 1.9 M parameters."""
+"""Light residual networks: backbones of models that have to run without a GPU. ``light`` has 1.9 M parameters, ``tiny``
+0.2 M, for students of a larger one."""
 
 from collections import OrderedDict
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
 from training.models.backbone_base import Backbone, pooled
 from training.models.resnet import BasicBlock
 
-WIDTHS = (32, 64, 160, 160)
-"""Channels at strides 4, 8, 16 and 32."""
-STEM = 24
-_BLOCKS = 2
+LightName = Literal["light", "tiny"]
+
+
+class _Shape(NamedTuple):
+    stem: int
+    """Channels at stride 2."""
+    widths: tuple[int, int, int, int]
+    """Channels at strides 4, 8, 16 and 32."""
+    blocks: int
+    """Residual blocks at each of them."""
+
+
+SHAPES: dict[LightName, _Shape] = {
+    "light": _Shape(24, (32, 64, 160, 160), 2),
+    "tiny": _Shape(12, (16, 32, 64, 64), 1),
+}
 
 
 def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -23,22 +37,23 @@ def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> 
 
 
 class Light(Backbone):
-    """Two strided convolutions, then two residual blocks at each of the strides 4, 8, 16 and 32.
+    """Two strided convolutions, then residual blocks at each of the strides 4, 8, 16 and 32.
 
     Every block starts as the identity: the scale of its last normalisation is 0.
     """
 
     CLASSIFIER = "classifier."
 
-    def __init__(self) -> None:
-        super().__init__("light", WIDTHS[-1])
+    def __init__(self, name: LightName = "light") -> None:
+        stem, widths, blocks = SHAPES[name]
+        super().__init__(name, widths[-1])
         parts: dict[str, nn.Module] = {
-            "stem1": convolution(3, STEM, stride=2),
-            "stem2": convolution(STEM, WIDTHS[0], stride=2),
+            "stem1": convolution(3, stem, stride=2),
+            "stem2": convolution(stem, widths[0], stride=2),
         }
-        inputs = WIDTHS[0]
-        for number, width in enumerate(WIDTHS):
-            for block in range(_BLOCKS):
+        inputs = widths[0]
+        for number, width in enumerate(widths):
+            for block in range(blocks):
                 stride = 2 if number and not block else 1
                 parts[f"stage{number + 1}_{block + 1}"] = BasicBlock(inputs, width, stride)
                 inputs = width

@@ -8,9 +8,9 @@ BackboneName = Literal[
 ]  # fmt: skip
 """Backbones, as torchvision spells them."""
 BACKBONES: tuple[BackboneName, ...] = get_args(BackboneName)
-EncoderName = Literal["light", BackboneName]
-"""Backbones, and the project's own light one."""
-ENCODERS: tuple[EncoderName, ...] = (*BACKBONES, "light")
+EncoderName = Literal["light", "tiny", BackboneName]
+"""Backbones, and the project's own light ones."""
+ENCODERS: tuple[EncoderName, ...] = (*BACKBONES, "light", "tiny")
 NetworkName = Literal["branches", "heatmaps"]
 """How points are found: acuSimNet's branches on a feature vector, or integral heatmaps."""
 ComparedHandModel = Literal["hrnet_w32", "simple_baseline", "resnet50", "vgg16"]

@@ -13,6 +13,7 @@ from training.data.augmentation import Augmentation, augment, head_flip
 from training.data.positions import positions_of
 from training.data.records import HeadData
 from training.data.split import Split
+from training.distillation import TEACHER, Teacher
 from training.eval.baselines import ALL_OCCLUDED, PER_POINT, fit_baselines
 from training.eval.metrics import point_estimates
 from training.eval.predictions import Predictions
@@ -37,6 +38,7 @@ class HeadTask(PictureTask):
         config: all settings.
         data: pictures of all parts.
         split: the pictures of each part.
+        teacher: whose answers a network with heatmaps learns beside the labels.
     """
 
     curves = {
@@ -46,9 +48,9 @@ class HeadTask(PictureTask):
         "uncertainty": ("log sigma", ("log_sigma_visibility", "log_sigma_coordinate", "log_sigma_class")),
     }
 
-    def __init__(self, config: HeadConfig, data: HeadData, split: Split):
+    def __init__(self, config: HeadConfig, data: HeadData, split: Split, teacher: Teacher | None = None):
         torch.manual_seed(config.train.seed)
-        self.config, self.data = config, data
+        self.config, self.data, self.teacher = config, data, teacher
         self._trainee = Trainee(config)
         if config.model.weights:
             from training.models.pretrained import load_weights
@@ -61,6 +63,8 @@ class HeadTask(PictureTask):
             "data": data.digest,
             "persons": split.persons,
         }
+        if teacher:
+            self.identity[TEACHER] = teacher.run.sha256
         self.flip = torch.from_numpy(head_flip())
         self._positions = positions_of(data, self.train, config.data.occluded)
         baselines = fit_baselines(data.targets.take(self.train)).predict(data.targets.frame[self.val])
@@ -70,7 +74,7 @@ class HeadTask(PictureTask):
             "floor_error_px": self._score(baselines[PER_POINT])["error_px"],
         }
         label = "loss per picture, before it is weighted"
-        parts = [f"loss_{name}" for name in self.trainee.criterion.TASKS]
+        parts = [f"loss_{name}" for name in self._tasks]
         self.curves = {**self.curves, **{name: (label, (f"train_{name}", name)) for name in parts}}
         self._targets: Any = None
         self._known: Any = None
@@ -79,6 +83,11 @@ class HeadTask(PictureTask):
     def template(self) -> Template | None:
         """The training persons' heads in 3D; None where occluded points have no positions."""
         return self._positions.template
+
+    @property
+    def _tasks(self) -> tuple[str, ...]:
+        """Columns of the losses' parts in training; validation knows no teacher."""
+        return (*self.trainee.criterion.TASKS, *([TEACHER] if self.teacher else []))
 
     @property
     def trainee(self) -> Trainee:
@@ -99,7 +108,8 @@ class HeadTask(PictureTask):
             trusted = trusted & known
         weight = self._occluded_weight(epoch, images.device)
         data_scale = 1.0 if self.config.loss.reduction == "sum" else scale
-        losses, tallies = module(images, xy, visible, trusted, weight, data_scale, scale)
+        taught = self.teacher.answers(images) if self.teacher else None
+        losses, tallies = module(images, xy, visible, trusted, weight, data_scale, scale, taught)
         count = torch.full((1,), float(len(images)), device=images.device)
         constant = self._constant(images.device)
         whole = self._of_pictures(losses.total.detach() - scale * constant, len(images), scale) + constant * count
@@ -124,7 +134,7 @@ class HeadTask(PictureTask):
     def read_logs(self, logs: Tensor) -> dict[str, float]:
         """See Task: the loss and its parts before they are weighted, per picture, and figures at threshold 0.5."""
         pictures, *rest, whole = logs.tolist()
-        tasks = self.trainee.criterion.TASKS
+        tasks = self._tasks
         parts = {f"loss_{name}": value / pictures for name, value in zip(tasks, rest, strict=False)}
         counts: dict[str, float] = dict(zip(map(str, TALLIES), rest[len(tasks) :], strict=True))
         return {"loss": whole / pictures} | parts | _rates(counts, self.config.data.size)

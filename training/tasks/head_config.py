@@ -29,7 +29,7 @@ class ModelConfig(Settings):
     network: NetworkName = "branches"
     """branches: acuSimNet, coordinates from a feature vector; heatmaps: coordinates from a heatmap of each point."""
     backbone: EncoderName = "densenet201"
-    """Network that turns a picture into features; light is the project's own for computers without a GPU."""
+    """Network that turns a picture into features; light and tiny are the project's own for computers without a GPU."""
     decoder: int = Field(default=64, ge=8, le=1024)
     """Heatmaps: channels of the decoder."""
     weights: str = ""
@@ -121,6 +121,8 @@ class HeatmapConfig(Settings):
     """Weight of the cross-entropy of the heatmaps' marginals."""
     sigma_px: float = Field(default=1.0, gt=0.0, le=64.0)
     """Standard deviation of a marginal's target, in pixels of the heatmap (four of the picture)."""
+    teacher: float = Field(default=1.0, ge=0.0, le=1e4)
+    """With ``train --teacher``: factor on what is learnt from the teacher, beside the labels."""
 
 
 class DataConfig(Settings):

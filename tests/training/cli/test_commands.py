@@ -12,7 +12,7 @@ from PIL import Image
 
 from acusim.errors import ConfigError
 from acusim.weak_spots import WeakSpots
-from tests.support import ROOT, add_sample
+from tests.support import ROOT, add_own_sample
 from training import checkpoint
 from training.cli import main as cli
 from training.config import experiments, load_config
@@ -31,21 +31,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("heads") / "data"
     for number, model in enumerate(PERSONS):
         for frame in (1, 4, 34):
-            _add(folder, model, frame, number)
+            add_own_sample(folder, f"{model}_{frame:04d}", number)
     return folder
-
-
-def _add(folder: Path, model: str, frame: int, number: int) -> None:
-    """A picture of a head with a place and a colour of its own: persons who are alike are refused as one person."""
-    picture = add_sample(folder, f"{model}_{frame:04d}", size=32)
-    pixels = np.roll(np.array(Image.open(picture)), number, 1)
-    pixels[..., number % 3] //= 2
-    Image.fromarray(pixels).save(picture)
-    path = folder / "train/label/label" / f"{model}_{frame:04d}.json"
-    document = json.loads(path.read_text())
-    for entry in document["label"]:
-        entry["coordinate"]["x"] = min(entry["coordinate"]["x"] + number / 32, 1.0)
-    path.write_text(json.dumps(document))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +110,7 @@ def test_persons_of_the_training_are_not_new(run, root, tmp_path, capsys):
 
 def test_new_persons_are_measured_without_baselines_and_that_is_reported(run, tmp_path, capsys):
     other = tmp_path / "other"
-    _add(other, "M_Zoe_N_HA_O", 1, 9)
+    add_own_sample(other, "M_Zoe_N_HA_O_0001", 9)
     command = ["evaluate", str(run), "--data", str(other), "--out", str(tmp_path / "r"), "--quiet", "--part", "new"]
     assert cli.main([*command, *_where(run)]) == cli.OK
     assert "no baseline is known" in capsys.readouterr().err
@@ -248,7 +235,7 @@ def test_the_rows_of_table_2_can_be_named():
     (["--set", "train.epochs=0"], "outside 1..100000"),
     (["--set", "train.epoch=3"], "did you mean 'epochs'"),
     (["--set", "epochs=3"], "section.name=value"),
-    (["--set", "model.backbone=resnet19"], "backbone = 'resnet19' is not one of light, resnet18"),
+    (["--set", "model.backbone=resnet19"], "backbone = 'resnet19' is not one of light, tiny, resnet18"),
     (["--set", "data.val=0.9", "--set", "data.test=0.5"], "leave too little to train on"),
     (["--device", "tpu"], "--device 'tpu'"),
 ])  # fmt: skip
