@@ -35,8 +35,10 @@ from training.inference.fitted_predictor import fitted_predictor, predict_square
 from training.inference.predictors import ENLARGED, Predictor, head_predictor
 from training.io.coco import dump_dataset, read_document
 from training.io.coco_labels import HEAD, evaluated_items, predictions_of, results_of
+from training.models.heatmap_net import HeatmapNet
 from training.runs import TEMPLATE, HeadRun
 from training.shipped import model_path
+from training.tasks.base import as_input
 from training.tasks.head import HeadTask, rising
 from training.tasks.head import predict as predict_data
 from training.tasks.head_config import HeadConfig
@@ -187,8 +189,24 @@ def evaluate(
         groups={"root": [options.data[record.root].name for record in records]} if len(options.data) > 1 else None,
         picture=lambda number: reduced(data.cache[int(index[number])], size),
         zero_fpr=_threshold(options, part, data, parts.indices["val"], predict),
+        heatmaps=_heatmaps(run, lambda number: reduced(data.cache[int(index[number])], size), device, options),
     )
     return results, list(data.problems)
+
+
+def _heatmaps(
+    run: HeadRun, picture: Callable[[int], NDArray[np.uint8]], device: torch.device, options: EvaluateOptions
+) -> Callable[[int], NDArray[np.float32]] | None:
+    """Heatmaps [174, h, w] of a picture by its number, by the network alone; None for networks without."""
+    network = run.network
+    if options.results or not isinstance(network, HeatmapNet):
+        return None
+
+    def of_picture(number: int) -> NDArray[np.float32]:
+        pixels = torch.from_numpy(np.array(picture(number))[None])
+        return network.heatmaps(as_input(pixels.to(device)))[0].cpu().numpy()
+
+    return of_picture
 
 
 def _predictor(

@@ -12,7 +12,8 @@ from acusim.statistics import summarise
 from training.data.hand_dataset import HandData, HandSquares
 from training.eval import hand_plots, hand_report, plots
 from training.eval.hand_metrics import FIGURES, HandReport, MetricSettings, point_terms, report
-from training.eval.overlays import enlargement, overlays
+from training.eval.heatmap_panels import panels
+from training.eval.overlays import Overlay, enlargement, overlays
 from training.eval.tables import cell, row_lines, write_results
 from training.inference.drawing import draw_points, hand_palette
 from training.tasks import hand_type
@@ -252,11 +253,19 @@ def _page(
         named = f"{record.image} ({traits})" if traits else record.image
         return f"{named}: {means[row]:.1f} px over {squares.visible[row].sum()} points"
 
-    maps = []
+    maps: list[Overlay] = []
+    each: list[Overlay] = []
     if heatmaps:
+        names = [point.id for point in data.points.points]
         maps = overlays(
             means,
             lambda row: hand_plots.heatmap_overlay(squares.pixels[row], heatmaps(row)),
+            caption,
+            of_each=1,
+        )
+        each = overlays(
+            means,
+            lambda row: panels(squares.pixels[row], heatmaps(row)[1].clip(min=0), names, squares.visible[row]),
             caption,
             of_each=1,
         )
@@ -265,4 +274,4 @@ def _page(
         "cumulative": plots.cumulative_plot(errors, "px", limits),
         "by_point": hand_plots.point_plot(results),
     }
-    return hand_report.page(results, drawn, overlays(means, draw, caption), maps)
+    return hand_report.page(results, drawn, overlays(means, draw, caption), maps, each)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reporting.plotting import BLUE, GREY, new_figure, png
+from training.eval.heatmap_panels import over_picture
 
 
 def point_plot(results: Mapping[str, Any]) -> bytes:
@@ -32,13 +33,4 @@ def heatmap_overlay(
     pixels: NDArray[np.uint8], pair: tuple[NDArray[np.float32], NDArray[np.float32]]
 ) -> NDArray[np.uint8]:
     """True and predicted heatmaps [P, S, S] side by side over the picture [S, S, 3] in grey."""
-    import cv2
-
-    grey = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    sides = []
-    for maps in pair:
-        share = maps.max(0).clip(0, 1)[..., None]
-        colours = cv2.applyColorMap((255 * share).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
-        weight = 0.25 + 0.6 * share
-        sides.append(np.clip((1 - weight) * grey + weight * colours, 0, 255).astype(np.uint8))
-    return np.concatenate(sides, 1)
+    return np.concatenate([over_picture(pixels, maps) for maps in pair], 1)

@@ -23,7 +23,11 @@ _HEADLINES = ("pck", "precision", "oks", "iou", "error_px")
 
 
 def page(
-    results: Mapping[str, Any], plots: Mapping[str, bytes], pictures: Sequence[Overlay], heatmaps: Sequence[Overlay]
+    results: Mapping[str, Any],
+    plots: Mapping[str, bytes],
+    pictures: Sequence[Overlay],
+    heatmaps: Sequence[Overlay],
+    each: Sequence[Overlay],
 ) -> bytes:
     """The page's bytes.
 
@@ -32,6 +36,7 @@ def page(
         plots: PNG of cumulative and by_point.
         pictures: with true and predicted points.
         heatmaps: true and predicted ones; none for networks without.
+        each: the predicted ones, one panel for each point.
     """
     baselines = results["baselines"]
     return render(
@@ -67,6 +72,7 @@ def page(
         plots=plots,
         pictures=pictures,
         heatmaps=heatmaps,
+        each=each,
     )
 
 

@@ -40,6 +40,7 @@ def evaluate(
     picture: Callable[[int], NDArray[np.uint8]] | None = None,
     threshold: float = THRESHOLD,
     zero_fpr: float | None = None,
+    heatmaps: Callable[[int], NDArray[np.float32]] | None = None,
 ) -> dict[str, Any]:
     """Measures predictions and their baselines and writes the results to ``out``.
 
@@ -59,6 +60,7 @@ def evaluate(
         picture: the pixels [S, S, 3] of a picture by its number, for overlays; may raise AcuSimError. None shows none.
         threshold: probability from which a point counts as predicted visible.
         zero_fpr: the threshold without false positives, chosen on other pictures.
+        heatmaps: those [174, h, w] of a picture by its number; None for networks without.
 
     Returns:
         The content of results.json.
@@ -91,9 +93,11 @@ def evaluate(
         | {name: breakdown.rows_by_picture(labels, persons, sums, others) for name, labels in divisions.items()},
         "by_acupoint": breakdown.rows_by_point(len(records), sums, others),
     }
-    shown = head_report.overlays(predictions, targets, records, sums, picture, threshold) if picture else []
+    shown, each = [], []
+    if picture:
+        shown, each = head_report.overlays(predictions, targets, records, sums, picture, threshold, heatmaps)
     errors = {name: errors_mm(one, targets, size) for name, one in placed.items()}
-    return _write(out, found, _plots(found, sums, np.asarray(targets.frame), errors), shown)
+    return _write(out, found, _plots(found, sums, np.asarray(targets.frame), errors), shown, each)
 
 
 def _divisions(records: Sequence[Record], groups: Mapping[str, Sequence[str]], count: int) -> dict[str, list[str]]:
@@ -118,7 +122,11 @@ def _plots(
 
 
 def _write(
-    out: Path, found: Mapping[str, Any], drawn: Mapping[str, bytes | None], shown: Sequence[Overlay]
+    out: Path,
+    found: Mapping[str, Any],
+    drawn: Mapping[str, bytes | None],
+    shown: Sequence[Overlay],
+    each: Sequence[Overlay],
 ) -> dict[str, Any]:
     """Writes all files; returns the content of results.json."""
     results = write_results(out, found)
@@ -127,7 +135,7 @@ def _write(
         lines = row_lines(tables, _COUNTS, ROW_FIGURES, "{figure}: {baseline}", lambda entry, figure: entry.get(figure))
         write_result(out / f"{name}.csv", lines)
     write_result(out / "reliability.png", drawn["reliability"] or b"")
-    write_result(out / "report.html", head_report.page(results, drawn, shown))
+    write_result(out / "report.html", head_report.page(results, drawn, shown, each))
     return results
 
 

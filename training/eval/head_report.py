@@ -7,15 +7,17 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from acusim import acupoints
 from reporting.page import figure, number, render
 from training.eval.breakdown import ROW_FIGURES, Record, Sums
+from training.eval.heatmap_panels import panels
 from training.eval.metrics import TERMS
 from training.eval.occluded import FIGURES as OCCLUDED
 from training.eval.overlays import Overlay, enlargement
 from training.eval.overlays import overlays as extreme_overlays
 from training.eval.predictions import Predictions, Targets
 from training.eval.summary import BY_NAME, DEFINITIONS, HEADLINES, Definition
-from training.inference.drawing import draw_points
+from training.inference.drawing import draw_points, short_code
 
 _WORST_POINTS = 10
 _COUNTS = {"pictures": "pictures", "persons": "persons", "points": "points", "visible": "visible_points"}
@@ -36,10 +38,12 @@ def overlays(
     sums: Sums,
     picture: Callable[[int], NDArray[np.uint8]],
     threshold: float,
-) -> list[Overlay]:
+    heatmaps: Callable[[int], NDArray[np.float32]] | None = None,
+) -> tuple[list[Overlay], list[Overlay]]:
     """The worst, median and best pictures by their mean error in mm; of those that cannot be read the reason.
 
-    Points that are truly visible have a ring at their true place; points that are only predicted visible have none.
+    In the first list, points that are truly visible have a ring at their true place; points that are only predicted
+    visible have none. The second has the heatmap of each acupoint, of one picture of each kind, where there are any.
     """
     located, millimetres = (sums.by_picture[:, TERMS.index(term)] for term in ("located", "mm"))
     error = np.divide(millimetres, located, out=np.full(len(located), np.nan), where=located > 0)
@@ -66,16 +70,30 @@ def overlays(
             f"{int(wrong)} occluded ones predicted visible"
         )
 
-    return extreme_overlays(error, draw, caption, lambda row, failure: f"{records[row].id}: not shown, {failure}")
+    def draw_heatmaps(row: int) -> NDArray[np.uint8]:
+        assert heatmaps is not None
+        return panels(picture(row), heatmaps(row), [short_code(point) for point in acupoints.ACUPOINTS], predicted[row])
+
+    def failed(row: int, failure: Exception) -> str:
+        return f"{records[row].id}: not shown, {failure}"
+
+    each = extreme_overlays(error, draw_heatmaps, caption, failed, of_each=1) if heatmaps else []
+    return extreme_overlays(error, draw, caption, failed), each
 
 
-def page(results: Mapping[str, Any], plots: Mapping[str, bytes | None], pictures: Sequence[Overlay]) -> bytes:
+def page(
+    results: Mapping[str, Any],
+    plots: Mapping[str, bytes | None],
+    pictures: Sequence[Overlay],
+    heatmaps: Sequence[Overlay],
+) -> bytes:
     """The page's bytes.
 
     Args:
         results: the content of results.json.
         plots: PNG of reliability, errors, view, point and visibility.
         pictures: of overlays.
+        heatmaps: of overlays.
     """
     tables = results["by_group"] | {"acupoint": results["by_acupoint"]}
     return render(
@@ -111,6 +129,7 @@ def page(results: Mapping[str, Any], plots: Mapping[str, bytes | None], pictures
         groups={title: [_row(row) for row in rows] for title, rows in tables.items()},
         plots=plots,
         pictures=pictures,
+        heatmaps=heatmaps,
     )
 
 

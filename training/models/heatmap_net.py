@@ -107,8 +107,7 @@ class HeatmapNet(nn.Module):
                 f"pictures of {width} x {height} pixels: a network with heatmaps needs squares "
                 f"whose side is a multiple of {PYRAMID[-1]}"
             )
-        maps = self.backbone.pyramid((images - MEAN) / DEVIATION, self._taken)
-        features = self.decoder(maps)
+        maps, features = self._features(images)
         heatmaps = self.heatmap(features)
         overall = self.pooled(maps[-1].mean((2, 3)))
         visibility = self.global_visibility(overall)
@@ -120,6 +119,17 @@ class HeatmapNet(nn.Module):
             there = F.grid_sample(local, grid, align_corners=False)[..., 0]  # [B, 48, N]
             visibility = visibility.float() + (there.transpose(1, 2) * self.local_visibility).sum(-1)
         return HeatmapOutput(visibility, coordinates, marginals if for_loss else None, traits)
+
+    def _features(self, images: Tensor) -> tuple[Sequence[Tensor], Tensor]:
+        """The encoder's maps, and the decoder's at stride 4."""
+        maps = self.backbone.pyramid((images - MEAN) / DEVIATION, self._taken)
+        return maps, self.decoder(maps)
+
+    @torch.no_grad()
+    def heatmaps(self, images: Tensor) -> Tensor:
+        """[B, N, S / 4, S / 4] the share of each pixel in each point's heatmap, sums of 1: for looking at them."""
+        logits = self.heatmap(self._features(images)[1]).float() * self.sharpness.exp()[:, None, None]
+        return logits.flatten(2).softmax(-1).view_as(logits)
 
 
 def integrate(heatmaps: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:

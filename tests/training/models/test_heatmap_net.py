@@ -88,3 +88,13 @@ def test_it_finds_a_dot():
         error = (network.eval()(images).coordinates[:, 0] - xy).norm(dim=-1)
     centre = (xy - 0.5).norm(dim=-1).mean()
     assert error.mean() < 1 / 32 < centre, "not better than a pixel"
+
+
+def test_heatmaps_to_look_at_are_those_that_are_integrated():
+    torch.manual_seed(0)
+    network = HeatmapNet("tiny", 5, 16).eval()
+    images = torch.rand(2, 3, 64, 64)
+    shares, output = network.heatmaps(images), network(images, for_loss=True)
+    assert shares.shape == (2, 5, 16, 16)
+    assert torch.allclose(shares.sum(2), output.marginals[0], atol=1e-6)
+    assert torch.allclose(shares.sum(3), output.marginals[1], atol=1e-6)
