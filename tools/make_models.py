@@ -9,7 +9,7 @@ differ in the last digits at first and, after thousands of steps, by about what 
     DIR/head/test_*                 persons, light and cameras that training never sees
     DIR/head/run, report_*          the trained network, and what it reaches on each test
     DIR/hand/data/{train,test}      hands, and those of persons that training never sees
-    DIR/hand/run, report            the network that starts from the head's, and what it reaches
+    DIR/hand/run, report            the network that starts from the model head, and what it reaches
     training/shipped/{head,hand}    the models, with their cards
 """
 
@@ -49,10 +49,11 @@ TEST_SEED, TEST_PERSONS = 7001, 40
 PERSONS = 80
 """Of the head: persons with each kind of cameras."""
 HANDS: dict[str, dict[str, int]] = {
-    "train": {"subjects": 128, "first-subject": 0, "count": 1024},
+    "train": {"subjects": 512, "first-subject": 0, "count": 4096},
     "test": {"subjects": 40, "first-subject": 1000, "count": 240},
 }
 """Persons and pictures of the hand."""
+HAND_EPOCHS = 40
 FIGURES = {
     "micro": ("visibility %", 100),
     "mean_mm": ("mm, mean", 1),
@@ -167,16 +168,17 @@ are outside what it knows. Points inside mouth and nose are a convention.
 """
 
 
-def make_hand(folder: Path, start: Path, workers: int) -> None:
-    """Data, training, test and files of the hand's model, which starts from the weights of the head's run."""
+def make_hand(folder: Path, workers: int) -> None:
+    """Data, training, test and files of the hand's model, which starts from the weights of the model head."""
     data, trained, report = folder / "data", folder / "run", folder / "report"
     for part, numbers in HANDS.items():
         counts = [word for name, number in numbers.items() for word in (f"--{name}", str(number))]
         run("synthetic", "hands", "--out", data / part, "--size", SIZE, "--face", "both", *counts,
             "--workers", str(workers))  # fmt: skip
-    run("training", "train", "--config", "hand_light", "--init", start, "--set", "data.val=0.06", "--set",
-        "data.test=0", "--data", data / "train", "--out", trained, "--device", "cpu")  # fmt: skip
-    # The last epoch, not the best one of validation: its 8 persons are too few to choose by.
+    run("training", "train", "--config", "hand_light", "--init", "head", "--set", f"train.epochs={HAND_EPOCHS}",
+        "--set", "data.val=0.06", "--set", "data.test=0", "--data", data / "train", "--out", trained,
+        "--device", "cpu")  # fmt: skip
+    # The last epoch, not the best one of validation: its few persons should not decide.
     run("training", "evaluate", trained, "--checkpoint", "last", "--data", data, "--part", "new", "--out", report,
         "--device", "cpu")  # fmt: skip
     card = folder / "card.md"
@@ -234,7 +236,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.make_models", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("build/models"), metavar="DIR", help="working folder")
-    parser.add_argument("--only", choices=NAMES, help="one of the models; the hand's needs the head's run")
+    parser.add_argument(
+        "--only", choices=NAMES, help="one of the models; the hand's starts from the one of the head that is there"
+    )
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes that make data (default: 2)")
     add_verbosity(parser)
     options = parser.parse_args(arguments)
@@ -243,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.only != "hand":
             make_head(options.out / "head", options.workers)
         if options.only != "head":
-            make_hand(options.out / "hand", options.out / "head/run", options.workers)
+            make_hand(options.out / "hand", options.workers)
     except AcuSimError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

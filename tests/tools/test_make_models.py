@@ -64,7 +64,9 @@ def test_every_command_is_one_of_the_project(commands: list[list[str]], tmp_path
     trained = [words for words in commands if words[:2] == ["training", "train"]]
     assert len(trained) == 2
     head, hand = trained
-    assert hand[hand.index("--init") + 1] == head[head.index("--out") + 1]
+    assert "--init" not in head and hand[hand.index("--init") + 1] == "head"
+    shipped = next(number for number, words in enumerate(commands) if "ship" in words and "head" in words)
+    assert shipped < commands.index(hand)  # it starts from the head's model of the same run
     train_seeds, test_seeds = (
         {words[words.index("--seed") + 1] for words in commands if "--seed" in words and split in words}
         for split in ("train", "test")
