@@ -56,6 +56,11 @@ def repeated_predictor(network: Predictor, size: int) -> Predictor:
     return run
 
 
+def single_predictor(network: Predictor, size: int) -> Predictor:
+    """A predictor of one pass for squares of any size; arguments as of repeated_predictor."""
+    return lambda squares: network(np.stack([reduced(square, size) for square in squares]))
+
+
 def closer(xy: NDArray[np.floating]) -> NDArray[np.float64]:
     """Similarities that move the hand to the square's centre and bring it to the usual size.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from acusim.errors import ConfigError
 from training import runs
 from training.inference.fitted_predictor import fitted_predictor
-from training.inference.hand_passes import has_passes, repeated_predictor
+from training.inference.hand_passes import has_passes, repeated_predictor, single_predictor
 from training.inference.model import Model, hand_model, head_model
 from training.inference.onnx_model import open_onnx
 from training.inference.predictors import ENLARGED, hand_predictor, head_predictor
@@ -54,8 +54,10 @@ def model_of(run: runs.Run, device: "torch.device | str" = "cpu") -> Model:
         predictor = head_predictor(run.network, device)
         if run.template is None:
             return head_model(predictor, size, run.made_by)
-        return head_model(fitted_predictor(predictor, run.template, size), ENLARGED * size, run.made_by)
-    predictor = hand_predictor(run.network, run.config, device)
+        quick = fitted_predictor(predictor, run.template, size, mirrored=False, passes=1)
+        return head_model(fitted_predictor(predictor, run.template, size), ENLARGED * size, run.made_by, quick)
+    predictor, quick = hand_predictor(run.network, run.config, device), None
     if has_passes(run.config):
+        quick = single_predictor(predictor, size)
         predictor, size = repeated_predictor(predictor, size), ENLARGED * size
-    return hand_model(run.points, run.network.outputs, predictor, size, run.made_by)
+    return hand_model(run.points, run.network.outputs, predictor, size, run.made_by, quick)

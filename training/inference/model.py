@@ -121,6 +121,9 @@ class Model:
     """JSON values that identify the model, such as the run's name and the hash of its weights."""
     cropper: FaceCropper | None = None
     """Chooses the part of each image that a model of the head sees; None for the whole image."""
+    quick: Predictor | None = None
+    """The same in one look, without mirrored images and second pass, for moving pictures; None where there is only one.
+    """
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -200,9 +203,10 @@ class Model:
             return Prepared(photograph, *letterbox(pixels, self.size), framing)
         return Prepared(photograph, *crop_square(pixels, framing.square, self.size), framing)
 
-    def find(self, items: Sequence[Prepared]) -> list[Found]:
+    def find(self, items: Sequence[Prepared], quick: bool = False) -> list[Found]:
         """The points of some photographs, in one batch; see Found.check_finite."""
-        prediction = self.predictor(np.stack([item.square for item in items]))
+        predictor = self.quick if quick and self.quick else self.predictor
+        prediction = predictor(np.stack([item.square for item in items]))
         types = [None] * len(items) if prediction.hand_types is None else np.asarray(prediction.hand_types, np.float64)
         confidence = np.asarray(prediction.confidence, np.float64)
         fits = [None] * len(items) if prediction.fit is None else head_fits(prediction.fit)
@@ -211,14 +215,14 @@ class Model:
             for row, item in enumerate(items)
         ]
 
-    def recognise(self, pixels: NDArray[np.uint8]) -> Found:
-        """The points of a decoded photograph [H, W, 3] RGB.
+    def recognise(self, pixels: NDArray[np.uint8], quick: bool = False) -> Found:
+        """The points of a decoded photograph [H, W, 3] RGB; ``quick``: in one look, of a moving picture.
 
         Raises:
             PictureError: the cropper requires a face, and there is none.
             EngineError: the model's output is not finite.
         """
-        [found] = self.find([self.prepare(Photograph(pixels, ()))])
+        [found] = self.find([self.prepare(Photograph(pixels, ()))], quick)
         found.check_finite()
         return found
 
@@ -256,14 +260,20 @@ def check_threshold(threshold: float) -> None:
         raise ConfigError(f"threshold {threshold} is not within 0..1")
 
 
-def head_model(predictor: Predictor, size: int, made_by: Mapping[str, Any]) -> Model:
+def head_model(predictor: Predictor, size: int, made_by: Mapping[str, Any], quick: Predictor | None = None) -> Model:
     """A model of the head's 174 acupoints."""
-    return Model("head", HEAD_POINTS, HEAD, "visibility", size, predictor, made_by)
+    return Model("head", HEAD_POINTS, HEAD, "visibility", size, predictor, made_by, quick=quick)
 
 
 def hand_model(
-    points: "HandPoints", outputs: Collection[str], predictor: Predictor, size: int, made_by: Mapping[str, Any]
+    points: "HandPoints",
+    outputs: Collection[str],
+    predictor: Predictor,
+    size: int,
+    made_by: Mapping[str, Any],
+    quick: Predictor | None = None,
 ) -> Model:
     """A model of some acupoints of the hand; ``outputs`` are the names of training.models.hand.named_outputs."""
     evidence: Evidence = "visibility" if "visibility" in outputs else "peak" if "heatmaps" in outputs else "none"
-    return Model("hand", hand_points(points.points), hand_palette(points), evidence, size, predictor, made_by)
+    palette = hand_palette(points)
+    return Model("hand", hand_points(points.points), palette, evidence, size, predictor, made_by, quick=quick)

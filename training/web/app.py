@@ -24,7 +24,7 @@ from training.web import schema
 from training.web.detection import Detector
 from training.web.guard import Guard
 from training.web.refusals import Refusal, failure
-from training.web.service import Result, Service
+from training.web.service import Result, Service, flag
 from training.web.uploads import Form, Limits
 
 STATIC = resources.files("training.web").joinpath("static")
@@ -179,11 +179,7 @@ def _document(form: Form, result: Result) -> bytes:
 
 def _drawn(form: Form, result: Result) -> bytes:
     """The picture with its visible points, a JPEG."""
-    fields = {"names": form.fields.get("names", "true"), "hidden": form.fields.get("hidden", "false")}
-    for field, value in fields.items():
-        if value not in ("true", "false"):
-            raise Refusal("bad_value", field=field, allowed="true | false")
-    options = {field: value == "true" for field, value in fields.items()}
+    options = {"names": flag(form, "names", default=True), "hidden": flag(form, "hidden")}
     pixels = result.photograph.pixels
     return encode(drawn_points(pixels, result.found, result.model, result.threshold, **options), ".jpg")
 

@@ -169,6 +169,11 @@ REQUEST_BODY: dict[str, Any] = {
                     "file": {"type": "string", "format": "binary", "description": "a PNG or JPEG"},
                     "kind": {"type": "string", "enum": ["auto", "head", "hand"], "default": "auto"},
                     "threshold": {"type": "number", "minimum": 0, "maximum": 1},
+                    "quick": {
+                        "type": "boolean",
+                        "default": False,
+                        "description": "one look, without mirrored picture and second pass: for moving pictures",
+                    },
                     "names": {"type": "boolean", "default": True, "description": "codes in the drawn picture"},
                     "hidden": {
                         "type": "boolean",

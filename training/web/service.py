@@ -85,6 +85,7 @@ class Service:
     def _recognise(self, form: Form, arrived: float) -> Result:
         started = time.perf_counter()
         requested, threshold = _fields(form)
+        quick = flag(form, "quick")
         if requested and requested not in self.models:
             loaded = [[KIND_WORDS[kind][language] for kind in self.models] for language in (0, 1)]
             raise Refusal("no_model", kind=KIND_WORDS[requested], loaded=(", ".join(loaded[0]), "、".join(loaded[1])))
@@ -99,7 +100,7 @@ class Service:
             if len(fitting) > 1:
                 model, chosen = self._detected(photograph), "detected"
             try:
-                found = model.recognise(photograph.pixels)
+                found = model.recognise(photograph.pixels, quick)
             except EngineError:
                 raise Refusal("broken_model") from None
             except PictureError:  # of the cropper: decoding is over
@@ -123,6 +124,18 @@ class Service:
         self._threads.shutdown(cancel_futures=True)
         if self.detector:
             self.detector.close()
+
+
+def flag(form: Form, name: str, default: bool = False) -> bool:
+    """A field that is true or false.
+
+    Raises:
+        Refusal: it is something else.
+    """
+    value = form.fields.get(name, str(default).lower())
+    if value not in ("true", "false"):
+        raise Refusal("bad_value", field=name, allowed="true | false")
+    return value == "true"
 
 
 def _fields(form: Form) -> tuple[TaskName | None, float | None]:

@@ -32,7 +32,7 @@ NAME_CHARACTERS = 120
 DRAINED = 4
 """A body that is too large is read to its end and dropped, up to so many times the limit: browsers show the answer only
 then."""
-FILE, KNOWN = "file", ("kind", "threshold", "names", "hidden")
+FILE, KNOWN = "file", ("kind", "threshold", "quick", "names", "hidden")
 
 
 @dataclass(frozen=True, slots=True)

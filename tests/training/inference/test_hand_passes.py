@@ -6,7 +6,15 @@ import pytest
 from training.config import load_config
 from training.data.photographs import Transform
 from training.geometry.similarity import move_points
-from training.inference.hand_passes import SCALES, SPAN, closer, has_passes, predict_squares, repeated_predictor
+from training.inference.hand_passes import (
+    SCALES,
+    SPAN,
+    closer,
+    has_passes,
+    predict_squares,
+    repeated_predictor,
+    single_predictor,
+)
 from training.inference.predictors import Prediction
 from training.tasks.hand_config import HandConfig
 
@@ -61,6 +69,19 @@ def test_the_second_pass_sees_the_hand_in_the_middle_in_its_usual_size():
     low, high = (place(upper_and_lower(seen[2]).xy[0], axis=0) for place in (np.min, np.max))
     np.testing.assert_allclose((low + high) / 2, 0.5, atol=0.02)
     assert (high - low).max() == pytest.approx(SPAN, abs=0.02)
+
+
+def test_one_look_is_the_network_alone_on_pictures_of_its_size():
+    seen = []
+
+    def network(given: np.ndarray) -> Prediction:
+        seen.append(given.shape)
+        return upper_and_lower(given)
+
+    squares = dots((0.1, 0.2), (0.4, 0.3), side=2 * SIDE)[None]
+    found = single_predictor(network, SIDE)(squares)
+    assert seen == [(1, SIDE, SIDE, 3)]
+    assert np.allclose(found.xy[0], [(0.1, 0.2), (0.4, 0.3)], atol=1 / SIDE)
 
 
 def test_similarities_by_hand():

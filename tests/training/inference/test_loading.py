@@ -1,5 +1,6 @@
 """Models as recognisers: the same points as from the command, from files of each kind, and of the hand."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from skimage import data
 from torch import Tensor, nn
 
 from acusim import acupoints
@@ -14,12 +16,13 @@ from acusim.errors import ConfigError, EngineError
 from tests.training.tiny_model import Brightest, Tiny
 from tests.training.web.fake_recogniser import HAND_CODES, encoded
 from training.inference.export import export
-from training.inference.loading import load_kind
+from training.inference.loading import load_kind, load_model
 from training.inference.model import Model, head_model
 from training.inference.point_names import HEAD_POINTS
 from training.inference.predict import predict_files
 from training.inference.predictors import head_predictor
 from training.models.hand_base import HandModel
+from training.shipped import model_path
 
 
 def _spot(width: int, height: int, x: float, y: float) -> np.ndarray:
@@ -134,6 +137,20 @@ def test_files_that_are_no_models(tmp_path: Path, onnx_file: Path):
     ):
         with pytest.raises(ConfigError, match=message):
             load_kind(kind, path)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["head", "hand"])
+def test_shipped_models_know_one_look_that_finds_nearly_the_same(name: str):
+    model = load_model(model_path(name))
+    pixels = np.asarray(data.astronaut()[:256, 96:352])
+    whole, quick = model.recognise(pixels), model.recognise(pixels, quick=True)
+    assert quick.xy_px.shape == whole.xy_px.shape and not np.array_equal(quick.xy_px, whole.xy_px)
+    if name == "head":
+        seen = whole.confidence > 0.5
+        assert np.hypot(*(quick.xy_px - whole.xy_px)[seen].T).mean() < 0.04 * 256
+        assert quick.fit is not None
+    single = dataclasses.replace(model, quick=None)
+    assert np.array_equal(single.recognise(pixels, quick=True).xy_px, whole.xy_px)
 
 
 def test_both_kinds_have_points_of_known_meridians():

@@ -45,9 +45,12 @@ class Fake:
     most_inside: int = 0
     gate: threading.Event | None = None
     entered: threading.Event = field(default_factory=threading.Event)
+    quick: list[bool] = field(default_factory=list)
+    """Of each picture: whether one look was asked for."""
     _inside: int = 0
 
-    def recognise(self, pixels: NDArray[np.uint8]) -> Found:
+    def recognise(self, pixels: NDArray[np.uint8], quick: bool = False) -> Found:
+        self.quick.append(quick)
         self._inside += 1
         self.most_inside = max(self.most_inside, self._inside)
         self.entered.set()

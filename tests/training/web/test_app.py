@@ -149,6 +149,7 @@ def _code(answer: Any) -> tuple[int, str]:
         ({"threshold": "1.5"}, 422, "bad_value"),
         ({"threshold": "nan"}, 422, "bad_value"),
         ({"threshold": "half"}, 422, "bad_value"),
+        ({"quick": "yes"}, 422, "bad_value"),
         ({"colour": "red"}, 422, "bad_value"),
         ({"kind": "head" * 50}, 400, "bad_form"),
     ],
@@ -185,8 +186,17 @@ def test_every_answer_has_the_headers_that_protect_it(client: TestClient):
 
 
 class _Broken(Fake):
-    def recognise(self, pixels: np.ndarray) -> Found:
+    def recognise(self, pixels: np.ndarray, quick: bool = False) -> Found:
         raise MemoryError("no such luck")
+
+
+def test_a_moving_picture_is_looked_at_once():
+    fake = Fake()
+    with TestClient(create_app({"head": fake}), base_url=OWN) as client:
+        del fake.quick[:]
+        for fields in ({}, {"quick": "true"}, {"quick": "false"}):
+            assert _send(client, encoded(noise(0)), **fields).status_code == 200
+    assert fake.quick == [False, True, False]
 
 
 def test_an_error_inside_is_reported_without_its_details():

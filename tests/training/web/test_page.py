@@ -294,6 +294,59 @@ def test_a_camera_that_sends_no_picture(page: Page):
     assert page.run("document.querySelector('#viewfinder').open") is False
 
 
+CAMERA = """
+(() => {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [1280, 960];
+  const to = canvas.getContext("2d");
+  window.film = setInterval(() => {
+    to.fillStyle = "#fff";
+    to.fillRect(0, 0, 1280, 960);
+  }, 30);
+  navigator.mediaDevices.getUserMedia = async () => canvas.captureStream(30);
+  const real = fetch;
+  window.sent = 0;
+  window.open_ = 0;
+  window.most = 0;
+  window.fetch = async (...what) => {
+    sent += 1;
+    most = Math.max(most, ++open_);
+    try { return window.lost ? new Response("", {status: 502}) : await real(...what); } finally { open_ -= 1; }
+  };
+})()
+"""
+"""A camera that shows a white wall, a connection that may be lost, and a count of what goes to the server."""
+
+
+def test_acupoints_over_the_moving_picture(page: Page):
+    page.run(f"void {CAMERA}")
+    page.run("document.querySelector('#camera').click()")
+    page.wait_for("document.querySelectorAll('#live .point').length === 87")
+    page.wait_for("sent > 4 && /^[0-9]+ pictures a second$/.test(document.querySelector('#liveFacts').textContent)")
+    assert page.run("most") == 1  # the next frame waits for the answer
+    assert page.run("document.querySelector('#live').getAttribute('viewBox')") == "0 0 640 480"
+    page.run("void (window.lost = true)")
+    page.wait_for("/timed out .status 502/.test(document.querySelector('#liveFacts').textContent)")
+    assert page.run("document.querySelectorAll('#live .point').length") == 0
+    page.run("void (window.lost = false)")
+    page.wait_for("document.querySelectorAll('#live .point').length === 87")
+    page.run("document.querySelector('#liveSwitch').click()")
+    page.wait_for("document.querySelectorAll('#live .point').length === 0 && open_ === 0")
+    sent = page.run("sent")
+    page.run("new Promise((resolve) => setTimeout(resolve, 400))")
+    assert page.run("sent") == sent
+    page.run("document.querySelector('#liveSwitch').click()")
+    page.wait_for("document.querySelectorAll('#live .point').length === 87")
+    page.run("document.querySelector('#shoot').click()")  # the picture itself, in full
+    page.wait_for(f"{ENTRIES} === 87")
+    assert "1280 × 960" in page.run("document.querySelector('#facts').textContent")
+    page.wait_for("open_ === 0")
+    sent = page.run("sent")
+    page.run("new Promise((resolve) => setTimeout(resolve, 400))")
+    assert page.run("sent") == sent
+    page.run("clearInterval(film)")
+
+
 def test_saving(page: Page, picture: Callable[..., Path], tmp_path: Path):
     page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
     _drop(page, picture(0, 900, 700))

@@ -32,7 +32,7 @@ import sys, time
 from tests.training.web.fake_recogniser import Fake
 from training.web.server import listening_socket, serve
 class Slow(Fake):
-    def recognise(self, pixels):
+    def recognise(self, pixels, quick=False):
         print("working", file=sys.stderr, flush=True)
         time.sleep(0.8)
         return super().recognise(pixels)

@@ -3,6 +3,7 @@
 
 import { openCamera } from "./camera.js";
 import { drawCanvas, drawSvg } from "./drawing.js";
+import { showLive } from "./live.js";
 import { fetched } from "./server.js";
 import * as texts from "./texts.js";
 import { LANGUAGES, Trouble, text } from "./texts.js";
@@ -86,9 +87,14 @@ async function ask(signal) {
   } catch {
     throw new Trouble("unreadable"); // a folder, or a file that was moved or changed since
   }
+  return post(state.file, state.kind, signal);
+}
+
+async function post(file, kind, signal, quick = false) {
   const form = new FormData();
-  form.append("kind", state.kind);
-  form.append("file", state.file, state.file.name || "picture");
+  form.append("kind", kind);
+  if (quick) form.append("quick", "true");
+  form.append("file", file, file.name || "picture");
   const answer = await fetched("api/recognise", { method: "POST", body: form, signal });
   if (!answer.points) throw new Trouble("strange", { status: 200 });
   return answer;
@@ -163,7 +169,8 @@ function showMeridians() {
   );
 }
 
-const isVisible = (point) => (point.confidence ?? 1) >= state.threshold;
+const reaches = (point, threshold) => (point.confidence ?? 1) >= threshold;
+const isVisible = (point) => reaches(point, state.threshold);
 
 function showPoints() {
   const { answer } = state;
@@ -187,6 +194,37 @@ function marks() {
     const colour = state.server.colours[point.meridian];
     return [{ index, x: point.x, y: point.y, colour, text: texts.shortName(point), active: index === active, hollow: !seen }];
   });
+}
+
+// The visible points of a camera's frame, for its own answer.
+function liveMarks(answer) {
+  return answer.points.flatMap((point, index) => {
+    if (!reaches(point, answer.threshold)) return [];
+    const colour = state.server.colours[point.meridian];
+    return [{ index, x: point.x, y: point.y, colour, text: texts.shortName(point), active: false, hollow: false }];
+  });
+}
+
+// Runs as long as the viewfinder is open, and its switch on.
+async function liveWhile(open) {
+  const say = (rate, error) => {
+    at("liveFacts").textContent = error ? texts.errorText(error) : rate ? text("liveRate", { rate: rate.toFixed(0) }) : "";
+  };
+  while (!open.aborted) {
+    const stopping = new AbortController();
+    const stop = () => stopping.abort();
+    open.addEventListener("abort", stop);
+    at("liveSwitch").addEventListener("change", stop, { once: true });
+    if (at("liveSwitch").checked) {
+      const ask = async (file, kind, signal) => {
+        await meetServer(signal);
+        return post(file, kind, signal, true);
+      };
+      await showLive(at("video"), at("live"), { kind: state.kind, ask, marks: liveMarks, say, signal: stopping.signal });
+    } else await new Promise((resolve) => stopping.signal.addEventListener("abort", resolve));
+    at("live").replaceChildren();
+    say(0, null);
+  }
 }
 
 function draw() {
@@ -324,7 +362,7 @@ function listen() {
   on("camera", "click", async () => {
     state.error = null;
     try {
-      take(await openCamera(at("viewfinder"), at("video"), at("shoot"), at("cancel")));
+      take(await openCamera(at("viewfinder"), at("video"), at("shoot"), at("cancel"), liveWhile));
     } catch (error) {
       state.error = error instanceof Trouble ? error : new Trouble("brokenCamera");
     }

@@ -31,6 +31,8 @@ const TEXTS = {
   zoomOut: ["Zoom out", "缩小"],
   shoot: ["Take the picture", "拍摄"],
   cancel: ["Cancel", "取消"],
+  live: ["Show acupoints live", "实时显示穴位"],
+  liveRate: ["{rate} pictures a second", "每秒 {rate} 帧"],
   notVisible: ["hidden", "不可见"],
   left: ["left", "左"],
   right: ["right", "右"],
