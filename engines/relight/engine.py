@@ -181,7 +181,7 @@ def _unmixed(linear: Floats, original: Floats, mask: NDArray[np.bool_]) -> tuple
     inner = cv2.erode(solid, kernel, borderType=cv2.BORDER_REPLICATE) > 0
     outer = cv2.dilate(solid, kernel) > 0
     band = np.flatnonzero(outer & ~inner)
-    alpha = mask.astype(np.float32)
+    alpha = mask.astype(np.float32, order="C")  # written to by places of its flat grid
     head, behind = linear, original
     if not len(band):
         return alpha, head, behind
