@@ -1,28 +1,40 @@
 """The command ``calibrate``: trials on all pairs, thresholds fitted on some persons, rates for the others."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from acusim.errors import AcuSimError, ConfigError
+from acusim.files import sha256
 from acusim.parallel import Died, Work, run
 from acusim.results import json_values, write_result
 from acusim.seeds import generator_of
+from evaluation import subjects
 from evaluation.attacks import FAINT
 from evaluation.calibration_tables import markdown
+from evaluation.certificate import Judge
+from evaluation.measuring import CERTIFICATE
 from evaluation.pairs import Pair, Problem
 from evaluation.progress import Progress
 from evaluation.run import plan
 from evaluation.settings import CalibrationSettings
-from evaluation.subjects import Task, load, prepare, tasks_of
+from evaluation.store import Reader, Store
+from evaluation.subjects import Task, tasks_of
 from evaluation.threshold_fit import fit
 from evaluation.thresholds import Thresholds
 from evaluation.trial_rates import Row, beyond_bounds, falsely_trusted, rate, table
+from evaluation.trial_records import from_text, to_text
 from evaluation.trials import Trial, trials_of
+
+Known = Reader | None
+TRIALS = "trials 1"
+"""In the key of stored trials; raised when their meaning changes."""
 
 
 @dataclass(slots=True)
@@ -31,16 +43,35 @@ class Answer:
 
     trials: list[Trial]
     problem: str | None = None
+    records: list[tuple[str, str]] = field(default_factory=list)
+    """What the parent should store."""
+
+
+@contextmanager
+def prepare(settings: CalibrationSettings, store: Path | None) -> Iterator[tuple[CalibrationSettings, Judge, Known]]:
+    """What a process works with.
+
+    Args:
+        settings: of the run.
+        store: the file in which the parent keeps the trials.
+    """
+    with subjects.prepare(settings) as (_, judge):
+        yield settings, judge, None if store is None else Reader(store)
 
 
 def make_trials(task: Task, work: Work) -> Answer:
     """The trials of one pair, in a prepared process; what is wrong with it is reported in the answer."""
-    settings, judge = work.state
+    settings, judge, known = work.state
     try:
-        subject = load(settings, task)
+        subject = subjects.load(settings, task)
     except AcuSimError as error:
         return Answer([], str(error)[:500])
-    return Answer(list(trials_of(subject, judge, generator_of(f"{settings.seed}\n{task.pair.id}"))))
+    seed = f"{settings.seed}\n{task.pair.id}"
+    key = " ".join((TRIALS, CERTIFICATE, settings.thresholds.sha256, sha256(seed.encode()), subject.sha256))
+    with suppress(ValueError):  # there are none, or they are damaged
+        return Answer(from_text(known.get(key) if known else None))
+    trials = list(trials_of(subject, judge, generator_of(seed)))
+    return Answer(trials, records=[(key, to_text(trials))])
 
 
 def calibrate(settings: CalibrationSettings, progress: Progress) -> tuple[dict[str, Any], str]:
@@ -85,16 +116,17 @@ def _run_trials(
 ) -> tuple[list[Trial], list[Problem]]:
     """All trials, in the order of the augmented images' names, and what was wrong."""
     tasks = tasks_of(pairs)
-    results = run(make_trials, tasks, settings.workers, prepare=prepare, arguments=(settings,))
     answers: dict[str, list[Trial]] = {}
     problems: list[Problem] = []
-    with progress:
+    with progress, Store(settings.out) as store:
+        results = run(make_trials, tasks, settings.workers, prepare=prepare, arguments=(settings, store.path))
         progress.advance(0, len(tasks))
         for done, (task, answer) in enumerate(results, start=1):
             if isinstance(answer, Died):
                 answer = Answer([], str(answer))
             if answer.problem:
                 problems.append(Problem(task.pair.augmented, answer.problem))
+            store.add(answer.records)
             answers[task.pair.augmented] = answer.trials
             progress.advance(done, len(tasks))
     return [trial for key in sorted(answers) for trial in answers[key]], problems

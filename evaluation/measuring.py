@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -80,7 +79,7 @@ class Worker:
     def __init__(self, settings: ReportSettings, known: Known | None):
         self.settings, self.known = settings, known
         self.judge = Judge(settings.thresholds)
-        self.limits = sha256(json.dumps(settings.thresholds.as_dict(), sort_keys=True).encode())
+        self.limits = settings.thresholds.sha256
         self._detector: list[Detector] = []
         """The one that was needed; shared with copies for other roots."""
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from acusim.acupoints import COUNT
 from acusim.errors import PictureError
-from acusim.files import safe_join
+from acusim.files import safe_join, sha256
 from acusim.foreground import find_foreground
 from acusim.labels import read_label
 from acusim.pictures import read_file, read_rgb
@@ -51,6 +51,23 @@ class Subject:
     """[V] their rows in the table."""
     stranger: tuple[Pixels, NDArray[np.float64]] | None
     """Another person's augmented image in the same view, and its acupoints [174, 2], NaN where hidden."""
+
+    @property
+    def sha256(self) -> str:
+        """Of everything here but names."""
+        arrays = [
+            self.original,
+            self.augmented,
+            self.mask,
+            self.depth_mm,
+            self.points,
+            self.rows,
+            *(self.stranger or ()),
+        ]
+        parts = [repr(self.camera).encode()]
+        for array in arrays:
+            parts += [b"none"] if array is None else [f"{array.dtype} {array.shape}".encode(), array.tobytes()]
+        return sha256(b"\n".join(parts))
 
     def reference(self, original: Pixels | None = None) -> Reference:
         """Of the original, or of another image in its place."""

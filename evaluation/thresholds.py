@@ -1,9 +1,11 @@
 """The numbers by which an image is certified: checked, readable from TOML, light to import."""
 
+import json
 from typing import ClassVar
 
 from pydantic import Field
 
+from acusim.files import sha256
 from acusim.settings import Settings
 
 
@@ -55,3 +57,8 @@ class Thresholds(Settings):
     """A head without any level above this is black."""
     flat_levels: float = Field(default=2.0, ge=0.0, le=255.0)
     """A head whose levels spread less (standard deviation) is flat."""
+
+    @property
+    def sha256(self) -> str:
+        """Of all values, for the keys of what was measured with them."""
+        return sha256(json.dumps(self.as_dict(), sort_keys=True).encode())
