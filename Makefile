@@ -46,8 +46,8 @@ models: install
 	$(PY) -m tools.make_models --out $(MODELS)
 
 # A process for each core, but four at most, as one may need 4 GB for whole models. Whole files, because the tests of a
-# file share what is slow to create; in the order of tests/conftest.py, not by their number of tests.
-WORKERS ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# file share what is slow to create.
+WORKERS ?= -n logical --maxprocesses 4 --dist loadfile
 
 test: dev
 	$(PY) -m pytest -q $(WORKERS)

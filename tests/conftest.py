@@ -53,21 +53,6 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-LONGEST = (
-    *("engines/embedded/test_goldens.py", "controller/test_cluster.py", "test_processors.py", "evaluation/test_cli.py"),
-    *("synthetic/test_generate.py", "training/tasks/test_head.py", "training/cli/test_commands.py"),
-    *("controller/test_bad_luck.py", "examples/test_first_detector.py", "engines/embedded/test_engine.py"),
-    *("evaluation/test_attacks.py", "training/test_checkpoint.py", "acusim/test_cluster.py"),
-)
-"""The files that take longest, in falling order (``--durations``)."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first: what the processes of pytest-xdist end with is short, so none is idle at the end."""
-    place = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(item.path, len(LONGEST)))
-
-
 @pytest.fixture
 def umask() -> Iterator[Callable[[int], int]]:
     """Sets the umask for one test."""
