@@ -32,9 +32,11 @@ from evaluation.trial_rates import Row, beyond_bounds, falsely_trusted, rate, ta
 from evaluation.trial_records import from_text, to_text
 from evaluation.trials import Trial, trials_of
 
-Known = Reader | None
 TRIALS = "trials 1"
 """In the key of stored trials; raised when their meaning changes."""
+
+
+_State = tuple[CalibrationSettings, Judge, Reader | None]
 
 
 @dataclass(slots=True)
@@ -48,7 +50,7 @@ class Answer:
 
 
 @contextmanager
-def prepare(settings: CalibrationSettings, store: Path | None) -> Iterator[tuple[CalibrationSettings, Judge, Known]]:
+def prepare(settings: CalibrationSettings, store: Path | None) -> Iterator[_State]:
     """What a process works with.
 
     Args:

@@ -141,9 +141,9 @@ def run(plan: Plan, row: Row, seed: int) -> PersonSums:
         ConfigError: as configured; a test has no new persons; the weights that a new test needs were removed.
     """
     config, data, parts = configured(plan, row, seed)
-    teacher = _teacher(row.teacher, plan.device) if row.teacher else None
-    identity = _identity(config, data, parts, row)
-    runs, mark = plan.out / "runs", _run_mark(config, data, parts, row)
+    teacher = _teacher(row.teacher, plan.device)
+    identity = _identity(config, data, parts, teacher)
+    runs, mark = plan.out / "runs", _run_mark(config, data, parts, teacher)
     runs.mkdir(parents=True, exist_ok=True)
     with Lock(runs / f"{mark}.lock", "experiment", runs / mark, on_wait=lambda owner: print(f"waits for {owner}")):
         name = re.sub("[^a-z0-9]+", "-", row.name.lower()).strip("-")
@@ -171,8 +171,9 @@ def run_all(plan: Plan, rows: Sequence[Row], seeds: int, jobs: int) -> None:
         for row in rows:
             config, data, parts = configured(plan, row, seed)
             for roots in plan.tests.values():
-                unseen(plan, config, roots, data)
-            tasks.setdefault(_run_mark(config, data, parts, row), (alone, row, seed))  # rows may be equal
+                _data(plan, config, "test", roots)
+            mark = _run_mark(config, data, parts, _teacher(row.teacher, plan.device))
+            tasks.setdefault(mark, (alone, row, seed))  # rows may be equal
     for _ in tqdm(map_each(_run_task, list(tasks.values()), jobs), "runs", len(tasks), unit="run"):
         pass
 
@@ -182,18 +183,18 @@ def _run_task(task: tuple[Plan, Row, int]) -> None:
 
 
 @functools.lru_cache(maxsize=4)
-def _teacher(name: str, device: str) -> Teacher:
-    return open_teacher(model_path(name), Hardware(device).device)
+def _teacher(name: str, device: str) -> Teacher | None:
+    return open_teacher(model_path(name), Hardware(device).device) if name else None
 
 
-def _identity(config: HeadConfig, data: HeadData, parts: split.Split, row: Row) -> dict[str, Any]:
+def _identity(config: HeadConfig, data: HeadData, parts: split.Split, teacher: Teacher | None) -> dict[str, Any]:
     identity = {"config": config.identity, "data": data.digest, "persons": parts.persons}
-    return identity | ({TEACHER: _teacher(row.teacher, "cpu").run.sha256} if row.teacher else {})
+    return identity | ({TEACHER: teacher.run.sha256} if teacher else {})
 
 
-def _run_mark(config: HeadConfig, data: HeadData, parts: split.Split, row: Row) -> str:
+def _run_mark(config: HeadConfig, data: HeadData, parts: split.Split, teacher: Teacher | None) -> str:
     """Of a run's folder: a hash of all that decides it but its seed, and the seed."""
-    seedless = _identity(config.with_settings(["train.seed=0"]), data, parts, row)
+    seedless = _identity(config.with_settings(["train.seed=0"]), data, parts, teacher)
     return f"{_mark(seedless)}-s{config.train.seed}"
 
 

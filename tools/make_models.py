@@ -54,6 +54,7 @@ HANDS: dict[str, dict[str, int]] = {
 }
 """Persons and pictures of the hand."""
 HAND_EPOCHS = 40
+"""Of its training."""
 FIGURES = {
     "micro": ("visibility %", 100),
     "mean_mm": ("mm, mean", 1),

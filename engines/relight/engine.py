@@ -14,6 +14,7 @@ from acusim.seeds import generator_of
 from engines.base import Engine, Request, Result
 from engines.relight import light, tones
 from engines.relight.geometry import Surface, surface_of
+from engines.relight.grids import pick, three
 from engines.scenes import Scene, scene_pixels
 
 Floats = NDArray[np.float32]
@@ -66,14 +67,14 @@ class RelightEngine(Engine):
         turn, mirrored = random.uniform(-0.4, 0.4), bool(random.integers(2))
         linear = tones.to_linear(pixels)
         mask, inside = surface.mask, np.flatnonzero(surface.mask)
-        if tones.pick(pixels, inside).max() < DARKEST_LEVEL:
+        if pick(pixels, inside).max() < DARKEST_LEVEL:
             raise PictureError(f"the head is black: no level above {DARKEST_LEVEL}, too dark to be relit")
 
         values = np.ones((len(inside), 3), np.float32)
         if recipe.light_strength > 0:
             new = light.light_of_scene(self._radiance(request.scene), turn, mirrored)
             new = light.adjusted(new, recipe.light_contrast, recipe.light_colour)
-            own, normals = tones.pick(linear, inside), tones.pick(surface.normals, inside)
+            own, normals = pick(linear, inside), pick(surface.normals, inside)
             values = _light_gain(own, normals, new, recipe.light_strength)
         gain = np.ones((*mask.shape, 3), np.float32)
         gain.reshape(-1, 3)[inside] = values * tones.tone_gain(random, recipe.tone_shift)
@@ -114,10 +115,10 @@ class RelightEngine(Engine):
         gain = _spread(gain, mask)
         if matte is None:
             alpha, head, behind = _unmixed(coloured, original, mask)
-            share = tones.three(alpha)
+            share = three(alpha)
             lit = tones.shoulder(head * gain) * share
         else:
-            alpha, behind, share = matte, None, tones.three(matte)
+            alpha, behind, share = matte, None, three(matte)
             lit = rim_from_inside(tones.shoulder(coloured * gain), matte) * share
         kind = self.recipe.background
         if kind == "keep":
@@ -164,8 +165,8 @@ def _spread(gain: Floats, mask: NDArray[np.bool_]) -> Floats:
     near = cv2.GaussianBlur(weight, (0, 0), sigma)
     out = gain.copy()
     rim = np.flatnonzero(~mask & (near > 1e-3))
-    blurred = np.asarray(cv2.GaussianBlur(gain * tones.three(weight), (0, 0), sigma))
-    out.reshape(-1, 3)[rim] = tones.pick(blurred, rim) / near.take(rim)[:, None]
+    blurred = np.asarray(cv2.GaussianBlur(gain * three(weight), (0, 0), sigma))
+    out.reshape(-1, 3)[rim] = pick(blurred, rim) / near.take(rim)[:, None]
     return out
 
 
@@ -190,7 +191,7 @@ def _unmixed(linear: Floats, original: Floats, mask: NDArray[np.bool_]) -> tuple
     # Where the pixel is between background and head, by colour; where the two are alike, by the mask.
     way = colour - old
     length = 3 * tones.luminance(way**2)
-    by_colour = 3 * tones.luminance((tones.pick(original, band) - old) * way) / np.maximum(length, 1e-8)
+    by_colour = 3 * tones.luminance((pick(original, band) - old) * way) / np.maximum(length, 1e-8)
     by_mask = np.asarray(cv2.GaussianBlur(alpha, (0, 0), 0.6)).take(band)
     sure = np.clip(length / 0.01, 0, 1) * (near > 0.02) * (beyond > 0.02)
     mixed = np.clip(sure * by_colour + (1 - sure) * by_mask, 0, 1)
@@ -199,7 +200,7 @@ def _unmixed(linear: Floats, original: Floats, mask: NDArray[np.bool_]) -> tuple
     alpha.reshape(-1)[band] = mixed
     head, behind = linear.copy(), original.copy()
     ratio = np.maximum(mixed, 0.05)[:, None]
-    head.reshape(-1, 3)[band] = np.clip((tones.pick(linear, band) - (1 - mixed)[:, None] * old) / ratio, 0, 1)
+    head.reshape(-1, 3)[band] = np.clip((pick(linear, band) - (1 - mixed)[:, None] * old) / ratio, 0, 1)
     behind.reshape(-1, 3)[band] = old
     return alpha, head, behind
 
@@ -208,5 +209,5 @@ def _mean_nearby(image: Floats, among: NDArray[np.bool_], places: NDArray[np.int
     """[N, 3] the mean colour, around some places of the flat grid, of the pixels ``among``, and [N] their share."""
     weight = among.astype(np.float32)
     share = np.asarray(cv2.GaussianBlur(weight, (0, 0), 1.5), np.float32).take(places)
-    total = tones.pick(np.asarray(cv2.GaussianBlur(image * tones.three(weight), (0, 0), 1.5)), places)
+    total = pick(np.asarray(cv2.GaussianBlur(image * three(weight), (0, 0), 1.5)), places)
     return (total / np.maximum(share, 1e-4)[:, None]).astype(np.float32), share

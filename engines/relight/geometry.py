@@ -16,7 +16,7 @@ from acusim.errors import PictureError
 from acusim.foreground import Foreground, find_foreground
 from acusim.relative_depth import HEAD_DEPTH_MM, in_millimetres
 from engines.recipe import Geometry
-from engines.relight.tones import three
+from engines.relight.grids import three
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim import rig
+from engines.relight.grids import pick
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -41,16 +42,6 @@ HEAD_CENTRE_MM = np.array([0.0, 5.0, 10.0])
 def to_linear(pixels: NDArray[np.uint8]) -> Floats:
     """sRGB levels to linear 0..1, same shape."""
     return np.asarray(cv2.LUT(pixels, TO_LINEAR), np.float32).reshape(pixels.shape)
-
-
-def three(values: Floats) -> Floats:
-    """[H, W, 3] an image of one channel in each of three: five times as fast as NumPy's broadcast over them."""
-    return np.asarray(cv2.merge((values, values, values)), np.float32)
-
-
-def pick(image: NDArray[Any], places: NDArray[np.intp]) -> NDArray[Any]:
-    """[N, C] the pixels of an image [H, W, C] at places [N] of its flat grid."""
-    return image.reshape(-1, image.shape[2]).take(places, 0)
 
 
 def to_srgb(linear: Floats) -> NDArray[np.uint8]:

@@ -80,7 +80,6 @@ def train(config: HeadConfig, options: TrainOptions, hardware: Hardware) -> int:
     parts = split.split(data.records, config.data.split())
     parts = split.limited(parts, data.records, config.data.persons, config.data.split())
     leaks.check(data, parts.indices)
-
     taught_on = teacher.knows(parts.persons) if teacher else []
 
     def report_data() -> None:
@@ -164,6 +163,10 @@ def evaluate(
     predictions, targets = _predictions(options, run, index, part, predict), data.targets.take(index)
     records = [data.records[number] for number in index]
     size, title = run.config.data.size, _title(run, options)
+
+    def picture(number: int) -> NDArray[np.uint8]:
+        return reduced(data.cache[int(index[number])], size)
+
     save_predictions(predictions, options.predictions)
     if options.coco:
         items = evaluated_items([record.image for record in records], targets.xy, targets.visible, size)
@@ -187,9 +190,9 @@ def evaluate(
             "fit": predictor is not None,
         },
         groups={"root": [options.data[record.root].name for record in records]} if len(options.data) > 1 else None,
-        picture=lambda number: reduced(data.cache[int(index[number])], size),
+        picture=picture,
         zero_fpr=_threshold(options, part, data, parts.indices["val"], predict),
-        heatmaps=_heatmaps(run, lambda number: reduced(data.cache[int(index[number])], size), device, options),
+        heatmaps=_heatmaps(run, picture, device, options),
     )
     return results, list(data.problems)
 

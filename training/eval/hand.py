@@ -1,5 +1,6 @@
 """From predictions of hands to files: results.json, tables in CSV, and one page that shows all of it."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -256,7 +257,7 @@ def _page(
     maps: list[Overlay] = []
     each: list[Overlay] = []
     if heatmaps:
-        names = [point.id for point in data.points.points]
+        names, heatmaps = [point.id for point in data.points.points], functools.cache(heatmaps)
         maps = overlays(
             means,
             lambda row: hand_plots.heatmap_overlay(squares.pixels[row], heatmaps(row)),

@@ -108,12 +108,12 @@ class HeatmapNet(nn.Module):
                 f"whose side is a multiple of {PYRAMID[-1]}"
             )
         maps, features = self._features(images)
-        heatmaps = self.heatmap(features)
+        logits = self._logits(features)
         overall = self.pooled(maps[-1].mean((2, 3)))
         visibility = self.global_visibility(overall)
         traits = None if self.traits is None else self.traits(overall).float()
         with full_precision(images):
-            coordinates, marginals = integrate(heatmaps.float() * self.sharpness.exp()[:, None, None])
+            coordinates, marginals = integrate(logits)
             local = self.local(features.float()).relu()
             grid = (2 * coordinates.detach() - 1)[:, :, None]
             there = F.grid_sample(local, grid, align_corners=False)[..., 0]  # [B, 48, N]
@@ -125,11 +125,19 @@ class HeatmapNet(nn.Module):
         maps = self.backbone.pyramid((images - MEAN) / DEVIATION, self._taken)
         return maps, self.decoder(maps)
 
+    def _logits(self, features: Tensor) -> Tensor:
+        """[B, N, h, w] float32, of the decoder's features."""
+        return self.heatmap(features).float() * self.sharpness.exp()[:, None, None]
+
     @torch.no_grad()
     def heatmaps(self, images: Tensor) -> Tensor:
         """[B, N, S / 4, S / 4] the share of each pixel in each point's heatmap, sums of 1: for looking at them."""
-        logits = self.heatmap(self._features(images)[1]).float() * self.sharpness.exp()[:, None, None]
-        return logits.flatten(2).softmax(-1).view_as(logits)
+        return _shares(self._logits(self._features(images)[1]))
+
+
+def _shares(heatmaps: Tensor) -> Tensor:
+    """[B, N, H, W] the softmax of each heatmap's logits."""
+    return heatmaps.flatten(2).softmax(-1).unflatten(2, heatmaps.shape[-2:])
 
 
 def integrate(heatmaps: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -142,7 +150,7 @@ def integrate(heatmaps: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         [B, N, 2] in 0..1, the centre of pixel i at (i + 0.5) / size; and the marginals [B, N, W] and [B, N, H].
     """
     height, width = heatmaps.shape[-2:]
-    share = heatmaps.flatten(2).softmax(-1).unflatten(2, (height, width))
+    share = _shares(heatmaps)
     across, down = share.sum(2), share.sum(3)
     places = (
         (torch.arange(count, device=heatmaps.device, dtype=heatmaps.dtype) + 0.5) / count for count in (width, height)

@@ -2,14 +2,13 @@
 0.2 M, for students of a larger one."""
 
 from collections import OrderedDict
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from training.models.backbone_base import Backbone, pooled
+from training.models.names import LightName
 from training.models.resnet import BasicBlock
-
-LightName = Literal["light", "tiny"]
 
 
 class _Shape(NamedTuple):

@@ -8,9 +8,10 @@ BackboneName = Literal[
 ]  # fmt: skip
 """Backbones, as torchvision spells them."""
 BACKBONES: tuple[BackboneName, ...] = get_args(BackboneName)
-EncoderName = Literal["light", "tiny", BackboneName]
-"""Backbones, and the project's own light ones."""
-ENCODERS: tuple[EncoderName, ...] = (*BACKBONES, "light", "tiny")
+LightName = Literal["light", "tiny"]
+"""The project's own."""
+EncoderName = Literal[LightName, BackboneName]
+ENCODERS: tuple[EncoderName, ...] = (*BACKBONES, *get_args(LightName))
 NetworkName = Literal["branches", "heatmaps"]
 """How points are found: acuSimNet's branches on a feature vector, or integral heatmaps."""
 ComparedHandModel = Literal["hrnet_w32", "simple_baseline", "resnet50", "vgg16"]

@@ -191,18 +191,18 @@ function marks() {
   return answer.points.flatMap((point, index) => {
     const seen = isVisible(point);
     if (hidden.has(point.meridian) || !(seen || withHidden)) return [];
-    const colour = state.server.colours[point.meridian];
-    return [{ index, x: point.x, y: point.y, colour, text: texts.shortName(point), active: index === active, hollow: !seen }];
+    return [mark(point, index, index === active, !seen)];
   });
+}
+
+function mark(point, index, active, hollow) {
+  const colour = state.server.colours[point.meridian];
+  return { index, x: point.x, y: point.y, colour, text: texts.shortName(point), active, hollow };
 }
 
 // The visible points of a camera's frame, for its own answer.
 function liveMarks(answer) {
-  return answer.points.flatMap((point, index) => {
-    if (!reaches(point, answer.threshold)) return [];
-    const colour = state.server.colours[point.meridian];
-    return [{ index, x: point.x, y: point.y, colour, text: texts.shortName(point), active: false, hollow: false }];
-  });
+  return answer.points.flatMap((point, index) => (reaches(point, answer.threshold) ? [mark(point, index, false, false)] : []));
 }
 
 // Runs as long as the viewfinder is open, and its switch on.
@@ -210,18 +210,18 @@ async function liveWhile(open) {
   const say = (rate, error) => {
     at("liveFacts").textContent = error ? texts.errorText(error) : rate ? text("liveRate", { rate: rate.toFixed(0) }) : "";
   };
+  const ask = async (file, kind, signal) => {
+    await meetServer(signal);
+    return post(file, kind, signal, true);
+  };
   while (!open.aborted) {
     const stopping = new AbortController();
-    const stop = () => stopping.abort();
-    open.addEventListener("abort", stop);
-    at("liveSwitch").addEventListener("change", stop, { once: true });
+    const { signal } = stopping;
+    open.addEventListener("abort", () => stopping.abort(), { signal });
+    at("liveSwitch").addEventListener("change", () => stopping.abort(), { signal });
     if (at("liveSwitch").checked) {
-      const ask = async (file, kind, signal) => {
-        await meetServer(signal);
-        return post(file, kind, signal, true);
-      };
-      await showLive(at("video"), at("live"), { kind: state.kind, ask, marks: liveMarks, say, signal: stopping.signal });
-    } else await new Promise((resolve) => stopping.signal.addEventListener("abort", resolve));
+      await showLive(at("video"), at("live"), { kind: state.kind, ask, marks: liveMarks, say, signal });
+    } else await new Promise((resolve) => signal.addEventListener("abort", resolve));
     at("live").replaceChildren();
     say(0, null);
   }
