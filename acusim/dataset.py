@@ -40,6 +40,21 @@ class Sample:
         """File name without its extension, as on disk."""
         return os.path.splitext(os.path.basename(self.image))[0]
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """Paths of the files that decide what is made of the sample, by what they are; the image is the "source"."""
+        return {"source": self.image, **self.copied}
+
+    @property
+    def annotation_sha256(self) -> str:
+        """Empty: a sample has a label file of its own."""
+        return ""
+
+    @property
+    def copied(self) -> dict[str, str]:
+        """Paths of the files that accompany the image in another data set, too, by what they are."""
+        return {"label": self.label, **({"depth": self.depth} if self.depth else {})}
+
     def read_image(self) -> NDArray[np.uint8]:
         """[H, W, 3] RGB, 0..255; transparent pixels are black.
 

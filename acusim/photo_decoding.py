@@ -1,5 +1,7 @@
 """Decodes photographs without labels: turned upright, converted and scaled, where a labelled image would be refused."""
 
+from pathlib import Path
+
 from PIL import Image
 
 from acusim.errors import PictureError
@@ -10,10 +12,13 @@ from acusim.pictures import (
     Picture,
     load_image,
     open_image,
+    read_file,
     to_eight_bits,
     to_picture,
 )
 
+TURNED = "turned upright by its EXIF orientation"
+"""Note on a picture that was not upright in its file."""
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -24,6 +29,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF orientation -> what undoes it."""
+_QUARTER_TURNS = tuple(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 
 
 def decode_photograph(
@@ -36,6 +42,7 @@ def decode_photograph(
     most: int | None = None,
     max_drafted: int = 0,
     what: str = "picture",
+    with_alpha: bool = False,
 ) -> Picture:
     """Decodes the bytes of a photograph without labels in any form that cameras write, upright by its EXIF tag.
 
@@ -49,6 +56,7 @@ def decode_photograph(
         most: an image of more pixels is scaled down to about so many, for images without points.
         max_drafted: the largest JPEG that is read, where it is decoded at a fraction of its size.
         what: what it is called in messages.
+        with_alpha: keeps the alpha channel.
 
     Raises:
         PictureError: damaged, too large, or with several frames; of a phone's MPO file the first is taken.
@@ -77,8 +85,22 @@ def decode_photograph(
         image = _scaled(image, size)
     if turn is not None:
         image = image.transpose(turn)
-        notes.append("turned upright by its EXIF orientation")
-    return to_picture(image, data, notes, reduced)
+        notes.append(TURNED)
+    return to_picture(image, data, notes, reduced, with_alpha)
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels of an image file as decode_photograph turns it; its pixels are not decoded.
+
+    Raises:
+        PictureError: it cannot be read, or is no PNG or JPEG.
+    """
+    with open_image(read_file(path), path.name) as image:
+        try:
+            turn = _UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+        except Exception:  # a damaged EXIF block, which decode_photograph ignores
+            turn = None
+        return (image.height, image.width) if turn in _QUARTER_TURNS else image.size
 
 
 def _reduce(image: Image.Image, enough: int) -> int:

@@ -9,9 +9,11 @@ from typing import Any
 
 from acusim.errors import ConfigError
 from acusim.files import sha256
-from acusim.sample_id import SampleId
+from acusim.sample_id import PictureId, SampleId
 from acusim.text_files import toml_of
 
+ACUSIM_PROMPTS, KEYPOINT_PROMPTS = "default.toml", "keypoints.toml"
+"""Shipped files: the four sets of AcuSim, and the one of other data sets of keypoints."""
 _PLACEHOLDERS = ("size", "eyes", "hair")
 _CONDITIONS: dict[str, type] = {"gender": str, "bald": bool, "size": str, "hair": str, "eye": str}
 
@@ -26,8 +28,10 @@ class PromptSet:
     negative: str
     conditions: dict[str, str | bool] = field(default_factory=dict)
 
-    def matches(self, sample_id: SampleId, bald: bool) -> bool:
-        """Whether all conditions hold."""
+    def matches(self, sample_id: SampleId | PictureId, bald: bool) -> bool:
+        """Whether all conditions hold; of other data sets than AcuSim nothing is known that could meet one."""
+        if isinstance(sample_id, PictureId):
+            return not self.conditions
         return all((bald if k == "bald" else getattr(sample_id, k)) == v for k, v in self.conditions.items())
 
 
@@ -38,7 +42,7 @@ class PromptSets:
     sets: tuple[PromptSet, ...]
     words: dict[str, dict[str, str]]
 
-    def choose(self, sample_id: SampleId, bald: bool) -> PromptSet:
+    def choose(self, sample_id: SampleId | PictureId, bald: bool) -> PromptSet:
         """The first set whose conditions hold.
 
         Raises:
@@ -49,10 +53,12 @@ class PromptSets:
                 return prompt_set
         raise ConfigError(f"no prompt set matches {sample_id} (bald: {bald}); add one without conditions")
 
-    def texts(self, prompt_set: PromptSet, sample_id: SampleId, seed: int) -> tuple[str, str]:
+    def texts(self, prompt_set: PromptSet, sample_id: SampleId | PictureId, seed: int) -> tuple[str, str]:
         """Positive and negative text of one image: placeholders replaced, phrasing chosen by the seed."""
-        codes = {"size": sample_id.size, "eyes": sample_id.eye or "", "hair": sample_id.hair}
-        filled = {name: self.words.get(name, {}).get(code, "") for name, code in codes.items()}
+        codes: dict[str, str] = {}
+        if isinstance(sample_id, SampleId):
+            codes = {"size": sample_id.size, "eyes": sample_id.eye or "", "hair": sample_id.hair}
+        filled = {name: self.words.get(name, {}).get(codes.get(name, ""), "") for name in _PLACEHOLDERS}
         positive = prompt_set.positive[seed % len(prompt_set.positive)]
         return _fill(positive, filled), _fill(prompt_set.negative, filled)
 
@@ -68,14 +74,18 @@ def _fill(text: str, words: dict[str, str]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def load_prompt_sets(path: Path | None = None) -> PromptSets:
+def load_prompt_sets(path: Path | None = None, shipped_file: str = ACUSIM_PROMPTS) -> PromptSets:
     """The shipped sets, preceded by those of a user's file, if any.
+
+    Args:
+        path: the user's file.
+        shipped_file: ACUSIM_PROMPTS or KEYPOINT_PROMPTS.
 
     Raises:
         ConfigError: the file is unreadable or not in the format; names the set and the mistake.
     """
-    data = resources.files("acusim").joinpath("prompts/default.toml").read_bytes()
-    shipped = _parse(data, "prompts/default.toml")
+    data = resources.files("acusim").joinpath(f"prompts/{shipped_file}").read_bytes()
+    shipped = _parse(data, f"prompts/{shipped_file}")
     if path is None:
         return shipped
     try:

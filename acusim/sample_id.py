@@ -79,3 +79,14 @@ class SampleId:
     def __str__(self) -> str:
         eye = f"_{self.eye}" if self.eye else ""
         return f"{self.identity}{eye}_{self.frame:04d}"
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class PictureId:
+    """One picture of another data set than AcuSim."""
+
+    path: str
+    """Of the image below the root, with forward slashes."""
+
+    def __str__(self) -> str:
+        return self.path

@@ -4,10 +4,10 @@ import hashlib
 
 import numpy as np
 
-from acusim.sample_id import SampleId
+from acusim.sample_id import PictureId, SampleId
 
 
-def derive_seed(base: int, sample_id: SampleId, variant: int, attempt: int) -> int:
+def derive_seed(base: int, sample_id: SampleId | PictureId, variant: int, attempt: int) -> int:
     """The seed of one image, 0 <= seed < 2**63."""
     return seed_of(base, sample_id, variant, attempt)
 

@@ -121,9 +121,9 @@ def _slept(group: workers.Batch, work: Work) -> list[JobResult]:
     results: list[JobResult] = []
     for job in group.jobs:
         files = (group.samples or {})[job.key]
-        parts = [(job.folder + job.sample.label, files.label), (job.key, files.image)]
-        record = planned_line(job, Recipe(engine="relight")) | {"facts": {}, "label_sha256": sha256(files.label)}
-        results.append(JobResult(job.key, 0, sha256(files.image), len(files.image), record, files=tuple(parts)))
+        parts = [(job.folder + job.sample.label, files["label"]), (job.key, files["source"])]
+        record = planned_line(job, Recipe(engine="relight")) | {"facts": {}, "label_sha256": sha256(files["label"])}
+        results.append(JobResult(job.key, 0, sha256(files["source"]), len(files["source"]), record, files=tuple(parts)))
     return results
 
 

@@ -64,7 +64,7 @@ class BatchRun:
         for note in self.stock.notes:
             self.progress.note(note)
         try:
-            self._copy_maps()
+            self._copy_shared()
             if self.stock.todo:
                 self._run_jobs()
             self._flush()
@@ -77,25 +77,32 @@ class BatchRun:
     def _elapsed(self) -> float:
         return time.monotonic() - self._start
 
-    def _copy_maps(self) -> None:
-        source = safe_join(self.batch.plan.root, MAP_FILE)
+    def _copy_shared(self) -> None:
+        for name in self.batch.plan.shared:
+            content = self._shared(name)
+            keys = (item.key for item in self.batch.plan.items)
+            if content is None:
+                continue
+            for folder in used_folders(keys, self.batch.settings.variants):
+                target = safe_join(self.batch.output, folder + name)
+                if target.is_symlink() or not target.is_file() or target.read_bytes() != content:
+                    write_file(self.batch.output, folder + name, content)
+
+    def _shared(self, name: str) -> bytes | None:
+        """A file of the dataset that belongs to all images; None where there is none, which is said."""
+        source = safe_join(self.batch.plan.root, name)
         try:
             if not source.is_file():
                 exists = os.path.lexists(source)
-                fault = f"{MAP_FILE} of the dataset is no regular file" if exists else f"the dataset has no {MAP_FILE}"
+                fault = f"{name} of the dataset is no regular file" if exists else f"the dataset has no {name}"
                 self.progress.note(f"{fault}: none is written")
-                return
-            if (size := source.stat().st_size) > MAP_BYTES:
+                return None
+            if name == MAP_FILE and (size := source.stat().st_size) > MAP_BYTES:
                 raise LayoutError(f"{MAP_FILE} of the dataset has {size} bytes: 174 names have some 3000")
-            content = source.read_bytes()
+            return source.read_bytes()
         except OSError as error:
-            self.progress.note(f"{MAP_FILE} of the dataset cannot be read ({os_error_reason(error)}): none is written")
-            return
-        keys = (item.key for item in self.batch.plan.items)
-        for folder in used_folders(keys, self.batch.settings.variants):
-            target = self.batch.output / folder / MAP_FILE
-            if target.is_symlink() or not target.is_file() or target.read_bytes() != content:
-                write_file(self.batch.output, folder + MAP_FILE, content)
+            self.progress.note(f"{name} of the dataset cannot be read ({os_error_reason(error)}): none is written")
+            return None
 
     def _run_jobs(self) -> None:
         summary, clean = self.summary, False

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from acusim.errors import ConfigError
 from acusim.files import sha256
+from acusim.keypoints import AnySample
 from acusim.layout import Sample
 from acusim.seeds import seed_of
 from acusim.weak_spots import LIGHT, OF_SAMPLES, WeakSpots, values_of
@@ -33,11 +34,12 @@ class Focus:
     spots: WeakSpots
     bald: frozenset[str]
 
-    def values(self, sample: Sample) -> dict[str, str]:
-        """Attribute -> value of a sample."""
+    def values(self, sample: AnySample) -> dict[str, str]:
+        """Attribute -> value of a sample of AcuSim."""
+        assert isinstance(sample, Sample)
         return values_of(sample.id, sample.id.hair in self.bald)
 
-    def weight(self, sample: Sample) -> float:
+    def weight(self, sample: AnySample) -> float:
         """Expected error of a sample's images, whatever their light, as a multiple of the mean."""
         return self.spots.weight(self.values(sample))
 
@@ -47,7 +49,7 @@ class Focus:
         return weights if len(set(weights.values())) > 1 else {}
 
 
-def focus_of(path: Path, samples: Sequence[Sample], bald: frozenset[str]) -> tuple[Focus, list[str]]:
+def focus_of(path: Path, samples: Sequence[AnySample], bald: frozenset[str]) -> tuple[Focus, list[str]]:
     """The focus of a table, and notes on values of the samples that it does not have.
 
     Args:

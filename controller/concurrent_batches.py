@@ -100,6 +100,6 @@ def batches(jobs: Iterable[Job], size: int) -> Iterator[list[Job]]:
             yield members[first : first + size]
 
 
-def _shared(job: Job) -> tuple[str, str, str, int]:
+def _shared(job: Job) -> tuple[object, ...]:
     # What costs a server most to change comes first: the scene, then the texts.
     return job.scene.sha256, job.positive, job.negative, job.sample.size

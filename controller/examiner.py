@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import acusim
+from acusim.acupoints import NAMES
 from acusim.errors import AcuSimError, LabelError, shown
 from acusim.files import safe_join, sha256
+from acusim.keypoints import KeypointPicture
 from acusim.pictures import check_whole, decode_provenance, read_file
 from acusim.point_mask import mask_path, read_point_mask
 from acusim.seeds import derive_seed
@@ -18,7 +20,7 @@ from controller.records import PROGRAM, line_of, planned_line
 from controller.results import DONE
 from engines.recipe import DIFFUSION
 
-_TEXTS = ("image", "label", "sample", "source", "prompt_set", "label_sha256", "source_sha256")
+_TEXTS = ("image", "label", "sample", "source", "prompt_set", "source_sha256")
 """What a record must hold as text, beside what its plan decides."""
 _COMPANIONS = ("depth", "mask")
 
@@ -52,6 +54,9 @@ class Examiner:
         self._batch, self._jobs, self._lines = batch, jobs, lines
         gate, recipe = batch.settings.gate, batch.settings.recipe
         self._attempts = attempts(gate, recipe) if gate else (Attempt("planned", recipe),)
+        # A label of many pictures is no part of any image.
+        own_labels = not any(name.endswith(".json") for name in batch.plan.shared)
+        self._texts = (*_TEXTS, *(["label_sha256"] if own_labels else []))
 
     def __call__(self, key: str) -> "Found | Foreign | str":
         """The image as done, or why it is not."""
@@ -69,7 +74,7 @@ class Examiner:
             if inside.get("program") != PROGRAM or inside.get("image") != key:
                 return "its record is that of another image"
             check_whole(data, key)
-            record |= self._mask(record, digest)
+            record |= self._mask(key, record, digest)
             return self._judge(key, record, inside, digest, len(data), by_manifest=False)
         except AcuSimError as error:
             return str(error)
@@ -77,7 +82,7 @@ class Examiner:
     def _judge(
         self, key: str, record: dict[str, Any], inside: dict[str, Any], digest: str, size: int, by_manifest: bool
     ) -> "Found | Foreign | str":
-        texts = [*_TEXTS, *(f"{name}_sha256" for name in _COMPANIONS if name in record)]
+        texts = [*self._texts, *(f"{name}_sha256" for name in _COMPANIONS if name in record)]
         texts += [name for name in _COMPANIONS if name in record]
         wrong = [name for name in texts if not isinstance(record.get(name), str)]
         attempt = record.get("attempt")
@@ -110,7 +115,7 @@ class Examiner:
                 return f"{name} is {shown(was)}, these settings give {shown(now)}"
         return None
 
-    def _mask(self, record: dict[str, Any], digest: str) -> dict[str, str]:
+    def _mask(self, key: str, record: dict[str, Any], digest: str) -> dict[str, str]:
         """The manifest's facts of an image's point mask.
 
         Raises:
@@ -122,7 +127,9 @@ class Examiner:
         folder = str(record["image"])[: -len(record["source"])]
         relative = folder + mask_path(record["source"])
         path = safe_join(self._batch.output, relative)
-        if read_point_mask(path).image_sha256 != digest:
+        sample = self._jobs[key].sample if key in self._jobs else None
+        names = sample.points.names if isinstance(sample, KeypointPicture) else NAMES
+        if read_point_mask(path, names).image_sha256 != digest:
             raise LabelError(f"point mask {relative!r} is of another image")
         return {"mask": relative, "mask_sha256": sha256(read_file(path, "point mask"))}
 

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim.errors import AcuSimError
+from acusim.keypoints import Keypoints
 from acusim.labels import Label
-from acusim.sample_id import SampleId
+from acusim.sample_id import PictureId, SampleId
 from acusim.seeds import derive_seed
 from controller.gate_settings import GateSettings
 from engines.base import Engine, Request, Result
@@ -25,6 +26,7 @@ from engines.recipe import DIFFUSION, Recipe
 
 if TYPE_CHECKING:
     from evaluation.certificate import Judge
+    from evaluation.reference import Reference
 
 Way = Literal["planned", "re-rolled", "light transferred", "softened", "fallen back"]
 WAYS: tuple[Way, ...] = get_args(Way)
@@ -78,12 +80,17 @@ class Gate:
         self._judge: Judge | None = None
         self._fallback: Engine | None = None
 
-    def seed(self, sample: SampleId, variant: int, number: int) -> int:
+    def seed(self, sample: SampleId | PictureId, variant: int, number: int) -> int:
         """The seed of an attempt."""
         return derive_seed(self._seed, sample, variant, number)
 
     def verdict(
-        self, request: Request, label: Label, pixels: NDArray[np.uint8], kept: dict[str, Any], exact: bool = False
+        self,
+        request: Request,
+        label: Label | Keypoints,
+        pixels: NDArray[np.uint8],
+        kept: dict[str, Any],
+        exact: bool = False,
     ) -> dict[str, Any]:
         """Whether an image is accepted ("accept"), else why not ("reason"), and figures.
 
@@ -95,10 +102,9 @@ class Gate:
             exact: the engine cannot move a pixel, so that there is nothing to register.
         """
         from evaluation.masks import record_of
-        from evaluation.reference import sample_reference
 
         if "reference" not in kept:
-            kept["reference"], _ = sample_reference(request.pixels, request.depth_data, label, request.sample.frame)
+            kept["reference"] = _reference(request, label)
         judge, reference = self._get_judge(), kept["reference"]
         verdict = judge.quick_check(reference, pixels) if exact else judge.compare(reference, pixels)
         record = record_of(verdict)
@@ -106,7 +112,7 @@ class Gate:
         shown = SHOWN_EXACT if exact else SHOWN
         return {"accept": record["accept"], "reason": record["reason"], **{name: record[name] for name in shown}}
 
-    def mask(self, kept: dict[str, Any], label: Label, image: str, image_sha256: str) -> bytes | None:
+    def mask(self, kept: dict[str, Any], label: Label | Keypoints, image: str, image_sha256: str) -> bytes | None:
         """The point mask of the image that was judged last, None where the engine cannot move a pixel.
 
         Args:
@@ -153,3 +159,14 @@ class Gate:
             return engine.augment(batch)
         with self._lock:
             return [answer for request in batch for answer in engine.augment([request])]
+
+
+def _reference(request: Request, label: Label | Keypoints) -> "Reference":
+    """The original of a request for the judge."""
+    from evaluation.reference import keypoint_reference, sample_reference
+
+    if isinstance(label, Keypoints):
+        assert request.alpha is not None
+        return keypoint_reference(request.pixels, request.alpha, label)
+    assert isinstance(request.sample, SampleId)
+    return sample_reference(request.pixels, request.depth_data, label, request.sample.frame)[0]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from acusim.layout import Sample
+from acusim.keypoints import AnySample
 from controller.ledger import Done
 from engines.scenes import Scene
 
@@ -17,7 +17,7 @@ class Job:
     key: str
     """Output image relative to OUT; its data set starts at ``folder``."""
     folder: str
-    sample: Sample
+    sample: AnySample
     variant: int
     attempt: int
     seed: int

@@ -85,7 +85,7 @@ def found(job: Job, result: JobResult, output: Path) -> JobResult:
 def received(job: Job, result: JobResult, output: Path) -> JobResult:
     """The result of a worker elsewhere when its files are written, once they are found to be what they should be."""
     sample, allowed = job.sample, {job.key}
-    allowed |= {job.folder + path for path in (sample.label, sample.depth, mask_path(sample.image)) if path}
+    allowed |= {job.folder + path for path in (*sample.copied.values(), mask_path(sample.image))}
     names = [relative for relative, _ in result.files]
     if result.key != job.key or not allowed.issuperset(names):
         return JobResult.skip(job.key, f"a worker answered with other files: {', '.join([result.key, *names])}")

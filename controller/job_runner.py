@@ -136,9 +136,7 @@ def _result(encoded: _Encoded, seconds: float, gate: Gate | None) -> JobResult:
     entry, data, record = encoded
     job, digest = entry.job, sha256(data)
     sample, folder = job.sample, job.folder
-    files = [(folder + sample.label, entry.label_data)]
-    if sample.depth and entry.depth is not None:
-        files.append((folder + sample.depth, entry.depth))
+    files = [(folder + path, entry.copied[name]) for name, path in sample.copied.items()]
     mask = gate.mask(entry.kept, entry.label, sample.image, digest) if gate else None
     if mask is not None:
         files.append((folder + mask_path(sample.image), mask))

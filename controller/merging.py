@@ -8,13 +8,12 @@ from typing import Any
 
 from acusim.errors import AcuSimError, ConfigError
 from acusim.files import safe_join, sha256
-from acusim.layout import MAP_FILE
 from acusim.lock import LOCK_FILE, Lock, lock_owner
 from acusim.pictures import read_file
 from controller.ledger import DONE, LEDGER_FILE, STATE_FOLDER, Done, Ledger
 from controller.output_files import write_file
 from controller.places import state_folder
-from controller.plan import variant_folders
+from controller.plan import shared_files, variant_folders
 from controller.results import write_contact_sheet, write_manifest
 from controller.settings import FOCUS_FILE, BatchSettings
 from controller.stored import open_ledger
@@ -62,7 +61,7 @@ def merge(output: Path, others: Sequence[Path], note: Callable[[str], None]) -> 
             raise lost_ledger(output)
         known = _same(output, own, others, ledgers)
         for other, ledger in zip(others, ledgers, strict=True):
-            _copy_beside(output, other, known["settings"])
+            _copy_beside(output, other, known)
             _copy(own, output, ledger, other, merged)
         settings = BatchSettings.from_stored(known["settings"], output)
         write_manifest(own, output)
@@ -100,9 +99,10 @@ def _same(output: Path, own: Ledger, others: Sequence[Path], ledgers: Sequence[L
     return known
 
 
-def _copy_beside(output: Path, other: Path, settings: dict[str, Any]) -> None:
-    maps = [folder + MAP_FILE for folder in variant_folders(settings.get("variants", 1))]
-    for name in (*_BESIDE, *maps):
+def _copy_beside(output: Path, other: Path, known: dict[str, Any]) -> None:
+    variants = variant_folders(known["settings"].get("variants", 1))
+    shared = [folder + name for folder in variants for name in shared_files(known["identity"])]
+    for name in (*_BESIDE, *shared):
         if (other / name).is_file() and not (output / name).exists():
             write_file(output, name, safe_join(other, name).read_bytes())
 
@@ -146,7 +146,7 @@ def _read(entry: Done, other: Path) -> list[tuple[str, bytes]]:
     """
     files: list[tuple[str, bytes]] = []
     for name in ("label", "depth", "mask", "image"):
-        if name in entry.record:
+        if name in entry.record and (name == "image" or f"{name}_sha256" in entry.record):
             expected = entry.sha256 if name == "image" else entry.record[f"{name}_sha256"]
             data = read_file(safe_join(other, entry.record[name]), name)
             if sha256(data) != expected:

@@ -1,25 +1,30 @@
 """What is to be created: sample -> prompt set and output path, one item for each image."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from acusim.bald import Evidence
 from acusim.errors import AcuSimError
 from acusim.files import portable_name
-from acusim.layout import Dataset, Sample
+from acusim.keypoints import AnySample
+from acusim.layout import MAP_FILE, Dataset, Sample
 from acusim.prompt_sets import PromptSets
-from acusim.sample_id import KNOWN_HAIR_CODES
+from acusim.sample_id import KNOWN_HAIR_CODES, SampleId
 from acusim.seeds import seed_of
 from acusim.selection import Selection
+
+SHARED = "shared files"
+"""Name, in an identity, of the list of files that belong to all images; absent for AcuSim, where it is map.txt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """One image to create."""
 
-    sample: Sample
+    sample: AnySample
     variant: int
     """0-based."""
     folder: str
@@ -46,13 +51,19 @@ class Plan:
     prompts: PromptSets
     complete: bool
     """True if nothing of the dataset was left out by a selection or a limit."""
+    shared: tuple[str, ...] = (MAP_FILE,)
+    """Files of the dataset that belong to all images, and are copied to each variant."""
 
     @property
     def prompt_sets(self) -> dict[str, int]:
         """Samples for each prompt set."""
-        samples = {item.sample.image: item.sample.id for item in self.items}.values()
-        counts = Counter(self.prompts.choose(sample, sample.hair in self.bald).name for sample in samples)
+        samples = {item.sample.image: item.sample for item in self.items}.values()
+        counts = Counter(self.prompts.choose(sample.id, self.is_bald(sample)).name for sample in samples)
         return dict(sorted(counts.items()))
+
+    def is_bald(self, sample: AnySample) -> bool:
+        """Whether a sample shows no hair; what is not a head has none."""
+        return not isinstance(sample.id, SampleId) or sample.id.hair in self.bald
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,12 @@ class Extent:
 def variant_folders(variants: int) -> tuple[str, ...]:
     """The folder of each variant below OUT: OUT itself for a single one, else v01/, v02/, …"""
     return ("",) if variants == 1 else tuple(f"v{number:02d}/" for number in range(1, variants + 1))
+
+
+def shared_files(identity: Mapping[str, Any]) -> list[str]:
+    """Files of the dataset that belong to all images of an OUT, by its identity."""
+    found = identity.get(SHARED)
+    return [MAP_FILE] if found is None else [str(name) for name in found]
 
 
 def used_folders(keys: Iterable[str], variants: int) -> list[str]:

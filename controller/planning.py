@@ -9,13 +9,15 @@ from typing import Any
 import acusim
 from acusim import bald
 from acusim.errors import ConfigError
-from acusim.layout import Sample, scan
-from acusim.prompt_sets import load_prompt_sets
+from acusim.keypoints import KeypointSet, open_any
+from acusim.layout import MAP_FILE, Sample
+from acusim.prompt_sets import KEYPOINT_PROMPTS, load_prompt_sets
 from acusim.seeds import derive_seed
 from acusim.selection import parse_selection
 from controller.budget import Focus, affordable, focus_of, light_digest, scene_picker, spending
 from controller.job import Job
-from controller.plan import Extent, Item, Plan, make_plan
+from controller.keypoint_plan import keypoint_plan
+from controller.plan import SHARED, Extent, Item, Plan, make_plan
 from controller.settings import BatchSettings
 from engines.scenes import Scene, load_scenes, scenes_digest
 
@@ -52,6 +54,7 @@ class PlannedBatch:
             "several variants": settings.variants > 1,
             "gate": settings.gate.as_dict() if settings.gate else None,
             **({"focused scenes": self._light} if self._light else {}),
+            **({} if self.plan.shared == (MAP_FILE,) else {SHARED: list(self.plan.shared)}),
             **self.engine_identity,
         }
 
@@ -67,7 +70,7 @@ class PlannedBatch:
         """What decides the pixels of an item's first attempt."""
         sample, prompts = item.sample, self.plan.prompts
         seed = derive_seed(self.settings.seed, sample.id, item.variant, attempt=0)
-        bald = sample.id.hair in self.plan.bald
+        bald = self.plan.is_bald(sample)
         prompt_set = prompts.choose(sample.id, bald)
         positive, negative = prompts.texts(prompt_set, sample.id, seed)
         return Job(
@@ -91,11 +94,19 @@ def plan_batch(settings: BatchSettings, engine_identity: dict[str, str] | None =
     Raises:
         ConfigError, LayoutError: a setting or the dataset root is wrong.
     """
-    prompts = load_prompt_sets(settings.prompts)
     codes = bald.parse_bald_codes(settings.bald_codes)
     selection = parse_selection(None if settings.repair else settings.select)
     scenes, warnings = load_scenes(settings.scenes)
-    dataset = scan(settings.dataset, settings.size)
+    dataset = open_any(settings.dataset, settings.size)
+    if isinstance(dataset, KeypointSet):
+        plan, focus = keypoint_plan(dataset, load_prompt_sets(settings.prompts, KEYPOINT_PROMPTS), settings), None
+        if not plan.items and not plan.skipped:
+            why = "; ".join(plan.notes)[:500]
+            raise ConfigError(f"there is no usable picture in {str(settings.dataset)!r}: {why}")
+        if settings.budget is not None:
+            focus = _spend(plan, settings)
+        return PlannedBatch(settings, plan, scenes, focus, engine_identity or {}, warnings)
+    prompts = load_prompt_sets(settings.prompts)
 
     def judge(samples: list[Sample]) -> list[bald.Evidence]:
         return bald.gather_evidence(dataset.root, samples) if codes is None else bald.given_evidence(samples, codes)

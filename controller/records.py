@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 import acusim
-from acusim.files import sha256
+from acusim.dataset import Sample
 from acusim.pictures import encode
 from controller.job import Job
 from controller.samples import LoadedJob
@@ -58,11 +58,14 @@ def planned_line(job: Job, recipe: Recipe) -> dict[str, Any]:
 
 def _line(entry: LoadedJob, result: Result, recipe: Recipe) -> dict[str, Any]:
     job = entry.job
-    digests = {"source_sha256": entry.request.source_sha256, "label_sha256": sha256(entry.label_data)}
-    line = planned_line(job, recipe) | digests | {"facts": result.facts}
-    if job.sample.depth and entry.depth is not None:
-        line |= {"depth": job.folder + job.sample.depth, "depth_sha256": sha256(entry.depth)}
-    if job.sample.unused_depth:
+    digests = {f"{name}_sha256": digest for name, digest in entry.digests.items()}
+    if annotation := job.sample.annotation_sha256:
+        digests["annotation_sha256"] = annotation
+    found = {"foreground": entry.foreground} if entry.foreground else {}
+    line = planned_line(job, recipe) | digests | {"facts": result.facts | found}
+    if depth := job.sample.copied.get("depth"):
+        line["depth"] = job.folder + depth
+    if isinstance(job.sample, Sample) and job.sample.unused_depth:
         line["unused_depth"] = job.sample.unused_depth
     if result.doubts:
         line["doubts"] = list(result.doubts)

@@ -7,9 +7,11 @@ from typing import Any, get_args
 
 from acusim.errors import ConfigError, ProvenanceError, shown
 from acusim.files import printable, safe_join, sha256
+from acusim.keypoints import KeypointPicture, open_keypoints
 from acusim.layout import Sample
 from acusim.pictures import decode_rgb, read_file, read_provenance
 from acusim.sample_id import SampleId
+from acusim.tolerances import LAID_OUT
 from controller.job import Job, JobResult
 from controller.job_runner import render
 from controller.ledger import LEDGER_FILE, STATE_FOLDER
@@ -76,7 +78,8 @@ def reproduce(
         dataset, scenes = dataset or stored.dataset, scenes or stored.scenes
     elif dataset is None:
         raise ConfigError(f"{str(image)!r} is not in an OUT with its ledger; name --dataset (and --scenes)")
-    job = _job(record, _scene(load_scenes(scenes)[0], record["scene_sha256"], record["scene"]))
+    scene = _scene(load_scenes(scenes)[0], record["scene_sha256"], record["scene"])
+    job = _job(record, scene, dataset)
     found = sha256(read_file(safe_join(dataset.resolve(), job.sample.image)))
     if found != record["source_sha256"]:
         raise ConfigError(
@@ -104,10 +107,25 @@ def _stored(image: Path, key: str) -> BatchSettings | None:
         return stored_settings(ledger, output)
 
 
-def _job(record: dict[str, Any], scene: Scene) -> Job:
+def _job(record: dict[str, Any], scene: Scene, dataset: Path) -> Job:
     key, source = record["image"], record["source"]
     folder = key[: len(key) - len(source)]
-    sample = Sample(
+    sample = _sample(record, folder) if LAID_OUT.fullmatch(source) else _picture(dataset, source)
+    return Job(key=key, folder=folder, sample=sample, scene=scene, **{name: record[name] for name in _JOB_FIELDS})
+
+
+def _picture(dataset: Path, source: str) -> KeypointPicture:
+    """A picture of another data set than AcuSim."""
+    found = open_keypoints(dataset.resolve())
+    for picture in found.pictures if found else []:
+        if picture.image == source:
+            return picture
+    raise ConfigError(f"{source!r} is not a labelled picture of {str(dataset)!r}; name --dataset")
+
+
+def _sample(record: dict[str, Any], folder: str) -> Sample:
+    source = record["source"]
+    return Sample(
         id=SampleId.parse(record["sample"]),
         split=source.split("/")[0],
         size=0,
@@ -116,7 +134,6 @@ def _job(record: dict[str, Any], scene: Scene) -> Job:
         depth=record["depth"][len(folder) :] if "depth" in record else None,
         unused_depth=record.get("unused_depth"),
     )
-    return Job(key=key, folder=folder, sample=sample, scene=scene, **{name: record[name] for name in _JOB_FIELDS})
 
 
 def _options(

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from acusim.dataset import Sample
 from acusim.errors import AcuSimError, EngineError, PictureError
 from acusim.files import safe_join, sha256
+from acusim.keypoints import KeypointPicture, Keypoints
 from acusim.labels import Label, checked, parse_label, read_checked
 from acusim.pictures import decode_rgb, read_file
 from controller.job import Job, JobResult
@@ -25,22 +27,21 @@ class LoadedJob:
     request: Request
     notes: tuple[str, ...]
     """About how the image was read."""
-    label: Label
-    label_data: bytes
-    depth: bytes | None
+    label: Label | Keypoints
+    copied: dict[str, bytes]
+    """The files that accompany the image, by what they are: label, depth."""
+    digests: dict[str, str]
+    """SHA-256 of the sample's files, by what they are: source, label, depth, foreground."""
+    foreground: str = ""
+    """How the foreground of a picture of another data set than AcuSim was found."""
     attempts: list[dict[str, Any]] = field(default_factory=list)
     """The gate's verdict on each attempt so far."""
     kept: dict[str, Any] = field(default_factory=dict)
     """What the gate knows of the sample."""
 
 
-@dataclass(frozen=True, slots=True)
-class SampleFiles:
-    """A sample's files, as they were read."""
-
-    image: bytes
-    label: bytes
-    depth: bytes | None
+SampleFiles = dict[str, bytes]
+"""A sample's files as they were read, by what they are: source, label, depth, foreground."""
 
 
 def read_sample(job: Job, root: Path) -> SampleFiles:
@@ -50,9 +51,14 @@ def read_sample(job: Job, root: Path) -> SampleFiles:
         AcuSimError: one cannot be read.
     """
     sample = job.sample
-    label, _ = read_checked(safe_join(root, sample.label), "label", bytes)
-    image = read_file(safe_join(root, sample.image))
-    return SampleFiles(image, label, read_file(safe_join(root, sample.depth), "depth") if sample.depth else None)
+    files: SampleFiles = {}
+    for name, path in sample.sources.items():
+        place = safe_join(root, path)
+        if name == "label" and isinstance(sample, Sample):  # a small file
+            files[name] = read_checked(place, "label", bytes)[0]
+        else:
+            files[name] = read_file(place, {"source": "picture", "foreground": "mask"}.get(name, name))
+    return files
 
 
 def load_jobs(
@@ -77,16 +83,25 @@ def load_jobs(
 
 def _load(job: Job, root: Path, files: SampleFiles) -> LoadedJob:
     sample, source = job.sample, root / job.sample.image
-    label = checked(Path(sample.label).name, "label", parse_label, files.label)
-    picture = decode_rgb(files.image, source.name)
+    label: Label | Keypoints
+    foreground = ""
+    if isinstance(sample, KeypointPicture):
+        from evaluation.cutouts import cut_out_subject
+
+        label, depth = sample.points, None
+        picture = cut_out_subject(sample, files["source"], files.get("foreground"))
+        foreground = picture.source
+    else:
+        label, depth = checked(Path(sample.label).name, "label", parse_label, files["label"]), sample.depth
+        picture = decode_rgb(files["source"], source.name)
     request = Request(
         sample=sample.id,
         source=source,
         pixels=picture.pixels,
         source_data=picture.data,
         source_sha256=sha256(picture.data),
-        depth=root / sample.depth if sample.depth else None,
-        depth_data=files.depth,
+        depth=root / depth if depth else None,
+        depth_data=files.get("depth"),
         scene=job.scene,
         bald=job.bald,
         prompt_set=job.prompt_set,
@@ -95,7 +110,9 @@ def _load(job: Job, root: Path, files: SampleFiles) -> LoadedJob:
         seed=job.seed,
         alpha=picture.alpha,
     )
-    return LoadedJob(job, request, picture.notes, label, files.label, files.depth)
+    copied = {name: files[name] for name in sample.copied}
+    digests = {name: sha256(data) for name, data in files.items()}
+    return LoadedJob(job, request, picture.notes, label, copied, digests, foreground)
 
 
 def augmented(name: str, augment: Augment, loaded: Sequence[LoadedJob]) -> list[Result | AcuSimError]:
@@ -113,7 +130,7 @@ def augmented(name: str, augment: Augment, loaded: Sequence[LoadedJob]) -> list[
 def _checked(entry: LoadedJob, answer: Result | AcuSimError, name: str) -> Result | AcuSimError:
     """An engine's answer, or the error instead of it; one about the depth map names its path."""
     if isinstance(answer, AcuSimError):
-        path = entry.job.sample.depth
+        path = entry.job.sample.copied.get("depth")
         about_depth = path and isinstance(answer, PictureError) and str(answer).startswith("depth")
         return PictureError(f"{path}: {answer}") if about_depth else answer
     expected, pixels = entry.request.pixels.shape, answer.pixels

@@ -12,6 +12,9 @@ from acusim.folders import os_error_reason
 from controller.ledger import DONE, RUNNING, Ledger
 from controller.plan import Item, Plan, split_colliding
 
+SOURCES = ("source", "label", "depth", "foreground", "annotation")
+"""Whatever a sample may consist of, as records name their hashes."""
+
 
 @dataclass(slots=True)
 class Stock:
@@ -75,29 +78,26 @@ class Listing:
         return found
 
 
-def _sources(item: Item) -> list[str]:
-    sample = item.sample
-    return [sample.image, sample.label, *([sample.depth] if sample.depth else [])]
-
-
 def _stamp(item: Item, dataset: Listing) -> str:
-    return ";".join("{}:{}".format(*(dataset.entry(source) or (0, 0))) for source in _sources(item))
+    stamps = ["{}:{}".format(*(dataset.entry(source) or (0, 0))) for source in item.sample.sources.values()]
+    return ";".join([*stamps, *filter(None, [item.sample.annotation_sha256])])
 
 
 def _companions_intact(item: Item, dataset: Listing, on_disk: Listing) -> bool:
     """Whether label and depth are in OUT and have the sizes of their sources."""
-    return all(on_disk.size(item.folder + source) == dataset.size(source) for source in _sources(item)[1:])
+    return all(on_disk.size(item.folder + path) == dataset.size(path) for path in item.sample.copied.values())
 
 
 def _sources_unchanged(item: Item, ledger: Ledger, root: Path) -> bool:
     """Whether the sources still have the hashes of a done image's record."""
-    record = ledger.record(item.key)
-    expected = [record.get(name) for name in ("source_sha256", "label_sha256", "depth_sha256")]
+    record, sources = ledger.record(item.key), item.sample.sources
     try:
-        found = [sha256(safe_join(root, source).read_bytes()) for source in _sources(item)]
+        found = {name: sha256(safe_join(root, path).read_bytes()) for name, path in sources.items()}
     except (OSError, AcuSimError):
         return False
-    return found == expected[: len(found)] and (len(found) == 3 or expected[2] is None)
+    if annotation := item.sample.annotation_sha256:
+        found["annotation"] = annotation
+    return all(record.get(f"{name}_sha256") == found.get(name) for name in SOURCES)
 
 
 class _Inspection:

@@ -11,6 +11,7 @@ from typing import Any
 from acusim.errors import AcuSimError, LayoutError, OutputError
 from acusim.files import safe_join, write_atomic
 from acusim.folders import is_junk, list_folder
+from acusim.labelled_files import files_below
 from acusim.pictures import EXTENSIONS, read_provenance
 from controller.ledger import LEDGER_FILE, STATE_FOLDER, DamagedLedger
 from controller.records import PROGRAM
@@ -49,12 +50,18 @@ def created_here(output: Path) -> bool:
 
 def images_of(output: Path) -> Iterator[Path]:
     """Every regular file of OUT in the place of an image, of all variants."""
+    laid_out = False
     for pattern in ("*/image/img_*/*", "v[0-9][0-9]/*/image/img_*/*"):
         for path in output.glob(pattern):
             if path.suffix.lower() not in EXTENSIONS or is_junk(path.name):
                 continue
             if path.is_file() and not path.is_symlink():
+                laid_out = True
                 yield path
+    if not laid_out and output.is_dir():  # of another data set than AcuSim
+        for relative in files_below(output, [])[1].values():
+            if not (output / relative).is_symlink():
+                yield output / relative
 
 
 def manifest_lines(output: Path) -> Iterator[dict[str, Any]]:

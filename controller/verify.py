@@ -6,9 +6,8 @@ from pathlib import Path
 
 from acusim.errors import AcuSimError
 from acusim.files import safe_join, sha256
-from acusim.layout import MAP_FILE
 from controller.ledger import Ledger
-from controller.plan import used_folders
+from controller.plan import shared_files, used_folders
 from controller.settings import BatchSettings
 
 
@@ -24,22 +23,23 @@ class Fault:
 
 
 def verify(ledger: Ledger, settings: BatchSettings) -> Iterator[Fault]:
-    """Compares every file of every done image with its hash in the ledger, and map.txt with the dataset's."""
+    """Compares the files of every done image with their hashes in the ledger, and shared ones with the dataset's."""
     output = settings.out
     keys: list[str] = []
     for key, record in ledger.records():
         keys.append(key)
         for name in ("image", "label", "depth", "mask"):
-            if name not in record:
+            if name not in record or name != "image" and f"{name}_sha256" not in record:  # a label of all images
                 continue
             expected = record["sha256"] if name == "image" else record[f"{name}_sha256"]
             found = _hash_below(output, record[name])
             if found != expected:
                 yield Fault(key, record[name], "missing" if found is None else "not the bytes that were written")
-    expected = _sha256(settings.dataset / MAP_FILE)
-    for folder in used_folders(keys, settings.variants):
-        if expected is not None and _hash_below(output, folder + MAP_FILE) != expected:
-            yield Fault("", folder + MAP_FILE, "not the dataset's map.txt")
+    for name in shared_files(ledger.get_meta("identity") or {}):
+        expected = _sha256(settings.dataset / name)
+        for folder in used_folders(keys, settings.variants):
+            if expected is not None and _hash_below(output, folder + name) != expected:
+                yield Fault("", folder + name, f"not the dataset's {name}")
 
 
 def _hash_below(output: Path, relative: str) -> str | None:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim.errors import AcuSimError
-from acusim.sample_id import SampleId
+from acusim.sample_id import PictureId, SampleId
 from engines.options import ComfyUIOptions, EmbeddedOptions, RelightOptions
 from engines.recipe import Recipe
 from engines.scenes import Scene
@@ -34,7 +34,7 @@ CHANGEABLE = ("denoise", "ip_adapter_weight", "light_transfer")
 class Request:
     """One image to create."""
 
-    sample: SampleId
+    sample: SampleId | PictureId
     source: Path
     """The sample's image on disk."""
     pixels: NDArray[np.uint8]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acusim.command_line import USAGE, Parser, add_verbosity, start_logging
-from acusim.errors import AcuSimError
+from acusim.errors import AcuSimError, ConfigError
 from acusim.options import add_options, given_options
 from acusim.parallel.settings import ClusterSettings
 from acusim.processes import terminating
@@ -18,6 +18,8 @@ from evaluation.settings import MAX_WORKERS, CalibrationSettings, PairSettings, 
 from evaluation.thresholds import Thresholds
 
 if TYPE_CHECKING:
+    from acusim.keypoints import KeypointSet
+    from evaluation.pairs import Problem
     from evaluation.progress import Progress
     from evaluation.run import Outcome
 
@@ -119,13 +121,33 @@ def _run(args: argparse.Namespace) -> int:
         from evaluation.calibration import calibrate
 
         settings = _settings(args, CalibrationSettings)
+        _keypoints(args, settings)
         results, text = calibrate(settings, progress)
         code = PROBLEMS if results["problems"] else OK
         print(json.dumps(results, ensure_ascii=False) if args.json else text)
         return code
     unused = {name: 0 for name in ("null", "baselines") if name not in _OWN_OPTIONS[args.command]}
     steps = {"faces": args.command != "certify", "certificate": args.command != "drift"}
-    return _measure(args, _settings(args, ReportSettings, **steps, **unused), progress)
+    settings = _settings(args, ReportSettings, **steps, **unused)
+    if (found := _keypoints(args, settings)) is not None:
+        return _certify_keypoints(args, settings, found, progress)
+    return _measure(args, settings, progress)
+
+
+def _keypoints(args: argparse.Namespace, settings: PairSettings) -> "KeypointSet | None":
+    """The originals where they are not AcuSim's.
+
+    Raises:
+        ConfigError: the command is for AcuSim alone.
+    """
+    from acusim.keypoints import KeypointSet, open_any
+
+    found = open_any(settings.original, settings.size)
+    if not isinstance(found, KeypointSet):
+        return None
+    if args.command != "certify":
+        raise ConfigError(f"{args.command} measures heads in AcuSim's views; for {found.format} data use certify")
+    return found
 
 
 def _measure(args: argparse.Namespace, settings: ReportSettings, progress: "Progress") -> int:
@@ -154,6 +176,25 @@ def _measure(args: argparse.Namespace, settings: ReportSettings, progress: "Prog
     return code
 
 
+def _certify_keypoints(
+    args: argparse.Namespace, settings: ReportSettings, found: "KeypointSet", progress: "Progress"
+) -> int:
+    from evaluation.keypoint_certificates import MARGIN, certify
+
+    with progress:
+        results, problems = certify(settings, found, progress.advance)
+    code, certificate = PROBLEMS if problems else OK, results["certificate"]
+    if args.json:
+        print(json.dumps(results | {"exit_code": code}, ensure_ascii=False))
+        return code
+    print(
+        f"certificate: {_percent(certificate['accepted'])} of {certificate['pictures']} pictures accepted, "
+        f"{_percent(certificate['trusted'])} of the visible points trusted within {MARGIN}"
+    )
+    _print_details(settings, certificate["reasons"], problems, "certificates")
+    return code
+
+
 def _print_summary(settings: ReportSettings, outcome: "Outcome", results: dict[str, Any], name: str) -> None:
     print(f"{outcome.pairs} pairs in {outcome.seconds:.1f} s, {outcome.reused} items known from before")
     if drift := results.get("drift"):
@@ -166,14 +207,18 @@ def _print_summary(settings: ReportSettings, outcome: "Outcome", results: dict[s
     if certificate := results.get("certificate"):
         print(f"certificate: {_percent(certificate['accepted'])} accepted, {_percent(certificate['trusted'])} of the "
               "visible acupoints trusted")  # fmt: skip
-        for kind, count in certificate["reasons"].items():
-            print(f"  {count} x {kind}")
-    if outcome.problems:
-        print(f"{len(outcome.problems)} problems:")
-        for problem in outcome.problems[:PROBLEMS_PRINTED]:
+    _print_details(settings, (results.get("certificate") or {"reasons": {}})["reasons"], outcome.problems, name)
+
+
+def _print_details(settings: ReportSettings, reasons: dict[str, int], problems: "Sequence[Problem]", name: str) -> None:
+    for kind, count in reasons.items():
+        print(f"  {count} x {kind}")
+    if problems:
+        print(f"{len(problems)} problems:")
+        for problem in problems[:PROBLEMS_PRINTED]:
             print(f"  {problem.path}: {problem.reason}")
-        if len(outcome.problems) > PROBLEMS_PRINTED:
-            print(f"  and {len(outcome.problems) - PROBLEMS_PRINTED} more, see {settings.out / name}.json")
+        if len(problems) > PROBLEMS_PRINTED:
+            print(f"  and {len(problems) - PROBLEMS_PRINTED} more, see {settings.out / name}.json")
     print(f"results: {settings.out / name}.{'html' if name == 'report' else 'json'}")
 
 

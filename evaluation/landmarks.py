@@ -1,6 +1,8 @@
 """The face detector of the protocol: MediaPipe FaceMesh with refined landmarks (478 points)."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,6 +28,18 @@ def silence_native_log() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)
+
+
+@contextmanager
+def native_log_silenced() -> Iterator[None]:
+    """The same, for a while."""
+    before = os.dup(2)
+    try:
+        silence_native_log()
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
 
 
 class Detector:

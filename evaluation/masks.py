@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from acusim.acupoints import COUNT
+from acusim.acupoints import NAMES
+from acusim.keypoints import Keypoints
 from acusim.labels import Label
 from acusim.point_mask import PointMask, dump_point_mask
 from evaluation.certificate import Certificate
@@ -32,7 +33,9 @@ def _rounded(value: float) -> float | None:
     return round(value, 3) if np.isfinite(value) else None
 
 
-def mask_bytes(record: dict[str, Any], label: Label, image: str, image_sha256: str, tolerance_mm: float) -> bytes:
+def mask_bytes(
+    record: dict[str, Any], label: Label | Keypoints, image: str, image_sha256: str, tolerance_mm: float
+) -> bytes:
     """The point mask of an image; a listed point outside the image is not trusted.
 
     Args:
@@ -42,8 +45,10 @@ def mask_bytes(record: dict[str, Any], label: Label, image: str, image_sha256: s
         image_sha256: of its file.
         tolerance_mm: by which points were trusted.
     """
-    displacement, pixels, millimetres = np.full((COUNT, 2), np.nan), np.full(COUNT, np.inf), np.full(COUNT, np.inf)
-    trusted = np.zeros(COUNT, bool)
+    names, listed = (label.names, label.visible) if isinstance(label, Keypoints) else (NAMES, label.listed)
+    count = len(names)
+    displacement, pixels, millimetres = np.full((count, 2), np.nan), np.full(count, np.inf), np.full(count, np.inf)
+    trusted = np.zeros(count, bool)
     for row, dx, dy, px, mm, ok in record["points"]:
         displacement[row] = [np.nan if value is None else value for value in (dx, dy)]
         pixels[row], millimetres[row] = (np.inf if value is None else value for value in (px, mm))
@@ -55,7 +60,8 @@ def mask_bytes(record: dict[str, Any], label: Label, image: str, image_sha256: s
             accept=bool(record["accept"]),
             reason=str(record["reason"]),
             tolerance_mm=tolerance_mm,
-            listed=label.listed,
+            names=names,
+            listed=listed,
             displacement_px=displacement,
             excluded_px=pixels,
             excluded_mm=millimetres,

@@ -20,7 +20,7 @@ from evaluation.verdicts import verdicts
 
 FORMAT = 1
 PROBLEMS_LISTED = 10_000
-_SUMMARY = (
+SUMMARY = (
     ("accept", "reason", "structure", "texture", "outline_iou", "outline_px", "outline_seen", "depth_agreement")
     + ("copy", "found_px", "found_strength", "visible", "trusted", "excluded_px", "excluded_mm")
 )  # fmt: skip
@@ -56,7 +56,7 @@ def results_of(settings: ReportSettings, outcome: Outcome) -> dict[str, Any]:
             "thresholds": settings.thresholds.as_dict(),
             "verdict": verdict(outcome.certified, settings.thresholds.tolerance_mm),
             **analysis.certified_figures(outcome.certified),
-            "reasons": dict(Counter(_kind(entry.summary["reason"]) for entry in outcome.certified).most_common()),
+            "reasons": dict(Counter(kind_of(entry.summary["reason"]) for entry in outcome.certified).most_common()),
             "by_group": {
                 title: analysis.certified_by_group(outcome.certified, group) for title, group in analysis.GROUPS.items()
             },
@@ -103,7 +103,7 @@ def _pairs(outcome: Outcome) -> Iterator[Any]:
     yield from (entry.pair for entry in outcome.certified)
 
 
-def _kind(reason: str) -> str:
+def kind_of(reason: str) -> str:
     """Kind of a reason: without names and numbers."""
     if not reason:
         return "accepted"
@@ -167,7 +167,7 @@ def _csv_lines(settings: ReportSettings, outcome: Outcome) -> Iterator[bytes]:
     if settings.faces:
         header += ["discard", *(f"{name}_{axis}" for name in KEYPOINTS for axis in ("dx", "dy", "d"))]
     if settings.certificate:
-        header += _SUMMARY
+        header += SUMMARY
     yield csv_line(header)
     drift_rows = {pair.augmented: row for row, pair in enumerate(outcome.drifts.pairs)}
     certified = {entry.pair.augmented: entry for entry in outcome.certified}
@@ -184,7 +184,7 @@ def _csv_lines(settings: ReportSettings, outcome: Outcome) -> Iterator[bytes]:
                 line += ["" if np.isnan(value) else f"{value:.3f}" for value in (*shift, distance)]
         if settings.certificate:
             entry = certified.get(pair.augmented)
-            values = [entry.summary[name] if entry else None for name in _SUMMARY]
+            values = [entry.summary[name] if entry else None for name in SUMMARY]
             line += ["" if value is None else int(value) if isinstance(value, bool) else value for value in values]
         yield csv_line(line)
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from acusim import acupoints, rig
 from acusim.errors import PictureError
 from acusim.foreground import find_foreground, silhouette
+from acusim.keypoints import Keypoints
 from acusim.labels import Label
 from acusim.rig import Camera
 from evaluation.copies import Witnessed
@@ -218,6 +219,19 @@ def _millimetres(
         z = np.full(len(points), NOSE_DEPTH_MM)
     focal = frame.focal if isinstance(frame, Camera) else rig.FOCAL
     return rig.mm_per_px(z, width, focal).astype(np.float32)
+
+
+def keypoint_reference(pixels: Bytes, alpha: Bytes, points: Keypoints) -> Reference:
+    """The reference of a picture of another data set than AcuSim.
+
+    Nothing is known of its scale: its millimetres are those of a picture as wide as AcuSim's, 277 mm at the subject.
+
+    Args:
+        pixels: [H, W, 3] RGB.
+        alpha: [H, W] 0..255 what it shows in front of its background.
+        points: its labels.
+    """
+    return make_reference(pixels, coords_px=points.xy, visible=points.visible, mask=alpha >= 128)
 
 
 def sample_reference(

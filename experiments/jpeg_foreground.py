@@ -33,6 +33,7 @@ from acusim.keypoint_metrics import mask_iou
 from acusim.labels import Label, read_label
 from acusim.layout import scan
 from acusim.pictures import read_depth, read_rgb
+from acusim.sample_id import SampleId
 from engines.base import Request, Result
 from engines.recipe import Recipe
 from engines.relight.engine import RelightEngine
@@ -145,6 +146,7 @@ def measure(entries: Sequence[tuple[Head, Request]], white: Scene) -> str:
             [before_white] = composer.augment([dataclasses.replace(request, scene=white)])
             assert isinstance(result, Result) and isinstance(before_white, Result), (result, before_white)
             rings.append(ring(before_white.pixels, head.request.pixels, head.mask))
+            assert isinstance(request.sample, SampleId)
             reference, _ = sample_reference(request.pixels, request.depth_data, head.label, request.sample.frame)
             accepted += judge.compare(reference, result.pixels).valid
     median, far = np.max(edges, axis=0)

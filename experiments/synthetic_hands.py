@@ -65,7 +65,9 @@ def detect(count: int) -> None:
                 if item.face != face:
                     continue
                 who, shot = hand_subject(SEED, item.subject), draw_shot(settings, item)
-                pixels = np.array(Image.open(io.BytesIO(make_picture(settings, item, who, paint_skin(who, SEED))[1])))
+                pixels = np.array(
+                    Image.open(io.BytesIO(make_picture(settings, item, who, paint_skin(who, SEED))[-1][1]))
+                )
                 answer: Any = detector.process(pixels)
                 found.append(bool(answer.multi_hand_landmarks))
                 if not found[-1]:
@@ -113,7 +115,7 @@ def sheet() -> None:
         settings = HandSettings(out=Path("."), count=1, seed=SEED, size=2 * TILE, face=face, quality="fine")
         item = picture(settings, number)
         who = hand_subject(SEED, item.subject)
-        label, image = make_picture(settings, item, who, paint_skin(who, SEED))
+        (_, label), (_, image) = make_picture(settings, item, who, paint_skin(who, SEED))
         pixels = np.array(Image.open(io.BytesIO(image)))
         if number // COLUMNS % 2:
             truth = take(who, draw_shot(settings, item), item.side, item.face)[2]

@@ -16,6 +16,7 @@ Split = Literal["train", "test"]
 HeadSize = Literal[64, 128, 256, 512, 1024]
 Side = Literal["left", "right", "both"]
 Face = Literal["back", "palm", "both"]
+HandLight = Literal["daylight", "studio", "wild"]
 
 MAX_IDENTITIES = 100_000
 MAX_WORKERS = 256
@@ -120,6 +121,10 @@ class HandSettings(ClusterSettings):
     """Number of persons; image k shows person k modulo this."""
     first_subject: int = Field(default=0, ge=0, le=1_000_000, json_schema_extra={"metavar": "N"})
     """Number of the first person; other numbers are other persons with other names, such as those of a test."""
+    light: HandLight = "daylight"
+    """Light: daylight, cool to warm; studio: one large white lamp over a grey table; wild: low coloured lamps."""
+    masks: bool = False
+    """Write masks/NAME.png beside each image: 255 on the hand, 0 elsewhere."""
     workers: int = Field(
         default=1, ge=1, le=MAX_WORKERS, json_schema_extra={"metavar": "N", "default": "one for each CPU"}
     )
@@ -127,8 +132,8 @@ class HandSettings(ClusterSettings):
 
     @property
     def fixed(self) -> dict[str, Any]:
-        """The settings that decide pixels: a folder holds one set of them."""
-        names = ("seed", "size", "quality", "side", "face", "subjects")
+        """The settings that decide the files: a folder holds one set of them."""
+        names = ("seed", "size", "quality", "side", "face", "subjects", "light", "masks")
         return {**{name: getattr(self, name) for name in names}, FIRST_SUBJECT: self.first_subject}
 
 

@@ -70,9 +70,9 @@ def why_not_shared(client: Client, roots: list[Root], dataset: Path, output: Pat
         return f"{' and '.join(missing)} not below a root of the server ({named})"
     try:
         known = _any_file(dataset)
-        if known is None or not _reads_same(
-            client, *data, known.relative_to(os.path.realpath(dataset)).as_posix(), known
-        ):
+        if known is None:
+            return "the data set has no image in AcuSim's layout, which the server could read in its place"
+        if not _reads_same(client, *data, known.relative_to(os.path.realpath(dataset)).as_posix(), known):
             return f"the server sees another folder at its root {data[0].name!r} than this program"
         with _probe(output) as probe:
             relative = probe.relative_to(os.path.realpath(output)).as_posix()

@@ -19,6 +19,7 @@ from acusim.errors import AcuSimError, EngineError, LayoutError, PictureError
 from acusim.files import safe_join, sha256, write_atomic
 from acusim.layout import depth_folder
 from acusim.pictures import decode_rgb, read_file
+from acusim.sample_id import SampleId
 from engines.base import Request, Result
 from engines.comfyui.binding import Places
 from engines.comfyui.client import REFUSED_FILE, Client
@@ -29,16 +30,27 @@ from engines.scenes import Scene, scene_file
 BLACK_LEVEL = 8
 """An image without any level above this is black."""
 MAX_FOLDERS = 3
+_PNG = b"\x89PNG\r\n\x1a\n"
 MAX_DOUBTS = 8
 """Of a server about one mask."""
 
 
+def sample_name(request: Request) -> str:
+    """The sample ID of a request on servers, whose nodes know AcuSim's grammar only."""
+    if isinstance(request.sample, SampleId):
+        return str(request.sample)
+    return f"F_{sha256(str(request.sample).encode())[:16]}_N_OTHER_0001"
+
+
 def image_path(dataset: Path, request: Request) -> str:
-    """A sample's image relative to the data set root, with forward slashes.
+    """A sample's image relative to the data set root, with forward slashes; what is not AcuSim's is laid out like it.
 
     Raises:
         LayoutError: it is not below the root.
     """
+    if not isinstance(request.sample, SampleId):
+        extension = ".png" if request.source_data.startswith(_PNG) else ".jpg"
+        return f"all/image/img_{max(request.pixels.shape)}/{sample_name(request)}{extension}"
     for root in (dataset, Path(os.path.realpath(dataset))):
         if request.source.is_relative_to(root):
             return request.source.relative_to(root).as_posix()
@@ -271,10 +283,8 @@ def _checked_image(
 ) -> Result:
     url = transport.client.url
     height, width = request.pixels.shape[:2]
-    if entry.get("sample") != str(request.sample):
-        raise BadAnswer(
-            url, f"an image of {safe_text(entry.get('sample'), 80)!r} where {str(request.sample)!r} is expected"
-        )
+    if entry.get("sample") != (name := sample_name(request)):
+        raise BadAnswer(url, f"an image of {safe_text(entry.get('sample'), 80)!r} where {name!r} is expected")
     if entry.get("finite") is not True:
         raise PictureError(
             "the server's picture is not finite (NaN): half precision overflows; start ComfyUI with --fp32-vae, "

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from acusim.errors import AcuSimError, PictureError
 from acusim.foreground import fitted, rim_from_inside
+from acusim.sample_id import SampleId
 from acusim.seeds import generator_of
 from engines.base import Engine, Request, Result
 from engines.relight import light, tones
@@ -79,7 +80,7 @@ class RelightEngine(Engine):
         gain = np.ones((*mask.shape, 3), np.float32)
         gain.reshape(-1, 3)[inside] = values * tones.tone_gain(random, recipe.tone_shift)
         coloured = linear
-        if recipe.hair_shift > 0 and not request.bald:
+        if recipe.hair_shift > 0 and isinstance(request.sample, SampleId) and not request.bald:
             hair = tones.hair_mask(linear, surface.depth_mm, mask, request.sample.frame)
             coloured = tones.recolour_hair(linear, hair, random, recipe.hair_shift)
         out = self._compose(pixels, linear, coloured, gain, surface, request.scene, mirrored)

@@ -4,12 +4,15 @@ An image depends on seed, its number and its subject alone, so any number of wor
 bytes.
 """
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from acusim.parallel import Work
 from acusim.pictures import encode
@@ -17,9 +20,9 @@ from synthetic.hands import __version__
 from synthetic.hands.camera import Camera, frame_hand, place_hand
 from synthetic.hands.hand_points import hand_points
 from synthetic.hands.labelling import PointTruth, labelme_file, seen_points
-from synthetic.hands.places import draw_table, table_light
+from synthetic.hands.places import draw_table, light_over_table, studio_table
 from synthetic.hands.plan import HandPicture, open_tasks, prepare
-from synthetic.hands.render import PosedHand, posed_hand, render_hand
+from synthetic.hands.render import PosedHand, hand_mask, posed_hand, render_hand
 from synthetic.hands.skeleton import Pose, build_skeleton, draw_pose
 from synthetic.hands.skin import SkinMaps, chart_places, paint_skin
 from synthetic.hands.subject import HandSubject, hand_subject
@@ -101,12 +104,16 @@ def take(who: HandSubject, shot: Shot, side: str, face: str) -> tuple[PosedHand,
     return hand, camera, truth
 
 
-def make_picture(settings: HandSettings, item: HandPicture, who: HandSubject, skin: SkinMaps) -> tuple[bytes, bytes]:
-    """The labelme file and the PNG of one picture."""
+def make_picture(
+    settings: HandSettings, item: HandPicture, who: HandSubject, skin: SkinMaps
+) -> list[tuple[str, bytes]]:
+    """The files of one picture by their paths: its mask if the data set has masks, its labelme file, its PNG."""
     shot = draw_shot(settings, item)
     hand, camera, truth = take(who, shot, item.side, item.face)
     surface, table = draw_table(settings.seed, item.number)
-    light = table_light(settings.seed, item.number)
+    if settings.light == "studio":
+        surface, table = "studio", studio_table()
+    light = light_over_table(settings.light, settings.seed, item.number)
     rng = random_for("hand samples", settings.seed, item.number)
     pixels = render_hand(hand, skin, table, light, camera, quality=settings.quality, rng=rng)
     facts = {
@@ -127,7 +134,15 @@ def make_picture(settings: HandSettings, item: HandPicture, who: HandSubject, sk
         **facts,
         "light": light.describe(),
     }
-    return labelme_file(truth, camera, item.image, facts), encode(pixels, ".png", record)
+    files = [(item.mask, _grey_png(hand_mask(hand, camera)))] if settings.masks else []
+    files.append((item.label, labelme_file(truth, camera, item.image, facts)))
+    return [*files, (item.image, encode(pixels, ".png", record))]
+
+
+def _grey_png(values: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def run_task(settings: HandSettings, task: tuple[HandPicture, ...], work: Work) -> TaskResult:
@@ -145,8 +160,7 @@ def run_task(settings: HandSettings, task: tuple[HandPicture, ...], work: Work) 
     for item in task:
         if work.stopping():
             break
-        label, image = make_picture(settings, item, who, skin)
-        write_files(settings.out, ((item.label, label), (item.image, image)))
+        write_files(settings.out, make_picture(settings, item, who, skin))
         created += 1
         work.report(1)
     return TaskResult(created, peak_rss_mb())

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from synthetic import canvas
 from synthetic.identity import random_for
 from synthetic.lights import Light
+from synthetic.settings import HandLight
 
 Floats = NDArray[np.floating]
 
@@ -80,6 +81,54 @@ def table_at(table: NDArray[np.float32], places: Floats) -> NDArray[np.float32]:
     span = TABLE_PX - 1
     texel = np.abs((places / TABLE_MM_PER_PX + span / 2 + span) % (2 * span) - span).astype(np.float32)
     return canvas.sample_image(table, texel[:, 0], texel[:, 1])
+
+
+def studio_table() -> NDArray[np.float32]:
+    """A plain grey table top, as draw_table gives it."""
+    return np.full((TABLE_PX, TABLE_PX, 3), 0.18, np.float32)
+
+
+def light_over_table(kind: HandLight, seed: int, picture: int) -> Light:
+    """The light of a picture of a data set with this kind of light."""
+    if kind == "studio":
+        return studio_light()
+    return table_light(seed, picture) if kind == "daylight" else wild_light(seed, picture)
+
+
+def studio_light() -> Light:
+    """One large white lamp above the camera; the same for all pictures."""
+    return Light(
+        ambient=np.full(3, 0.5),
+        sky=np.full(3, 0.12),
+        camera=np.full(3, 0.1),
+        key=np.full(3, 0.5),
+        key_direction=np.array([0.2, 0.25, 0.947]),
+        key_size=0.35,
+        panorama=None,
+    )
+
+
+def wild_light(seed: int, picture: int) -> Light:
+    """A low, coloured lamp with a hard shadow, and dim light of another colour from all around."""
+    rng = random_for("wild table light", seed, picture)
+    azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(12, 60))
+    direction = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
+    ambient = rng.uniform(0.12, 0.35) * _tint(rng)
+    return Light(
+        ambient=ambient,
+        sky=0.2 * ambient,
+        camera=np.full(3, rng.uniform(0.0, 0.08)),
+        key=rng.uniform(0.6, 1.5) * _tint(rng),
+        key_direction=direction,
+        key_size=float(rng.uniform(0.02, 0.12)),
+        panorama=None,
+    )
+
+
+def _tint(rng: np.random.Generator) -> NDArray[np.float64]:
+    """A strong colour of mean 1: warm, cool, or of a coloured lamp."""
+    colour = rng.uniform(0.35, 1.0, 3)
+    return colour / colour.mean()
 
 
 def table_light(seed: int, picture: int) -> Light:

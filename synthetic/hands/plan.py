@@ -7,6 +7,7 @@ data set. Grammar: ``S<subject>_<L|R>_<back|palm>_<picture>``, numbers with four
 from dataclasses import dataclass
 from pathlib import Path
 
+from acusim.labelled_files import FOREGROUND_FOLDER
 from synthetic.hands import __version__
 from synthetic.record import prepare_root
 from synthetic.settings import FIRST_SUBJECT, HandSettings
@@ -38,9 +39,15 @@ class HandPicture:
     def image(self) -> str:
         return f"{self.stem}.png"
 
-    def finished(self, root: Path) -> bool:
-        """Whether both files exist."""
-        return (root / self.image).is_file() and (root / self.label).is_file()
+    @property
+    def mask(self) -> str:
+        """The hand's mask, for data sets that have masks."""
+        return f"{FOREGROUND_FOLDER}/{self.image}"
+
+    def finished(self, root: Path, masks: bool) -> bool:
+        """Whether all its files exist."""
+        files = (self.image, self.label, *([self.mask] if masks else []))
+        return all((root / file).is_file() for file in files)
 
 
 def picture(settings: HandSettings, number: int) -> HandPicture:
@@ -66,7 +73,8 @@ def prepare(settings: HandSettings) -> None:
         fixed=settings.fixed,
         grown=lambda before: {"count": max(settings.count, int(before.get("count", 0)))},
         may_change="--count and --workers",
-        unwritten={FIRST_SUBJECT: 0},
+        unwritten={FIRST_SUBJECT: 0, "light": "daylight", "masks": False},
+        folders=[FOREGROUND_FOLDER] if settings.masks else [],
     )
 
 
@@ -75,7 +83,7 @@ def open_tasks(settings: HandSettings) -> tuple[list[tuple[HandPicture, ...]], i
     missing: dict[int, list[HandPicture]] = {}
     for number in range(settings.count):
         item = picture(settings, number)
-        if not item.finished(settings.out):
+        if not item.finished(settings.out, settings.masks):
             missing.setdefault(item.subject, []).append(item)
     step = max(1, -(-settings.count // (settings.subjects * settings.workers)))
     tasks = [tuple(items[k : k + step]) for items in missing.values() for k in range(0, len(items), step)]

@@ -118,6 +118,14 @@ def render_hand(
     return _developed(picture, rng)
 
 
+def hand_mask(hand: PosedHand, camera: Camera) -> NDArray[np.uint8]:
+    """[height, width] 255 where at least half of a pixel's four rays meet the hand, else 0."""
+    rays = camera.rays(2)
+    found = hand.scene.first_hit(np.tile(camera.center.astype(np.float32), (len(rays), 1)), rays)
+    hit = (found["primID"] >= 0).reshape(camera.height, 2, camera.width, 2)
+    return np.where(hit.mean((1, 3)) >= 0.5, 255, 0).astype(np.uint8)
+
+
 def _developed(picture: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
     """What the camera adds: a little blur and noise."""
     soft = float(rng.uniform(0.3, 0.8))

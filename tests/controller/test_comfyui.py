@@ -15,8 +15,10 @@ import pytest
 
 from acusim.layout import scan
 from acusim.pictures import read_provenance, read_rgb
+from acusim.sample_id import SampleId
 from acusim.seeds import derive_seed
 from tests.engines.comfyui.fake_server import FakeServer
+from tests.keypoint_files import SIZE, add_labelme
 from tests.support import ROOT
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -66,6 +68,23 @@ def test_a_batch_is_a_data_set_and_says_what_made_it(server: FakeServer, root: P
     assert not list((out / ".acusim").glob("staging/**/*.png"))
     again = json.loads(command(*_line(server, root, out), "--json", check=0).stdout)
     assert (again["created"], again["already"], len(server.posts)) == (0, 8, len(server.posts))
+
+
+def test_a_labelme_folder_travels_as_cut_out_pngs(server: FakeServer, tmp_path: Path, command: Run):
+    hands, out = tmp_path / "hands", tmp_path / "out"
+    for seed, name in enumerate(("S1.png", "more/S2.jpg")):
+        add_labelme(hands, name, seed)
+    report = json.loads(command(*_line(server, hands, out), "--json", check=0).stdout)
+    assert report["created"] == 2 and report["prompt_sets"] == {"any": 2}
+    before, after = (read_rgb(root / "S1.png").pixels for root in (hands, out))
+    on = np.zeros(SIZE[::-1], bool)
+    on[25:60, 35:65] = True
+    assert (after[on] == 255 - before[on]).all()  # the fake server inverts what it is given
+    assert (after[:5, :5] == 255).all()  # the background was cut out: transparent, over black
+    assert (out / "S1.json").read_bytes() == (hands / "S1.json").read_bytes()
+    names = [name for prompt in server.posts for name in prompt.samples]
+    assert sorted({name.split("/")[:3][1] for name in names}) == ["image"] and all(n.endswith(".png") for n in names)
+    assert all(SampleId.parse(Path(name).stem) for name in names)
 
 
 def test_a_bad_sample_is_set_aside_and_costs_no_other(server: FakeServer, root: Path, tmp_path: Path, command: Run):

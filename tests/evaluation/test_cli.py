@@ -17,7 +17,9 @@ import pytest
 from PIL import Image
 
 from acusim.point_mask import read_point_mask
+from evaluation.cli import main
 from evaluation.drift import KEYPOINTS
+from tests.commands import run_here
 from tests.evaluation.conftest import draw_skin, relit
 from tests.support import ROOT
 
@@ -29,11 +31,10 @@ SHAPE = "train/image/img_64"
 
 @pytest.fixture
 def run() -> Run:
-    """Runs ``python -m evaluation`` with some arguments."""
+    """Runs the command with some arguments."""
 
     def call(*arguments: object, check: int | None = None) -> "subprocess.CompletedProcess[str]":
-        line = [sys.executable, "-m", "evaluation", *map(str, arguments)]
-        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120)
+        done = run_here(main, ["evaluation", *map(str, arguments)])
         if check is not None:
             assert done.returncode == check, f"exit {done.returncode}, not {check}\n{done.stdout}\n{done.stderr}"
         return done

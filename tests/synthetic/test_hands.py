@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from acusim import pictures
 from synthetic import cli
@@ -267,3 +268,24 @@ def test_a_folder_without_the_number_of_its_first_person_continues(hands: Path, 
     assert "first-subject" not in record["arguments"]  # so that folders of earlier versions continue
     arguments = ["--count", "3", "--subjects", "2", "--size", "128", "--seed", "5", "--quiet", "--workers", "1"]
     assert cli.main(["hands", "--out", str(hands), *arguments, "--first-subject", "7"]) == 1
+
+
+def test_masks_and_light_are_of_the_same_hand(hands: Path, tmp_path: Path) -> None:
+    arguments = ["--count", "1", "--subjects", "2", "--size", "128", "--seed", "5", "--quiet", "--workers", "1"]
+    kinds: dict[str, Path] = {"daylight": hands}
+    for light in ("studio", "wild"):
+        kinds[light] = tmp_path / light
+        assert cli.main(["hands", "--out", str(kinds[light]), *arguments, "--light", light, "--masks"]) == 0
+    name = picture(HandSettings(out=hands, count=1, subjects=2, seed=5), 0).stem
+    labels = [json.loads((root / f"{name}.json").read_text()) for root in kinds.values()]
+    assert labels[0]["shapes"] == labels[1]["shapes"] == labels[2]["shapes"]
+    masks = [np.asarray(Image.open(kinds[light] / "masks" / f"{name}.png")) for light in ("studio", "wild")]
+    np.testing.assert_array_equal(*masks)
+    assert set(np.unique(masks[0])) == {0, 255}
+    pixels = {light: np.asarray(Image.open(root / f"{name}.png")).astype(float) for light, root in kinds.items()}
+    beside = pixels["studio"][masks[0] == 0]
+    assert np.ptp(beside.mean(1)) > 5 and np.ptp(beside.mean(0)) < 3  # a shadow, but no colour, on the grey table
+    on = masks[0] > 0
+    assert abs(pixels["studio"][on].mean(0) / pixels["wild"][on].mean(0) - 1).max() > 0.1
+    record = json.loads((hands / "synthetic.json").read_text())
+    assert not {"light", "masks"} & record["arguments"].keys()  # so that folders of earlier versions continue

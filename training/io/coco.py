@@ -21,16 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from acusim.errors import AcuSimError, LabelError, shown
-from acusim.layout import Problem
-from acusim.tolerances import (
-    SAME_IMAGE,
-    Change,
-    Recorder,
-    clip_points,
-    ignore_change,
-)
-from training.io.coco_parts import (
+from acusim.coco_parts import (
     by_image,
     check_count,
     file_name,
@@ -42,6 +33,15 @@ from training.io.coco_parts import (
     side,
     the_annotation,
     the_category,
+)
+from acusim.errors import AcuSimError, LabelError, shown
+from acusim.layout import Problem
+from acusim.tolerances import (
+    SAME_IMAGE,
+    Change,
+    Recorder,
+    clip_points,
+    ignore_change,
 )
 
 MAX_BYTES = 1 << 30

@@ -1,42 +1,28 @@
-"""Reads hand acupoints from labelme files, version 4 or 5: one JSON beside each picture.
-
-    {"version": "5.5.0", "flags": {}, "shapes": [{"label": "2", "points": [[x, y]], "shape_type": "point", …}, …],
-     "imagePath": "S0003_L_back_0012.png", "imageData": null, "imageHeight": 512, "imageWidth": 384}
-
-Coordinates are pixels from the upper left corner of the picture **as labelme shows it**, that is, turned upright by its
-EXIF orientation; sizes in the file are those of the upright picture. imageData is not used.
+"""Reads hand acupoints from labelme files: which of their points are the mapping's, and where in the picture they are.
 
 No file stops the reading: what cannot be used becomes a Problem with its reason.
 """
 
-import os
 import posixpath
-import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from acusim.errors import AcuSimError, LabelError, LayoutError, shown
-from acusim.files import is_inside, printable, safe_join
-from acusim.folders import Entry, folder_error, list_folder
-from acusim.layout import UNPRINTABLE, Problem
-from acusim.pictures import EXTENSIONS, read_file
-from acusim.text_files import json_of, looks_like
-from acusim.tolerances import Change, Recorder, clip_points, ignore_change, whole_number
-from training.data.hand_pairing import Pictures
+from acusim.errors import AcuSimError, LabelError
+from acusim.files import printable, safe_join
+from acusim.labelled_files import Pictures, files_below
+from acusim.labelme import check_size, parse_document, read_label_file
+from acusim.layout import Problem
+from acusim.pictures import read_file
+from acusim.tolerances import Change, Recorder, clip_points, ignore_change
 from training.data.photographs import Photograph, read_photograph
 from training.io.hidden_points import hidden_positions
 from training.tasks.hand_points import HandPoints
 
-MAX_LABEL_BYTES = 128 << 20
-"""labelme may store the whole picture in the JSON, a third larger than its file."""
-OTHER_FILES = ("synthetic.json",)
-"""JSON files beside pictures that are not labels."""
 THUMBNAIL = 32
 
 
@@ -102,59 +88,19 @@ def parse_labelme(data: bytes, points: HandPoints) -> LabelmeFile:
     Raises:
         LabelError: not JSON, not labelme's, a point twice or not a point, or an invalid number.
     """
-    try:
-        document = json_of(data)
-    except ValueError as error:
-        raise LabelError(f"not a JSON file: {error}") from None
-    if not isinstance(document, dict) or not isinstance(document.get("shapes"), list):
-        raise LabelError('no list "shapes" at the top: this is not a labelme file' + looks_like(document))
-    path = document.get("imagePath")
-    if not isinstance(path, str) or not path.strip():
-        raise LabelError(f"imagePath is {shown(path)}; expected the name of the picture")
+    file = parse_document(data)
     xy = np.full((len(points), 2), np.nan)
     others: list[str] = []
-    for place, shape in enumerate(document["shapes"]):
-        label = shape.get("label") if isinstance(shape, dict) else None
-        if (number := whole_number(label)) is not None:
-            label = str(number)
-        if not isinstance(shape, dict) or not isinstance(label, str):
-            raise LabelError(f"shape {place} has no label")
-        index = points.index_of(label)
+    for shape in file.shapes:
+        index = points.index_of(shape.label)
         if index is None:
-            others.append(label)
+            others.append(shape.label)
             continue
         if not np.isnan(xy[index, 0]):
-            raise LabelError(f"point {label!r} ({points.ids[index]}) occurs twice; delete one of them in labelme")
-        xy[index] = _position(shape, label)
-    flags = document.get("flags")
-    flags = {k: v for k, v in flags.items() if isinstance(v, bool)} if isinstance(flags, dict) else {}
-    hidden = np.where(np.isnan(xy), hidden_positions(document, points), np.nan)
-    return LabelmeFile(xy, path, _size(document), flags, tuple(others), hidden)
-
-
-def _position(shape: dict[str, Any], label: str) -> tuple[float, float]:
-    kind, places = shape.get("shape_type", "point"), shape.get("points")
-    if kind != "point":
-        raise LabelError(f"{label!r} is a {shown(kind)}; expected a point: draw it again with labelme's Create Point")
-    if not isinstance(places, list) or len(places) != 1 or not isinstance(places[0], list) or len(places[0]) != 2:
-        raise LabelError(f"point {label!r} has the coordinates {shown(places)}; expected one pair [[x, y]]")
-    for value in places[0]:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e6:  # also true of NaN
-            raise LabelError(f"point {label!r}: {shown(value)} is not a coordinate in pixels")
-    return float(places[0][0]), float(places[0][1])
-
-
-def _size(document: dict[str, Any]) -> tuple[int, int] | None:
-    values = [document.get("imageWidth"), document.get("imageHeight")]
-    if values[0] is None and values[1] is None:
-        return None
-    width, height = map(whole_number, values)
-    if width is None or height is None or min(width, height) < 1:
-        raise LabelError(
-            f"imageWidth x imageHeight is {shown(values[0])} x {shown(values[1])}; expected two sizes > 0, which are "
-            "whole numbers"
-        )
-    return width, height
+            raise LabelError(f"point {shape.label!r} ({points.ids[index]}) occurs twice; delete one of them in labelme")
+        xy[index] = shape.position()
+    hidden = np.where(np.isnan(xy), hidden_positions(file.document, points), np.nan)
+    return LabelmeFile(xy, file.image_path, file.size, file.flags, tuple(others), hidden)
 
 
 def read_labelme(path: Path, points: HandPoints) -> LabelmeFile:
@@ -164,13 +110,7 @@ def read_labelme(path: Path, points: HandPoints) -> LabelmeFile:
         LabelError: as parse_labelme, or the file cannot be read; names the file.
     """
     try:
-        if not path.is_file():
-            raise LabelError("not a regular file")
-        if path.stat().st_size > MAX_LABEL_BYTES:
-            raise LabelError(f"larger than {MAX_LABEL_BYTES >> 20} MiB: not a label file")
-        return parse_labelme(path.read_bytes(), points)
-    except OSError as error:
-        raise LabelError(f"label {path.name!r}: {error.strerror or error}") from None
+        return parse_labelme(read_label_file(path), points)
     except LabelError as error:
         raise LabelError(f"label {path.name!r}: {error}") from None
 
@@ -190,13 +130,7 @@ def check_position(
     Raises:
         LabelError: names the wrong number.
     """
-    width, height = size
-    if file.size is not None and file.size != size:
-        turned = "; it seems to be labelled without its EXIF turn" if file.size == (height, width) else ""
-        raise LabelError(
-            f"the file is for a picture of {file.size[0]} x {file.size[1]}, this one is {width} x {height}{turned}; "
-            "label this picture, or restore the one that was labelled"
-        )
+    check_size(file.size, size)
     xy, fault = clip_points(file.xy, size, points.ids, image, record)
     if fault:
         raise LabelError(f"point {fault}; move it in labelme")
@@ -218,7 +152,7 @@ def scan_labelme(
         LayoutError: the root is not a readable folder.
     """
     out = LabelmeFolder(root)
-    labels, images = _files(root, out.problems)
+    labels, images = files_below(root, out.problems)
     pictures = Pictures(images)
     found: dict[str, list[tuple[str, LabelmeFile]]] = defaultdict(list)
     stems = {posixpath.splitext(image)[0] for image in images.values()}
@@ -259,6 +193,13 @@ def scan_labelme(
     return out
 
 
+def _thumbnail(photograph: Photograph) -> NDArray[np.uint8]:
+    import cv2
+
+    grey = cv2.cvtColor(photograph.pixels, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def read_picture(root: Path, image: str) -> Photograph:
     """A picture below a root, upright.
 
@@ -276,61 +217,4 @@ def pictures_below(root: Path) -> Pictures:
     Raises:
         LayoutError: a folder cannot be read.
     """
-    return Pictures(_files(root, [])[1] if root.is_dir() else {})
-
-
-def _files(root: Path, problems: list[Problem]) -> tuple[list[str], dict[str, str]]:
-    """Relative paths of the JSON files, and of the pictures by their path as it is compared."""
-    fault = folder_error(root)
-    if fault or not os.path.isdir(root):
-        reason = f": {fault}" if fault else ""
-        raise LayoutError(
-            f"{str(root)!r} is not a folder that can be read{reason}; give the folder of the labelme files"
-        )
-    labels: list[str] = []
-    images: dict[str, str] = {}
-    for relative, entry in _entries(root, problems):
-        extension = os.path.splitext(entry.name)[1].lower()
-        if extension not in (".json", *EXTENSIONS) or entry.name in OTHER_FILES:
-            continue
-        if entry.kind != "file":
-            reason = f"not a regular file: {entry.fault or 'a folder'}"
-            problems.append(Problem(printable(relative), reason, extension != ".json"))
-        elif printable(relative) != relative:
-            problems.append(Problem(printable(relative), UNPRINTABLE, extension != ".json"))
-        elif extension == ".json":
-            labels.append(relative)
-        else:
-            images[unicodedata.normalize("NFC", relative)] = relative
-    return labels, images
-
-
-def _entries(root: Path, problems: list[Problem]) -> Iterator[tuple[str, Entry]]:
-    """Everything below a root but folders that are read; those that are not are problems."""
-    real, waiting = os.path.realpath(root), [""]
-    while waiting:
-        below = waiting.pop()
-        try:
-            entries = list_folder(root / below)
-        except LayoutError as error:
-            problems.append(Problem(printable(below), str(error), True))
-            continue
-        for entry in entries:
-            relative = below + entry.name
-            if entry.kind != "folder":
-                yield relative, entry
-            elif not entry.is_link:
-                waiting.append(f"{relative}/")
-            elif is_inside(real, entry.path):
-                reason = "a link to a folder that is read in its own place"
-                problems.append(Problem(printable(relative), reason, False))
-            else:
-                reason = "a link to a folder outside; its pictures are not read: copy them, or give that folder instead"
-                problems.append(Problem(printable(relative), reason, True))
-
-
-def _thumbnail(photograph: Photograph) -> NDArray[np.uint8]:
-    import cv2
-
-    grey = cv2.cvtColor(photograph.pixels, cv2.COLOR_RGB2GRAY)
-    return np.asarray(cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA), np.uint8)
+    return Pictures(files_below(root, [])[1] if root.is_dir() else {})

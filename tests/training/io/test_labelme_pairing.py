@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from acusim.errors import LayoutError
+from acusim.labelled_files import Pictures
 from acusim.tolerances import BESIDE, ELSEWHERE, OTHER_CASE, OUTSIDE_CLIPPED, Change
 from tests.training.labelme_files import PLACES, document, pixels
 from training.data.hand_dataset import HandSettings, read_hands
-from training.data.hand_pairing import Pictures
 from training.io.labelme import LabelmeFolder, scan_labelme
 from training.tasks.hand_points import read_points
 

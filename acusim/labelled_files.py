@@ -1,15 +1,27 @@
-"""Which picture a label file means: paths of other places and systems, matched with the pictures of a folder."""
+"""Pictures and label files below a folder, and which picture a label file means.
 
+Paths in label files may be of other places and systems; they are matched with the pictures of the folder.
+"""
+
+import os
 import posixpath
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+from acusim.dataset import Problem
 from acusim.errors import LayoutError, shown
-from acusim.files import portable_name
+from acusim.files import is_inside, portable_name, printable
+from acusim.folders import Entry, folder_error, list_folder
+from acusim.layout import UNPRINTABLE
 from acusim.pictures import EXTENSIONS
 from acusim.tolerances import BESIDE, ELSEWHERE, OTHER_CASE, Change, Recorder, local_path, read_as
 
+NOT_DATA = ("synthetic.json", "workflow.json", "contact_sheet.jpg")
+"""Files that are neither labels nor pictures of a data set: what this project writes beside them."""
+FOREGROUND_FOLDER, POINT_MASK_FOLDER = "masks", "point_masks"
+"""Folders beside the data: masks of what the pictures show, and point masks."""
 _FEW = 3
 
 
@@ -114,3 +126,65 @@ class Pictures:
 
 def _few(paths: list[str]) -> str:
     return ", ".join(paths[:_FEW]) + (", …" if len(paths) > _FEW else "")
+
+
+def files_below(root: Path, problems: list[Problem]) -> tuple[list[str], dict[str, str]]:
+    """Relative paths of the JSON files below a root, and of the pictures by their path as it is compared.
+
+    Hidden files, junk and what this project writes beside images are ignored; links to other folders are problems.
+
+    Args:
+        root: the folder.
+        problems: receives what cannot be read.
+
+    Raises:
+        LayoutError: the root is not a readable folder.
+    """
+    fault = folder_error(root)
+    if fault or not os.path.isdir(root):
+        reason = f": {fault}" if fault else ""
+        raise LayoutError(
+            f"{str(root)!r} is not a folder that can be read{reason}; give the folder of pictures and labels"
+        )
+    labels: list[str] = []
+    images: dict[str, str] = {}
+    for relative, entry in _entries(root, problems):
+        extension = os.path.splitext(entry.name)[1].lower()
+        if extension not in (".json", *EXTENSIONS) or entry.name in NOT_DATA:
+            continue
+        if entry.kind != "file":
+            reason = f"not a regular file: {entry.fault or 'a folder'}"
+            problems.append(Problem(printable(relative), reason, extension != ".json"))
+        elif printable(relative) != relative:
+            problems.append(Problem(printable(relative), UNPRINTABLE, extension != ".json"))
+        elif extension == ".json":
+            labels.append(relative)
+        else:
+            images[unicodedata.normalize("NFC", relative)] = relative
+    return labels, images
+
+
+def _entries(root: Path, problems: list[Problem]) -> Iterator[tuple[str, Entry]]:
+    """Everything below a root but folders that are read; those that are not are problems."""
+    real, waiting = os.path.realpath(root), [""]
+    while waiting:
+        below = waiting.pop()
+        try:
+            entries = list_folder(root / below)
+        except LayoutError as error:
+            problems.append(Problem(printable(below), str(error), True))
+            continue
+        for entry in entries:
+            relative = below + entry.name
+            if entry.kind != "folder":
+                yield relative, entry
+            elif entry.name in (FOREGROUND_FOLDER, POINT_MASK_FOLDER):
+                continue
+            elif not entry.is_link:
+                waiting.append(f"{relative}/")
+            elif is_inside(real, entry.path):
+                reason = "a link to a folder that is read in its own place"
+                problems.append(Problem(printable(relative), reason, False))
+            else:
+                reason = "a link to a folder outside; its pictures are not read: copy them, or give that folder instead"
+                problems.append(Problem(printable(relative), reason, True))
