@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from acusim.errors import LabelError, shown
+from acusim.errors import LabelError, few, shown
 from acusim.files import plain_parts, printable
 from acusim.layout import Problem
 from acusim.pictures import EXTENSIONS
@@ -140,8 +140,7 @@ def the_category(
 
 def _hint(given: Any, keypoints: Sequence[str]) -> str:
     near = difflib.get_close_matches(str(given)[:64], keypoints, n=1) if isinstance(given, str) else []
-    few = ", ".join(keypoints[:_FEW]) + (", …" if len(keypoints) > _FEW else "")
-    return f"did you mean {near[0]!r}?" if near else f"they are {few}"
+    return f"did you mean {near[0]!r}?" if near else f"they are {few(keypoints, _FEW)}"
 
 
 def images_by_id(entries: Sequence[Entry], problems: list[Problem]) -> dict[Id, Entry]:

@@ -15,6 +15,8 @@ A message names the value, what is allowed, and what to do next. ``SampleIdError
 ``PictureError`` concern one item: a batch skips that item and continues.
 """
 
+from collections.abc import Sequence
+
 SHOWN = 80
 
 
@@ -33,6 +35,12 @@ class AcuSimError(Exception):
 
 class ConfigError(AcuSimError):
     """An argument, a recipe, a prompt file or a combination of them is wrong."""
+
+
+def few(texts: Sequence[object], most: int, between: str = ", ") -> str:
+    """The first of some texts, and how many more there are: ``a, b and 3 more``."""
+    rest = f"{between.strip(' ,')} and {len(texts) - most} more" if len(texts) > most else ""
+    return between.join(map(str, texts[:most])) + rest
 
 
 class SampleIdError(AcuSimError):

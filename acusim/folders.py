@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from acusim.errors import LayoutError
+from acusim.errors import LayoutError, few
 from acusim.files import PART_PREFIX, printable
 
 Kind = Literal["file", "folder", "other"]
@@ -146,7 +146,5 @@ def folder_error(folder: str | Path) -> str:
 
 def junk_note(junk: Sequence[str]) -> str:
     """One line on the files that list_folder ignored."""
-    names = sorted(set(junk))
-    few = ", ".join(printable(name) for name in names[:_FEW])
-    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
-    return f"hidden files and files of operating systems are ignored: {len(junk)} ({few}{more})"
+    names = [printable(name) for name in sorted(set(junk))]
+    return f"hidden files and files of operating systems are ignored: {len(junk)} ({few(names, _FEW)})"

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from acusim.dataset import Problem
-from acusim.errors import LayoutError, shown
+from acusim.errors import LayoutError, few, shown
 from acusim.files import is_inside, portable_name, printable
 from acusim.folders import Entry, folder_error, list_folder
 from acusim.layout import UNPRINTABLE
@@ -86,8 +86,8 @@ class Pictures:
         named = self._named.get(portable_name(posixpath.basename(path)), [])
         if len(named) > 1:
             raise LayoutError(
-                f"no picture {shown(path)}, and several in other folders have its name: {_few(named)}; write the path "
-                "of the one that is meant"
+                f"no picture {shown(path)}, and several in other folders have its name: {few(named, _FEW)}; "
+                "write the path of the one that is meant"
             )
         if not named:
             return path
@@ -102,8 +102,8 @@ class Pictures:
         found = self._folded.get(portable_name(place), [])
         if len(found) > 1:
             raise LayoutError(
-                f"no picture {shown(path)}, and several differ from it in case only: {_few(found)}; write the name of "
-                "the one that is meant"
+                f"no picture {shown(path)}, and several differ from it in case only: {few(found, _FEW)}; "
+                "write the name of the one that is meant"
             )
         return found[0] if found else None
 
@@ -119,13 +119,9 @@ class Pictures:
     def _hint(self, label: str, name: str) -> str:
         """Which picture may be the one, for a person to decide."""
         if elsewhere := self._named.get(portable_name(name), []):
-            return f"; its name is that of {_few(elsewhere)}"
+            return f"; its name is that of {few(elsewhere, _FEW)}"
         own = self._stems.get(posixpath.splitext(label)[0])
         return f"; if it is {posixpath.basename(own)!r} now, write this name into imagePath" if own else ""
-
-
-def _few(paths: list[str]) -> str:
-    return ", ".join(paths[:_FEW]) + (", …" if len(paths) > _FEW else "")
 
 
 def files_below(root: Path, problems: list[Problem]) -> tuple[list[str], dict[str, str]]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from acusim.errors import shown
+from acusim.errors import few, shown
 from acusim.markdown import table
 
 OUTSIDE = 0.01
@@ -206,8 +206,7 @@ def notes_of(changes: Iterable[Change]) -> list[str]:
     notes: list[str] = []
     for tolerance in TABLE:
         if found := by_kind.get(tolerance):
-            rest = f"; and {len(found) - _EXAMPLES} more" if len(found) > _EXAMPLES else ""
-            notes.append(f"{tolerance.note} ({len(found)}): {'; '.join(map(str, found[:_EXAMPLES]))}{rest}")
+            notes.append(f"{tolerance.note} ({len(found)}): {few(found, _EXAMPLES, '; ')}")
     return notes
 
 

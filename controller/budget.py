@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from acusim.errors import ConfigError
+from acusim.errors import ConfigError, few
 from acusim.files import sha256
 from acusim.keypoints import AnySample
 from acusim.layout import Sample
@@ -77,8 +77,7 @@ def focus_of(path: Path, samples: Sequence[AnySample], bald: frozenset[str]) -> 
 
 
 def _listed(values: Iterable[str]) -> str:
-    names = list(values)
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return few(list(values), _SHOWN)
 
 
 def affordable(items: Sequence[Item], budget: int, seed: int, focus: Focus | None) -> list[Item]:

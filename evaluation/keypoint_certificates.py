@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from acusim import parallel
-from acusim.errors import AcuSimError, ConfigError, LayoutError, OutputError
+from acusim.errors import ConfigError, LayoutError
 from acusim.files import safe_join, sha256
 from acusim.folders import list_folder
 from acusim.keypoints import KeypointPicture, KeypointSet
@@ -23,7 +23,7 @@ from acusim.point_mask import mask_path
 from acusim.results import csv_line, json_values, write_result
 from evaluation.cutouts import cut_out_subject
 from evaluation.masks import mask_bytes, record_of
-from evaluation.measuring import CERTIFICATE, Measured, Worker, prepare, write_mask
+from evaluation.measuring import CERTIFICATE, Measured, Worker, measured, prepare, write_mask
 from evaluation.output import FORMAT, PROBLEMS_LISTED, SUMMARY, kind_of
 from evaluation.pairs import Problem
 from evaluation.reference import keypoint_reference
@@ -145,18 +145,7 @@ def measure(pair: KeypointPair, work: Work) -> Measured:
     Raises:
         OutputError: a point mask cannot be written.
     """
-    out = Measured()
-    try:
-        _measure(work.state, pair, out)
-    except OutputError:
-        raise
-    except AcuSimError as error:
-        out.problems.append(str(error)[:500])
-        out.lost = True
-    except Exception as error:  # a fault in our own code must cost one item, not the run
-        out.problems.append(f"unexpected {type(error).__name__}: {str(error)[:200]}")
-        out.lost = True
-    return out
+    return measured(lambda out: _measure(work.state, pair, out))
 
 
 def _measure(worker: Worker, pair: KeypointPair, out: Measured) -> None:

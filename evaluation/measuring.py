@@ -145,10 +145,19 @@ def measure(task: Task, work: Work) -> Measured:
     Raises:
         OutputError: a point mask cannot be written.
     """
-    out = Measured()
     steps = {"pair": _measure_pair, "null": _measure_null, "baseline": _measure_baselines}
+    return measured(lambda out: steps[task.kind](work.state, task.pair, out))
+
+
+def measured(step: Callable[[Measured], None]) -> Measured:
+    """What a step measured; what is wrong with its item is reported there.
+
+    Raises:
+        OutputError: a point mask cannot be written.
+    """
+    out = Measured()
     try:
-        steps[task.kind](work.state, task.pair, out)
+        step(out)
     except OutputError:
         raise
     except AcuSimError as error:

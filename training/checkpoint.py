@@ -28,7 +28,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from acusim.errors import ConfigError, LayoutError, OutputError, shown
+from acusim.errors import ConfigError, LayoutError, OutputError, few, shown
 from acusim.files import PART_PREFIX, PART_SUFFIX, is_part, sha256
 from acusim.folders import list_folder
 from acusim.tensor_files import read_header
@@ -268,8 +268,7 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], what: str) -> None:
         if name in found and found[name].shape != value.shape
     ]
     if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ConfigError(f"{what} belongs to another configuration: it has {', '.join(wrong[:3])}{more}")
+        raise ConfigError(f"{what} belongs to another configuration: it has {few(wrong, 3)}")
     module.load_state_dict(found)
 
 

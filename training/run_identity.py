@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from acusim.errors import ConfigError
+from acusim.errors import ConfigError, few
 
 
 def same_task(before: dict[str, Any], now: dict[str, Any], run: Path) -> None:
@@ -20,9 +20,8 @@ def same_task(before: dict[str, Any], now: dict[str, Any], run: Path) -> None:
     """
     differences = sorted(_differences(before, now))
     if differences:
-        more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
         raise ConfigError(
-            f"{str(run)!r} contains a run with other settings: {'; '.join(differences[:5])}{more}. "
+            f"{str(run)!r} contains a run with other settings: {few(differences, 5, '; ')}. "
             "Choose another --out, or the previous settings to resume it"
         )
 

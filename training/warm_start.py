@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from acusim.errors import ConfigError, shown
+from acusim.errors import ConfigError, few, shown
 from training import checkpoint
 from training.loop import Task
 from training.shipped import files as shipped_files
@@ -41,8 +41,7 @@ class WarmStart:
         text = f"initial weights from {str(self.checkpoint)!r}: {len(self.taken)} tensors taken"
         for what, names in (("new", self.fresh), ("not used", self.unused)):
             if names:
-                more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-                text += f"; {what}: {', '.join(names[:_SHOWN])}{more}"
+                text += f"; {what}: {few(names, _SHOWN)}"
         return text
 
     def as_json(self) -> dict[str, Any]:

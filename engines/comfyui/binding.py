@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from acusim.errors import few
 from engines.base import Request
 from engines.comfyui.bypass import is_link
 from engines.comfyui.errors import safe_text
@@ -283,9 +284,7 @@ def _listed(options: Sequence[Any], value: Any) -> str:
     """Some choices; first those that name the same file in another folder."""
     wanted = file_name(value)
     near_first = sorted(options, key=lambda option: file_name(option) != wanted)
-    shown = ", ".join(safe_text(option, 60) for option in near_first[:8])
-    more = f" and {len(options) - 8} more" if len(options) > 8 else ""
-    return (shown + more) if options else "nothing: the folder is empty"
+    return few([safe_text(option, 60) for option in near_first], 8) if options else "nothing: the folder is empty"
 
 
 def file_name(choice: Any) -> str:

@@ -19,7 +19,7 @@ A server's text is untrusted: it is cut, control characters are escaped, and sec
 from collections.abc import Mapping
 from typing import Any
 
-from acusim.errors import EngineError
+from acusim.errors import EngineError, few
 from acusim.files import printable
 from engines.comfyui.access import hide_secrets
 
@@ -155,8 +155,7 @@ def rejection(url: str, status: int, answer: Mapping[str, Any], titles: Mapping[
     if not reasons:
         error = answer.get("error")
         reasons = [_complaint(error) if isinstance(error, dict) else safe_text(error or "no reason given")]
-    more = f"; and {len(reasons) - REASONS_SHOWN} more" if len(reasons) > REASONS_SHOWN else ""
-    return Rejected(url, status, "; ".join(reasons[:REASONS_SHOWN]) + more, frozenset(map(str, node_errors)))
+    return Rejected(url, status, few(reasons, REASONS_SHOWN, "; "), frozenset(map(str, node_errors)))
 
 
 def _complaint(error: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from acusim.errors import ConfigError, EngineError, LayoutError
+from acusim.errors import ConfigError, EngineError, LayoutError, few
 from acusim.files import plain_parts, printable
 from acusim.folders import is_junk
 from engines.embedded import hub
@@ -177,5 +177,4 @@ def _listing(folders: list[Path]) -> str:
             subfolders[:] = [name for name in subfolders if not is_junk(name)]
             models = (Path(current, name) for name in found if name.endswith(".safetensors") and not is_junk(name))
             names |= {path.relative_to(folder).as_posix() for path in models}
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(sorted(names)[:LISTED]) + more if names else "no safetensors files"
+    return few(sorted(names), LISTED) if names else "no safetensors files"

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from acusim.errors import ConfigError, LabelError, LayoutError
+from acusim.errors import ConfigError, LabelError, LayoutError, few
 from acusim.files import safe_join
 from acusim.layout import Problem
 from acusim.results import write_result
@@ -85,8 +85,9 @@ def train(config: HeadConfig, options: TrainOptions, hardware: Hardware) -> int:
     def report_data() -> None:
         _log_data(data)
         if taught_on:
-            names = ", ".join(taught_on[:5]) + (", …" if len(taught_on) > 5 else "")
-            text = f"the teacher was trained on {len(taught_on)} of the validation and test persons: {names}"
+            text = (
+                f"the teacher was trained on {len(taught_on)} of the validation and test persons: {few(taught_on, 5)}"
+            )
             log_notes([f"{text}; their figures flatter"], [])
         log_notes(parts.notes, [])
         persons = {part: sum(value == part for value in parts.persons.values()) for part in parts.indices}

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from acusim.errors import ConfigError, LayoutError, shown
+from acusim.errors import ConfigError, LayoutError, few, shown
 from acusim.tensor_files import Tensor, read_header
 from training.models import published
 from training.models.backbone_base import Backbone
@@ -162,5 +162,4 @@ def _fits(tensor: Tensor, shape: tuple[int, ...], renamed: bool) -> bool:
 
 
 def _some(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(shown(name) for name in names[:NAMED]) + more
+    return few([shown(name) for name in names], NAMED)
