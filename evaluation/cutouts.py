@@ -71,6 +71,9 @@ def cut_out_subject(picture: KeypointPicture, image: bytes, mask: bytes | None) 
     decoded = decode_photograph(image, picture.image, MAX_PIXELS, with_alpha=True)
     height, width = decoded.pixels.shape[:2]
     check_size(picture.size, (width, height))
+    if TURNED in decoded.notes and not picture.own_label and open_image(image, picture.image).size == (width, height):
+        # labelme shows pictures upright; of COCO's tools some do not, and here the sizes do not tell.
+        raise PictureError("its EXIF tag turns it, which leaves open which way up its labels are; save it upright")
     alpha = decoded.alpha
     if alpha is not None and 0 < (alpha >= 128).mean() <= MAX_SHARE:
         if TURNED in decoded.notes:

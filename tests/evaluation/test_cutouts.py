@@ -15,7 +15,7 @@ from acusim.keypoints import KeypointPicture, open_keypoints
 from evaluation.cutouts import cut_out_subject, read_mask, segmented
 from synthetic.hands.generate import generate
 from synthetic.settings import HandSettings
-from tests.keypoint_files import SIZE, add_labelme, labelme, patch
+from tests.keypoint_files import SIZE, add_coco, add_labelme, labelme, patch
 
 
 def png(pixels: np.ndarray, **how: object) -> bytes:
@@ -106,11 +106,11 @@ def test_a_label_of_another_size_is_refused(tmp_path: Path):
         cut_out_subject(picture, png(patch(0)[:40, :48]), None)
 
 
-def turned(pixels: np.ndarray) -> bytes:
+def turned(pixels: np.ndarray, turns: int = 1, orientation: int = 6) -> bytes:
     """A JPEG that lies on its side, with the EXIF tag that turns it upright."""
     buffer, exif = io.BytesIO(), Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(np.rot90(pixels)).save(buffer, "JPEG", quality=95, exif=exif)
+    exif[0x0112] = orientation
+    Image.fromarray(np.rot90(pixels, turns)).save(buffer, "JPEG", quality=95, exif=exif)
     return buffer.getvalue()
 
 
@@ -125,6 +125,16 @@ def test_a_photograph_is_turned_upright(tmp_path: Path):
     assert found is not None
     with pytest.raises(LabelError, match="labelled without its EXIF turn"):
         cut_out_subject(found.pictures[0], turned(patch(0)), None)
+
+
+def test_a_turned_picture_of_coco_must_tell_which_way_up_its_labels_are(tmp_path: Path):
+    add_coco(tmp_path, ["a.png"])
+    found = open_keypoints(tmp_path)
+    assert found is not None
+    [picture] = found.pictures
+    assert cut_out_subject(picture, turned(patch(0)), None).pixels.shape == (SIZE[1], SIZE[0], 3)  # by the stated size
+    with pytest.raises(PictureError, match="which way up"):
+        cut_out_subject(picture, turned(patch(0)[::-1, ::-1], turns=0, orientation=3), None)
 
 
 def test_segmentation_of_a_hand_on_a_table(tmp_path: Path):
