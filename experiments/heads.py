@@ -1,4 +1,4 @@
-"""The seeds' experiments on synthetic heads, at a size that a small machine can do: data, runs, tables.
+r"""The seeds' experiments on synthetic heads, at a size that a small machine can do: data, runs, tables.
 
     python -m experiments.heads --out DIR [--parts ablations light recipes table2] [--seeds 2] [--epochs 25] [--jobs 2]
 
@@ -8,6 +8,12 @@ light       trained on original images, on relit ones, on both, in equally many 
             the original light and under ``--light wild``, which is unseen too.
 recipes     epochs to 90 % and 99 % of visibility: the paper's recipe and others.
 table2      the rows of the paper's Table 2 by its own names; only if asked for.
+
+``--data ROOT`` takes any data set in AcuSim's layout, in its kept views, such as AcuSim itself, instead of creating
+heads; light is then left out, as it needs a second light. Nearer to the paper's scale, for a GPU (was not run):
+
+    python -m experiments.heads --data ACUSIM --out DIR --parts table2 --size 512 --backbone densenet201 --trunk three \
+        --epochs 150 --lr 5e-5
 
 It runs the public commands, all of which resume. Models are those of the last epoch: nothing is chosen by results.
 Intervals are from drawing test persons; the seeds of a configuration are averaged within each person. Prints Markdown
@@ -63,13 +69,24 @@ class Plan:
     lr: float
     workers: int
     jobs: int
+    data: Path | None = None
+    """Root of a data set in AcuSim's layout, in place of synthetic heads."""
+
+    def root(self, name: str) -> Path:
+        """The data set of a name: studio is the one that is trained on."""
+        return self.data if self.data is not None and name == "studio" else self.out / name
+
+    @property
+    def frames(self) -> str:
+        """Views that are trained and tested on."""
+        return VIEWS if self.data is None else "kept"
 
     @property
     def settings(self) -> tuple[str, ...]:
         """What all runs have in common."""
         return (
             *(f"model.backbone={self.backbone}", f"model.trunk={self.trunk}"),
-            *(f"data.size={self.size}", f"data.frames={VIEWS}", "data.val=0.15", "data.test=0.3"),
+            *(f"data.size={self.size}", f"data.frames={self.frames}", "data.val=0.15", "data.test=0.3"),
             "train.keep=1",
         )
 
@@ -95,7 +112,9 @@ def call(*words: object) -> None:
 
 
 def make_data(plan: Plan) -> None:
-    """Heads in the original light and in wild light, and the former relit in two variants."""
+    """Heads in the original light and in wild light, and the former relit in two variants; none where data is given."""
+    if plan.data is not None:
+        return
     for name, light in (("studio", "studio"), ("wild", "wild")):
         # Twice as large as the network sees them: the area filter smooths edges.
         call("-m", "synthetic", "--out", plan.out / name, "--identities", plan.identities, "--views", VIEWS,
@@ -120,7 +139,7 @@ def train(plan: Plan, jobs: Sequence[Job]) -> list[Path]:
     def one(job: Job) -> Path:
         run = plan.out / "runs" / job.name
         sets = [word for setting in (*plan.settings, *job.settings) for word in ("--set", setting)]
-        data = [word for root in job.roots for word in ("--data", plan.out / root)]
+        data = [word for root in job.roots for word in ("--data", plan.root(root))]
         call("-m", "training", "train", "--config", job.config, *data, "--out", run, "--cache", plan.out / "cache",
              "--workers", plan.workers, "--quiet", *sets)  # fmt: skip
         return run
@@ -136,7 +155,7 @@ def predictions(plan: Plan, run: Path, root: str) -> Predictions:
     report = plan.out / "reports" / run.name / root
     stored = report / "predictions.safetensors"
     if not stored.is_file():
-        call("-m", "training", "evaluate", run, "--checkpoint", "last", "--data", plan.out / root, "--out", report,
+        call("-m", "training", "evaluate", run, "--checkpoint", "last", "--data", plan.root(root), "--out", report,
              "--predictions", stored, "--cache", plan.out / "cache", "--workers", plan.workers, "--quiet")  # fmt: skip
     return Predictions.load(stored)
 
@@ -147,7 +166,7 @@ class Test:
     def __init__(self, plan: Plan, run: Path, root: str):
         self.root, self.size = root, plan.size
         data: HeadData = load(
-            [plan.out / root], size=plan.size, cache_dir=plan.out / "cache", frames=parse_frames(VIEWS)
+            [plan.root(root)], size=plan.size, cache_dir=plan.out / "cache", frames=parse_frames(plan.frames)
         )
         persons = read_persons(run)
         everything = SplitSettings(train_pictures="all", val_pictures="all", test_pictures="all")
@@ -318,7 +337,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="folder of everything")
-    add("--parts", nargs="+", choices=PARTS, default=list(USUAL), help="which experiments")
+    add("--data", type=Path, metavar="ROOT", help="data set in AcuSim's layout (default: synthetic heads, created)")
+    add("--parts", nargs="+", choices=PARTS, help="which experiments (default all but table2; with --data, not light)")
     add("--identities", type=int, default=40, help="synthetic persons (default 40)")
     add("--size", type=int, default=64, help="side of the images in pixels (default 64)")
     add("--epochs", type=int, default=25, help="of ablations and light, in images of the original (default 25)")
@@ -329,7 +349,12 @@ def main() -> None:
     add("--workers", type=int, default=2, help="processes that make data (default 2)")
     add("--jobs", type=int, default=1, help="trainings at once, with one thread each if there are several (default 1)")
     options = vars(parser.parse_args())
-    chosen = options.pop("parts")
+    asked, given = options.pop("parts"), options["data"] is not None
+    chosen = asked or [name for name in USUAL if not given or name != "light"]
+    if given and "light" in chosen:
+        parser.error("light needs pictures in a second light: leave --data out, or leave light out of --parts")
+    for name in ("out", "data"):  # commands run in the repository's folder
+        options[name] = options[name] and options[name].resolve()
     plan = Plan(**options)
     plan.out.mkdir(parents=True, exist_ok=True)
     make_data(plan)
