@@ -16,7 +16,7 @@ from acusim.errors import LabelError, few, shown
 from acusim.files import plain_parts, printable
 from acusim.layout import Problem
 from acusim.pictures import EXTENSIONS
-from acusim.text_files import json_of, looks_like
+from acusim.text_files import looks_like
 from acusim.tolerances import (
     CATEGORY_NAME,
     CROWD,
@@ -43,18 +43,6 @@ Id = int | str
 Kind = Literal["good", "flat", "empty", "crowd"]
 
 _LEFT_OUT: dict[Kind, Tolerance] = {"flat": FLAT, "empty": EMPTY, "crowd": CROWD}
-
-
-def json_document(data: bytes) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        LabelError: it is not JSON.
-    """
-    try:
-        return json_of(data)
-    except ValueError as error:
-        raise LabelError(f"not a JSON file: {error}") from None
 
 
 def numbers_of(values: Any, count: int, what: str) -> NDArray[np.float64]:
@@ -120,9 +108,9 @@ def the_category(
     order: list[int] = []
     texts = [given for given in chosen[0]["keypoints"] if isinstance(given, str)]
     if texts and not any(given in exact or normalized_name(given) in known for given in texts):
-        few = ", ".join(shown(given) for given in texts[:3])
+        first = ", ".join(shown(given) for given in texts[:3])
         raise LabelError(
-            f"none of the file's {len(texts)} keypoints ({few}, …) is one of {name!r}; is it of another --kind?"
+            f"none of the file's {len(texts)} keypoints ({first}, …) is one of {name!r}; is it of another --kind?"
         )
     for given in chosen[0]["keypoints"]:
         index = exact.get(given, known.get(normalized_name(given))) if isinstance(given, str) else None

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim.coco_keypoints import coco_pictures, is_coco
-from acusim.coco_parts import json_document
 from acusim.dataset import Dataset, Problem, Sample
 from acusim.errors import AcuSimError, LabelError, LayoutError
 from acusim.files import printable, safe_join, sha256
@@ -29,6 +28,7 @@ from acusim.outlines import Outline
 from acusim.photo_decoding import upright_size
 from acusim.point_names import unused_name
 from acusim.sample_id import PictureId
+from acusim.text_files import json_document
 from acusim.tolerances import Change, Recorder, clip_points, ignore_change, notes_of
 
 MAX_COCO_BYTES = 1 << 30

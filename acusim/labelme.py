@@ -19,7 +19,7 @@ from PIL import Image
 
 from acusim.errors import LabelError, shown
 from acusim.outlines import Polygon
-from acusim.text_files import json_of, looks_like
+from acusim.text_files import json_document, looks_like
 from acusim.tolerances import whole_number
 
 MAX_LABEL_BYTES = 128 << 20
@@ -130,10 +130,7 @@ def parse_document(data: bytes) -> LabelmeDocument:
     Raises:
         LabelError: not JSON, not labelme's, or a shape without a label.
     """
-    try:
-        return labelme_of(json_of(data))
-    except ValueError as error:
-        raise LabelError(f"not a JSON file: {error}") from None
+    return labelme_of(json_document(data))
 
 
 def labelme_of(document: Any) -> LabelmeDocument:

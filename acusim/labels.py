@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from acusim import acupoints, rig
 from acusim.errors import ConfigError, LabelError, shown
 from acusim.rig import Camera
-from acusim.text_files import json_of, looks_like
+from acusim.text_files import json_document, looks_like
 from acusim.tolerances import OUTSIDE
 
 _T = TypeVar("_T")
@@ -72,10 +72,7 @@ def parse_label(data: bytes) -> Label:
         LabelError: not JSON, not this format, an unknown or repeated name, a number out of range or NaN, or a camera
             that cannot be one.
     """
-    try:
-        document = json_of(data)
-    except ValueError as error:
-        raise LabelError(f"not a JSON file: {error}") from None
+    document = json_document(data)
     entries = document.get("label") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise LabelError('no list "label" at the top: this is not an AcuSim label file' + looks_like(document))

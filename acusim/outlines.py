@@ -45,7 +45,7 @@ class Polygon:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Runs:
-    """COCO's uncompressed run lengths: pixels outside and inside by turns, column by column."""
+    """COCO's run lengths: pixels outside and inside by turns, column by column."""
 
     lengths: NDArray[np.int64]
 

@@ -76,11 +76,9 @@ def decode_photograph(
         notes.append(f"scaled from {image.width} x {image.height} to {size[0]} x {size[1]}")
         image.draft(None, size)
     load_image(image, name, what)
-    try:
-        turn = _UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
-    except Exception as error:  # a damaged EXIF block
-        turn = None
-        notes.append(f"damaged EXIF data ignored ({str(error)[:60]})")
+    turn, damage = _turn(image)
+    if damage:
+        notes.append(f"damaged EXIF data ignored ({damage})")
     if most:
         image = _scaled(image, size)
     if turn is not None:
@@ -96,11 +94,16 @@ def upright_size(path: Path) -> tuple[int, int]:
         PictureError: it cannot be read, or is no PNG or JPEG.
     """
     with open_image(read_file(path), path.name) as image:
-        try:
-            turn = _UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
-        except Exception:  # a damaged EXIF block, which decode_photograph ignores
-            turn = None
+        turn, _ = _turn(image)
         return (image.height, image.width) if turn in _QUARTER_TURNS else image.size
+
+
+def _turn(image: Image.Image) -> tuple[Image.Transpose | None, str]:
+    """What turns an image upright, None if it is; and what is wrong with its EXIF block, empty if nothing is."""
+    try:
+        return _UPRIGHT.get(image.getexif().get(ORIENTATION, 1)), ""
+    except Exception as error:  # a damaged block
+        return None, str(error)[:60] or type(error).__name__
 
 
 def _reduce(image: Image.Image, enough: int) -> int:

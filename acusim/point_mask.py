@@ -28,7 +28,7 @@ from acusim import acupoints
 from acusim.errors import LabelError, shown
 from acusim.labelled_files import POINT_MASK_FOLDER
 from acusim.labels import read_checked
-from acusim.text_files import json_of
+from acusim.text_files import json_document
 from acusim.tolerances import LAID_OUT
 
 _FORMAT = 1
@@ -104,10 +104,7 @@ def parse_point_mask(data: bytes, names: Sequence[str] = acupoints.NAMES) -> Poi
     Raises:
         LabelError: not JSON, not this format, an unknown or repeated name, or a value of another type.
     """
-    try:
-        document = json_of(data)
-    except ValueError as error:
-        raise LabelError(f"not a JSON file: {error}") from None
+    document = json_document(data)
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         raise LabelError(f"not a point mask of format {_FORMAT}; run `python -m evaluation certify` again")
     count, places = len(names), {name: index for index, name in enumerate(names)}

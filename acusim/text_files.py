@@ -8,7 +8,7 @@ import re
 import tomllib
 from typing import Any
 
-from acusim.errors import shown
+from acusim.errors import LabelError, shown
 
 _MAX_MESSAGE = 120
 _KINDS = {
@@ -57,6 +57,18 @@ def _looks_like(data: bytes) -> str:
         else:
             return "GBK (GB 18030)"
     return "Latin-1 (Windows-1252)"
+
+
+def json_document(data: bytes) -> Any:
+    """The document in a JSON file of labels.
+
+    Raises:
+        LabelError: as json_of.
+    """
+    try:
+        return json_of(data)
+    except ValueError as error:
+        raise LabelError(f"not a JSON file: {error}") from None
 
 
 def json_of(data: bytes) -> Any:

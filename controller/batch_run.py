@@ -78,12 +78,12 @@ class BatchRun:
         return time.monotonic() - self._start
 
     def _copy_shared(self) -> None:
+        folders = used_folders((item.key for item in self.batch.plan.items), self.batch.settings.variants)
         for name in self.batch.plan.shared:
             content = self._shared(name)
-            keys = (item.key for item in self.batch.plan.items)
             if content is None:
                 continue
-            for folder in used_folders(keys, self.batch.settings.variants):
+            for folder in folders:
                 target = safe_join(self.batch.output, folder + name)
                 if target.is_symlink() or not target.is_file() or target.read_bytes() != content:
                     write_file(self.batch.output, folder + name, content)

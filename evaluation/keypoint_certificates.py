@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,12 +24,11 @@ from evaluation.cutouts import cut_out_subject
 from evaluation.masks import mask_bytes, record_of
 from evaluation.measuring import CERTIFICATE, Measured, Worker, measured, prepare, write_mask
 from evaluation.output import FORMAT, PROBLEMS_LISTED, SUMMARY, kind_of
-from evaluation.pairs import Problem
+from evaluation.pairs import VARIANT, Problem
 from evaluation.reference import keypoint_reference
 from evaluation.settings import PairSettings, ReportSettings
 from evaluation.store import Store
 
-_VARIANT = re.compile(r"v[0-9]{2,3}")
 MARGIN = "5/277 of the picture's width"
 """What 5 mm are here: nothing is known of a picture's scale."""
 
@@ -81,7 +79,7 @@ def pairs_of(found: KeypointSet, augmented: Path) -> tuple[list[KeypointPair], l
         LayoutError: there is none.
     """
     own = {picture.image.split("/")[0] for picture in found.pictures}  # a folder of the data set is no variant of it
-    entries = [entry for entry in list_folder(augmented) if entry.kind == "folder" and _VARIANT.fullmatch(entry.name)]
+    entries = [entry for entry in list_folder(augmented) if entry.kind == "folder" and VARIANT.fullmatch(entry.name)]
     folders = [f"{entry.name}/" for entry in entries if entry.name not in own]
     pairs: list[KeypointPair] = []
     problems = [Problem(problem.path, problem.reason) for problem in found.problems]

@@ -25,7 +25,7 @@ MAX_LINE = 1 << 20
 """Bytes of a manifest's line; longer ones are not read."""
 SKIPPED = ("skipped", "set aside")
 """Status of a skipped image in a manifest; the controller stores "set aside"."""
-_VARIANT = re.compile(r"v[0-9]{2,3}")
+VARIANT = re.compile(r"v[0-9]{2,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def _roots(augmented: Path, out: Pairs) -> list[tuple[str, Path]]:
     check_root(augmented)
     variants: list[tuple[str, Path]] = []
     for entry in list_folder(augmented):
-        if not _VARIANT.fullmatch(entry.name):
+        if not VARIANT.fullmatch(entry.name):
             continue
         if entry.kind == "folder" and not entry.is_link:
             variants.append((f"{entry.name}/", augmented / entry.name))

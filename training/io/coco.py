@@ -26,7 +26,6 @@ from acusim.coco_parts import (
     check_count,
     file_name,
     images_by_id,
-    json_document,
     name_of,
     numbers_of,
     objects,
@@ -36,6 +35,7 @@ from acusim.coco_parts import (
 )
 from acusim.errors import AcuSimError, LabelError, shown
 from acusim.layout import Problem
+from acusim.text_files import json_document
 from acusim.tolerances import (
     SAME_IMAGE,
     Change,

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from acusim.coco_parts import json_document, numbers_of
+from acusim.coco_parts import numbers_of
 from acusim.errors import LabelError, shown
 from acusim.layout import Problem
+from acusim.text_files import json_document
 from acusim.tolerances import comparable_id
 from training.io.coco import CATEGORY_ID
 
