@@ -25,6 +25,7 @@ export async function showLive(video, svg, { kind, ask, marks, say, signal }) {
     }
     try {
       const frame = await frameOf(video, SIDE, QUALITY);
+      if (signal.aborted) return;
       const known = count % DETECT ? before?.kind : null;
       count += 1;
       const answer = await ask(frame, known ?? kind, signal);
