@@ -7,7 +7,7 @@ A page asks for them by a line of its own:
     <!-- settings: engines.options:RelightOptions -->   the table of a settings model, a heading for each nested one
     <!-- help: training train -->                       what ``python -m training train --help`` prints
     <!-- modules: engines -->                           the modules of a room, each with the first line of its docstring
-    <!-- points: head -->                               the acupoints of a model: code, names, place
+    <!-- points: head -->                               the acupoints of head or hand: code, names, place, use
 """
 
 import ast
@@ -59,17 +59,18 @@ def settings_tables(place: str) -> str:
 
 
 def points_table(kind: str) -> str:
-    """The acupoints of the head, each code once, in the network's order."""
-    from training.inference.point_names import HEAD_POINTS
+    """The acupoints of head or hand, each code once, in the network's order."""
+    from training.inference.point_names import HEAD_POINTS, hand_points
+    from training.tasks.hand_points import read_points
 
-    if kind != "head":
-        logger.warning(f"no table of the points of {kind!r}: there is one of the head")
+    if kind not in ("head", "hand"):
+        logger.warning(f"no table of the points of {kind!r}: there are those of head and hand")
         return f"*The points of {kind} have no table.*"
     first: dict[str, tuple[str, ...]] = {}
-    for point in HEAD_POINTS:
+    for point in HEAD_POINTS if kind == "head" else hand_points(read_points().points):
         code = point.standard_code.partition(".")[0]
-        first.setdefault(code, (code, point.zh, point.pinyin, point.meridian, point.location))
-    return markdown.table(("code", "name", "pinyin", "meridian", "where"), first.values())
+        first.setdefault(code, (code, point.zh, point.pinyin, point.meridian, point.location, point.use or "–"))
+    return markdown.table(("code", "name", "pinyin", "meridian", "where", "classical use"), first.values())
 
 
 def _tables(model: type[Settings], prefix: str) -> list[str]:

@@ -37,13 +37,14 @@ class Point:
     """The subject's side; empty where it is unknown."""
     location: str = ""
     """Where it lies, in words; empty where it is not known."""
+    use: str = ""
+    """What a classical book used it for; empty where that has no such point or use."""
 
 
 @cache
-def _standard() -> dict[str, tuple[str, str]]:
-    """Pinyin and location of each standard code."""
-    table = toml_of(resources.files("training").joinpath("inference/head_points.toml").read_bytes())
-    return {code: (pinyin, location) for code, (pinyin, location) in table.items()}
+def _standard() -> dict[str, dict[str, str]]:
+    """Pinyin, location and use by standard code, as far as they are known."""
+    return toml_of(resources.files("training").joinpath("inference/acupoints.toml").read_bytes())
 
 
 def _head_point(point: acupoints.Acupoint) -> Point:
@@ -56,8 +57,15 @@ def _head_point(point: acupoints.Acupoint) -> Point:
         zh = next(_hanzi(other) for other in acupoints.NAMES if other.startswith(f"{code}_") and _hanzi(other))
     standard = short_code(replace(point, name=name, side="mid"))
     # The four points of EX-HN1 share one entry.
-    pinyin, location = _standard()[standard.partition(".")[0]]
-    return Point(point.name, short_code(point), standard, point.meridian, zh, pinyin, point.side, location)
+    return Point(
+        name=point.name,
+        code=short_code(point),
+        standard_code=standard,
+        meridian=point.meridian,
+        zh=zh,
+        side=point.side,
+        **_standard()[standard.partition(".")[0]],
+    )
 
 
 def _hanzi(name: str) -> str:
@@ -71,5 +79,9 @@ HEAD_POINTS: tuple[Point, ...] = tuple(map(_head_point, acupoints.ACUPOINTS))
 def hand_points(points: Iterable["HandPoint"]) -> tuple[Point, ...]:
     """The points of a hand model."""
     return tuple(
-        Point(point.id, point.id, point.id, point.meridian, point.chinese, point.pinyin, "") for point in points
+        Point(
+            *(point.id, point.id, point.id, point.meridian, point.chinese, point.pinyin, ""),
+            **_standard().get(point.id, {}),
+        )
+        for point in points
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.websockets import WebSocket
 
 from acusim.files import sha256
 from acusim.folders import is_junk
@@ -23,6 +24,7 @@ from training.tasks.hand_type import type_json
 from training.web import schema
 from training.web.detection import Detector
 from training.web.guard import Guard
+from training.web.live import LIVE_PATH, live_answer, refuse_live, serve_live
 from training.web.refusals import Refusal, failure
 from training.web.service import Result, Service, flag
 from training.web.uploads import Form, Limits
@@ -98,6 +100,15 @@ def _add_interface(app: FastAPI, service: Callable[[], Service], loaded: schema.
         """The picture with its visible points drawn into it, and a legend."""
         attachment = {"Content-Disposition": 'attachment; filename="acupoints.jpg"'}
         return Response(await service().answer(request, _drawn), media_type="image/jpeg", headers=attachment)
+
+    @app.websocket(LIVE_PATH)
+    async def live(socket: WebSocket) -> None:
+        try:
+            with service().live(socket):
+                await socket.accept()
+                await serve_live(socket, lambda frame: service().look(socket, frame, live_answer))
+        except Refusal as refusal:
+            await refuse_live(socket, refusal)
 
 
 def _add_files(app: FastAPI) -> None:

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from training.web.clients import client_of
 from training.web.guard import HEADERS, refusal_of_head
+from training.web.live import LIVE_PATH
 from training.web.refusals import Refusal, failure
 
 HEAD_BYTES = 64 << 10
@@ -98,6 +99,15 @@ class Connection(H11Protocol):
         super().data_received(data)
         if self.answering:
             self._head.clear()
+
+    def _should_upgrade_to_ws(self) -> bool:
+        """Only the live camera's address; requests to others are answered as if they did not ask for it."""
+        return self.scope["path"] == LIVE_PATH and super()._should_upgrade_to_ws()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """The connection becomes a websocket, whose limits are those of live.py."""
+        self._timer.cancel()
+        super().handle_websocket_upgrade(event)
 
     def on_response_complete(self) -> None:
         """The next request's time starts."""

@@ -114,7 +114,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuses a request or passes it on."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
 
@@ -122,7 +122,7 @@ class Guard:
 
         async def with_headers(message: Message) -> None:
             nonlocal started
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 started = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
@@ -130,9 +130,12 @@ class Guard:
             await send(message)
 
         try:
-            self._check(scope["method"], Headers(scope=scope))
+            self._check(scope.get("method", "POST"), Headers(scope=scope))  # a websocket may send pictures
         except Refusal as refusal:
             await failure(refusal)(scope, receive, with_headers)
+            return
+        if scope["type"] == "websocket":
+            await self._app(scope, receive, with_headers)
             return
         try:
             await self._app(scope, receive, with_headers)

@@ -23,6 +23,7 @@ class PointName(BaseModel):
     pinyin: str = Field(description="the same in Latin letters; may be empty")
     side: Side = Field(description="the subject's side; empty where it is unknown")
     location: str = Field(default="", description="where it lies on the body, in words; may be empty")
+    use: str = Field(default="", description="classical use, from a book of 1601: history, no advice; may be empty")
 
 
 class FoundPoint(PointName):

@@ -8,13 +8,15 @@ mix.
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeVar, get_args
 
 import numpy as np
 from fastapi import Request
+from starlette.requests import HTTPConnection
 
 from acusim.errors import EngineError, PictureError
 from training.data.photographs import Photograph
@@ -59,6 +61,7 @@ class Service:
         self._model = threading.Lock()
         self._closing = False
         self._places = Places(limits.waiting, limits.waiting_of_one)
+        self._live = Places(limits.live, limits.live_of_one)
 
     async def answer(self, request: Request, finish: Callable[[Form, Result], T]) -> T:
         """Reads a request's picture, finds its points, and turns them into what is sent.
@@ -66,15 +69,36 @@ class Service:
         Raises:
             Refusal: too many requests, or the picture or a field cannot be used.
         """
-        address = request.client.host if request.client else ""
-        with self._places.take(client_of(address, request.headers.get("x-forwarded-for", ""))):
+        with self._places.take(_sender(request)):
             form = await read_form(request, self.limits)
-            arrived, pixels = time.perf_counter(), pixels_of(form)
-            async with self._budget.take(pixels):
-                if await request.is_disconnected():
-                    raise Refusal("bad_form")
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._threads, self._finished, form, arrived, pixels, finish)
+            return await self._answered(form, finish, request.is_disconnected)
+
+    async def look(self, connection: HTTPConnection, frame: Form, finish: Callable[[Form, Result], T]) -> T:
+        """Finds the points of a frame that has arrived.
+
+        Raises:
+            Refusal: as answer.
+        """
+        with self._places.take(_sender(connection)):
+            return await self._answered(frame, finish)
+
+    def live(self, connection: HTTPConnection) -> AbstractContextManager[None]:
+        """A place for a connection that sends frames.
+
+        Raises:
+            Refusal: all are taken.
+        """
+        return self._live.take(_sender(connection))
+
+    async def _answered(
+        self, form: Form, finish: Callable[[Form, Result], T], is_gone: Callable[[], Awaitable[bool]] | None = None
+    ) -> T:
+        arrived, pixels = time.perf_counter(), pixels_of(form)
+        async with self._budget.take(pixels):
+            if is_gone and await is_gone():
+                raise Refusal("bad_form")
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._finished, form, arrived, pixels, finish)
 
     def _finished(self, form: Form, arrived: float, pixels: int, finish: Callable[[Form, Result], T]) -> T:
         try:
@@ -124,6 +148,11 @@ class Service:
         self._threads.shutdown(cancel_futures=True)
         if self.detector:
             self.detector.close()
+
+
+def _sender(connection: HTTPConnection) -> str:
+    address = connection.client.host if connection.client else ""
+    return client_of(address, connection.headers.get("x-forwarded-for", ""))
 
 
 def flag(form: Form, name: str, default: bool = False) -> bool:

@@ -49,6 +49,10 @@ class Limits:
     """Requests that are processed or wait at a time; times picture_bytes this bounds the memory of uploads."""
     waiting_of_one: int = 24
     """How many of them one sender may have."""
+    live: int = 32
+    """Connections that send a camera's frames."""
+    live_of_one: int = 24
+    """How many of them one sender may have."""
     workers: int = 2
     """Pictures that are decoded at a time; the models work on one at a time."""
     pixels: int = MAX_PIXELS

@@ -38,3 +38,17 @@ def test_points_of_the_hand():
     si1, *_, li4 = hand_points(read_points().points)
     assert (si1.code, si1.meridian, si1.zh, si1.pinyin, si1.side) == ("SI1", "SI", "少泽", "Shaoze", "")
     assert (li4.name, li4.zh) == ("LI4", "合谷")
+    assert all(len(point.location) > 10 for point in hand_points(read_points().points))
+    assert "second metacarpal" in li4.location and "toothache" in li4.use
+
+
+def test_classical_uses_are_those_of_the_book():
+    found = {point.standard_code: point.use for point in HEAD_POINTS}
+    # Zhenjiu Dacheng: 迎香 主鼻塞不闻香臭; 瞳子髎 主目痒; 率谷 主…醉后酒风; 强间 主头痛目眩; 印堂 治小儿惊风
+    assert "loss of smell" in found["LI20"]
+    assert "itching eyes" in found["GB1"]
+    assert "wine" in found["GB8"]
+    assert "headache and dizziness" in found["DU18"]
+    assert found["DU29"] == found["EX-HN3"] == "children's convulsions"
+    assert {code for code, use in found.items() if not use and "EX-" not in code} == set()
+    assert found["EX-HN1.1"] == ""  # 四神聪 is not in the book

@@ -101,8 +101,10 @@ def test_models_and_schema(both: TestClient):
     assert [len(model["points"]) for model in reported["models"]] == [174, 7]
     assert reported["models"][1]["points"][6] == {
         **dict.fromkeys(("name", "code", "standard_code"), "LI4"),
-        **{"meridian": "LI", "zh": "合谷", "pinyin": "Hegu", "side": "", "location": ""},
+        **{"meridian": "LI", "zh": "合谷", "pinyin": "Hegu", "side": ""},
+        **{name: reported["models"][1]["points"][6][name] for name in ("location", "use")},
     }
+    assert "second metacarpal" in reported["models"][1]["points"][6]["location"]
     assert reported["colours"]["LI"] == "#607f00"
     schema = both.get("/api/openapi.json").json()
     assert set(schema["paths"]) == {"/api/models", "/api/recognise", "/api/picture"}

@@ -23,7 +23,7 @@ STRING = r'"(?:[^"\\]|\\.)*"'
 KEEP = {
     *("PNG", "JPEG", "JSON", "HTTP", "HTTPS", "MiB", "Cookie", "JavaScript", "localhost", "file", "form-data"),
     *("multipart", "name", "host", "kind", "type", "allowed", "field", "loaded", "megapixels", "mib", "pause"),
-    *("rate", "seconds", "status"),
+    *("rate", "seconds", "status", "use", "WebSocket"),
 }
 """Latin words that Chinese sentences may hold: names of formats, protocols, options, and their fields."""
 

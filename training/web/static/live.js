@@ -5,18 +5,17 @@ import { frameOf } from "./camera.js";
 
 const SIDE = 640; // of a frame, in pixels, at most
 const QUALITY = 0.85;
-const DETECT = 15; // frames from one detection of head or hand to the next; between them it stays
 const PAUSE = 250; // milliseconds after a frame without an answer
 const STILL = 0.35; // share of the way to a new place that a point goes if it hardly moves
 const FAR = 0.03; // of the frame's width: a point that moves as far goes all the way
 const RATED = 10; // answers over which the rate is taken
 
-// Runs until the signal ends it. ask(file, kind, signal) gives an answer of the server; marks(answer) the points to draw;
+// Runs until the signal ends it. connect() opens a connection of server.js; marks(answer) gives the points to draw;
 // say(rate, error) is called with pictures a second, or with what is wrong with the newest frame.
-export async function showLive(video, svg, { kind, ask, marks, say, signal }) {
+export async function showLive(video, svg, { connect, marks, say, signal }) {
   const times = [];
   let before = null;
-  let count = 0;
+  let connection = null;
   const pause = () => new Promise((resolve) => setTimeout(resolve, PAUSE));
   while (!signal.aborted) {
     if (!video.videoWidth) {
@@ -26,9 +25,8 @@ export async function showLive(video, svg, { kind, ask, marks, say, signal }) {
     try {
       const frame = await frameOf(video, SIDE, QUALITY);
       if (signal.aborted) return;
-      const known = count % DETECT ? before?.kind : null;
-      count += 1;
-      const answer = await ask(frame, known ?? kind, signal);
+      if (!connection?.isOpen()) connection = await connect();
+      const answer = await connection.ask(frame);
       if (signal.aborted) return;
       steady(answer, before);
       before = answer;
@@ -38,7 +36,6 @@ export async function showLive(video, svg, { kind, ask, marks, say, signal }) {
       say((1000 * (times.length - 1)) / (times.at(-1) - times[0]), null);
     } catch (error) {
       if (signal.aborted) return;
-      if (before && error.code === "undecided") continue; // what it was a moment ago
       before = null;
       times.length = 0;
       svg.replaceChildren();
@@ -50,18 +47,17 @@ export async function showLive(video, svg, { kind, ask, marks, say, signal }) {
 
 // Moves an answer's points part of the way back to where they were, the more so the less they moved.
 function steady(answer, before) {
-  if (before?.kind !== answer.kind || before.points.length !== answer.points.length) return;
+  if (before?.kind !== answer.kind) return;
   answer.points.forEach((point, index) => {
-    const old = before.points[index];
-    const moved = Math.hypot(point.x - old.x, point.y - old.y) / answer.picture.width;
+    const [x, y] = before.points[index];
+    const moved = Math.hypot(point[0] - x, point[1] - y) / answer.width;
     const share = Math.min(1, STILL + ((1 - STILL) * moved) / FAR);
-    point.x = old.x + share * (point.x - old.x);
-    point.y = old.y + share * (point.y - old.y);
+    point[0] = x + share * (point[0] - x);
+    point[1] = y + share * (point[1] - y);
   });
 }
 
-function draw(svg, answer, points) {
-  const { width, height } = answer.picture;
+function draw(svg, { width, height }, points) {
   const box = svg.getBoundingClientRect();
   const unit = Math.max(width / (box.width || width), height / (box.height || height));
   drawSvg(svg, points, width, height, unit, false);

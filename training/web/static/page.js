@@ -4,7 +4,7 @@
 import { openCamera } from "./camera.js";
 import { drawCanvas, drawSvg } from "./drawing.js";
 import { showLive } from "./live.js";
-import { fetched } from "./server.js";
+import { fetched, opened } from "./server.js";
 import * as texts from "./texts.js";
 import { LANGUAGES, Trouble, text } from "./texts.js";
 
@@ -87,14 +87,9 @@ async function ask(signal) {
   } catch {
     throw new Trouble("unreadable"); // a folder, or a file that was moved or changed since
   }
-  return post(state.file, state.kind, signal);
-}
-
-async function post(file, kind, signal, quick = false) {
   const form = new FormData();
-  form.append("kind", kind);
-  if (quick) form.append("quick", "true");
-  form.append("file", file, file.name || "picture");
+  form.append("kind", state.kind);
+  form.append("file", state.file, state.file.name || "picture");
   const answer = await fetched("api/recognise", { method: "POST", body: form, signal });
   if (!answer.points) throw new Trouble("strange", { status: 200 });
   return answer;
@@ -200,9 +195,11 @@ function mark(point, index, active, hollow) {
   return { index, x: point.x, y: point.y, colour, text: texts.shortName(point), active, hollow };
 }
 
-// The visible points of a camera's frame, for its own answer.
-function liveMarks(answer) {
-  return answer.points.flatMap((point, index) => (reaches(point, answer.threshold) ? [mark(point, index, false, false)] : []));
+// The visible points of a camera's frame.
+function liveMarks({ kind, points, threshold }) {
+  const names = state.server.models.find((model) => model.kind === kind).points;
+  const found = points.map(([x, y, confidence], index) => ({ ...names[index], x, y, confidence }));
+  return found.flatMap((point, index) => (reaches(point, threshold) ? [mark(point, index, false, false)] : []));
 }
 
 // Runs as long as the viewfinder is open, and its switch on.
@@ -210,17 +207,17 @@ async function liveWhile(open) {
   const say = (rate, error) => {
     at("liveFacts").textContent = error ? texts.errorText(error) : rate ? text("liveRate", { rate: rate.toFixed(0) }) : "";
   };
-  const ask = async (file, kind, signal) => {
-    await meetServer(signal);
-    return post(file, kind, signal, true);
-  };
   while (!open.aborted) {
     const stopping = new AbortController();
     const { signal } = stopping;
     open.addEventListener("abort", () => stopping.abort(), { signal });
     at("liveSwitch").addEventListener("change", () => stopping.abort(), { signal });
     if (at("liveSwitch").checked) {
-      await showLive(at("video"), at("live"), { kind: state.kind, ask, marks: liveMarks, say, signal });
+      const connect = async () => {
+        await meetServer(signal);
+        return opened(`api/live?kind=${state.kind}`, signal);
+      };
+      await showLive(at("video"), at("live"), { connect, marks: liveMarks, say, signal });
     } else await new Promise((resolve) => signal.addEventListener("abort", resolve));
     at("live").replaceChildren();
     say(0, null);
@@ -262,7 +259,7 @@ function entry(point, index) {
     make("span", { className: "sure" }, seen ? sure : `${sure} ✕`),
   );
   button.dataset.index = index;
-  button.title = point.location;
+  button.title = [point.location, point.use && text("use", point)].filter(Boolean).join("\n");
   if (!seen) button.setAttribute("aria-label", `${texts.pointName(point)}, ${sure}, ${text("notVisible")}`);
   return make("li", {}, button);
 }

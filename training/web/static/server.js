@@ -22,6 +22,33 @@ export async function fetched(address, options) {
   throw new Trouble("strange", { status });
 }
 
+// A websocket to a relative address, until the signal ends it: ask(blob) gives the next answer, or fails as fetched does.
+export async function opened(address, signal) {
+  const url = new URL(address, document.baseURI);
+  url.protocol = url.protocol.replace("http", "ws");
+  const socket = new WebSocket(url);
+  let settle = {};
+  let said = null; // by the server, such as why it closes
+  const next = () => new Promise((resolve, reject) => (settle = { resolve, reject }));
+  socket.onopen = () => settle.resolve();
+  socket.onclose = () => settle.reject(said ?? new Trouble("lostLive"));
+  socket.onmessage = ({ data }) => {
+    const answer = parsed(data);
+    said = answer?.points ? null : answer?.error?.message_zh ? answer.error : new Trouble("strange", { status: 101 });
+    if (said) settle.reject(said);
+    else settle.resolve(answer);
+  };
+  signal.addEventListener("abort", () => socket.close());
+  await next();
+  return {
+    ask: (blob) => {
+      socket.send(blob);
+      return next();
+    },
+    isOpen: () => socket.readyState === WebSocket.OPEN,
+  };
+}
+
 function parsed(text) {
   try {
     return JSON.parse(text);

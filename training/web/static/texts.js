@@ -33,6 +33,7 @@ const TEXTS = {
   cancel: ["Cancel", "取消"],
   live: ["Show acupoints live", "实时显示穴位"],
   liveRate: ["{rate} pictures a second", "每秒 {rate} 帧"],
+  use: ["Classical use (Zhenjiu Dacheng, 1601): {use}", "《针灸大成》（1601）所载主治：{use}"],
   notVisible: ["hidden", "不可见"],
   left: ["left", "左"],
   right: ["right", "右"],
@@ -60,6 +61,10 @@ const TEXTS = {
   unreachable: [
     "The server cannot be reached. Is it still running? Then try again.",
     "无法连接服务器。请确认其仍在运行后重试。",
+  ],
+  lostLive: [
+    "The live connection was lost or could not be opened. Is the server running? A proxy in front of it must pass on websockets.",
+    "实时连接已断开或无法建立。请确认服务器仍在运行；若其前有代理，代理须支持转发 WebSocket。",
   ],
   tooLarge: [
     "The file is larger than {mib} MiB. Make it smaller, for example as a JPEG.",
