@@ -69,8 +69,9 @@ def points_table(kind: str) -> str:
     first: dict[str, tuple[str, ...]] = {}
     for point in HEAD_POINTS if kind == "head" else hand_points(read_points().points):
         code = point.standard_code.partition(".")[0]
-        first.setdefault(code, (code, point.zh, point.pinyin, point.meridian, point.location, point.use or "–"))
-    return markdown.table(("code", "name", "pinyin", "meridian", "where", "classical use"), first.values())
+        name = f"{point.zh} {point.pinyin}"
+        first.setdefault(code, (code, name, point.meridian, point.location, point.use or "–"))
+    return markdown.table(("code", "name", "meridian", "where", "classical use"), first.values())
 
 
 def _tables(model: type[Settings], prefix: str) -> list[str]:
