@@ -101,7 +101,7 @@ def live_answer(_: Form, result: Result) -> tuple[TaskName, str]:
     found = result.found
     xy = (found.xy_px * result.photograph.reduced).round(2).tolist()
     known = result.model.evidence != "none"
-    confidence = found.confidence.round(4).tolist() if known else [None] * len(xy)
+    confidence = found.confidence.astype(float).round(4).tolist() if known else [None] * len(xy)
     width, height = result.photograph.size_px
     answer: dict[str, Any] = {"kind": result.model.kind, "width": width, "height": height}
     answer |= {"threshold": result.threshold, "model_ms": result.times_ms["model"]}
