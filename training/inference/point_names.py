@@ -81,7 +81,7 @@ def hand_points(points: Iterable["HandPoint"]) -> tuple[Point, ...]:
     return tuple(
         Point(
             *(point.id, point.id, point.id, point.meridian, point.chinese, point.pinyin, ""),
-            **_standard().get(point.id, {}),
+            **{key: text for key, text in _standard().get(point.id, {}).items() if key != "pinyin"},
         )
         for point in points
     )

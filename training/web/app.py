@@ -152,7 +152,7 @@ def _document(form: Form, result: Result) -> bytes:
     """A schema.Answer as JSON."""
     photograph, found, model = result.photograph, result.found, result.model
     width, height = photograph.size_px
-    xy, fit = found.xy_px * photograph.reduced, found.fit
+    xy, fit = result.xy_px, found.fit
     places = [None] * len(xy) if fit is None else fit.points_json()
     points = [
         {

@@ -73,10 +73,10 @@ async def _read(socket: WebSocket, frames: asyncio.Queue[bytes | None]) -> None:
 
 async def _answer(socket: WebSocket, frames: asyncio.Queue[bytes | None], look: Look) -> None:
     asked = socket.query_params.get("kind", "auto")
-    known, age = "", 0
+    known, age = "", 0  # the kind of the last frame, and how many since a detection
     while (frame := await frames.get()) is not None:
         try:
-            known, text = await _looked(look, frame, known if 0 < age < DETECT else asked, known)
+            known, text = await _looked(look, frame, known if age else asked, known)
             age = (age + 1) % DETECT
         except Refusal as refusal:
             known, age, text = "", 0, _text(refusal)
@@ -99,7 +99,7 @@ async def _looked(look: Look, frame: bytes, kind: str, known: str) -> tuple[Task
 def live_answer(_: Form, result: Result) -> tuple[TaskName, str]:
     """A frame's answer as JSON, beside its kind."""
     found = result.found
-    xy = (found.xy_px * result.photograph.reduced).round(2).tolist()
+    xy = result.xy_px.round(2).tolist()
     known = result.model.evidence != "none"
     confidence = found.confidence.astype(float).round(4).tolist() if known else [None] * len(xy)
     width, height = result.photograph.size_px

@@ -16,6 +16,7 @@ from typing import TypeVar, get_args
 
 import numpy as np
 from fastapi import Request
+from numpy.typing import NDArray
 from starlette.requests import HTTPConnection
 
 from acusim.errors import EngineError, PictureError
@@ -43,6 +44,11 @@ class Result:
     found: Found
     threshold: float
     times_ms: Mapping[str, float]
+
+    @property
+    def xy_px(self) -> NDArray[np.float64]:
+        """The points [N, 2] in pixels of the upright picture, whatever it was reduced to."""
+        return self.found.xy_px * self.photograph.reduced
 
 
 class Service:

@@ -1,5 +1,7 @@
 """What points are called on the page."""
 
+from dataclasses import replace
+
 from acusim import acupoints
 from training.inference.point_names import HEAD_POINTS, hand_points
 from training.tasks.hand_points import read_points
@@ -39,6 +41,9 @@ def test_points_of_the_hand():
     assert (si1.code, si1.meridian, si1.zh, si1.pinyin, si1.side) == ("SI1", "SI", "少泽", "Shaoze", "")
     assert (li4.name, li4.zh) == ("LI4", "合谷")
     assert all(len(point.location) > 10 for point in hand_points(read_points().points))
+    # A mapping file of one's own may use any code, those of the head too, and its own spelling.
+    (own,) = hand_points([replace(read_points().points[0], id="LI20", pinyin="Own")])
+    assert own.pinyin == "Own" and "nose" in own.location
     assert "second metacarpal" in li4.location and "toothache" in li4.use
 
 
