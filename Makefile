@@ -45,9 +45,8 @@ MODELS ?= build/models
 models: install
 	$(PY) -m tools.make_models --out $(MODELS)
 
-# A process for each core, but four at most, as one may need 4 GB for whole models. Whole files, because the tests of a
-# file share what is slow to create.
-WORKERS ?= -n logical --maxprocesses 4 --dist loadfile
+# How many processes tests/conftest.py tells. Whole files, because the tests of a file share what is slow to create.
+WORKERS ?= -n auto --dist loadfile --no-loadscope-reorder
 
 test: dev
 	$(PY) -m pytest -q $(WORKERS)
@@ -58,9 +57,9 @@ SLOW_TESTS := live engines/embedded engines/comfyui engines/relight engines/test
 	training/data/test_cache.py training/data/test_loader.py training/data/test_records.py training/eval/test_head.py \
 	training/models/test_backbones.py training/models/test_hand_networks.py \
 	evaluation/test_cli.py evaluation/test_certify.py evaluation/test_drift.py acusim/test_parallel.py acusim/test_command_line.py \
-	controller/test_progress.py training/models/test_pretrained.py test_umask.py test_docs.py test_imports.py test_processors.py
+	controller/test_progress.py training/models/test_pretrained.py test_umask.py test_docs.py test_imports.py
 test-fast: dev
-	$(PY) -m pytest -q $(WORKERS) -m "not (slow or comfyui or gpu)" --ignore-glob='tests/controller/test_[!p]*' \
+	$(PY) -m pytest -q $(WORKERS) -m "not (slow or comfyui or gpu or processors)" --ignore-glob='tests/controller/test_[!p]*' \
 		$(addprefix --ignore=tests/,$(SLOW_TESTS))
 
 # All tests, and how much of each room they run; FAST=1 for the quick ones alone.
@@ -69,8 +68,10 @@ coverage:
 	$(MAKE) $(if $(FAST),test-fast,test) WORKERS="$(WORKERS) --cov --cov-report=json:build/coverage/report.json"
 	$(PY) -m tools.coverage_by_room build/coverage/report.json
 
-# The numeric tests under several instruction sets of this processor, or under PROFILES="sse3 avx2".
+# The numeric tests under several instruction sets of this processor, or under PROFILES="sse3 avx2"; and whether outputs
+# are as equal under two of them as is promised.
 test-processors: dev
+	$(PY) -m pytest -q -m processors
 	$(PY) -m tests.processors $(PROFILES) -- $(WORKERS)
 
 # The site in site/, from docs/, the settings' models and the docstrings; a warning is an error.

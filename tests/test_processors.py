@@ -42,7 +42,7 @@ def lowest() -> dict[str, str]:
     return environment
 
 
-@pytest.mark.slow
+@pytest.mark.processors
 def test_the_exit_code_is_that_of_the_tests(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     lowest()
     text = "import os, pytest\npytestmark = pytest.mark.numeric\n"
@@ -74,7 +74,7 @@ def files(out: Path, folder: str, pattern: str = "*") -> dict[str, bytes]:
     return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob(pattern) if path.is_file()}
 
 
-@pytest.mark.slow
+@pytest.mark.processors
 @pytest.mark.parametrize(
     ("folder", "pattern", "count"),
     [
@@ -90,7 +90,7 @@ def test_what_is_promised_to_be_equal_is(both: tuple[Path, Path], folder: str, p
     assert len(one) >= count and one == other
 
 
-@pytest.mark.slow
+@pytest.mark.processors
 @pytest.mark.parametrize(("folder", "count"), [("relit", 3), ("synthetic", 2)])
 def test_pictures_are_apart_by_one_level_in_few_pixels(both: tuple[Path, Path], folder: str, count: int):
     pictures = [sorted((out / "files" / folder / "train/image").rglob("*.png")) for out in both]
@@ -100,7 +100,7 @@ def test_pictures_are_apart_by_one_level_in_few_pixels(both: tuple[Path, Path], 
     assert apart.max() <= 1 and (apart > 0).mean() <= 1e-3
 
 
-@pytest.mark.slow
+@pytest.mark.processors
 @pytest.mark.parametrize(
     ("name", "largest"),
     [

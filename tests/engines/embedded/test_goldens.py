@@ -44,9 +44,13 @@ OFFSETS = {"fc": "iclight_fc", "fbc": "iclight_fbc", "plain": None, "vae": None}
 pytestmark = [pytest.mark.slow, pytest.mark.numeric]
 
 
-def remembered(function: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+Found = dict[tuple[Any, bytes], torch.Tensor]
+
+
+def remembered(
+    function: Callable[[torch.Tensor], torch.Tensor], found: Found
+) -> Callable[[torch.Tensor], torch.Tensor]:
     """The same function, called once for equal pictures."""
-    found: dict[tuple[Any, bytes], torch.Tensor] = {}
 
     def call(pictures: torch.Tensor) -> torch.Tensor:
         key = pictures.shape, pictures.numpy().tobytes()
@@ -58,10 +62,11 @@ def remembered(function: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[to
 
 
 class Loaded:
-    """The models of one wiring at a time."""
+    """The models of one wiring at a time; what is the same for all wirings is computed once."""
 
     def __init__(self, folder: Path):
         self._folder = folder
+        self._encoded, self._embedded = Found(), Found()
         self._wiring = ""
         self._pipeline: Pipeline | None = None
 
@@ -76,7 +81,8 @@ class Loaded:
                 paths["checkpoint"], offsets, *(paths[name] for name in ("ip_adapter", "clip_vision", "control_net"))
             )
             loaded = Models(files, Placement(torch.device("cpu"), "fp32"))
-            loaded.encode, loaded.embed = remembered(loaded.encode), remembered(loaded.embed)
+            loaded.encode = remembered(loaded.encode, self._encoded)
+            loaded.embed = remembered(loaded.embed, self._embedded)
             self._pipeline = Pipeline(loaded, Recipe())
             self._wiring = wiring
         self._pipeline.recipe = recipe or Recipe()
