@@ -98,8 +98,8 @@ def _number(value: float) -> float | None:
     return round(value, 3) if np.isfinite(value) else None
 
 
-def parse_point_mask(data: bytes, names: Sequence[str] = acupoints.NAMES) -> PointMask:
-    """Reads the content of a point mask of points with these names.
+def parse_point_mask(data: bytes, names: Sequence[str] | None = acupoints.NAMES) -> PointMask:
+    """Reads the content of a point mask of points with these names; None takes those that it lists.
 
     Raises:
         LabelError: not JSON, not this format, an unknown or repeated name, or a value of another type.
@@ -107,10 +107,13 @@ def parse_point_mask(data: bytes, names: Sequence[str] = acupoints.NAMES) -> Poi
     document = json_document(data)
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         raise LabelError(f"not a point mask of format {_FORMAT}; run `python -m evaluation certify` again")
+    points = _typed(document, "points", list)
+    if names is None:
+        listed_names = (entry.get("name") for entry in points if isinstance(entry, dict))
+        names = tuple(dict.fromkeys(name for name in listed_names if isinstance(name, str)))
     count, places = len(names), {name: index for index, name in enumerate(names)}
     listed, trusted = np.zeros(count, bool), np.zeros(count, bool)
     displacement, pixels, millimetres = np.full((count, 2), np.nan), np.full(count, np.nan), np.full(count, np.nan)
-    points = _typed(document, "points", list)
     for entry in points:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise LabelError("a point has no name")
@@ -149,8 +152,8 @@ def _value(value: Any, absent: float) -> float:
     return float(value)
 
 
-def read_point_mask(path: Path, names: Sequence[str] = acupoints.NAMES) -> PointMask:
-    """Reads a point mask of points with these names.
+def read_point_mask(path: Path, names: Sequence[str] | None = acupoints.NAMES) -> PointMask:
+    """Reads a point mask of points with these names; None takes those that it lists.
 
     Raises:
         LabelError: as parse_point_mask, with the file's name in front, or the file cannot be read.

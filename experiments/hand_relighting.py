@@ -68,9 +68,9 @@ def evaluated(options: argparse.Namespace, trained_run: Path, test: str) -> Path
 
 
 def visible_points(report: Path) -> list[dict[str, str]]:
-    """The lines of a report's visible points."""
+    """The lines of a report's visible points, of which the true position is known."""
     with (report / "by_point.csv").open(encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if row["visible"] == "1"]
+        return [row for row in csv.DictReader(file) if row["visible"] == "1" and row["true_x"]]
 
 
 def mean_pose(report: Path) -> dict[str, Floats]:

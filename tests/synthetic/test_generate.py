@@ -91,8 +91,8 @@ def test_resumes_what_is_missing_and_nothing_else(heads: Path, tmp_path: Path) -
 def test_interrupt_leaves_whole_samples_and_the_rest_can_follow(workers: str, tmp_path: Path) -> None:
     root = tmp_path / "d"
     # As many persons as workers: each is built anew when the rest follows.
-    arguments = ["--out", str(root), "--identities", workers, "--views", "1-20", "--size", "64", "--quiet", "--workers"]
-    count = 20 * int(workers)
+    arguments = ["--out", str(root), "--identities", workers, "--views", "1-12", "--size", "64", "--quiet", "--workers"]
+    count = 12 * int(workers)
     process = subprocess.Popen(command(*arguments, workers), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 40
     while not any(root.glob("train/image/img_64/*.png")):

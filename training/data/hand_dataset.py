@@ -21,6 +21,7 @@ from acusim.layout import Problem
 from acusim.tolerances import Change, notes_of
 from training.data.hand_augmentation import VARIANTS, Augmentation, Variant, augmented
 from training.data.photographs import Transform, letterbox
+from training.data.point_trust import trust_of_picture
 from training.data.shards import unit_thumbnails
 from training.data.split import PARTS, Part, Shares, cut, ranked
 from training.io.labelme import LabelledHand, LabelmeFolder, read_picture, scan_labelme
@@ -89,10 +90,14 @@ class HandData:
     """[N, P] True where the file has the point."""
     known: NDArray[np.bool_]
     """[N, P] True where its position is known: of visible points, and of hidden ones of synthetic hands."""
+    trusted: NDArray[np.bool_]
+    """[N, P] False where the label of a visible point may be false, by the point mask of an augmented picture."""
     problems: tuple[Problem, ...]
     """What is not usable, and why."""
     left_out: tuple[str, ...]
     """Pictures that lack a point, unless they are kept."""
+    rejected: int = 0
+    """Augmented pictures that their point masks reject; they are left out, too."""
     notes: tuple[str, ...] = ()
     """Notes for the user: labels not in the mapping, conversions, changes, merged subjects."""
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -134,6 +139,7 @@ def read_hands(
     hands = [hand for hand in folder.hands if settings.missing == "keep" or not np.isnan(hand.xy).any()]
     kept = {hand.image for hand in hands}
     left_out = tuple(printable(hand.image) for hand in folder.hands if hand.image not in kept)
+    hands, trusted, rejected = _certain(root, hands, points, folder.problems)
     named = [_who(hand, settings)[0] for hand in hands]
     subjects, joined = _joined(named, _same_pictures(hands))
     aliases: dict[str, set[str]] = {}
@@ -145,7 +151,12 @@ def read_hands(
     )
     shown_xy = np.array([hand.xy for hand in hands]).reshape(len(hands), len(points), 2)
     xy = np.array([_all_known(hand) for hand in hands]).reshape(shown_xy.shape)
+    certain = np.array(trusted, bool).reshape(shown_xy.shape[:2])
     notes = (*_notes(folder), *joined)
+    if rejected:
+        notes += (f"{rejected} augmented pictures are not used: their point masks mark labels that may be false",)
+    if not certain.all():
+        notes += (f"{int((~certain).sum())} points of {len(hands)} pictures are not trusted by their point masks",)
     return HandData(
         root,
         points,
@@ -153,12 +164,38 @@ def read_hands(
         np.nan_to_num(xy),
         ~np.isnan(shown_xy[..., 0]),
         ~np.isnan(xy[..., 0]),
-        tuple(folder.problems),
+        certain,
+        tuple(sorted(folder.problems, key=lambda problem: problem.path)),
         left_out,
+        rejected,
         notes,
         {subject: tuple(sorted(names)) for subject, names in sorted(aliases.items())},
         tuple(folder.changes),
     )
+
+
+def _certain(
+    root: Path, hands: Sequence[LabelledHand], points: HandPoints, problems: list[Problem]
+) -> tuple[list[LabelledHand], list[NDArray[np.bool_]], int]:
+    """Hands that their point masks, if any, do not reject; which points are trusted; and how many are rejected.
+
+    A mask that cannot be read becomes a problem, and its picture is not used.
+    """
+    kept: list[LabelledHand] = []
+    trusted: list[NDArray[np.bool_]] = []
+    rejected = 0
+    for hand in hands:
+        try:
+            certain, reason = trust_of_picture(root, hand.image, ~np.isnan(hand.xy[:, 0]), points.index_of)
+        except AcuSimError as error:
+            problems.append(Problem(printable(hand.image), str(error), True))
+            continue
+        if reason is None:
+            kept.append(hand)
+            trusted.append(certain)
+        else:
+            rejected += 1
+    return kept, trusted, rejected
 
 
 def _all_known(hand: LabelledHand) -> NDArray[np.float64]:
@@ -262,7 +299,7 @@ class HandSquares:
     visible: NDArray[np.bool_]
     """[M, P]."""
     known: NDArray[np.bool_]
-    """[M, P] as HandData's."""
+    """[M, P] True where the position is known for certain: HandData's known and trusted."""
     row: NDArray[np.int64]
     """[M] number of the picture in HandData."""
     variant: NDArray[np.int8]
@@ -276,6 +313,11 @@ class HandSquares:
     def size(self) -> int:
         """Side of the squares in pixels."""
         return self.pixels.shape[1]
+
+    @property
+    def measured(self) -> NDArray[np.bool_]:
+        """[M, P] visible points at positions that are certain: those that figures are about."""
+        return self.visible & self.known
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -317,8 +359,8 @@ def make_squares(
             if augmentation:
                 changed, moved = augmented(picture, moved, data.visible[row], variant, augmentation, record.image)
             pixels[at], transform = letterbox(changed, size)
-            xy[at] = np.where(data.known[row][:, None], transform.to_square(moved), 0)
-            known[at] = data.known[row]
+            known[at] = data.known[row] & data.trusted[row]
+            xy[at] = np.where(known[at][:, None], transform.to_square(moved), 0)
             visible[at], source[at], kind[at] = data.visible[row], row, VARIANTS.index(variant)
             transforms.append(transform)
             at += 1

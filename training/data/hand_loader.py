@@ -173,10 +173,14 @@ def _parts(data: HandData, persons: Mapping[str, Part]) -> dict[str, Part]:
 
 
 def _digest(data: HandData) -> str:
-    """SHA-256 over the pictures' files and their visible points; those that are not seen are in the same files."""
+    """SHA-256 over the pictures' files, their visible points and which of them are trusted.
+
+    Those that are not seen are in the same files.
+    """
     lines: list[str] = []
     shown_xy = np.where(data.visible[..., None], data.xy, 0)
-    for record, xy, visible in zip(data.records, shown_xy, data.visible, strict=True):
+    for record, xy, visible, trusted in zip(data.records, shown_xy, data.visible, data.trusted, strict=True):
         picture = sha256(read_file(safe_join(data.root, record.image)))
-        lines.append(f"{record.image}\n{picture}\n{sha256(xy.tobytes() + visible.tobytes())}\n")
+        doubted = b"" if trusted.all() else trusted.tobytes()
+        lines.append(f"{record.image}\n{picture}\n{sha256(xy.tobytes() + visible.tobytes() + doubted)}\n")
     return sha256("".join(lines).encode())

@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim import acupoints
-from acusim.errors import AcuSimError, LabelError
+from acusim.errors import AcuSimError
 from acusim.files import sha256
 from acusim.labels import Label, parse_label_file
 from acusim.pictures import decode_depth, read_file
-from acusim.point_mask import read_point_mask
 from acusim.rig import ORBIT_RADIUS_MM, Camera
 
 TRUE_DEPTH_FRAMES = (1, 19, 55, 91, 127)
@@ -42,31 +41,6 @@ def read_points(path: Path) -> tuple[Label, str]:
     """
     label, data = parse_label_file(path)
     return label, sha256(data)
-
-
-def read_mask(path: Path, listed: NDArray[np.bool_], image_sha256: str) -> tuple[NDArray[np.bool_], str | None, str]:
-    """Which points of an augmented picture are trusted.
-
-    Args:
-        path: the point mask.
-        listed: [174] points that the picture's label lists.
-        image_sha256: of the picture's file.
-
-    Returns:
-        [174] False for listed points whose label may be wrong; the reason where the picture as a whole was rejected;
-        and a digest of both.
-
-    Raises:
-        LabelError: damaged, or of another picture.
-    """
-    mask = read_point_mask(path)
-    if mask.image_sha256 != image_sha256:
-        raise LabelError(
-            f"point mask {path.name!r}: it is of another picture, SHA-256 {mask.image_sha256[:12]}…, not "
-            f"{image_sha256[:12]}…; run `python -m evaluation certify` again"
-        )
-    trusted = ~listed | (mask.listed & mask.trusted)
-    return trusted, None if mask.accept else mask.reason or "no reason given", sha256(trusted.tobytes())
 
 
 def read_depths(tasks: list[DepthTask]) -> list[tuple[str, NDArray[np.float32] | None, str]]:

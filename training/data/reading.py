@@ -20,6 +20,7 @@ from training.data import head_points as points
 from training.data import sources
 from training.data.cache import PictureCache, open_cache
 from training.data.memory import Memory
+from training.data.point_trust import read_mask
 from training.data.progress import Progress, Say
 from training.data.shards import Source
 from training.data.sources import Record
@@ -152,7 +153,7 @@ class Reading:
                 path = self._path(row.record, folder + mask_path(split + rest))
                 if os.path.lexists(path):  # an unreadable mask must not trust everything
                     masks += 1
-                    row.trusted, rejected, mask_known = points.read_mask(path, row.visible, row.image_sha256)
+                    row.trusted, rejected, mask_known = read_mask(path, row.visible, row.image_sha256)
                     row.known_by += mask_known
                     untrusted += int((~row.trusted).sum())
                     if rejected is not None:

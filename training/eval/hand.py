@@ -89,7 +89,7 @@ def evaluate(
         predicted[MEAN_POSE] = np.broadcast_to(mean_pose, squares.xy.shape)
 
     def measure(rows: NDArray[np.intp]) -> dict[str, HandReport]:
-        true, visible, chosen = squares.xy[rows], squares.visible[rows], subjects[rows].tolist()
+        true, visible, chosen = squares.xy[rows], squares.measured[rows], subjects[rows].tolist()
         return {
             name: report(xy[rows], true, visible, chosen, data.points.ids, settings) for name, xy in predicted.items()
         }
@@ -104,7 +104,7 @@ def evaluate(
     results = write_results(out, found)
     _write_tables(out, results, predictions, squares, data)
     errors = {
-        name: point_terms(xy, squares.xy, squares.visible, settings)["error_px"] for name, xy in predicted.items()
+        name: point_terms(xy, squares.xy, squares.measured, settings)["error_px"] for name, xy in predicted.items()
     }
     write_result(out / "report.html", _page(results, errors, predictions, squares, data, settings, heatmaps))
     return results
@@ -142,18 +142,18 @@ def _results(squares: HandSquares, data: HandData, measure: Measure, settings: M
             rows = np.flatnonzero(values == value)
             part = measure(rows)
             figures = {name: entry.overall for name, entry in part.items()}
-            groups.setdefault(name, []).append(_row(value, figures, squares.visible[rows], part["model"].subjects))
+            groups.setdefault(name, []).append(_row(value, figures, squares.measured[rows], part["model"].subjects))
     by_point = []
     for point in data.points.points:
         figures = {name: entry.points[point.id] for name, entry in reports.items()}
-        row = _row(point.id, figures, squares.visible[:, [point.index]], model.subjects)
+        row = _row(point.id, figures, squares.measured[:, [point.index]], model.subjects)
         by_point.append({**row, "pinyin": point.pinyin, "chinese": point.chinese})
     return {
         "settings": parameters,
         "meanings": {name: text.format(**parameters) for name, text in MEANINGS.items()},
         "pictures": model.pictures,
         "subjects": model.subjects,
-        "visible_points": int(squares.visible.sum()),
+        "visible_points": int(squares.measured.sum()),
         **_figures({name: entry.overall for name, entry in reports.items()}),
         "by_acupoint": by_point,
         "by_group": groups,
@@ -200,7 +200,7 @@ def _point_lines(predictions: HandPredictions, squares: HandSquares, data: HandD
         record, found = data.records[row], squares.transforms[k].from_unit(predictions.xy[k])
         for point in data.points.points:
             visible = bool(squares.visible[k, point.index])
-            true = data.xy[row, point.index].tolist() if visible else (None, None)
+            true = data.xy[row, point.index].tolist() if squares.measured[k, point.index] else (None, None)
             confidence = None if predictions.confidence is None else float(predictions.confidence[k, point.index])
             numbers = map(cell, (*true, *found[point.index].tolist(), confidence))
             yield csv_line([record.image, record.subject, point.id, int(visible), *numbers])
@@ -236,7 +236,7 @@ def _page(
         drawn = np.arange(len(data.points))
         if predictions.of_visibility and confidence is not None:
             drawn = np.flatnonzero((confidence >= LIMIT) | squares.visible[row])
-        true = np.where(squares.visible[row][:, None], squares.xy[row].astype(np.float64), np.nan)
+        true = np.where(squares.measured[row][:, None], squares.xy[row].astype(np.float64), np.nan)
         return draw_points(
             squares.pixels[row],
             (predictions.xy[row] * squares.size)[drawn],
@@ -252,7 +252,7 @@ def _page(
         record = data.records[squares.row[row]]
         traits = ", ".join(text for text in (record.side, record.face) if text)
         named = f"{record.image} ({traits})" if traits else record.image
-        return f"{named}: {means[row]:.1f} px over {squares.visible[row].sum()} points"
+        return f"{named}: {means[row]:.1f} px over {squares.measured[row].sum()} points"
 
     maps: list[Overlay] = []
     each: list[Overlay] = []
@@ -266,7 +266,7 @@ def _page(
         )
         each = overlays(
             means,
-            lambda row: panels(squares.pixels[row], heatmaps(row)[1].clip(min=0), names, squares.visible[row]),
+            lambda row: panels(squares.pixels[row], heatmaps(row)[1].clip(min=0), names, squares.measured[row]),
             caption,
             of_each=1,
         )

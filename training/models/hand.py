@@ -101,16 +101,16 @@ class HandLoss(nn.Module):
         super().__init__()
         self.sigma_px = sigma_px
 
-    def forward(self, output: HandOutput, xy: Tensor, visible: Tensor, known: Tensor | None = None) -> Tensor:
-        """[B, P] in float32; 0 for points that are not visible.
+    def forward(self, output: HandOutput, xy: Tensor, visible: Tensor, known: Tensor) -> Tensor:
+        """[B, P] in float32; 0 for points that are not visible, or at a position that is not certain.
 
         Args:
             output: of the network.
             xy: [B, P, 2] 0..1 of the square.
             visible: [B, P] bool.
-            known: [B, P] bool, points whose position is known; not used.
+            known: [B, P] bool, points whose position is known for certain.
         """
-        points = output.points.float()
+        points, visible = output.points.float(), visible & known
         if points.ndim == 4:
             height, width = points.shape[-2:]
             target = gaussian_heatmaps(xy, visible, (height, width), self.sigma_px)
@@ -136,7 +136,7 @@ class IntegralLoss(nn.Module):
         """[B, P] in float32; arguments as HandLoss's, the output with marginals."""
         assert output.visibility_logits is not None
         found = HeatmapOutput(output.visibility_logits, output.points, output.marginals, None)
-        weight = visible + self.hidden * (known & ~visible)
+        weight = torch.where(visible, 1.0, self.hidden) * known
         terms = torch.stack(self.criterion.terms(found, xy, visible, weight), -1)
         return (terms * self.criterion.weights(terms)).sum(-1)
 
@@ -162,7 +162,7 @@ class HandTrainee(nn.Module):
             images: as HandNet's.
             xy: [B, P, 2] 0..1 of the square.
             visible: [B, P] bool.
-            known: [B, P] bool: points whose position is known.
+            known: [B, P] bool: points whose position is known for certain.
             types: [B, 2] as hand_type.known_types has them; a trait that is not known has no loss.
         """
         output = self.network(images, for_loss=True)

@@ -111,7 +111,7 @@ class HandTask(PictureTask):
         return self._trainee
 
     def step(self, module: nn.Module, batch: Batch, epoch: int, generator: torch.Generator, scale: float) -> Step:
-        """See Task. The loss is the mean over pictures and points, of which those not visible count with 0.
+        """See Task. The loss is the mean over pictures and points, of which those not visible or uncertain count as 0.
 
         With a head for the hand's type, its weighted mean over pictures and traits is added.
         """
@@ -129,15 +129,15 @@ class HandTask(PictureTask):
             found, _ = locate(output.points, self.config.loss.decoding)
             distance = torch.linalg.vector_norm(found - xy, dim=-1) * self.train.size
             metrics = self.config.metric_settings()
-            loss = losses.sum()
+            loss, measured = losses.sum(), visible & known
             sums = [
                 torch.full_like(loss, losses.numel()),
                 loss,
-                visible.sum(),
-                (distance * visible).sum(),
-                ((distance < metrics.pck * metrics.size) & visible).sum(),
-                ((distance < metrics.precision_px) & visible).sum(),
-                *overlaps((found - xy) * self.train.size, xy * self.train.size, visible, metrics),
+                measured.sum(),
+                (distance * measured).sum(),
+                ((distance < metrics.pck * metrics.size) & measured).sum(),
+                ((distance < metrics.precision_px) & measured).sum(),
+                *overlaps((found - xy) * self.train.size, xy * self.train.size, measured, metrics),
             ]
             if output.type_logits is not None:
                 known = types != UNKNOWN
@@ -197,7 +197,7 @@ class HandTask(PictureTask):
         if not np.isfinite(predicted_px).all():  # a network that diverges
             return dict.fromkeys(FIGURES, float("nan"))
         settings = self.config.metric_settings()
-        return point_estimates(point_terms(predicted_px, self.val.xy, self.val.visible, settings))
+        return point_estimates(point_terms(predicted_px, self.val.xy, self.val.measured, settings))
 
     def names(self, index: Tensor) -> list[str]:
         """See Task."""
@@ -254,11 +254,11 @@ def baseline_pose(train: HandSquares, points: HandPoints) -> NDArray[np.float64]
         ConfigError: a point is in none of them.
     """
     own = train.variant == 0
-    seen = train.visible[own].any(0)
+    seen = train.measured[own].any(0)
     if not seen.all():
         never = ", ".join(name for name, known in zip(points.ids, seen, strict=True) if not known)
         raise ConfigError(f"no training picture has {never}: it cannot be learned; add pictures or another mapping")
-    return mean_pose(train.xy[own], train.visible[own])
+    return mean_pose(train.xy[own], train.measured[own])
 
 
 def targets_of(squares: HandSquares, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from acusim.errors import ConfigError
+from acusim.files import sha256
+from acusim.point_mask import PointMask, dump_point_mask
 from synthetic.hands.generate import generate
 from synthetic.settings import HandSettings as SyntheticSettings
 from tests.training.labelme_files import PLACES, document, pixels
@@ -19,6 +21,7 @@ from training.data.hand_dataset import (
     split_subjects,
     thumbnail_distance,
 )
+from training.data.hand_loader import _digest
 
 
 def records(count: int) -> list[HandRecord]:
@@ -64,6 +67,53 @@ def test_what_names_and_flags_say(make_hand, tmp_path: Path) -> None:
     }
     own = read_hands(tmp_path, HandSettings(subject=r"^(?P<subject>[a-z]+body)$"))
     assert {record.subject for record in own.records} >= {"somebody", "nobody"}
+
+
+def mask_of(root: Path, image: str, trusted: dict[str, bool], accept: bool = True, sha: str = "") -> None:
+    """Writes a point mask as evaluation does for data sets that are not AcuSim's."""
+    count = len(trusted)
+    mask = PointMask(
+        image,
+        sha or sha256((root / image).read_bytes()),
+        accept,
+        "" if accept else "structure lost",
+        5.0,
+        np.ones(count, bool),
+        np.zeros((count, 2)),
+        np.ones(count),
+        np.ones(count),
+        np.array(list(trusted.values())),
+        tuple(trusted),
+    )
+    path = root / "point_masks" / f"{image}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(dump_point_mask(mask))
+
+
+def test_labels_that_a_point_mask_doubts_have_no_position(make_hand, tmp_path: Path) -> None:
+    for name in ("a/whole", "a/some", "b/rejected", "b/other", "b/damaged"):
+        make_hand(name)
+    before = _digest(read_hands(tmp_path))
+    everything = dict.fromkeys((*PLACES, "wrist"), True)  # a point that the mapping does not have
+    mask_of(tmp_path, "a/whole.png", everything)
+    assert _digest(read_hands(tmp_path)) == before
+    mask_of(tmp_path, "a/some.png", everything | {"5": False})
+    mask_of(tmp_path, "b/rejected.png", everything, accept=False)
+    mask_of(tmp_path, "b/other.png", everything, sha="0" * 64)
+    (tmp_path / "point_masks/b/damaged.png.json").write_text("{")
+    data = read_hands(tmp_path)
+    assert [record.image for record in data.records] == ["a/some.png", "a/whole.png"]
+    assert data.rejected == 1 and [problem.path for problem in data.problems] == ["b/damaged.png", "b/other.png"]
+    assert "it is of another picture" in data.problems[1].reason
+    assert {
+        "1 augmented pictures are not used: their point masks mark labels that may be false",
+        "1 points of 2 pictures are not trusted by their point masks",
+    } <= set(data.notes)
+    doubted = data.points.index_of("5")
+    squares = make_squares(data, np.arange(2), Augmentation())
+    assert squares.visible.all() and squares.measured.sum() == squares.known.sum() == 14 * len(VARIANTS) - len(VARIANTS)
+    assert not squares.measured[squares.row == 0, doubted].any()
+    assert (squares.xy[~squares.known] == 0).all() and squares.xy[squares.known].all()
 
 
 def test_pictures_without_all_points_are_left_out_or_kept(make_hand, tmp_path: Path) -> None:

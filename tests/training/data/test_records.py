@@ -20,7 +20,8 @@ from acusim.point_mask import PointMask, dump_point_mask
 from acusim.selection import parse_selection
 from tests.support import add_sample
 from tests.training.data.heads import SIZE, add, head
-from training.data.head_points import depth_at, read_mask
+from training.data.head_points import depth_at
+from training.data.point_trust import read_mask
 from training.data.reading import view_bias
 from training.data.records import Targets
 from training.data.sources import person_of

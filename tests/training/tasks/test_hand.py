@@ -79,23 +79,26 @@ def test_going_on_ends_with_the_same_bytes(hands: HandSet, tmp_path: Path, stop_
 
 def test_the_loss_by_hand() -> None:
     xy = torch.tensor([[[0.5, 0.5], [0.25, 0.75]]])
-    visible = torch.tensor([[True, False]])
+    visible, known = torch.tensor([[True, False]]), torch.tensor([[True, True]])
     # An empty heatmap misses the whole Gaussian, whose square has the sum pi sigma^2.
-    empty = HandLoss(2.0)(HandOutput(torch.zeros(1, 2, 64, 64), None), xy, visible)
+    empty = HandLoss(2.0)(HandOutput(torch.zeros(1, 2, 64, 64), None), xy, visible, known)
     assert empty[0].tolist() == [pytest.approx(math.pi * 4 / 64**2, rel=1e-5), 0]
-    coordinates = HandLoss(2.0)(HandOutput(torch.tensor([[[0.5, 0.7], [9.0, 9.0]]]), None), xy, visible)
+    coordinates = HandLoss(2.0)(HandOutput(torch.tensor([[[0.5, 0.7], [9.0, 9.0]]]), None), xy, visible, known)
     assert coordinates[0].tolist() == [pytest.approx(0.2**2 / 2), 0]
+    assert not HandLoss(2.0)(HandOutput(torch.zeros(1, 2, 64, 64), None), xy, visible, ~known).any()
 
 
-@pytest.mark.parametrize("name", ["hand_hrnet", "hand_resnet50"])
-def test_absent_points_teach_nothing(hands: HandSet, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "what"), [("hand_hrnet", "visible"), ("hand_hrnet", "known"), ("hand_resnet50", "visible")]
+)
+def test_absent_and_uncertain_points_teach_nothing(hands: HandSet, name: str, what: str) -> None:
     train = hands.squares("train")
-    visible = train.visible.copy()
-    visible[:2, 3] = False
+    changed = getattr(train, what).copy()
+    changed[:2, 3] = False
 
     def gradient(place: float) -> torch.Tensor:
-        xy = np.where(visible[..., None], train.xy, np.float32(place))
-        other = dataclasses.replace(train, xy=xy, visible=visible)
+        xy = np.where(changed[..., None], train.xy, np.float32(place))
+        other = dataclasses.replace(train, xy=xy, **{what: changed})
         task = HandTask(config_of(name=name), hands, other, hands.squares("val"))
         batch = Batch(torch.from_numpy(train.pixels[:2]), torch.arange(2))
         done = task.step(task.trainee, batch, 0, torch.Generator(), 1.0)

@@ -101,14 +101,18 @@ def replace_online(config: HandConfig, **values: float) -> HandConfig:
     return config.with_sections({"online": values})
 
 
-def test_points_that_are_not_visible_teach_no_position(root: Path):
+@pytest.mark.parametrize("visible", [False, True], ids=["not visible", "uncertain"])
+def test_points_without_a_certain_position_teach_none(root: Path, visible: bool):
     config = replace_online(config_of(), flip=0.0, rotation_deg=0.0, scale=0.0, translate=0.0, **QUIET)
     hands = load_hands(root, config)
     train = hands.squares("train")
-    picked = np.flatnonzero(~train.visible.any(1))[:4]
+    picked = np.flatnonzero((train.visible == visible).all(1))[:4]
+    assert len(picked)
+    known = train.visible.copy()
+    known[picked] = False
 
     def gradient(place: float) -> torch.Tensor:
-        other = replace(train, xy=np.where(train.visible[..., None], train.xy, np.float32(place)))
+        other = replace(train, xy=np.where(known[..., None], train.xy, np.float32(place)), known=known)
         task = HandTask(config, hands, other, hands.squares("val"))
         batch = Batch(torch.from_numpy(train.pixels[picked]), torch.from_numpy(picked))
         task.step(task.trainee, batch, 0, torch.Generator(), 1.0).loss.backward()
