@@ -308,27 +308,25 @@ def test_of_two_processes_the_first_takes_the_lock_and_both_end_where_it_is_take
         "def show(*words):  # in one piece: both processes write to one pipe\n"
         "    os.write(1, (' '.join(map(str, words)) + '\\n').encode())\n"
         "hardware = Hardware('cpu')\n"
-        "try:\n"
-        "    with alone(Path(sys.argv[1]), hardware):\n"
-        "        show('at work', hardware.rank)\n"
-        "except AcuSimError as error:\n"
-        "    show('refused', hardware.rank, error)\n"
-        "except SystemExit as end:\n"
-        "    show('ended', hardware.rank, end.code)\n"
+        "for folder in sys.argv[1:]:\n"
+        "    try:\n"
+        "        with alone(Path(folder), hardware):\n"
+        "            show('at work', hardware.rank)\n"
+        "    except AcuSimError as error:\n"
+        "        show('refused', hardware.rank, error)\n"
+        "    except SystemExit as end:\n"
+        "        show('ended', hardware.rank, end.code)\n"
         "hardware.close()\n"
     )
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
     environment = {"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     how: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 300, "env": environment, "check": True}
-    message = subprocess.run([*launch, str(tmp_path / "run")], **how).stdout.splitlines()
-    assert sorted(message) == ["at work 0", "at work 1"]
-    with Lock(tmp_path / "run" / LOCK_FILE, "trainer", tmp_path / "run"):
-        message = sorted(subprocess.run([*launch, str(tmp_path / "run")], **how).stdout.splitlines())
-    assert (
-        message[0] == "ended 1 1"
-        and message[1].startswith("refused 0 another trainer")
-        and f"{os.getpid()}" in message[1]
-    )
+    free, taken = tmp_path / "free", tmp_path / "taken"
+    taken.mkdir()
+    with Lock(taken / LOCK_FILE, "trainer", taken):
+        message = sorted(subprocess.run([*launch, str(free), str(taken)], **how).stdout.splitlines())
+    assert message[:3] == ["at work 0", "at work 1", "ended 1 1"]
+    assert message[3].startswith("refused 0 another trainer") and f"{os.getpid()}" in message[3]
 
 
 def test_a_second_trainer_is_refused_and_names_the_first(tmp_path: Path):
