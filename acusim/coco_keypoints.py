@@ -61,8 +61,13 @@ def coco_pictures(document: Any, problems: list[Problem], record: Recorder) -> l
     found: dict[Id, list[Entry]] = defaultdict(list)
     for entry in objects(document, "annotations", problems):
         key, category = comparable_id(entry.get("image_id")), comparable_id(entry.get("category_id"))
-        if key in images and category in names and not entry.get("iscrowd") and entry.get("keypoints"):
+        if category not in names or entry.get("iscrowd") or _empty(entry.get("keypoints")):
+            continue
+        if key in images:
             found[key].append(entry)
+        else:
+            name = f"annotation {shown(entry.get('id'))}"
+            problems.append(Problem(name, f"there is no image {shown(entry.get('image_id'))}", False))
     out: list[CocoPicture] = []
     for key, image in images.items():
         picture = CocoPicture(name_of(image, f"image {printable(str(key))}"))
@@ -97,6 +102,13 @@ def _keypoints(document: Any) -> dict[Id | None, list[str]]:
         if out.setdefault(key, names) != names:
             raise LabelError(f"two categories have the id {shown(key)}, and other keypoints; number them")
     return out
+
+
+def _empty(keypoints: Any) -> bool:
+    """Whether an object has no labelled point; lists that are damaged count as labelled."""
+    return not keypoints or (
+        isinstance(keypoints, list) and not len(keypoints) % 3 and all(whole_number(v) == 0 for v in keypoints[2::3])
+    )
 
 
 def _add(picture: CocoPicture, entry: Entry, names: list[str], number: int) -> None:

@@ -119,14 +119,18 @@ class KeypointSet:
     notes: list[str] = field(default_factory=list)
 
 
-def open_keypoints(root: Path) -> KeypointSet | None:
+def open_keypoints(root: Path, problems: list[Problem] | None = None) -> KeypointSet | None:
     """The data set of a folder; None if there is neither a labelme nor a COCO file in it.
+
+    Args:
+        root: the folder.
+        problems: receives what is wrong with its JSON files, also where they are none of both.
 
     Raises:
         LayoutError: the folder cannot be read.
         LabelError: no COCO file of it is one of keypoints.
     """
-    problems: list[Problem] = []
+    problems = [] if problems is None else problems
     labels, images = files_below(root, problems)
     stems = {_stem(image) for image in images.values()}
     failed: set[str] = set()
@@ -179,9 +183,11 @@ def open_any(root: Path, size: int | None = None) -> Dataset | KeypointSet:
     try:
         return scan(root, size)
     except LayoutError as error:
-        found = open_keypoints(root.resolve()) if root.is_dir() else None
+        problems: list[Problem] = []
+        found = open_keypoints(root.resolve(), problems) if root.is_dir() else None
         if found is None:
-            raise LayoutError(f"{error}; nor does it hold labelme or COCO files") from None
+            tried = f", such as {problems[0].path}: {problems[0].reason}" if problems else ""
+            raise LayoutError(f"{error}; nor does it hold labelme or COCO files{tried}") from None
         return found
 
 

@@ -46,9 +46,13 @@ def print_summary(output: Path, summary: Summary) -> None:
 
 def _print_kinds(reasons: Sequence[str]) -> None:
     """How often each kind of reason, whatever the numbers and names in it."""
-    kinds = Counter(re.sub(r"'[^']*'|\b[0-9][0-9.]*\b", "…", reason)[:100] for reason in reasons)
+    kinds = Counter(
+        re.sub(r"'[^']*'|\S+\.(png|jpe?g|json)\b|\b[0-9][0-9.]*\b", "…", reason)[:100] for reason in reasons
+    )
     for kind, count in kinds.most_common(_SHOWN_KINDS):
         print(f"  {count} x {kind}")
+    if others := kinds.total() - sum(count for _, count in kinds.most_common(_SHOWN_KINDS)):
+        print(f"  {others} x other reasons")
 
 
 def plan_report(batch: PlannedBatch) -> dict[str, Any]:

@@ -130,6 +130,16 @@ def test_objects_of_a_coco_picture_have_points_of_their_own(tmp_path: Path):
     assert covered is not None and covered[77:, -1].all()  # the runs go down the columns
 
 
+def test_objects_without_a_labelled_point_do_not_number_the_others(tmp_path: Path):
+    document = coco(["a.png"])
+    first = document["annotations"][0]
+    document["annotations"] += [{**first, "id": 2, "keypoints": [0] * 6}, {**first, "id": 3, "image_id": 99}]
+    add_coco(tmp_path, ["a.png"], document)
+    found = opened(tmp_path)
+    assert found.pictures[0].points.names == ("tip", "root")
+    assert [(problem.path, problem.reason) for problem in found.problems] == [("annotation 3", "there is no image 99")]
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -263,6 +273,9 @@ def test_acusim_stays_the_default(tmp_path: Path):
         open_any(tmp_path / "empty")
     with pytest.raises(LayoutError, match="give the folder"):
         open_any(tmp_path / "labelme" / "a.json")
+    (tmp_path / "empty" / "a.json").write_text('{"shapes": [], "imagePath": 5}')
+    with pytest.raises(LayoutError, match=r"labelme or COCO files, such as a\.json: .*imagePath"):
+        open_any(tmp_path / "empty")
 
 
 def test_many_other_files_are_not_all_read(tmp_path: Path):

@@ -13,6 +13,7 @@ from PIL import Image
 from acusim.layout import scan
 from acusim.pictures import read_provenance
 from controller.cli import main
+from controller.printing import _print_kinds
 from tests.jpeg_heads import drawn, jpeg
 from tests.support import add_sample
 
@@ -23,6 +24,14 @@ DEPTH = f"train/depth/img_64/{STEM}.png"
 def _lines(out: Path) -> dict[str, dict]:
     lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
     return {Path(line["image"]).stem: line for line in lines}
+
+
+def test_reasons_are_counted_by_kind_and_none_is_lost(capsys: pytest.CaptureFixture[str]):
+    kinds = [f"reason {chr(ord('a') + number)}" for number in range(10)]
+    _print_kinds([*kinds, "save it as masks/S0010_L.png", "save it as masks/S0011_L.png"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "  2 x save it as …" and len(lines) == 9
+    assert lines[-1] == "  3 x other reasons"
 
 
 def _leaving(path: Path) -> None:

@@ -135,7 +135,11 @@ def evaluate(
     mean_pose = majority = None
     if trained := len(hands.rows["train"]):
         majority = majorities(known_types([hands.data.records[row] for row in hands.rows["train"]]))
-        mean_pose = baseline_pose(squares if part == "train" else _squares(hands, "train", bars), hands.data.points)
+        train = squares if part == "train" else _squares(hands, "train", bars)
+        try:
+            mean_pose = baseline_pose(train, hands.data.points)
+        except ConfigError as error:
+            log_notes([f"there is no mean pose to compare with: {error}"], [])
     else:
         text = "no picture of a training subject is in --data, so no baseline is known; name the training folder"
         log_notes([text], [])
@@ -192,11 +196,12 @@ def _chosen(hands: HandSet, part: Side | str) -> Side:
 
 def _heatmaps(run: HandRun, squares: HandSquares, device: torch.device) -> evaluation.Heatmaps:
     """True and predicted heatmaps of a square by its number."""
-    xy, visible, _ = targets_of(squares, torch.device("cpu"))
+    xy, _, _ = targets_of(squares, torch.device("cpu"))
+    measured = torch.from_numpy(squares.measured)
 
     def pair(number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         side = (squares.size, squares.size)
-        true = gaussian_heatmaps(xy[[number]], visible[[number]], side, run.config.loss.sigma_px)
+        true = gaussian_heatmaps(xy[[number]], measured[[number]], side, run.config.loss.sigma_px)
         with torch.inference_mode():
             predicted = run.network(as_input(torch.from_numpy(squares.pixels[[number]]).to(device))).points
         return true[0].numpy(), predicted[0].float().cpu().numpy()

@@ -21,7 +21,7 @@ from acusim.layout import Problem
 from acusim.tolerances import Change, notes_of
 from training.data.hand_augmentation import VARIANTS, Augmentation, Variant, augmented
 from training.data.photographs import Transform, letterbox
-from training.data.point_trust import trust_of_picture
+from training.data.point_trust import Trust, trust_of_picture
 from training.data.shards import unit_thumbnails
 from training.data.split import PARTS, Part, Shares, cut, ranked
 from training.io.labelme import LabelledHand, LabelmeFolder, read_picture, scan_labelme
@@ -110,7 +110,8 @@ class HandData:
         subjects = len({record.subject for record in self.records})
         return (
             f"{len(self.records)} pictures of {subjects} subjects; {len(self.left_out)} left out for missing points, "
-            f"{sum(problem.is_image for problem in self.problems)} pictures and "
+            + (f"{self.rejected} rejected by their point masks, " if self.rejected else "")
+            + f"{sum(problem.is_image for problem in self.problems)} pictures and "
             f"{sum(not problem.is_image for problem in self.problems)} other files skipped"
         )
 
@@ -139,7 +140,7 @@ def read_hands(
     hands = [hand for hand in folder.hands if settings.missing == "keep" or not np.isnan(hand.xy).any()]
     kept = {hand.image for hand in hands}
     left_out = tuple(printable(hand.image) for hand in folder.hands if hand.image not in kept)
-    hands, trusted, rejected = _certain(root, hands, points, folder.problems)
+    hands, trust, rejected = _certain(root, hands, points, folder.problems)
     named = [_who(hand, settings)[0] for hand in hands]
     subjects, joined = _joined(named, _same_pictures(hands))
     aliases: dict[str, set[str]] = {}
@@ -151,12 +152,8 @@ def read_hands(
     )
     shown_xy = np.array([hand.xy for hand in hands]).reshape(len(hands), len(points), 2)
     xy = np.array([_all_known(hand) for hand in hands]).reshape(shown_xy.shape)
-    certain = np.array(trusted, bool).reshape(shown_xy.shape[:2])
-    notes = (*_notes(folder), *joined)
-    if rejected:
-        notes += (f"{rejected} augmented pictures are not used: their point masks mark labels that may be false",)
-    if not certain.all():
-        notes += (f"{int((~certain).sum())} points of {len(hands)} pictures are not trusted by their point masks",)
+    trusted = np.array([one.trusted for one in trust], bool).reshape(shown_xy.shape[:2])
+    notes = (*_notes(folder), *joined, *_trust_notes(trust, rejected))
     return HandData(
         root,
         points,
@@ -164,7 +161,7 @@ def read_hands(
         np.nan_to_num(xy),
         ~np.isnan(shown_xy[..., 0]),
         ~np.isnan(xy[..., 0]),
-        certain,
+        trusted,
         tuple(sorted(folder.problems, key=lambda problem: problem.path)),
         left_out,
         rejected,
@@ -176,26 +173,36 @@ def read_hands(
 
 def _certain(
     root: Path, hands: Sequence[LabelledHand], points: HandPoints, problems: list[Problem]
-) -> tuple[list[LabelledHand], list[NDArray[np.bool_]], int]:
-    """Hands that their point masks, if any, do not reject; which points are trusted; and how many are rejected.
+) -> tuple[list[LabelledHand], list[Trust], int]:
+    """Hands that their point masks, if any, do not reject; what these say; and how many are rejected.
 
     A mask that cannot be read becomes a problem, and its picture is not used.
     """
     kept: list[LabelledHand] = []
-    trusted: list[NDArray[np.bool_]] = []
+    trust: list[Trust] = []
     rejected = 0
     for hand in hands:
         try:
-            certain, reason = trust_of_picture(root, hand.image, ~np.isnan(hand.xy[:, 0]), points.index_of)
+            found = trust_of_picture(root, hand.image, ~np.isnan(hand.xy[:, 0]), points.index_of)
         except AcuSimError as error:
             problems.append(Problem(printable(hand.image), str(error), True))
             continue
-        if reason is None:
+        if found.rejected is None:
             kept.append(hand)
-            trusted.append(certain)
+            trust.append(found)
         else:
             rejected += 1
-    return kept, trusted, rejected
+    return kept, trust, rejected
+
+
+def _trust_notes(trust: Sequence[Trust], rejected: int) -> list[str]:
+    notes: list[str] = []
+    if rejected:
+        notes.append(f"{rejected} augmented pictures are not used: their point masks mark labels that may be false")
+    if masks := sum(one.masked for one in trust):
+        untrusted = sum(int((~one.trusted).sum()) for one in trust)
+        notes.append(f"{masks} of {len(trust)} pictures have a point mask; {untrusted} points are not trusted")
+    return notes
 
 
 def _all_known(hand: LabelledHand) -> NDArray[np.float64]:
@@ -357,7 +364,8 @@ def make_squares(
         for variant in variants:
             changed, moved = picture, data.xy[row]
             if augmentation:
-                changed, moved = augmented(picture, moved, data.visible[row], variant, augmentation, record.image)
+                certain = data.visible[row] & data.trusted[row]
+                changed, moved = augmented(picture, moved, certain, variant, augmentation, record.image)
             pixels[at], transform = letterbox(changed, size)
             known[at] = data.known[row] & data.trusted[row]
             xy[at] = np.where(known[at][:, None], transform.to_square(moved), 0)

@@ -109,7 +109,12 @@ def load_hands(
     _check_pattern(data, config.data.subject)
     known: dict[str, Part] = {}
     if persons is None:
-        parts = split_subjects(data.records, config.data.settings())
+        try:
+            parts = split_subjects(data.records, config.data.settings())
+        except ConfigError as error:
+            if data.rejected:
+                raise ConfigError(f"{error}; {data.rejected} pictures are rejected by their point masks") from None
+            raise
         for subject, part in parts.items():
             known |= dict.fromkeys(data.aliases[subject], part)
     else:
@@ -150,6 +155,8 @@ def _nothing(data: HandData) -> str:
     if data.left_out:
         ids = ", ".join(data.points.ids)
         reasons += [f"pictures without one of {ids} are left out unless data.missing=keep", *data.notes[:_FEW]]
+    if data.rejected:
+        reasons.append(f"{data.rejected} pictures are rejected by their point masks (accept is false there)")
     if not reasons:
         reasons = ["it contains neither a picture nor a labelme file"]
     return f"{str(data.root)!r} has no usable picture: {data.describe()}; {'; '.join(reasons)}"

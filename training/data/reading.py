@@ -20,7 +20,7 @@ from training.data import head_points as points
 from training.data import sources
 from training.data.cache import PictureCache, open_cache
 from training.data.memory import Memory
-from training.data.point_trust import read_mask
+from training.data.point_trust import is_there, read_mask
 from training.data.progress import Progress, Say
 from training.data.shards import Source
 from training.data.sources import Record
@@ -151,12 +151,13 @@ class Reading:
                 # A variant's mask is in the variant's own root, which is the first folder of the path.
                 folder, split, rest = row.record.image.rpartition(f"{row.record.split_folder}/image/")
                 path = self._path(row.record, folder + mask_path(split + rest))
-                if os.path.lexists(path):  # an unreadable mask must not trust everything
+                if is_there(path):
                     masks += 1
-                    row.trusted, rejected, mask_known = read_mask(path, row.visible, row.image_sha256)
-                    row.known_by += mask_known
+                    found = read_mask(path, row.visible, row.image_sha256)
+                    row.trusted = found.trusted
+                    row.known_by += found.digest
                     untrusted += int((~row.trusted).sum())
-                    if rejected is not None:
+                    if found.rejected is not None:
                         self.rejected += 1
                         continue
             except AcuSimError as error:

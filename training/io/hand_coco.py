@@ -37,6 +37,8 @@ def category_of(points: HandPoints) -> Category:
 def items_of_folder(root: Path, progress: Callable[[int, int], None] = lambda *_: None) -> tuple[list[Item], HandData]:
     """The pictures of a folder of labelme files as COCO items, those that lack points too, and the folder's content.
 
+    Points that a picture's point mask does not trust are not labelled (v = 0), since COCO has no word for them.
+
     Args:
         root: the folder.
         progress: called with how many pictures are done, and of how many.
@@ -46,8 +48,8 @@ def items_of_folder(root: Path, progress: Callable[[int, int], None] = lambda *_
     """
     data = read_hands(root, HandSettings(missing="keep"), progress=progress)
     items = [
-        Item(record.image, *record.size, xy, np.where(visible, 2, 0).astype(np.int8))
-        for record, xy, visible in zip(data.records, data.xy, data.visible, strict=True)
+        Item(record.image, *record.size, np.where(labelled[:, None], xy, 0), np.where(labelled, 2, 0).astype(np.int8))
+        for record, xy, labelled in zip(data.records, data.xy, data.visible & data.trusted, strict=True)
     ]
     return items, data
 

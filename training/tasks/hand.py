@@ -71,6 +71,11 @@ class HandTask(PictureTask):
             "persons": hands.persons,
         }
         pose = baseline_pose(train, hands.data.points)
+        if not val.measured.any():
+            raise ConfigError(
+                f"no point of the {len(val)} pictures to validate with is visible at a position that is certain (point "
+                "masks), so no epoch could be told from another; use more pictures, or another data.split_seed"
+            )
         figures = self._figures(np.broadcast_to(pose, val.xy.shape))
         self.baselines = {f"floor_{name}": figures[name] for name in _BASELINE}
         self._targets: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
@@ -257,7 +262,11 @@ def baseline_pose(train: HandSquares, points: HandPoints) -> NDArray[np.float64]
     seen = train.measured[own].any(0)
     if not seen.all():
         never = ", ".join(name for name, known in zip(points.ids, seen, strict=True) if not known)
-        raise ConfigError(f"no training picture has {never}: it cannot be learned; add pictures or another mapping")
+        doubted = (train.visible[own].any(0) & ~seen).any()
+        where = " at a position that its point mask trusts" if doubted else ""
+        raise ConfigError(
+            f"no training picture has {never}{where}: it cannot be learned; add pictures or another mapping"
+        )
     return mean_pose(train.xy[own], train.measured[own])
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,17 @@ import torch
 from PIL import Image
 
 from acusim.errors import ConfigError
+from tests.training.labelme_files import PLACES
+from tests.training.point_masks import write_mask
 from tests.training.spots import PEOPLE, SETTINGS, SIZE, add_hand, tiny_networks
 from training.cli import main as cli
+from training.cli.hand import _heatmaps
 from training.config import load_config, read_config
+from training.data.hand_loader import load_hands
 from training.history import History
 from training.inference.export import export_run
 from training.inference.loading import load_kind
+from training.io.hand_coco import items_of_folder
 from training.models import backbones, simple_baseline
 from training.models.hand import HandNet
 from training.models.hand_base import HandModel
@@ -91,6 +97,39 @@ def test_the_same_command_again_has_nothing_to_do(runs: dict[str, Path], root: P
     assert cli.main([*_train(root, run), *_sets("train.lr=0.1")]) == cli.ERROR
     assert "config.train.lr was 0.01, is 0.1" in capsys.readouterr().err
     assert cli.main([*_train(root, run, COORDINATES), *_sets()]) == cli.ERROR
+
+
+def test_points_that_masks_do_not_trust_are_not_measured(
+    runs: dict[str, Path], root: Path, tmp_path: Path, capsys: Any
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(root, data)
+    for picture in data.glob("*.png"):
+        write_mask(data, picture.name, {label: label != "3" for label in PLACES})
+    capsys.readouterr()
+    assert cli.main(_evaluate(runs[HEATMAPS], data, tmp_path / "r")) == cli.OK
+    printed = capsys.readouterr().err
+    assert "there is no mean pose to compare with: no training picture has LI4 at a position" in printed
+    results = json.loads((tmp_path / "r/results.json").read_text())
+    assert results["visible_points"] == 6 * results["pictures"] > 0 and results["baselines"] == {}
+    li4 = next(entry for entry in results["by_acupoint"] if entry["value"] == "LI4")
+    assert li4["visible_points"] == 0 and li4["figures"]["error_px"]["value"] is None
+    run = open_run(runs[HEATMAPS])
+    assert isinstance(run, HandRun)
+    squares = load_hands(data, run.config, points=run.points, persons=run.persons).squares("test")
+    true, _ = _heatmaps(run, squares, torch.device("cpu"))(0)
+    index = read_points().index_of("3")
+    assert not true[index].any() and all(true[other].max() > 0.5 for other in range(7) if other != index)
+
+
+def test_points_that_masks_do_not_trust_are_not_exported(root: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(root, data)
+    write_mask(data, f"{PEOPLE[0]}.png", {label: label != "3" for label in PLACES})
+    items = {item.file_name: item for item in items_of_folder(data)[0]}
+    index = read_points().index_of("3")
+    assert items[f"{PEOPLE[0]}.png"].v.tolist() == [0 if number == index else 2 for number in range(7)]
+    assert items[f"{PEOPLE[1]}.png"].v.tolist() == [2] * 7
 
 
 def test_evaluate_reports_beside_the_mean_pose(runs: dict[str, Path], root: Path, tmp_path: Path, capsys: Any) -> None:

@@ -1,16 +1,18 @@
 """Subjects, parts, squares: who is where, points that follow their picture, siblings that stay together."""
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from acusim.errors import ConfigError
-from acusim.files import sha256
-from acusim.point_mask import PointMask, dump_point_mask
 from synthetic.hands.generate import generate
 from synthetic.settings import HandSettings as SyntheticSettings
 from tests.training.labelme_files import PLACES, document, pixels
+from tests.training.point_masks import write_mask
+from training.config import load_config
 from training.data.hand_augmentation import VARIANTS, Augmentation, augmented, turned
 from training.data.hand_dataset import (
     HandRecord,
@@ -21,7 +23,9 @@ from training.data.hand_dataset import (
     split_subjects,
     thumbnail_distance,
 )
-from training.data.hand_loader import _digest
+from training.data.hand_loader import _digest, load_hands
+from training.tasks.hand_config import HandConfig
+from training.tasks.hand_points import read_points
 
 
 def records(count: int) -> list[HandRecord]:
@@ -69,51 +73,89 @@ def test_what_names_and_flags_say(make_hand, tmp_path: Path) -> None:
     assert {record.subject for record in own.records} >= {"somebody", "nobody"}
 
 
-def mask_of(root: Path, image: str, trusted: dict[str, bool], accept: bool = True, sha: str = "") -> None:
-    """Writes a point mask as evaluation does for data sets that are not AcuSim's."""
-    count = len(trusted)
-    mask = PointMask(
-        image,
-        sha or sha256((root / image).read_bytes()),
-        accept,
-        "" if accept else "structure lost",
-        5.0,
-        np.ones(count, bool),
-        np.zeros((count, 2)),
-        np.ones(count),
-        np.ones(count),
-        np.array(list(trusted.values())),
-        tuple(trusted),
-    )
-    path = root / "point_masks" / f"{image}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(dump_point_mask(mask))
-
-
 def test_labels_that_a_point_mask_doubts_have_no_position(make_hand, tmp_path: Path) -> None:
     for name in ("a/whole", "a/some", "b/rejected", "b/other", "b/damaged"):
         make_hand(name)
     before = _digest(read_hands(tmp_path))
     everything = dict.fromkeys((*PLACES, "wrist"), True)  # a point that the mapping does not have
-    mask_of(tmp_path, "a/whole.png", everything)
+    write_mask(tmp_path, "a/whole.png", everything)
     assert _digest(read_hands(tmp_path)) == before
-    mask_of(tmp_path, "a/some.png", everything | {"5": False})
-    mask_of(tmp_path, "b/rejected.png", everything, accept=False)
-    mask_of(tmp_path, "b/other.png", everything, sha="0" * 64)
+    write_mask(tmp_path, "a/some.png", everything | {"5": False})
+    write_mask(tmp_path, "b/rejected.png", everything, accept=False)
+    write_mask(tmp_path, "b/other.png", everything, sha="0" * 64)
     (tmp_path / "point_masks/b/damaged.png.json").write_text("{")
     data = read_hands(tmp_path)
     assert [record.image for record in data.records] == ["a/some.png", "a/whole.png"]
     assert data.rejected == 1 and [problem.path for problem in data.problems] == ["b/damaged.png", "b/other.png"]
     assert "it is of another picture" in data.problems[1].reason
-    assert {
+    assert data.notes == (
         "1 augmented pictures are not used: their point masks mark labels that may be false",
-        "1 points of 2 pictures are not trusted by their point masks",
-    } <= set(data.notes)
+        "2 of 2 pictures have a point mask; 1 points are not trusted",
+    )
+    assert "1 rejected by their point masks" in data.describe()
     doubted = data.points.index_of("5")
     squares = make_squares(data, np.arange(2), Augmentation())
     assert squares.visible.all() and squares.measured.sum() == squares.known.sum() == 14 * len(VARIANTS) - len(VARIANTS)
     assert not squares.measured[squares.row == 0, doubted].any()
     assert (squares.xy[~squares.known] == 0).all() and squares.xy[squares.known].all()
+
+
+def test_the_mask_of_a_variant_is_in_its_own_folder(make_hand, tmp_path: Path) -> None:
+    for name in ("v01/a", "v02/a", "v02/b"):
+        make_hand(name)
+    write_mask(tmp_path / "v01", "a.png", dict.fromkeys(PLACES, True), accept=False)
+    write_mask(tmp_path / "v02", "a.png", dict.fromkeys(PLACES, False))
+    data = read_hands(tmp_path)
+    assert [record.image for record in data.records] == ["v02/a.png", "v02/b.png"] and data.rejected == 1
+    assert data.trusted.sum(1).tolist() == [0, 7]
+    assert "1 of 2 pictures have a point mask; 7 points are not trusted" in data.notes
+
+
+def test_names_that_disagree_or_are_none_of_the_labels_trust_nothing(make_hand, tmp_path: Path) -> None:
+    make_hand("a")
+    make_hand("b")
+    index = read_points().index_of("5")
+    other = next(label for label in read_points().points[index].labels if label != "5")
+    write_mask(tmp_path, "a.png", dict.fromkeys(PLACES, True) | {"5": False, other: True})
+    write_mask(tmp_path, "b.png", {f"1: {name}": True for name in PLACES})
+    data = read_hands(tmp_path)
+    assert [record.image for record in data.records] == ["a.png"] and not data.trusted[0, index]
+    assert "it is about other points, such as '1: 2'" in data.problems[0].reason
+
+
+@pytest.mark.parametrize("kind", ["file", "link to nothing", "not to be read"])
+def test_a_folder_of_masks_that_cannot_be_read_trusts_nothing(
+    make_hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    make_hand("a")
+    folder = tmp_path / "point_masks"
+    if kind == "file":
+        folder.write_text("")
+    elif kind == "link to nothing":
+        folder.symlink_to("gone")
+    else:
+        folder.mkdir()
+        real = os.lstat
+
+        def lstat(path: Path) -> os.stat_result:
+            if Path(path).parent == folder:
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return real(path)
+
+        monkeypatch.setattr(os, "lstat", lstat)
+    data = read_hands(tmp_path)
+    monkeypatch.undo()
+    assert not data.records and "point mask 'a.png.json': " in data.problems[0].reason
+    assert ("Permission denied" if kind == "not to be read" else "is not a folder") in data.problems[0].reason
+
+
+def test_a_folder_of_rejected_pictures_says_so(make_hand, tmp_path: Path) -> None:
+    make_hand("a")
+    write_mask(tmp_path, "a.png", dict.fromkeys(PLACES, True), accept=False)
+    config = load_config("hand_light")
+    assert isinstance(config, HandConfig)
+    with pytest.raises(ConfigError, match=r"1 pictures are rejected by their point masks"):
+        load_hands(tmp_path, config)
 
 
 def test_pictures_without_all_points_are_left_out_or_kept(make_hand, tmp_path: Path) -> None:

@@ -274,8 +274,8 @@ def test_a_point_that_the_mask_does_not_know_is_not_trusted(heads, tmp_path):
     missing = int(np.flatnonzero(mask.listed)[0])
     mask.listed[missing] = False
     mask_file.write_bytes(dump_point_mask(mask))
-    trusted, rejected, _ = read_mask(mask_file, read_label(label).listed, sha256(image.read_bytes()))
-    assert not trusted[missing] and trusted.sum() == acupoints.COUNT - 1 and rejected is None
+    found = read_mask(mask_file, read_label(label).listed, sha256(image.read_bytes()))
+    assert not found.trusted[missing] and found.trusted.sum() == acupoints.COUNT - 1 and found.rejected is None
 
 
 def test_a_folder_of_variants_must_be_nothing_else(heads, read, tmp_path):

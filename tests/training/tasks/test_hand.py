@@ -10,12 +10,15 @@ import pytest
 import torch
 
 from acusim.errors import ConfigError
+from tests.training.labelme_files import PLACES
+from tests.training.point_masks import write_mask
 from tests.training.resuming import assert_going_on_ends_with_the_same_bytes
 from tests.training.spots import PEOPLE, SETTINGS, SIZE, add_hand, tiny_networks
 from training import checkpoint
 from training.config import load_config
 from training.data.hand_loader import HandSet, load_hands
 from training.data.hand_squares import ARRAYS, squares_of
+from training.data.split import Part
 from training.eval.hand_metrics import MetricSettings, picture_oks, point_terms, report
 from training.hardware import Hardware
 from training.history import History
@@ -137,6 +140,23 @@ def test_a_point_that_nobody_has_cannot_be_learned(tmp_path: Path) -> None:
     hands = load_hands(tmp_path, config)
     with pytest.raises(ConfigError, match="no training picture has LI4"):
         task_of(config, hands)
+
+
+@pytest.mark.parametrize(
+    ("doubted", "parts", "message"),
+    [
+        (("3",), ("train", "val"), "no training picture has LI4 at a position that its point mask trusts"),
+        (tuple(PLACES), ("val",), "no point of the 2 pictures to validate with is visible at a position that is cert"),
+    ],
+)
+def test_points_that_no_mask_trusts_are_no_fault_of_the_training(
+    hands: HandSet, doubted: tuple[str, ...], parts: tuple[Part, ...], message: str
+) -> None:
+    root = hands.data.root
+    for row in (row for part in parts for row in hands.rows[part]):
+        write_mask(root, hands.data.records[row].image, {label: label not in doubted for label in PLACES})
+    with pytest.raises(ConfigError, match=message):
+        task_of(config_of(), load_hands(root, config_of()))
 
 
 def test_some_of_the_training_subjects(hands: HandSet) -> None:
