@@ -13,8 +13,8 @@ from acusim.layout import Problem
 from training.cli.console import Bars, as_json, exit_code, log_notes, message
 from training.cli.options import DataOptions, EvaluateOptions, TrainOptions, chosen_part
 from training.cli.training_run import baseline_of, save_predictions, train_task
-from training.data.hand_dataset import HandSquares
 from training.data.hand_loader import HandSet, Side, load_hands, pattern_note
+from training.data.hand_squares import HandSquares
 from training.data.split import PARTS, Part
 from training.eval import hand as evaluation
 from training.hardware import Hardware

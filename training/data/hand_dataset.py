@@ -1,4 +1,4 @@
-"""Hand pictures for training: their subjects, the division of subjects, squares of 224 with their points.
+"""Hand pictures for training: their points, which of these are certain, their subjects, and the division of subjects.
 
 Subjects are divided, never pictures; two subjects that share a copied picture count as one. Only then training pictures
 are augmented, so variants of one picture are in one part.
@@ -19,12 +19,10 @@ from acusim.errors import AcuSimError, ConfigError, shown
 from acusim.files import portable_name, printable
 from acusim.layout import Problem
 from acusim.tolerances import Change, notes_of
-from training.data.hand_augmentation import VARIANTS, Augmentation, Variant, augmented
-from training.data.photographs import Transform, letterbox
 from training.data.point_trust import Trust, trust_of_picture
 from training.data.shards import unit_thumbnails
 from training.data.split import PARTS, Part, Shares, cut, ranked
-from training.io.labelme import LabelledHand, LabelmeFolder, read_picture, scan_labelme
+from training.io.labelme import LabelledHand, LabelmeFolder, scan_labelme
 from training.tasks.hand_points import HandPoints, read_points
 
 SIZE = 224
@@ -293,84 +291,3 @@ def rows_of(records: Sequence[HandRecord], parts: Mapping[str, Part]) -> dict[Pa
         part: np.array([k for k, record in enumerate(records) if parts.get(record.subject) == part], np.int64)
         for part in PARTS
     }
-
-
-@dataclass(slots=True, eq=False)
-class HandSquares:
-    """Input of a model: M squares, several of which may come from one picture."""
-
-    pixels: NDArray[np.uint8]
-    """[M, S, S, 3] RGB."""
-    xy: NDArray[np.float32]
-    """[M, P, 2] pixels of the square; (0, 0) where the position is not known."""
-    visible: NDArray[np.bool_]
-    """[M, P]."""
-    known: NDArray[np.bool_]
-    """[M, P] True where the position is known for certain: HandData's known and trusted."""
-    row: NDArray[np.int64]
-    """[M] number of the picture in HandData."""
-    variant: NDArray[np.int8]
-    """[M] index in augmentation.VARIANTS; 0 is the picture itself."""
-    transforms: tuple[Transform, ...] = ()
-    """[M] from the (augmented) picture to the square, and back."""
-    problems: list[Problem] = field(default_factory=list)
-    """Pictures that could not be read."""
-
-    @property
-    def size(self) -> int:
-        """Side of the squares in pixels."""
-        return self.pixels.shape[1]
-
-    @property
-    def measured(self) -> NDArray[np.bool_]:
-        """[M, P] visible points at positions that are certain: those that figures are about."""
-        return self.visible & self.known
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def read(self, indices: Sequence[int] | NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-        """Copies pictures into out [len(indices), S, S, 3]; see training.data.loader.Pictures."""
-        np.take(self.pixels, indices, axis=0, out=out)
-
-
-def make_squares(
-    data: HandData, rows: NDArray[np.int64], augmentation: Augmentation | None = None, size: int = SIZE
-) -> HandSquares:
-    """Reads pictures as squares: scaled to fit, the aspect kept, padded with zeros.
-
-    Args:
-        data: the folder.
-        rows: which pictures, such as those of one part.
-        augmentation: for training: four variants of each picture (original, turned, light, noise). None for others.
-        size: side of the squares.
-    """
-    variants: tuple[Variant, ...] = VARIANTS if augmentation and augmentation.siblings else VARIANTS[:1]
-    count = len(rows) * len(variants)
-    pixels = np.zeros((count, size, size, 3), np.uint8)
-    xy = np.zeros((count, len(data.points), 2), np.float32)
-    visible, known, source = np.zeros(xy.shape[:2], bool), np.zeros(xy.shape[:2], bool), np.zeros(count, np.int64)
-    kind, transforms, problems = np.zeros(count, np.int8), [], []
-    at = 0
-    for row in map(int, rows):
-        record = data.records[row]
-        try:
-            picture = read_picture(data.root, record.image).pixels
-            if picture.shape[1::-1] != record.size:
-                raise ConfigError(f"has {picture.shape[1]} x {picture.shape[0]} pixels now, it had {record.size}")
-        except AcuSimError as error:
-            problems.append(Problem(printable(record.image), str(error), True))
-            continue
-        for variant in variants:
-            changed, moved = picture, data.xy[row]
-            if augmentation:
-                certain = data.visible[row] & data.trusted[row]
-                changed, moved = augmented(picture, moved, certain, variant, augmentation, record.image)
-            pixels[at], transform = letterbox(changed, size)
-            known[at] = data.known[row] & data.trusted[row]
-            xy[at] = np.where(known[at][:, None], transform.to_square(moved), 0)
-            visible[at], source[at], kind[at] = data.visible[row], row, VARIANTS.index(variant)
-            transforms.append(transform)
-            at += 1
-    arrays = (pixels[:at], xy[:at], visible[:at], known[:at], source[:at], kind[:at])
-    return HandSquares(*arrays, tuple(transforms), problems)

@@ -13,8 +13,8 @@ from acusim.errors import ConfigError, shown
 from acusim.files import safe_join, sha256
 from acusim.pictures import read_file
 from training.data.hand_augmentation import Augmentation
-from training.data.hand_dataset import SUBJECT, HandData, HandSquares, read_hands, rows_of, split_subjects
-from training.data.hand_squares import squares_of
+from training.data.hand_dataset import SUBJECT, HandData, read_hands, rows_of, split_subjects
+from training.data.hand_squares import HandSquares, squares_of
 from training.data.progress import Progress
 from training.data.split import Part, first_of, ranked
 from training.tasks.hand_config import HandConfig

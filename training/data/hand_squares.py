@@ -1,21 +1,23 @@
-"""Squares of hands, cached: stored in a file named by the hash of their inputs, decoded by processes."""
+"""Squares of hands: pictures as a network takes them, cached in a file named by the hash of what they are made of."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from acusim.errors import LayoutError
-from acusim.files import sha256, write_atomic
+from acusim.errors import AcuSimError, ConfigError, LayoutError
+from acusim.files import printable, sha256, write_atomic
+from acusim.layout import Problem
 from acusim.parallel import map_each
 from acusim.tensor_files import read_header
-from training.data.hand_augmentation import Augmentation
-from training.data.hand_dataset import HandData, HandSquares, make_squares
-from training.data.photographs import Transform
+from training.data.hand_augmentation import VARIANTS, Augmentation, Variant, augmented
+from training.data.hand_dataset import SIZE, HandData
+from training.data.photographs import Transform, letterbox
 from training.data.progress import Progress
+from training.io.labelme import read_picture
 
 FORMAT = 2
 """Incremented when the same pictures give other squares."""
@@ -25,6 +27,87 @@ _FEW = 64
 ARRAYS = ("pixels", "xy", "visible", "known", "row", "variant")
 """Arrays of HandSquares, with a row for each square."""
 _WAYS = "transforms"
+
+
+@dataclass(slots=True, eq=False)
+class HandSquares:
+    """Input of a model: M squares, several of which may come from one picture."""
+
+    pixels: NDArray[np.uint8]
+    """[M, S, S, 3] RGB."""
+    xy: NDArray[np.float32]
+    """[M, P, 2] pixels of the square; (0, 0) where the position is not known."""
+    visible: NDArray[np.bool_]
+    """[M, P]."""
+    known: NDArray[np.bool_]
+    """[M, P] True where the position is known for certain: HandData's known and trusted."""
+    row: NDArray[np.int64]
+    """[M] number of the picture in HandData."""
+    variant: NDArray[np.int8]
+    """[M] index in augmentation.VARIANTS; 0 is the picture itself."""
+    transforms: tuple[Transform, ...] = ()
+    """[M] from the (augmented) picture to the square, and back."""
+    problems: list[Problem] = field(default_factory=list)
+    """Pictures that could not be read."""
+
+    @property
+    def size(self) -> int:
+        """Side of the squares in pixels."""
+        return self.pixels.shape[1]
+
+    @property
+    def measured(self) -> NDArray[np.bool_]:
+        """[M, P] visible points at positions that are certain: those that figures are about."""
+        return self.visible & self.known
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def read(self, indices: Sequence[int] | NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        """Copies pictures into out [len(indices), S, S, 3]; see training.data.loader.Pictures."""
+        np.take(self.pixels, indices, axis=0, out=out)
+
+
+def make_squares(
+    data: HandData, rows: NDArray[np.int64], augmentation: Augmentation | None = None, size: int = SIZE
+) -> HandSquares:
+    """Reads pictures as squares: scaled to fit, the aspect kept, padded with zeros.
+
+    Args:
+        data: the folder.
+        rows: which pictures, such as those of one part.
+        augmentation: for training: four variants of each picture (original, turned, light, noise). None for others.
+        size: side of the squares.
+    """
+    variants: tuple[Variant, ...] = VARIANTS if augmentation and augmentation.siblings else VARIANTS[:1]
+    count = len(rows) * len(variants)
+    pixels = np.zeros((count, size, size, 3), np.uint8)
+    xy = np.zeros((count, len(data.points), 2), np.float32)
+    visible, known, source = np.zeros(xy.shape[:2], bool), np.zeros(xy.shape[:2], bool), np.zeros(count, np.int64)
+    kind, transforms, problems = np.zeros(count, np.int8), [], []
+    at = 0
+    for row in map(int, rows):
+        record = data.records[row]
+        try:
+            picture = read_picture(data.root, record.image).pixels
+            if picture.shape[1::-1] != record.size:
+                raise ConfigError(f"has {picture.shape[1]} x {picture.shape[0]} pixels now, it had {record.size}")
+        except AcuSimError as error:
+            problems.append(Problem(printable(record.image), str(error), True))
+            continue
+        for variant in variants:
+            changed, moved = picture, data.xy[row]
+            if augmentation:
+                certain = data.visible[row] & data.trusted[row]
+                changed, moved = augmented(picture, moved, certain, variant, augmentation, record.image)
+            pixels[at], transform = letterbox(changed, size)
+            known[at] = data.known[row] & data.trusted[row]
+            xy[at] = np.where(known[at][:, None], transform.to_square(moved), 0)
+            visible[at], source[at], kind[at] = data.visible[row], row, VARIANTS.index(variant)
+            transforms.append(transform)
+            at += 1
+    arrays = (pixels[:at], xy[:at], visible[:at], known[:at], source[:at], kind[:at])
+    return HandSquares(*arrays, tuple(transforms), problems)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from acusim.results import csv_line, write_result
 from acusim.statistics import summarise
-from training.data.hand_dataset import HandData, HandSquares
+from training.data.hand_dataset import HandData
+from training.data.hand_squares import HandSquares
 from training.eval import hand_plots, hand_report, plots
 from training.eval.hand_metrics import FIGURES, HandReport, MetricSettings, point_terms, report
 from training.eval.heatmap_panels import panels

@@ -18,7 +18,7 @@ from training.tasks.hand import HandPredictions
 from training.tasks.hand_type import TRAITS
 
 if TYPE_CHECKING:
-    from training.data.hand_dataset import HandSquares
+    from training.data.hand_squares import HandSquares
     from training.tasks.hand_config import HandConfig
 
 SPAN = 0.42

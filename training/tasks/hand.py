@@ -14,8 +14,8 @@ from acusim.errors import ConfigError
 from acusim.files import write_atomic
 from training.data.augmentation import augment
 from training.data.hand_augmentation import VARIANTS
-from training.data.hand_dataset import HandSquares
 from training.data.hand_loader import HandSet
+from training.data.hand_squares import HandSquares
 from training.eval.hand_metrics import (
     FIGURES,
     MIN_AREA_PX,

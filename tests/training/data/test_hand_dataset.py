@@ -17,13 +17,13 @@ from training.data.hand_augmentation import VARIANTS, Augmentation, augmented, t
 from training.data.hand_dataset import (
     HandRecord,
     HandSettings,
-    make_squares,
     read_hands,
     rows_of,
     split_subjects,
     thumbnail_distance,
 )
 from training.data.hand_loader import _digest, load_hands
+from training.data.hand_squares import make_squares
 from training.tasks.hand_config import HandConfig
 from training.tasks.hand_points import read_points
 

@@ -10,8 +10,8 @@ import pytest
 from tests.training.labelme_files import PLACES, document
 from tests.training.spots import PEOPLE, add_hand
 from training.config import load_config
-from training.data.hand_dataset import make_squares
 from training.data.hand_loader import load_hands
+from training.data.hand_squares import make_squares
 from training.io.hidden_points import hidden_positions
 from training.io.labelme import parse_labelme
 from training.tasks.hand_config import HandConfig
