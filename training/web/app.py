@@ -22,9 +22,10 @@ from training.inference.result_files import drawn_points
 from training.settings import TaskName
 from training.tasks.hand_type import type_json
 from training.web import schema
+from training.web.connections import LIVE_PATH
 from training.web.detection import Detector
 from training.web.guard import Guard
-from training.web.live import LIVE_PATH, live_answer, refuse_live, serve_live
+from training.web.live import live_answer, refuse_live, serve_live
 from training.web.refusals import Refusal, failure
 from training.web.service import Result, Service, flag
 from training.web.uploads import Form, Limits
@@ -100,6 +101,10 @@ def _add_interface(app: FastAPI, service: Callable[[], Service], loaded: schema.
         """The picture with its visible points drawn into it, and a legend."""
         attachment = {"Content-Disposition": 'attachment; filename="acupoints.jpg"'}
         return Response(await service().answer(request, _drawn), media_type="image/jpeg", headers=attachment)
+
+    @app.get(LIVE_PATH, include_in_schema=False)
+    async def no_websocket() -> Response:
+        raise Refusal("not_a_websocket")
 
     @app.websocket(LIVE_PATH)
     async def live(socket: WebSocket) -> None:

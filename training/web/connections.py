@@ -4,20 +4,25 @@ uvicorn waits forever for the rest of a request's head, for a body that nobody r
 reading. Bodies that the application reads have their limits in uploads.py.
 """
 
+import base64
+import binascii
 import contextlib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
+from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS
 
 from training.web.clients import client_of
 from training.web.guard import HEADERS, refusal_of_head
-from training.web.live import LIVE_PATH
 from training.web.refusals import Refusal, failure
 
+LIVE_PATH = "/api/live"
+"""Of the live camera's websocket."""
 HEAD_BYTES = 64 << 10
 """Of a request's head; h11 refuses longer ones."""
 ROOM_SECONDS, RETRY_SECONDS = 2.0, 0.02
@@ -46,6 +51,28 @@ class ConnectionLimits:
 def protocol(limits: ConnectionLimits = ConnectionLimits()) -> Any:  # noqa: B008  frozen
     """For uvicorn's setting ``http``."""
     return partial(Connection, limits)
+
+
+def is_handshake(scope: Mapping[str, Any]) -> bool:
+    """Whether a request opens the live camera's websocket, by RFC 6455, and in a head that ``websockets`` reads."""
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    by_name = {name: value for name, value in headers}
+    names = [name for name, _ in headers]
+    try:
+        key = base64.b64decode(by_name.get(b"sec-websocket-key", b""), validate=True)
+    except binascii.Error:
+        return False
+    target = len(scope["raw_path"]) + len(scope["query_string"])
+    lines = [target + len(b"GET ? HTTP/1.1"), *(len(name) + len(b": ") + len(value) for name, value in headers)]
+    return (
+        (scope["path"], scope["method"], scope["http_version"]) == (LIVE_PATH, "GET", "1.1")
+        and len(key) == 16
+        and by_name.get(b"sec-websocket-version") == b"13"
+        and names.count(b"sec-websocket-key") == names.count(b"sec-websocket-version") == 1
+        and not {b"content-length", b"transfer-encoding"} & set(names)
+        and len(headers) <= MAX_NUM_HEADERS
+        and max(lines) + len(b"\r\n") <= MAX_LINE_LENGTH
+    )
 
 
 class Connection(H11Protocol):
@@ -101,11 +128,14 @@ class Connection(H11Protocol):
             self._head.clear()
 
     def _should_upgrade_to_ws(self) -> bool:
-        """Only the live camera's address; requests to others are answered as if they did not ask for it."""
-        return self.scope["path"] == LIVE_PATH and super()._should_upgrade_to_ws()
+        """Only the live camera's address; other requests are answered as if they did not ask for it."""
+        return is_handshake(self.scope) and super()._should_upgrade_to_ws()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing: what visitors send is not worth a line on the terminal."""
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """The connection becomes a websocket, whose limits are those of live.py."""
+        """The connection becomes a websocket, whose limits are those of live_connection.py."""
         self._timer.cancel()
         super().handle_websocket_upgrade(event)
 

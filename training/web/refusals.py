@@ -47,6 +47,12 @@ REASONS: dict[str, Reason] = {
         "The headers of the request are too long. Delete the cookies of this address, or ask for a shorter one.",
         "请求头过长。请清除此地址的 Cookie，或使用较短的地址。",
     ),
+    "not_a_websocket": Reason(
+        426,
+        "This address is a websocket: open it by a handshake of version 13 without a body, no line of which is longer "
+        "than 8192 bytes.",
+        "此地址是 WebSocket：请用版本 13 的握手打开，不带正文，每行不超过 8192 字节。",
+    ),
     "unfinished": Reason(
         408,
         "The request did not arrive within {seconds} seconds; send it again.",

@@ -15,7 +15,7 @@ from training.settings import TaskName
 from training.web.app import create_app
 from training.web.connections import HEAD_BYTES, ConnectionLimits, protocol
 from training.web.guard import is_loopback
-from training.web.live import FRAME_BYTES
+from training.web.live_connection import FRAME_BYTES, live_protocol
 from training.web.quiet import terminal_for_errors
 
 GRACE_SECONDS = 10
@@ -77,7 +77,7 @@ class PageServer(uvicorn.Server):
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            ws="websockets-sansio",
+            ws=live_protocol(limits),
             ws_max_size=FRAME_BYTES,
             ws_per_message_deflate=False,  # frames are compressed
             timeout_graceful_shutdown=GRACE_SECONDS,

@@ -1,6 +1,8 @@
 """The websocket of the live camera: what it answers, whom, and when it ends."""
 
+import contextlib
 import json
+import logging
 import socket as sockets
 import threading
 import time
@@ -15,9 +17,10 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.training.web.fake_recogniser import Fake, coordinates_of, encoded, hand, noise, running
 from tests.training.web.test_app import Both
-from training.web import live
+from training.web import live, live_connection
 from training.web.app import create_app
 from training.web.connections import ConnectionLimits
+from training.web.live_connection import FRAGMENTS, FRAME_BYTES, TOO_LARGE
 from training.web.uploads import Limits
 
 WIDE, TALL, SQUARE = noise(1, 90, 70), noise(2, 70, 90), noise(3, 80, 80)
@@ -147,10 +150,111 @@ def _is_answered(port: int) -> bool:
 
 
 def test_a_frame_that_is_too_large_ends_the_connection(port: int):
-    with _opened(port) as socket, pytest.raises(ConnectionClosed):
-        _ask(socket, bytes(live.FRAME_BYTES + 1))
+    for frame in (bytes(FRAME_BYTES + 1), [b""] * 2 * FRAGMENTS):
+        with _opened(port, close_timeout=5) as socket, pytest.raises(ConnectionClosed) as closed:
+            socket.send(frame)
+            socket.recv(20)
+        assert closed.value.rcvd and closed.value.rcvd.code == TOO_LARGE
     with _opened(port) as socket:
         assert _ask(socket, encoded(WIDE))["kind"] == "head"
+
+
+HANDSHAKE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
+KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+
+
+def _answered(port: int, line: str, *headers: str, body: str = "") -> str:
+    """Head and body of the answer to a request, up to 4 KiB."""
+    with sockets.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall("\r\n".join((line, f"Host: 127.0.0.1:{port}", *headers, "", body)).encode())
+        received = b""
+        while b'"error"' not in received and (more := connection.recv(4096)):
+            received += more
+    return received.decode()
+
+
+@pytest.mark.parametrize(
+    ("line", "headers", "status", "code"),
+    [
+        ("POST /api/live HTTP/1.1", [KEY], 405, "wrong_method"),
+        ("GET /api/live HTTP/1.1", [KEY, "Content-Length: 5"], 426, "not_a_websocket"),
+        (f"GET /api/live?kind={'A' * 9000} HTTP/1.1", [KEY], 426, "not_a_websocket"),
+        (f"GET /api/live?kind={'A' * 9000} HTTP/1.1", [KEY, "Origin: http://evil.example"], 426, "not_a_websocket"),
+        ("GET /api/live HTTP/1.1", [KEY, *(f"X-{number}: 1" for number in range(200))], 426, "not_a_websocket"),
+        ("GET /api/live HTTP/1.1", [KEY, f"Cookie: a={'b' * 9000}"], 426, "not_a_websocket"),
+        ("GET /api/live HTTP/1.1", [], 426, "not_a_websocket"),
+        ("GET /api/live HTTP/1.1", ["Sec-WebSocket-Key: x"], 426, "not_a_websocket"),
+        ("GET /api/live HTTP/1.1", [KEY, KEY], 426, "not_a_websocket"),
+    ],
+)
+def test_what_is_no_handshake_is_answered(port: int, line: str, headers: list[str], status: int, code: str):
+    answer = _answered(port, line, *HANDSHAKE, *headers, body="hello")
+    assert answer.startswith(f"HTTP/1.1 {status} ") and f'"code":"{code}"' in answer
+    assert "x-frame-options: deny" in answer.lower()
+
+
+@contextmanager
+def _errors() -> Iterator[list[str]]:
+    """What the server writes to the terminal meanwhile."""
+    found: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    log = logging.getLogger("uvicorn.error")
+    log.addHandler(handler)
+    try:
+        yield found
+    finally:
+        log.removeHandler(handler)
+
+
+def test_what_visitors_send_is_not_worth_a_line_on_the_terminal(port: int):
+    with _errors() as errors:
+        with _opened(port) as socket:
+            socket.send(b"\xff\xfe", text=True)
+            assert json.loads(socket.recv(20))["error"]["code"] == "not_a_picture"
+        with pytest.raises(InvalidStatus):
+            _opened(port, origin="http://evil.example")
+        assert "426" in _answered(port, "GET /api/live HTTP/1.1", *HANDSHAKE)
+        time.sleep(0.2)
+    assert errors == []
+
+
+def _never_reads(port: int) -> sockets.socket:
+    """A connection that was upgraded, and sends pings until it may not."""
+    connection = sockets.create_connection(("127.0.0.1", port), timeout=20)
+    head = ("GET /api/live HTTP/1.1", f"Host: 127.0.0.1:{port}", *HANDSHAKE, KEY, "", "")
+    connection.sendall("\r\n".join(head).encode())
+    assert connection.recv(4096).startswith(b"HTTP/1.1 101")
+    return connection
+
+
+@pytest.mark.parametrize("most", [1 << 20, 1 << 30])
+def test_an_end_that_does_not_read_is_left(monkeypatch: pytest.MonkeyPatch, most: int):
+    monkeypatch.setattr(live_connection, "UNSENT_BYTES", most)
+    limits = ConnectionLimits(sending_seconds=60 if most < 1 << 30 else 0.3, check_seconds=0.05)
+    with served(limits=Limits(live=1, live_of_one=1), connections=limits) as port:
+        with _never_reads(port) as connection, pytest.raises(OSError, match=r"reset|pipe"):
+            ping, deadline = (b"\x89\xfd" + bytes(4) + bytes(125)) * 100, time.monotonic() + 20
+            while time.monotonic() < deadline:
+                connection.sendall(ping)
+        deadline = time.monotonic() + 20
+        while not _is_answered(port):
+            assert time.monotonic() < deadline
+
+
+def test_the_server_ends_with_an_end_that_does_not_read(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(live_connection, "UNSENT_BYTES", 1 << 30)
+    with _errors() as errors:
+        with served() as port:
+            connection = _never_reads(port)
+            connection.settimeout(1)
+            with contextlib.suppress(TimeoutError):  # the server reads no further: it waits for this end to read
+                for _ in range(500):
+                    connection.sendall((b"\x89\xfd" + bytes(4) + bytes(125)) * 100)
+            start = time.monotonic()
+        assert time.monotonic() - start < 8
+        connection.close()
+    assert errors == []
 
 
 def test_a_connection_without_frames_ends(monkeypatch: pytest.MonkeyPatch, port: int):
