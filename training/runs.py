@@ -9,6 +9,7 @@ from acusim.settings_file import read_settings
 from acusim.text_files import json_of
 from training.config import read_config
 from training.data.split import Part, parse_persons
+from training.shipped import NAMES
 from training.shipped import files as shipped_files
 from training.tasks.hand_config import HandConfig
 from training.tasks.head_config import HeadConfig
@@ -103,6 +104,11 @@ def open_run(path: Path, checkpoint_name: str | None = None, device: "torch.devi
     from training.checkpoint import load_into
 
     shipped_files.check_installed(path)
+    if not (path / CONFIG).exists():
+        raise ConfigError(
+            f"{str(path)!r} is not a run: it has no {CONFIG}; give a folder that train wrote, or the name of a shipped "
+            f"model: {', '.join(NAMES)}"
+        )
     config = read_config(path / CONFIG)
     is_shipped = shipped_files.is_shipped(path)
     common, weights, rows = _shipped(path, checkpoint_name) if is_shipped else _trained(path, checkpoint_name)

@@ -31,12 +31,16 @@ class PredictOptions(CropOptions, DeviceOptions, RunOptions):
     """Files and folders."""
     out: Path = option(Path("predicted"), "DIR")
     """Folder of the results."""
-    threshold: float | None = option(None, "P", gt=0, lt=1, shown="0.5, for hands 0.3")
+    threshold: float | None = option(None, "P", gt=0, lt=1, shown="0.5, for heatmaps without visibility 0.3")
     """Probability, or height of the heatmap's peak, from which a point is visible; between 0 and 1."""
     pictures: bool = True
     """Draw the points into a picture; without, only JSON is written, which is faster."""
     hidden: bool = False
     """Draw hidden points, too, as rings, where the pose of the head locates them."""
+
+
+RUN_FILE = "config.toml"
+"""Of every run, and of nothing else."""
 
 
 def add_arguments(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -52,8 +56,8 @@ def add_arguments(commands: "argparse._SubParsersAction[Any]") -> None:
 def model_and_images(words: Sequence[str]) -> tuple[str, tuple[Path, ...]]:
     """Divides the arguments into the model, which may be missing, and the images.
 
-    The first is a model unless it looks like an image: an image's extension, another file but ONNX, or a folder that
-    holds images and is not a run.
+    The first is a model unless it looks like an image: an image's extension, another file but ONNX, or a folder that is
+    not a run.
 
     Raises:
         ConfigError: a model alone, without images.
@@ -68,8 +72,7 @@ def model_and_images(words: Sequence[str]) -> tuple[str, tuple[Path, ...]]:
 
 def _is_image(path: Path) -> bool:
     if path.is_dir():
-        names = [entry.name.lower() for entry in list_folder(path)]
-        return "config.toml" not in names and any(name.endswith(EXTENSIONS) for name in names)
+        return all(entry.name != RUN_FILE for entry in list_folder(path))
     return path.suffix.lower() in EXTENSIONS or path.suffix.lower() != ".onnx" and path.is_file()
 
 

@@ -19,7 +19,8 @@ from training.cli.predict import DEFAULT, model_and_images
         (["run", "photo.jpg"], "run", ["photo.jpg"]),
         (["run_with_pictures", "photo.jpg"], "run_with_pictures", ["photo.jpg"]),
         (["misspelt", "photo.jpg"], "misspelt", ["photo.jpg"]),
-        (["empty", "photo.jpg"], "empty", ["photo.jpg"]),
+        (["empty", "photo.jpg"], DEFAULT, ["empty", "photo.jpg"]),
+        (["nested", "photo.jpg"], DEFAULT, ["nested", "photo.jpg"]),
         (["model.onnx", "photo.jpg"], "model.onnx", ["photo.jpg"]),
         (["hand", "photo.jpg", "photos"], "hand", ["photo.jpg", "photos"]),
         (["head", "photo.jpg"], "head", ["photo.jpg"]),
@@ -28,8 +29,14 @@ from training.cli.predict import DEFAULT, model_and_images
 def test_the_first_argument_is_a_model_unless_it_looks_like_an_image(
     words: list[str], model: str, images: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    for name in ("photos/a.png", "run/config.toml", "run_with_pictures/config.toml", "run_with_pictures/curves.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in (
+        "photos/a.png",
+        "nested/deep/a.png",
+        "run/config.toml",
+        "run_with_pictures/config.toml",
+        "run_with_pictures/curves.png",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     for name in ("photo.jpg", "notes.txt", "model.onnx"):
         (tmp_path / name).touch()
