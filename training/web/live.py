@@ -1,7 +1,8 @@
 """Live pictures: a websocket on which a camera's frames come, and the points of the newest go back.
 
     client: a frame, a PNG or JPEG, as a binary message; ``/api/live?kind=auto`` says what it shows
-    server: {"kind", "width", "height", "threshold", "points": [[x, y, confidence], …], "model_ms"}, or {"error": …}
+    server: {"kind", "width", "height", "threshold", "face", "points": [[x, y, confidence], …], "model_ms"}
+            or {"error": …}
 
 Points are in the order of the model's in /api/models, in pixels of the frame. A frame that arrives while another is
 looked at replaces those that wait, which are never answered. Nothing is kept.
@@ -100,7 +101,9 @@ def live_answer(_: Form, result: Result) -> tuple[TaskName, str]:
     confidence = found.confidence.astype(float).round(4).tolist() if known else [None] * len(xy)
     width, height = result.photograph.size_px
     answer: dict[str, Any] = {"kind": result.model.kind, "width": width, "height": height}
-    answer |= {"threshold": result.threshold, "model_ms": result.times_ms["model"]}
+    framing = found.framing
+    face = None if framing is None or framing.reason in ("no_detector", "off") else framing.reason != "no_face"
+    answer |= {"threshold": result.threshold, "face": face, "model_ms": result.times_ms["model"]}
     answer["points"] = [[x, y, sure] for (x, y), sure in zip(xy, confidence, strict=True)]
     return result.model.kind, json.dumps(answer, allow_nan=False)
 

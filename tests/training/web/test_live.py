@@ -17,6 +17,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.training.web.fake_recogniser import Fake, coordinates_of, encoded, hand, noise, running
 from tests.training.web.test_app import Both
+from training.data.photographs import Square
+from training.inference.face_crop import Framing, Reason
 from training.web import live, live_connection
 from training.web.app import create_app
 from training.web.connections import ConnectionLimits
@@ -63,6 +65,14 @@ def test_the_points_are_those_of_the_picture(port: int):
     others = [value for p in sent["points"] for value in (p["x"], p["y"], p["confidence"])]
     assert [value for point in answer["points"] for value in point] == pytest.approx(others, abs=0.011)
     assert answer["threshold"] == sent["threshold"]
+
+
+@pytest.mark.parametrize(("reason", "face"), [("face", True), ("fills", True), ("no_face", False), ("off", None)])
+def test_whether_a_face_was_found(reason: Reason, face: bool | None):
+    with served(Fake(framing=Framing(reason, Square(0, 0, 80)))) as port, _opened(port, "head") as socket:
+        assert _ask(socket, encoded(SQUARE))["face"] is face
+    with served() as port, _opened(port, "hand") as socket:
+        assert _ask(socket, encoded(SQUARE))["face"] is None
 
 
 def test_it_takes_one_look():

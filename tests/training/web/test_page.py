@@ -355,6 +355,16 @@ def test_acupoints_over_the_moving_picture(page: Page):
     page.run("clearInterval(film)")
 
 
+def test_the_viewfinder_says_what_it_does_not_find(page: Page):
+    def said(code: str) -> str:
+        return page.run(f"import('./static/texts.js').then((texts) => texts.{code})")
+
+    assert said("liveFacts(17.6, {face: null})") == "18 pictures a second"
+    assert said("liveFacts(17.6, {face: false})").endswith(" · No face found: these points may be anywhere")
+    assert said("liveTrouble({code: 'undecided', message: 'a', message_zh: 'b'})").endswith("Point the camera at one.")
+    assert said("liveTrouble({code: 'busy', message: 'a', message_zh: 'b'})") == "a"
+
+
 def test_saving(page: Page, picture: Callable[..., Path], tmp_path: Path):
     page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
     _drop(page, picture(0, 900, 700))

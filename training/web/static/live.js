@@ -11,7 +11,7 @@ const FAR = 0.03; // of the frame's width: a point that moves as far goes all th
 const RATED = 10; // answers over which the rate is taken
 
 // Runs until the signal ends it. connect() opens a connection of server.js; marks(answer) gives the points to draw;
-// say(rate, error) is called with pictures a second, or with what is wrong with the newest frame.
+// say(rate, error, answer) is called with pictures a second and the newest answer, or with what is wrong with its frame.
 export async function showLive(video, svg, { connect, marks, say, signal }) {
   const times = [];
   let before = null;
@@ -33,7 +33,7 @@ export async function showLive(video, svg, { connect, marks, say, signal }) {
       draw(svg, answer, marks(answer));
       times.push(performance.now());
       if (times.length > RATED) times.shift();
-      say((1000 * (times.length - 1)) / (times.at(-1) - times[0]), null);
+      say((1000 * (times.length - 1)) / (times.at(-1) - times[0]), null, answer);
     } catch (error) {
       if (signal.aborted) return;
       before = null;

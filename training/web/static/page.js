@@ -204,8 +204,8 @@ function liveMarks({ kind, points, threshold }) {
 
 // Runs as long as the viewfinder is open, and its switch on.
 async function liveWhile(open) {
-  const say = (rate, error) => {
-    at("liveFacts").textContent = error ? texts.errorText(error) : rate ? text("liveRate", { rate: rate.toFixed(0) }) : "";
+  const say = (rate, error, answer) => {
+    at("liveFacts").textContent = error ? texts.liveTrouble(error) : rate ? texts.liveFacts(rate, answer) : "";
   };
   while (!open.aborted) {
     const stopping = new AbortController();

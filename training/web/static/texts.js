@@ -33,6 +33,11 @@ const TEXTS = {
   cancel: ["Cancel", "取消"],
   live: ["Show acupoints live", "实时显示穴位"],
   liveRate: ["{rate} pictures a second", "每秒 {rate} 帧"],
+  liveNoFace: ["No face found: these points may be anywhere", "未检测到面部：这些穴位可能不准确"],
+  liveNothing: [
+    "Neither a face nor a hand was found. Point the camera at one.",
+    "未检测到面部或手部。请将镜头对准面部或手部。",
+  ],
   use: ["Classical use (Zhenjiu Dacheng, 1601): {use}", "《针灸大成》（1601）所载主治：{use}"],
   notVisible: ["hidden", "不可见"],
   left: ["left", "左"],
@@ -164,6 +169,17 @@ export class Trouble extends Error {
 export function errorText(error) {
   if (error instanceof Trouble) return text(error.key, error.values);
   return error.message_zh ? (place ? error.message_zh : error.message) : text("broken");
+}
+
+// The same under the viewfinder, where nothing can be selected.
+export function liveTrouble(error) {
+  return error.code === "undecided" ? text("liveNothing") : errorText(error);
+}
+
+export function liveFacts(rate, { face }) {
+  const facts = [text("liveRate", { rate: rate.toFixed(0) })];
+  if (face === false) facts.push(text("liveNoFace"));
+  return facts.join(" · ");
 }
 
 export const meridianName = (code) => (FULL[code] ? `${code} · ${FULL[code][place]}` : code);
