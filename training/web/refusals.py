@@ -65,9 +65,16 @@ REASONS: dict[str, Reason] = {
         "请以 multipart/form-data 格式发送，图片放在 “file” 字段。",
     ),
     "bad_form": Reason(
-        400, "The upload is damaged or incomplete; send it again.", "上传内容已损坏或中断，请重新发送。"
+        400,
+        "The upload is damaged or incomplete, or a name or text in it is too long; send it again, and nothing beside.",
+        "上传内容已损坏或中断，或其中的名称、文字过长。请只发送所需内容。",
     ),
     "bad_value": Reason(422, "Field “{field}” must be {allowed}.", "字段 “{field}” 必须是 {allowed}。"),
+    "repeated": Reason(
+        422,
+        "Field “{field}” is sent more than once, or as a file where a text belongs; send it once.",
+        "字段 “{field}” 重复发送，或应为文字却发送了文件。请只发送一次。",
+    ),
     "no_picture": Reason(
         422,
         "The form has no picture: put one file in the field “file”.",

@@ -135,13 +135,17 @@ async def _form(request: Request, body: AsyncGenerator[bytes], most: int, too_la
                 files.push_async_callback(value.close)
             if name == FILE:
                 pictures += [value] if isinstance(value, UploadFile) else []
-            elif name in KNOWN and name not in form.fields and isinstance(value, str):
-                form.fields[name] = value
-            else:
+            elif name not in KNOWN:
                 raise _unknown_field(name)
+            elif name in form.fields or not isinstance(value, str):
+                raise Refusal("repeated", field=name)
+            else:
+                form.fields[name] = value
         if not parser.ended or len(data.multi_items()) > MAX_PARTS:
             raise Refusal("bad_form")
-        if len(pictures) != 1:
+        if len(pictures) > 1:
+            raise Refusal("repeated", field=FILE)
+        if not pictures:
             raise Refusal("no_picture")
         form.picture = await pictures[0].read()
         form.name = printable(re.split(r"[/\\]", pictures[0].filename or "")[-1])[:NAME_CHARACTERS]

@@ -132,8 +132,8 @@ def test_files_that_are_no_models(tmp_path: Path, onnx_file: Path):
         ("head", tmp_path / "text.onnx", "not an ONNX file that export wrote"),
         ("head", tmp_path / "none.onnx", "cannot be read"),
         ("hand", onnx_file, "is a model of the head; use --head"),
-        ("head", tmp_path, "config.toml' cannot be read"),
-        ("hand", tmp_path, "config.toml' cannot be read"),
+        ("head", tmp_path, "it has no config.toml"),
+        ("hand", tmp_path, "it has no config.toml"),
     ):
         with pytest.raises(ConfigError, match=message):
             load_kind(kind, path)  # type: ignore[arg-type]

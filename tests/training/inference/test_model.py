@@ -145,5 +145,5 @@ def test_what_cannot_be_used_is_refused(head_run: Path, tmp_path: Path):
         diverged.predict(_noise(0))
     with pytest.raises(ConfigError, match="holds no checkpoint 'epoch_0099'; there are"):
         training.load_model(head_run, checkpoint="epoch_0099", device="cpu")
-    with pytest.raises(ConfigError, match="nowhere.*cannot be read"):
+    with pytest.raises(ConfigError, match="nowhere.* is not a run"):
         training.load_model(tmp_path / "nowhere", device="cpu")

@@ -128,7 +128,7 @@ def _with(folder: Path, **changes: object) -> None:
         (lambda folder: (folder / "model.safetensors").write_bytes(b"\x80\x02}q"), "model.safetensors"),
         (lambda folder: (folder / "model.safetensors").write_bytes(_head_of(folder)), "is damaged"),
         (lambda folder: save_file({"a": torch.zeros(2)}, folder / "model.safetensors"), "lacks the metadata"),
-        (lambda folder: (folder / "config.toml").unlink(), "config.toml' cannot be read"),
+        (lambda folder: (folder / "config.toml").unlink(), "it has no config.toml"),
         (lambda folder: _swap(folder, {"a.b": torch.zeros(2)}), "belongs to another configuration: it has no backbone"),
         (lambda folder: _swap(folder, {"a.b": torch.zeros(2).double()}), "it holds F64"),
     ],

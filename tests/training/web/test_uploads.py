@@ -101,7 +101,10 @@ def test_forms_that_are_none(port: int):
     )
     assert _error(requests.post(url, files={"other": b"x"}, timeout=30)) == (422, "bad_value")
     assert _error(requests.post(url, files={"kind": (None, "head")}, timeout=30)) == (422, "no_picture")
-    assert _error(requests.post(url, files=[("file", data), ("file", data)], timeout=30)) == (422, "no_picture")
+    assert _error(requests.post(url, files=[("file", data), ("file", data)], timeout=30)) == (422, "repeated")
+    twice = [("file", data), ("kind", (None, "head")), ("kind", (None, "hand"))]
+    assert _error(requests.post(url, files=twice, timeout=30)) == (422, "repeated")
+    assert _error(requests.post(url, files=[("file", data), ("kind", data)], timeout=30)) == (422, "repeated")
     many = [("kind", (None, "head"))] * 99
     assert _error(requests.post(url, files=many, timeout=30)) == (400, "bad_form")
     cut = {"content-type": "multipart/form-data; boundary=b"}
@@ -125,7 +128,7 @@ KIND = b'content-disposition: form-data; name="kind"\r\n\r\nhead'
         (b"b", _form(b"x: " + b"a" * 500_000 + b"\r\n\r\nhead", FILE), 400, "bad_form"),
         (b"b", _form(b"x: a\r\n" * 5000 + b"\r\nhead", FILE), 400, "bad_form"),
         (b"b", _form(b"\r\nhead", FILE), 422, "bad_value"),
-        (b"b", _form(KIND, KIND, FILE), 422, "bad_value"),
+        (b"b", _form(KIND, KIND, FILE), 422, "repeated"),
         (b"", _form(FILE), 400, "bad_form"),
         (b'"', _form(FILE), 400, "bad_form"),
         (b"\xff", _form(FILE), 400, "bad_form"),
