@@ -45,7 +45,7 @@ MODELS ?= build/models
 models: install
 	$(PY) -m tools.make_models --out $(MODELS)
 
-# How many processes tests/conftest.py tells. Whole files, because the tests of a file share what is slow to create.
+# tests/conftest.py sets how many processes. Whole files, because the tests of a file share what is slow to create.
 WORKERS ?= -n auto --dist loadfile --no-loadscope-reorder
 
 test: dev

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from acusim.coco_parts import Entry, Id, file_name, images_by_id, name_of, numbers_of, objects, side
+from acusim.coco_parts import Entry, Id, file_name, images_by_id, name_of, numbers_of, objects, side, without_image
 from acusim.dataset import Problem
 from acusim.errors import AcuSimError, LabelError, shown
 from acusim.files import printable
@@ -66,8 +66,7 @@ def coco_pictures(document: Any, problems: list[Problem], record: Recorder) -> l
         if key in images:
             found[key].append(entry)
         else:
-            name = f"annotation {shown(entry.get('id'))}"
-            problems.append(Problem(name, f"there is no image {shown(entry.get('image_id'))}", False))
+            problems.append(without_image(entry))
     out: list[CocoPicture] = []
     for key, image in images.items():
         picture = CocoPicture(name_of(image, f"image {printable(str(key))}"))

@@ -163,6 +163,12 @@ def name_of(image: Entry, otherwise: str) -> str:
     return printable(path) if isinstance(path, str) and path else otherwise
 
 
+def without_image(annotation: Entry) -> Problem:
+    """That the file has no image for an annotation."""
+    name = f"annotation {shown(annotation.get('id'))}"
+    return Problem(name, f"there is no image {shown(annotation.get('image_id'))}", False)
+
+
 def by_image(
     entries: Sequence[Entry], category_id: Id, images: Mapping[Id, Entry], problems: list[Problem], record: Recorder
 ) -> dict[Id, list[Entry]]:
@@ -177,8 +183,7 @@ def by_image(
         if key is not None and key in images:
             found[key].append(entry)
         else:
-            name = f"annotation {shown(entry.get('id'))}"
-            problems.append(Problem(name, f"there is no image {shown(entry.get('image_id'))}", False))
+            problems.append(without_image(entry))
     for name, count in sorted(others.items()):
         record(Change(OTHER_CATEGORY, f"category_id {name}", f"{count} annotations"))
     return found

@@ -49,9 +49,10 @@ def _print_kinds(reasons: Sequence[str]) -> None:
     kinds = Counter(
         re.sub(r"'[^']*'|\S+\.(png|jpe?g|json)\b|\b[0-9][0-9.]*\b", "…", reason)[:100] for reason in reasons
     )
-    for kind, count in kinds.most_common(_SHOWN_KINDS):
+    shown = kinds.most_common(_SHOWN_KINDS)
+    for kind, count in shown:
         print(f"  {count} x {kind}")
-    if others := kinds.total() - sum(count for _, count in kinds.most_common(_SHOWN_KINDS)):
+    if others := kinds.total() - sum(count for _, count in shown):
         print(f"  {others} x other reasons")
 
 

@@ -74,7 +74,7 @@ class HandTask(PictureTask):
         if not val.measured.any():
             raise ConfigError(
                 f"no point of the {len(val)} pictures to validate with is visible at a position that is certain (point "
-                "masks), so no epoch could be told from another; use more pictures, or another data.split_seed"
+                "masks), so epochs cannot be compared; use more pictures, or another data.split_seed"
             )
         figures = self._figures(np.broadcast_to(pose, val.xy.shape))
         self.baselines = {f"floor_{name}": figures[name] for name in _BASELINE}

@@ -56,7 +56,7 @@ def protocol(limits: ConnectionLimits = ConnectionLimits()) -> Any:  # noqa: B00
 def is_handshake(scope: Mapping[str, Any]) -> bool:
     """Whether a request opens the live camera's websocket, by RFC 6455, and in a head that ``websockets`` reads."""
     headers: list[tuple[bytes, bytes]] = scope["headers"]
-    by_name = {name: value for name, value in headers}
+    by_name = dict(headers)
     names = [name for name, _ in headers]
     try:
         key = base64.b64decode(by_name.get(b"sec-websocket-key", b""), validate=True)

@@ -55,9 +55,11 @@ class LiveConnection(WebSocketsSansIOProtocol):
 
     def handle_cont(self, event: Frame) -> None:
         """A further piece of a message."""
+        if self._leaving:
+            return
         if len(self.frames) < FRAGMENTS:
             super().handle_cont(event)
-        elif not self._leaving:
+        else:
             self.conn.fail(TOO_LARGE, "too many fragments")
             self.handle_parser_exception()
 
