@@ -20,7 +20,8 @@ holds the rows); tests whose folders do not exist are left out. Such as
 
 Finished runs are skipped, an interrupted one continues (experiments/detector_runs.py). Several such commands may share
 one --out. Brackets hold 95 % intervals over test persons x seeds; the differences are to the first row, person by
-person, with independent seeds. Errors are over points that are visible. Prints Markdown and writes OUT/<section>.md.
+person, with independent seeds, and all figures of a test are of the persons that are new to every row. Errors are over
+points that are visible. Prints Markdown and writes OUT/<section>.md.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from acusim.files import write_atomic
 from acusim.markdown import table
 from acusim.seed_statistics import difference_over_seeds, figures_over_seeds
 from acusim.statistics import Figure, Figures
-from experiments.detector_runs import Floats, Plan, baselines, run, run_all, stacked
+from experiments.detector_runs import Floats, Plan, baselines, run, run_all, shared_persons, stacked
 from experiments.detector_sections import SECTIONS, Section
 from experiments.sections import run_sections
 from training.eval.metrics import RATE_BOUNDS, RATES, rates
@@ -77,11 +78,12 @@ def section_text(plan: Plan, section: Section, seeds: int) -> str:
     trivial = baselines(plan, reference)
     parts = [f"## {section.title}\n\n{seeds} seeds, {plan.steps} steps each; {' '.join(plan.settings)}\n"]
     for title in plan.tests:
-        sums = {name: stacked(runs, title) for name, runs in results.items()}
+        persons = shared_persons((*trivial.values(), *(one for runs in results.values() for one in runs)), title)
+        sums = {name: stacked(runs, title, persons) for name, runs in results.items()}
         base = sums[reference.name]
         rows: list[list[str]] = []
         for name, entry in trivial.items():
-            values = stacked([entry], title)
+            values = stacked([entry], title, persons)
             own = figures_of(name, dict(zip(FIGURES, cells(values), strict=True)))
             apart = figures_of(name, dict(zip(COMPARED, difference_cells(values, base), strict=True)))
             rows.append(
@@ -90,7 +92,7 @@ def section_text(plan: Plan, section: Section, seeds: int) -> str:
         for name, values in sums.items():
             apart = [""] * len(COMPARED) if name == reference.name else difference_cells(values, base)
             rows.append([name, *cells(values), *apart])
-        parts.append(f"### {title}: {base.shape[1]} persons\n\n{table(heading(reference.name), rows)}")
+        parts.append(f"### {title}: {len(persons)} persons\n\n{table(heading(reference.name), rows)}")
     return "\n".join(parts)
 
 

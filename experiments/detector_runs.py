@@ -310,13 +310,20 @@ def _from_json(document: dict[str, Any]) -> Sums:
     return tuple(document["persons"]), np.array(document["sums"], float)
 
 
-def stacked(runs: Iterable[PersonSums], title: str) -> Floats:
-    """[R, P, T] the sums of several runs on one test.
+def shared_persons(runs: Iterable[PersonSums], title: str) -> tuple[str, ...]:
+    """The persons of a test on whom all the runs were measured, in ascending order.
+
+    They differ between rows whose training roots hold different persons, as a person must be new to a run.
 
     Raises:
-        ConfigError: their persons differ.
+        ConfigError: there is none.
     """
-    entries = [one[title] for one in runs]
-    if any(persons != entries[0][0] for persons, _ in entries):
-        raise ConfigError(f"test {title!r}: runs were measured on different persons")
-    return np.stack([values for _, values in entries])
+    shared = set[str].intersection(*(set(one[title][0]) for one in runs))
+    if not shared:
+        raise ConfigError(f"test {title!r}: no person is new to all rows; draw other test persons")
+    return tuple(sorted(shared))
+
+
+def stacked(runs: Iterable[PersonSums], title: str, persons: Sequence[str]) -> Floats:
+    """[R, P, T] the sums of several runs on one test, of these persons in this order."""
+    return np.stack([values[[names.index(person) for person in persons]] for names, values in (r[title] for r in runs)])

@@ -12,7 +12,7 @@ import pytest
 from acusim.errors import ConfigError
 from acusim.files import write_atomic
 from experiments import detector, detector_runs
-from experiments.detector_runs import Plan, baselines, parts_of, run, run_all, stacked
+from experiments.detector_runs import Plan, baselines, parts_of, run, run_all, shared_persons, stacked
 from experiments.detector_sections import RIG, SECTIONS, Row, Section
 from tests.support import add_own_sample
 from training.config import load_config
@@ -95,7 +95,7 @@ def test_several_trainings_at_a_time_are_the_same_runs(plan: Plan, text: str, tm
 
 
 def test_sums_are_those_of_the_figures(plan: Plan, text: str) -> None:
-    sums = stacked([run(plan, ROWS[0], seed) for seed in range(2)], "studio")
+    sums = stacked([run(plan, ROWS[0], seed) for seed in range(2)], "studio", ("gus", "hal", "ida"))
     assert sums.shape == (2, 3, len(TERMS))
     points = sums[..., [TERMS.index(term) for term in ("tp", "fp", "fn", "tn")]].sum(-1)
     assert (points == 3 * 174).all()
@@ -114,6 +114,23 @@ def test_a_test_that_is_added_is_measured_with_the_weights_that_were_kept(
         assert list(found) == ["studio", "wild light"] and np.array_equal(found["studio"][1], found["wild light"][1])
     finally:
         shutil.rmtree(wild)
+
+
+def test_rows_whose_training_persons_differ_are_compared_on_the_persons_that_are_new_to_all() -> None:
+    values = np.arange(3 * len(TERMS), dtype=float).reshape(3, -1)
+    some, others = {"studio": (("ann", "gus", "hal"), values)}, {"studio": (("gus", "hal", "ida"), values)}
+    persons = shared_persons([some, others], "studio")
+    assert persons == ("gus", "hal")
+    assert np.array_equal(stacked([some, others], "studio", persons), [values[1:], values[:2]])
+    with pytest.raises(ConfigError, match="no person is new to all rows"):
+        shared_persons([some, {"studio": (("ida",), values[:1])}], "studio")
+
+
+def test_a_section_has_rows_of_different_training_persons(plan: Plan, text: str) -> None:
+    _add(plan.data / "train/around", ("Gus", *TRAINED))
+    rows = (ROWS[0], Row("other roots", ROWS[0].settings, ("around",), config="C1"))
+    found = detector.section_text(plan, Section("Roots", rows), seeds=1)
+    assert "### studio: 2 persons" in found and "### studio: 3 persons" in text  # Gus is known to the second row
 
 
 def test_baselines_know_no_picture(plan: Plan) -> None:
