@@ -50,7 +50,7 @@ class Parser(argparse.ArgumentParser):
 def add_verbosity(parser: "argparse._ActionsContainer") -> None:
     """Adds ``-v`` and ``-q``, which every command has; ``start_logging`` reads them."""
     parser.add_argument("-v", "--verbose", action="store_true", help="log every step to stderr")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress and notes, only warnings and errors")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress; warnings, errors, what was done")
 
 
 def start_logging(args: argparse.Namespace) -> None:

@@ -1,8 +1,10 @@
 """Paths that stay inside their root, and files that are written completely or not at all."""
 
+import errno
 import hashlib
 import os
 import secrets
+import stat
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -49,6 +51,24 @@ def is_inside(real_root: str, path: str | Path) -> bool:
     """Whether a path, links followed, is in a root that is already free of links."""
     real = os.path.realpath(path)
     return real == real_root or real.startswith(real_root.rstrip(os.sep) + os.sep)
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """The bytes of a file; a pipe or a device would wait, or never end.
+
+    Args:
+        path: the file; may be a link to one.
+        most: bytes that it may have.
+
+    Raises:
+        OSError: it cannot be read, is not a regular file, or is larger.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    if status.st_size > most:
+        raise OSError(errno.EFBIG, f"{status.st_size} bytes, at most {most} are read")
+    return path.read_bytes()
 
 
 def write_atomic(path: Path, data: bytes | Iterable[bytes]) -> None:

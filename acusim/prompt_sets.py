@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from acusim.errors import ConfigError
-from acusim.files import sha256
+from acusim.files import read_regular, sha256
 from acusim.sample_id import PictureId, SampleId
+from acusim.settings_file import MAX_BYTES
 from acusim.text_files import toml_of
 
 ACUSIM_PROMPTS, KEYPOINT_PROMPTS = "default.toml", "keypoints.toml"
@@ -89,7 +90,7 @@ def load_prompt_sets(path: Path | None = None, shipped_file: str = ACUSIM_PROMPT
     if path is None:
         return shipped
     try:
-        own = _parse(path.read_bytes(), str(path))
+        own = _parse(read_regular(path, MAX_BYTES), str(path))
     except OSError as error:
         raise ConfigError(f"prompt file {str(path)!r} cannot be read: {error.strerror or error}") from None
     names = {prompt_set.name for prompt_set in own.sets}

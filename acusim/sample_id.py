@@ -5,6 +5,7 @@ Older stems have no eye state. Which hair code means *bald* is not public, so it
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from acusim.errors import SampleIdError
@@ -75,6 +76,12 @@ class SampleId:
     def identity(self) -> str:
         """The model without eye state and camera: ``M_Asher_N_HD``."""
         return f"{self.gender}_{self.name}_{self.size}_{self.hair}"
+
+    @property
+    def person(self) -> str:
+        """Key of the person: the model's name without regard to case and Unicode form; a person may have several hair
+        styles and body sizes."""
+        return unicodedata.normalize("NFC", unicodedata.normalize("NFC", self.name).casefold())
 
     def __str__(self) -> str:
         eye = f"_{self.eye}" if self.eye else ""

@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from acusim.errors import ConfigError
+from acusim.files import read_regular
 from acusim.text_files import toml_of
 
+MAX_BYTES = 16 << 20
+"""Of a file of settings."""
 _T = TypeVar("_T")
 
 
@@ -22,7 +25,7 @@ def read_settings(path: Path, what: str, make: Callable[[dict[str, Any]], _T]) -
         ConfigError: unreadable, not TOML, or refused by ``make``; names the file.
     """
     try:
-        settings = toml_of(path.read_bytes())
+        settings = toml_of(read_regular(path, MAX_BYTES))
     except OSError as error:
         raise ConfigError(f"{what} {str(path)!r} cannot be read: {error.strerror or error}") from None
     except ValueError as error:

@@ -39,8 +39,8 @@ class Figure:
     high: float
 
     def as_json(self) -> dict[str, float | None]:
-        """The three numbers, None for NaN."""
-        return {name: None if np.isnan(v) else round(float(v), 5) for name, v in self._items()}
+        """The three numbers to seven digits, None for NaN."""
+        return {name: None if np.isnan(v) else float(f"{v:.7g}") for name, v in self._items()}
 
     def text(self, digits: int, factor: float = 1.0, unit: str = "", sign: str = "") -> str:
         """``value [low, high]``: times a factor, the unit behind the value; a dash where there is no value.
@@ -88,7 +88,7 @@ def summarise(values: ArrayLike, groups: Sequence[str] | NDArray[Any]) -> Summar
 
     Args:
         values: [N] numbers; NaN are ignored.
-        groups: [N] the person each comes from. Intervals are over persons if there are several, else over values.
+        groups: [N] the person each comes from; a single person says nothing about others, so it gives no interval.
 
     Raises:
         ValueError: lengths differ.
@@ -98,8 +98,6 @@ def summarise(values: ArrayLike, groups: Sequence[str] | NDArray[Any]) -> Summar
         nothing = Figure(_NAN, _NAN, _NAN)
         return Summary(0, 0, nothing, nothing, nothing, nothing)
     kinds, member = np.unique(names, return_inverse=True)
-    if len(kinds) == 1:
-        member = np.arange(len(data))
     sums = np.stack([np.bincount(member, data), np.bincount(member)], axis=-1)
     mean = figures_of_sums(sums, _ratio, POSITIVE if data[0] >= 0 else ANY)[()]
     median, p95 = (_quantile(data, member, quantile) for quantile in _QUANTILES)
@@ -254,7 +252,9 @@ def _spread_of_sums(blocks: NDArray[np.float64], function: Function, bounds: Bou
     return spread_of(*leave_one_out(blocks, function), bounds)
 
 
-def figures_of_sums(sums: ArrayLike, function: Function, bounds: Bounds = ANY) -> Figures:
+def figures_of_sums(
+    sums: ArrayLike, function: Function, bounds: Bounds = ANY, trials: Function | None = None
+) -> Figures:
     """Statistics that depend only on sums over persons, such as rates, with 95 % intervals over persons.
 
     Only each person's sums are needed, however many values they stand for. A single person says nothing about others:
@@ -265,16 +265,33 @@ def figures_of_sums(sums: ArrayLike, function: Function, bounds: Bounds = ANY) -
         function: from [..., *S] to [..., *F]; NaN where there is nothing to count.
         bounds: smallest and largest values of the figures, which their intervals stay within: RATE, POSITIVE, ANY, or
             arrays [*F].
+        trials: of how many each figure that is a RATE is a share, from [*S] to [*F]; where nothing, or everything, was
+            found, its interval is then that of ``rate_of_sums``. Without it, that has no width.
     """
-    value, without, contributing = leave_one_out(np.asarray(sums, np.float64), function)
-    return Figures(value, *ends(value, spread_of(value, without, contributing, bounds), bounds))
+    blocks = np.asarray(sums, np.float64)
+    value, without, contributing = leave_one_out(blocks, function)
+    low, high = ends(value, spread_of(value, without, contributing, bounds), bounds)
+    if trials is not None:
+        unseen = _unseen(np.asarray(trials(blocks.sum(0)), np.float64), contributing.sum(0))
+        rates = (np.asarray(bounds.low) == 0) & (np.asarray(bounds.high) == 1)
+        low = np.where(rates & (value == 1), 1 - unseen, low)
+        high = np.where(rates & (value == 0), unseen, high)
+    return Figures(value, low, high)
+
+
+def _unseen(trials: NDArray[np.float64], persons: NDArray[np.intp]) -> NDArray[np.float64]:
+    """How large a share may be of which nothing was found in some trials; NaN of fewer than two persons.
+
+    Nothing found has no spread. The interval ends where that of a single find would, whose relative error is 1: odds of
+    1 / N, times exp(t) with Student's t of the persons. So what few persons do not show may still be likely.
+    """
+    one = np.where(trials > 1, -np.log(np.maximum(trials, 2) - 1), 0.0)
+    freedom = np.where(persons > 1, persons - 1.0, np.nan)
+    return bounded(one + t_quantile(freedom), RATE)
 
 
 def rate_of_sums(sums: ArrayLike) -> Figure:
     """A share with its 95 % interval over persons, also where nothing, or everything, was found.
-
-    Nothing found has no spread. Its interval ends where that of a single find would, whose relative error is 1:
-    odds of 1 / N, times exp(t) with Student's t of the persons. So what few persons do not show may still be likely.
 
     Args:
         sums: [P, 2] of each person: how many, and of how many.
@@ -282,14 +299,7 @@ def rate_of_sums(sums: ArrayLike) -> Figure:
     Returns:
         NaN if there is nothing to count; no interval of fewer than two persons who have any.
     """
-    blocks = np.asarray(sums, np.float64)
-    blocks = blocks[blocks[:, 1] > 0]
-    plain = figures_of_sums(blocks, _ratio, RATE)[()]
-    if len(blocks) < 2 or 0 < plain.value < 1:
-        return plain
-    one = unbounded(1 / blocks[:, 1].sum(), RATE) if blocks[:, 1].sum() > 1 else np.array(0.0)
-    end = float(bounded(one + t_quantile(len(blocks) - 1), RATE))
-    return Figure(0.0, 0.0, end) if plain.value == 0 else Figure(1.0, 1 - end, 1.0)
+    return figures_of_sums(sums, _ratio, RATE, lambda total: total[..., 1])[()]
 
 
 def difference_of_sums(first: ArrayLike, second: ArrayLike, function: Function) -> Figures:

@@ -43,6 +43,8 @@ def read_header(path: Path) -> dict[str, Tensor]:
         LayoutError: the file is of another kind, damaged or incomplete; the message says which.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise LayoutError(f"{path.name!r} cannot be read: not a regular file")
         with open(path, "rb") as stream:
             size = os.fstat(stream.fileno()).st_size
             start = stream.read(_SNIFFED)

@@ -64,6 +64,9 @@ def find_samples(root: Path, samples: str, selection: str, index: int, count: in
     """
     if not os.path.isdir(root):
         raise LayoutError(f"dataset folder {root.name!r} is not on the machine that runs ComfyUI; correct folder")
+    for name, value, least in (("index", index, 0), ("count", count, 1)):
+        if not isinstance(value, int) or value < least:
+            raise ConfigError(f"{name} = {shown(value)} is not a whole number from {least} on")
     if lines := _lines(samples):
         return _named_samples(root, lines, size)
     chosen = selected(selection)

@@ -61,6 +61,10 @@ def names(write: bool = False, scenes: bool = False) -> list[str]:
     return [root.name for root in all_roots(scenes)[0].values() if root.writable or not write]
 
 
+_NAME_BYTES, _PATH_LENGTH = 255, 2000
+"""The most bytes of a name, and characters of a path below a root."""
+
+
 def find_root(name: str, write: bool = False, scenes: bool = False) -> Root:
     """The root of a name.
 
@@ -95,6 +99,8 @@ def inside(root: Root, relative: str) -> Path:
     try:
         if printable(relative) != relative:
             raise LayoutError(f"path {relative!r} contains control characters or is not valid Unicode")
+        if max(map(len, map(os.fsencode, relative.split("/")))) > _NAME_BYTES or len(relative) > _PATH_LENGTH:
+            raise LayoutError(f"path {relative[:80]!r}… is longer than a file system takes")
         return safe_join(root.path, relative)
     except LayoutError as error:
         raise LayoutError(

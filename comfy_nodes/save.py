@@ -131,7 +131,7 @@ def _parse_record(text: str) -> dict[str, Any]:
         raise ConfigError(f"record has {len(text)} characters; allowed are {_MAX_RECORD_BYTES} bytes")
     try:
         fields = json.loads(text, parse_constant=_no_constant)
-        text.encode()
+        json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()  # 1e999, or half of a surrogate pair
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"record is not a JSON object: {error}") from None
     if not isinstance(fields, dict):

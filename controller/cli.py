@@ -136,13 +136,14 @@ def _status(options: argparse.Namespace) -> int:
     from acusim.lock import LOCK_FILE, lock_owner
     from controller.ledger import STATE_FOLDER
     from controller.printing import print_status
-    from controller.stored import open_ledger
+    from controller.stored import open_ledger, stored_settings
 
     with open_ledger(options.output) as ledger:
-        counts, skipped, settings = ledger.counts(), ledger.skipped(), ledger.get_meta("settings")
+        counts, skipped, stored = ledger.counts(), ledger.skipped(), ledger.get_meta("settings")
+        settings = None if stored is None else stored_settings(ledger, options.output)
     owner = lock_owner(options.output / STATE_FOLDER / LOCK_FILE)
     if options.json:
-        _print_json({"counts": counts, "skipped": skipped, "running": owner, "settings": settings})
+        _print_json({"counts": counts, "skipped": skipped, "running": owner, "settings": stored})
     else:
         print_status(counts, skipped, owner, settings)
     return OK

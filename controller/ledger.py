@@ -40,6 +40,10 @@ CREATE TABLE IF NOT EXISTS items (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS items_by_state ON items (state);
 """
+_TEXTS = {"image", "label", "source", "sample", "prompt_set"}
+"""Of the record of each item that is done."""
+_COMPANIONS = ("depth", "mask", "label_sha256", "depth_sha256", "mask_sha256")
+"""What it may hold beside them."""
 _COLUMNS = {
     "meta": {"name", "value"},
     "items": {"key", "state", "tries", "attempt", "reason", "sha256", "bytes", "record", "seconds", "stamp"},
@@ -297,6 +301,9 @@ class Ledger:
         for key, attempt, digest, size, record, seconds, stamp in self._each(query, DONE):
             found = self._intact_record(key, digest, record)
             own = {name: value for name, value in found.items() if name != "sha256"}
+            numbers = isinstance(attempt, int) and attempt >= 0 and isinstance(size, int)
+            if not (numbers and isinstance(seconds, int | float) and isinstance(stamp, str)):
+                raise DamagedLedger(self._path, f"is damaged (the entry of {key!r} is not as it was written)")
             yield Done(key, attempt, digest, size, own, seconds, stamp)
 
     def outcomes(self) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
@@ -319,8 +326,13 @@ class Ledger:
 
     def _intact_record(self, key: str, digest: str, record: str) -> dict[str, Any]:
         parsed = self._parsed(key, record)
-        if not isinstance(digest, str) or not {"image", "label", "source", "sample", "prompt_set"} <= parsed.keys():
+        if not isinstance(digest, str) or not parsed.keys() >= _TEXTS:
             raise DamagedLedger(self._path, f"is damaged (the record of {key!r} is incomplete)")
+        texts = [parsed[name] for name in (*_TEXTS, *_COMPANIONS) if name in parsed]
+        if parsed["image"] != key or not all(isinstance(text, str) for text in texts):
+            raise DamagedLedger(
+                self._path, f"is damaged (the record of {key!r} is another's, or not as it was written)"
+            )
         return {**parsed, "sha256": digest}
 
     def prompt_sets(self) -> list[tuple[str, str]]:

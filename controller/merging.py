@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from acusim.errors import AcuSimError, ConfigError
@@ -12,16 +12,18 @@ from acusim.lock import LOCK_FILE, Lock, lock_owner
 from acusim.pictures import read_file
 from controller.ledger import DONE, LEDGER_FILE, STATE_FOLDER, Done, Ledger
 from controller.output_files import write_file
-from controller.places import state_folder
+from controller.places import check_places, state_folder
 from controller.plan import shared_files, variant_folders
 from controller.results import write_contact_sheet, write_manifest
 from controller.settings import FOCUS_FILE, BatchSettings
-from controller.stored import open_ledger
+from controller.stored import open_ledger, stored_settings
 from controller.traces import KEPT, holds_more, keep_state, lost_ledger
 from engines.base import WORKFLOW_FILE
 
 _BESIDE = ("recipe.toml", "models.json", WORKFLOW_FILE, FOCUS_FILE)
 """Files of OUT that say what decided its pixels."""
+_COMPANIONS = {"label": ".json", "depth": ".png", "mask": ".json"}
+"""Files beside an image, and how their names end."""
 _COMMIT_EVERY = 500
 
 
@@ -51,25 +53,41 @@ def merge(output: Path, others: Sequence[Path], note: Callable[[str], None]) -> 
     merged = Merged()
     with ExitStack() as stack:
         ledgers = [stack.enter_context(open_ledger(other)) for other in others]
-        for other in others:
+        for other, ledger in zip(others, ledgers, strict=True):
             if (owner := lock_owner(other / STATE_FOLDER / LOCK_FILE)) is not None:
                 raise ConfigError(f"{str(other)!r} is being worked on ({owner}); wait until that has ended")
+            ledger.check()
+            check_places(stored_settings(ledger, other).dataset, output)
+            _ensure_apart(output, other)
         state = state_folder(output)
         stack.enter_context(Lock(state / LOCK_FILE, "controller", output))
         own = stack.enter_context(Ledger(state / LEDGER_FILE, create=not holds_more(output)))
-        if own.get_meta("identity") is None and holds_more(output):
+        if own.get_meta("identity") is not None:
+            own.check()
+        elif holds_more(output):
             raise lost_ledger(output)
         known = _same(output, own, others, ledgers)
-        for other, ledger in zip(others, ledgers, strict=True):
-            _copy_beside(output, other, known)
-            _copy(own, output, ledger, other, merged)
         settings = BatchSettings.from_stored(known["settings"], output)
+        keys = set[str]().union(*(ledger.states() for ledger in (own, *ledgers)))
+        written = {place: digest for entry in own.done() for _, place, digest in _places(entry, keys)}
+        for other, ledger in zip(others, ledgers, strict=True):
+            _copy_beside(output, other, known["identity"], settings.variants)
+            _copy(own, output, ledger, other, merged, keys, written)
         write_manifest(own, output)
         if settings.dataset.is_dir():
             write_contact_sheet(own, output, settings.dataset)
         else:
             note(f"no contact sheet: the data set {str(settings.dataset)!r} is not here")
     return merged
+
+
+def _ensure_apart(output: Path, other: Path) -> None:
+    one, two = output.resolve(), other.resolve()
+    if one == two or one in two.parents or two in one.parents:
+        raise ConfigError(
+            f"--output {str(output)!r} and --merge {str(other)!r} are the same or one is in the other; name two "
+            "separate folders"
+        )
 
 
 def _same(output: Path, own: Ledger, others: Sequence[Path], ledgers: Sequence[Ledger]) -> dict[str, Any]:
@@ -99,15 +117,17 @@ def _same(output: Path, own: Ledger, others: Sequence[Path], ledgers: Sequence[L
     return known
 
 
-def _copy_beside(output: Path, other: Path, known: dict[str, Any]) -> None:
-    variants = variant_folders(known["settings"].get("variants", 1))
-    shared = [folder + name for folder in variants for name in shared_files(known["identity"])]
+def _copy_beside(output: Path, other: Path, identity: dict[str, Any], variants: int) -> None:
+    shared = [folder + name for folder in variant_folders(variants) for name in shared_files(identity)]
     for name in (*_BESIDE, *shared):
         if (other / name).is_file() and not (output / name).exists():
             write_file(output, name, safe_join(other, name).read_bytes())
 
 
-def _copy(own: Ledger, output: Path, ledger: Ledger, other: Path, merged: Merged) -> None:
+def _copy(
+    own: Ledger, output: Path, ledger: Ledger, other: Path, merged: Merged, keys: set[str], written: dict[str, str]
+) -> None:
+    """Copies the items of one OUT; ``written`` is the hash of each file of OUT's items, by its place."""
     done = {entry.key: entry.sha256 for entry in own.done()}
     for number, entry in enumerate(ledger.done()):
         if entry.key in done:
@@ -117,12 +137,16 @@ def _copy(own: Ledger, output: Path, ledger: Ledger, other: Path, merged: Merged
                 merged.refused.append((entry.key, f"the image in {str(other)!r} is another one; the one in OUT stays"))
             continue
         try:
-            files = _read(entry, other)
+            places = _places(entry, keys)
+            if taken := [place for _, place, digest in places if written.get(place, digest) != digest]:
+                raise ConfigError(f"{taken[0]!r} is another file in OUT")
+            files = [(place, _read(other, name, place, digest)) for name, place, digest in places]
         except AcuSimError as error:
             merged.refused.append((entry.key, f"{error}; --verify and --repair {str(other)!r} first"))
             continue
         for relative, data in files:
             write_file(output, relative, data)
+        written |= {place: digest for _, place, digest in places}
         own.plan([entry.key])
         own.finish([entry])
         merged.copied += 1
@@ -138,18 +162,31 @@ def _copy(own: Ledger, output: Path, ledger: Ledger, other: Path, merged: Merged
     own.commit()
 
 
-def _read(entry: Done, other: Path) -> list[tuple[str, bytes]]:
-    """The files of an item, the image last.
+def _places(entry: Done, keys: set[str]) -> list[tuple[str, str, str]]:
+    """(kind, place in OUT, SHA-256) of the files of an item, the image last.
 
     Raises:
-        AcuSimError: one is missing, or is not what was written.
+        ConfigError: one would lie where something else belongs.
     """
-    files: list[tuple[str, bytes]] = []
-    for name in ("label", "depth", "mask", "image"):
-        if name in entry.record and (name == "image" or f"{name}_sha256" in entry.record):
-            expected = entry.sha256 if name == "image" else entry.record[f"{name}_sha256"]
-            data = read_file(safe_join(other, entry.record[name]), name)
-            if sha256(data) != expected:
-                raise ConfigError(f"{entry.record[name]!r} is not what was written")
-            files.append((entry.record[name], data))
-    return files
+    out: list[tuple[str, str, str]] = []
+    folder = entry.key.removesuffix(entry.record["source"])
+    for name, suffix in _COMPANIONS.items():
+        if f"{name}_sha256" in entry.record:
+            place = entry.record[name]
+            hidden = any(part.startswith(".") for part in PurePosixPath(place).parts)
+            if hidden or place in keys or place.removeprefix(folder) in _BESIDE or not place.endswith(suffix):
+                raise ConfigError(f"{place!r} is no place for a {name}")
+            out.append((name, place, entry.record[f"{name}_sha256"]))
+    return [*out, ("image", entry.key, entry.sha256)]
+
+
+def _read(other: Path, name: str, place: str, expected: str) -> bytes:
+    """A file of an item.
+
+    Raises:
+        AcuSimError: it is missing, or is not what was written.
+    """
+    data = read_file(safe_join(other, place), name)
+    if sha256(data) != expected:
+        raise ConfigError(f"{place!r} is not what was written")
+    return data

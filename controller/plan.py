@@ -56,8 +56,8 @@ class Plan:
 
     @property
     def prompt_sets(self) -> dict[str, int]:
-        """Samples for each prompt set."""
-        samples = {item.sample.image: item.sample for item in self.items}.values()
+        """Images for each prompt set."""
+        samples = (item.sample for item in self.items)
         counts = Counter(self.prompts.choose(sample.id, self.is_bald(sample)).name for sample in samples)
         return dict(sorted(counts.items()))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from acusim.pace import rate_text
 from controller.planning import PlannedBatch
+from controller.settings import BatchSettings
 from controller.summary import Summary
 
 _SHOWN_KINDS = 8
@@ -89,13 +90,13 @@ def print_plan(batch: PlannedBatch) -> None:
 
 
 def print_status(
-    counts: dict[str, int], skipped: list[tuple[str, str]], owner: str | None, settings: dict[str, Any] | None
+    counts: dict[str, int], skipped: list[tuple[str, str]], owner: str | None, settings: BatchSettings | None
 ) -> None:
     """Prints what an OUT holds, and which controller is running on it."""
     print(", ".join(f"{count} {state}" for state, count in counts.items()))
     print(f"running: {owner}" if owner else "no controller is running here")
     if settings:
-        print(f"engine {settings['recipe']['engine']}, dataset {settings['dataset']}")
+        print(f"engine {settings.recipe.engine}, dataset {settings.dataset}")
     for key, reason in skipped[:_SHOWN_ITEMS]:
         print(f"skipped: {key}: {reason}")
     if len(skipped) > _SHOWN_ITEMS:

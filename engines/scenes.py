@@ -119,7 +119,7 @@ def load_scenes(folder: Path | None = None) -> tuple[tuple[Scene, ...], tuple[st
         try:
             scene = open_scene(path)
         except PictureError as error:
-            warnings.append(str(error))
+            warnings.append(str(error).removeprefix("scene "))
             continue
         if scene.sha256 in scenes:
             warnings.append(f"{path.name}: the same picture as {scenes[scene.sha256].name}")

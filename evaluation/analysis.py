@@ -80,8 +80,8 @@ class Drifts:
 
     @property
     def persons(self) -> list[str]:
-        """Identity of each pair."""
-        return [pair.id.identity for pair in self.pairs]
+        """Person of each pair."""
+        return [pair.id.person for pair in self.pairs]
 
     @property
     def failure_rate(self) -> float:
@@ -137,7 +137,7 @@ def discards_by_view(drifts: Drifts) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Certified:
-    """The certificate of one pair, packed to save memory."""
+    """The certificate of one pair, packed to save memory. No point of a rejected image is trusted."""
 
     pair: Pair
     summary: dict[str, Any]
@@ -151,10 +151,10 @@ class Certified:
     def of(cls, pair: Pair, record: dict[str, Any]) -> "Certified":
         """From the record of a certificate."""
         visible, trusted = np.zeros(acupoints.COUNT, bool), np.zeros(acupoints.COUNT, bool)
-        for row, *_, ok in record["points"]:
-            visible[row], trusted[row] = True, bool(ok)
         summary = {name: value for name, value in record.items() if name not in ("points", "notes")}
-        bound = summary["excluded_mm"]
+        for row, *_, ok in record["points"]:
+            visible[row], trusted[row] = True, bool(ok and summary["accept"])
+        bound = summary["excluded_mm"] if summary["accept"] else None
         return cls(
             pair, summary, np.packbits(visible), np.packbits(trusted), float("nan") if bound is None else float(bound)
         )

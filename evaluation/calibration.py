@@ -87,7 +87,7 @@ def calibrate(settings: CalibrationSettings, progress: Progress) -> tuple[dict[s
         OutputError: the results cannot be written.
     """
     pairs = plan(settings)
-    people = list(dict.fromkeys(pair.id.identity for pair in pairs.pairs))
+    people = list(dict.fromkeys(pair.id.person for pair in pairs.pairs))
     if len(people) < 2:
         raise ConfigError("all images show one person; thresholds are fitted on some persons and tested on others")
     count = len(people) // 2 if settings.fit is None else settings.fit

@@ -94,7 +94,7 @@ def markdown(rows: Sequence[Row], thresholds: Thresholds, base: Thresholds, resu
 
 def _at_most(count: dict[str, Any]) -> str:
     high = count["share"]["high"]
-    return "" if high is None else f", for other persons at most {100 * high:.2g} %"
+    return "" if high is None else f", for other persons at most {100 * high:.2f} %"
 
 
 def _cell(row: Row, name: str) -> str:

@@ -4,6 +4,8 @@ The original's fine texture may be put back over features that moved, or be a gr
 trusted by two witnesses only. The second one:
 
 - *agreement*: structure of 5 to 40 pixels around the point is where it was, and not farther away;
+- *likeness*: the same structure is there with its strength, and little else. Agreement alone is had by what remains of
+  it under a cover, or in a blend;
 - *doubt*: what the original does not explain at a place resembles the original elsewhere. At corners of the augmented
   image a patch is fitted by the original's at the same place, as it is and blurred; the rest is compared with the
   original at every shift. In an image in which nothing moved the rest is light and noise, which resemble nothing.
@@ -33,6 +35,8 @@ NEIGHBOURHOOD = 22.0
 """Standard deviation of the weights of corners around a point, pixels."""
 BLUR = 1.5
 """Blur of the second patch that explains an image which is less sharp, or sharper; pixels."""
+LIKENESS = 16.0
+"""Standard deviation of the weights of what is compared around a point, pixels."""
 AROUND = 45.0
 """A point whose neighbours within so many pixels have moved is in doubt itself."""
 NO_CORNER = 0.5
@@ -45,6 +49,8 @@ MEDIUM_KNEE, BAND_KNEE = 0.004, 0.05
 """Logarithms of brightness below which a value counts little."""
 _LEAST, _LEAST_BAND = 1e-3, 1e-2
 """Mean square of a squeezed map's noise, at least."""
+_LEAST_SHOWN = 1e-6
+"""The same of the band as it is."""
 _AXIS = 2 * np.arange(-REACH, REACH + 1)
 _LENGTHS = np.hypot(*np.meshgrid(_AXIS, _AXIS)).ravel()
 
@@ -59,6 +65,10 @@ class Second:
     """[P] the same by structure of 5 to 40 pixels."""
     against: Floats
     """[P] the most that the band says against rest at any point within AROUND pixels."""
+    kept: Floats
+    """[P] share of the original's structure of 5 to 40 pixels that is there, by least squares: 1 for an equal image."""
+    alike: Floats
+    """[P] correlation of both images' structure of 5 to 40 pixels."""
     doubt: Floats
     """[P] evidence for a displaced second copy around each point."""
     copy: float
@@ -75,13 +85,16 @@ class Witnessed:
     """[H/2, W/2] the first of them, squeezed."""
     band: Floats
     """[H/2, W/2] squeezed."""
+    shown: Floats
+    """[H/2, W/2] the band as it is, inside the head."""
 
     @classmethod
     def of(cls, maps: Maps, inside: Inside) -> Self:
         """Everything that does not depend on the augmented image."""
         blurred = np.asarray(cv2.GaussianBlur(maps.medium, (0, 0), BLUR / 2), np.float32)
         medium = maps.medium * inside.core_half, blurred * inside.core_half
-        return cls(medium, squeeze(medium[0], 3 * MEDIUM_KNEE), squeeze(maps.band, BAND_KNEE))
+        squeezed = squeeze(medium[0], 3 * MEDIUM_KNEE), squeeze(maps.band, BAND_KNEE)
+        return cls(medium, *squeezed, maps.band * inside.core_half)
 
 
 def second_witness(
@@ -98,23 +111,36 @@ def second_witness(
     """
     if not len(points):
         nothing = np.zeros(0, np.float32)
-        return Second(nothing, nothing, nothing, nothing, 0.0)
+        return Second(nothing, nothing, nothing, nothing, nothing, nothing, 0.0)
     band = _agreement(one.band, squeeze(other.band, BAND_KNEE), points, BAND_RADIUS)
     near = np.linalg.norm(points[:, None] - points[None], axis=2) <= AROUND
-    rests = _agreement(*medium, points, MEDIUM_RADIUS), band, np.where(near, -band, -np.inf).max(1)
-    shown = other.medium * inside.core_half
-    corners = _corners(shown, inside)
-    if not len(corners):
-        return Second(*rests, np.zeros(len(points), np.float32), 0.0)
-    weights = np.exp(-((points[:, None] - 2.0 * corners[None] - 1) ** 2).sum(2) / (2 * NEIGHBOURHOOD**2))
-    weights /= weights.sum(1, keepdims=True) + NO_CORNER
-    doubt = _above_chance(weights.astype(np.float32) @ _spread(_copies(one, shown, corners)))
-    return Second(*rests, doubt, float(doubt.mean()))
+    against = np.where(near, -band, -np.inf).max(1)
+    kept, alike = _likeness(one.shown, other.band * inside.core_half, points)
+    doubt = _doubt(one, other.medium * inside.core_half, inside, points)
+    rests = _agreement(*medium, points, MEDIUM_RADIUS)
+    return Second(rests, band, against, kept, alike, doubt, float(doubt.mean()))
+
+
+def _cells(points: NDArray[np.floating], shape: tuple[int, ...], step: int) -> NDArray[np.intp]:
+    """[P, 2] the pixels x, y of a map with that step in which points are."""
+    return np.clip(np.floor(points / step).astype(np.intp), 0, np.array(shape[::-1]) - 1)
+
+
+def _likeness(one: Floats, other: Floats, points: NDArray[np.floating]) -> tuple[Floats, Floats]:
+    """[P] the share of one map that is in the other, and [P] their correlation, around each point."""
+    first, second = (np.ascontiguousarray(values[::2, ::2]) for values in (one, other))
+    columns, rows = _cells(points, first.shape, 4).T
+    own, both, others = (
+        np.asarray(cv2.GaussianBlur(product, (0, 0), LIKENESS / 4), np.float32)[rows, columns]
+        for product in (first * first, first * second, second * second)
+    )
+    own, others = own + np.float32(_LEAST_SHOWN), others + np.float32(_LEAST_SHOWN)
+    return both / own, both / np.sqrt(own * others)
 
 
 def _agreement(one: Floats, other: Floats, points: NDArray[np.floating], radius: int) -> Floats:
     """[P] evidence for resting less that for having moved, by patches of the original's map."""
-    halves = np.clip(np.floor(points / 2).astype(np.intp), 0, np.array(one.shape[::-1]) - 1)
+    halves = _cells(points, one.shape, 2)
     margin, area = radius + REACH, np.float32((2 * radius + 1) ** 2)
     patches, there = Padded(one, margin).squares(halves, radius), Padded(other, margin)
     product = correlated(patches, there.squares(halves, margin)) / area
@@ -122,6 +148,16 @@ def _agreement(one: Floats, other: Floats, points: NDArray[np.floating], radius:
     energy = there.energies(halves, radius, REACH) + _LEAST_BAND
     found = evidence(product / np.sqrt(here * energy)).reshape(len(points), -1)
     return np.asarray(found[:, _LENGTHS <= STAYS].max(1) - found[:, _LENGTHS >= FAR].max(1), np.float32)
+
+
+def _doubt(one: Witnessed, shown: Floats, inside: Inside, points: NDArray[np.floating]) -> Floats:
+    """[P] evidence for a displaced second copy around each point; 0 where the image has no corner."""
+    corners = _corners(shown, inside)
+    if not len(corners):
+        return np.zeros(len(points), np.float32)
+    weights = np.exp(-((points[:, None] - 2.0 * corners[None] - 1) ** 2).sum(2) / (2 * NEIGHBOURHOOD**2))
+    weights /= weights.sum(1, keepdims=True) + NO_CORNER
+    return _above_chance(weights.astype(np.float32) @ _spread(_copies(one, shown, corners)))
 
 
 def _corners(medium: Floats, inside: Inside) -> NDArray[np.intp]:

@@ -73,6 +73,7 @@ def trusted(
     medium, band, doubt = second.medium[:seen], second.band[:seen], second.doubt[:seen]
     agreed = (medium >= limits.rests_medium) & (band >= limits.rests_band) & (doubt <= limits.most_doubt)
     agreed &= second.against[:seen] <= limits.most_against
+    agreed &= (second.kept[:seen] >= limits.least_kept) & (second.alike[:seen] >= limits.least_alike)
     agreed &= figures.outline_moved_px[:seen] <= limits.most_outline_px
     firm = (band >= limits.firm_band) & (strengths(limits, figures)[:seen] <= limits.firm_strength)
     bound = np.where(firm, np.minimum(bounds_px, FAR), bounds_px).astype(np.float32)

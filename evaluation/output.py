@@ -42,7 +42,7 @@ def results_of(settings: ReportSettings, outcome: Outcome) -> dict[str, Any]:
     out: dict[str, Any] = {
         "format": FORMAT,
         "pairs": outcome.pairs,
-        "persons": len({pair.id.identity for pair in _pairs(outcome)}),
+        "persons": len({pair.id.person for pair in _pairs(outcome)}),
         "problems": {
             "count": len(outcome.problems),
             "items": [dataclasses.asdict(problem) for problem in outcome.problems[:PROBLEMS_LISTED]],

@@ -20,6 +20,8 @@ from evaluation.structure import Bytes, Floats, Inside, Maps, Mask, maps_of
 
 WORK_SIDE, LARGEST_SIDE = 512, 640
 """Images with a longer side than LARGEST_SIDE are judged at WORK_SIDE, for which all lengths were calibrated."""
+LEAST_SIDE = 384
+"""Smaller images are judged as they are, by lengths that are too long for them; users are warned."""
 FEW_POINTS = 12
 """With fewer visible acupoints, points all over the head are examined as well."""
 FIELD_STEP = 40

@@ -96,7 +96,7 @@ def tasks_of(pairs: Sequence[Pair]) -> list[Task]:
         by_frame.setdefault(pair.id.frame, []).append(pair)
     tasks = []
     for number, pair in enumerate(pairs):
-        others = [other for other in by_frame[pair.id.frame] if other.id.identity != pair.id.identity]
+        others = [other for other in by_frame[pair.id.frame] if other.id.person != pair.id.person]
         tasks.append(Task(pair, others[number % len(others)] if others else None))
     return tasks
 

@@ -81,7 +81,7 @@ def trials_of(subject: Subject, judge: Judge, random: np.random.Generator) -> It
         bounds_px = np.array([bounds(local, excluded) for excluded in LADDER], np.float32)
         still_px = bounds_px if still_px is None else still_px
         yield Trial(
-            person=subject.pair.id.identity,
+            person=subject.pair.id.person,
             frame=subject.pair.id.frame,
             look=change.look,
             kind=change.kind,

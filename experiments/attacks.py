@@ -99,7 +99,7 @@ def _judged(subject: Subject, attack: Attack, judge: Judge) -> Row:
 
     accepted, trusted, wrong = counted(judge.thresholds)
     return Row(
-        person=subject.pair.id.identity,
+        person=subject.pair.id.person,
         move=attack.move,
         carrier=attack.carrier,
         accepted=accepted,

@@ -126,7 +126,7 @@ def _rows(
         trusted = certificate.trusted[reference.rows]
         lengths = np.linalg.norm(certificate.displacement_px[reference.rows][trusted], axis=1)
         yield Row(
-            person=subject.pair.id.identity,
+            person=subject.pair.id.person,
             method=name,
             light=float(np.abs(_log(unmoved) - wanted)[inside].mean() / np.abs(before - wanted)[inside].mean()),
             ghosts=100 * float(fine[inside].std()),

@@ -32,6 +32,8 @@ FAR_OFF_MM = -1e4
 """Depth of the background in a guide: no smoothing crosses such a step."""
 GUIDE_MM = 6.0
 """Depth steps of about this much stop the smoothing of normals (Gastal & Oliveira, SIGGRAPH 2011)."""
+LEAST_SIDE = 8
+"""A smaller picture has nothing to be relit."""
 INFLATION_SIDE = 96
 """The silhouette is inflated on a grid of at most this side."""
 
@@ -66,9 +68,15 @@ def surface_of(
         geometry: the source that is wanted.
 
     Raises:
-        PictureError: the depth map is unreadable, of another size, or without a foreground; there is no depth map
-            and the background is not uniform enough to find the silhouette; or the wanted source is missing.
+        PictureError: the picture is smaller than LEAST_SIDE; the depth map is unreadable, of another size, or without
+            a foreground; there is no depth map and the background is not uniform enough to find the silhouette; or the
+            wanted source is missing.
     """
+    if min(pixels.shape[:2]) < LEAST_SIDE:
+        height, width = pixels.shape[:2]
+        raise PictureError(
+            f"the picture is {width} x {height}; to be relit, it needs {LEAST_SIDE} x {LEAST_SIDE} pixels"
+        )
     found = find_foreground(pixels, depth, alpha)
     _check_source(found, geometry)
     mask = found.mask
@@ -83,10 +91,12 @@ def _check_source(found: Foreground, geometry: Geometry) -> None:
     """Raises PictureError where the wanted source is missing."""
     fitted = found.depth_kind == "labels"
     if geometry == "labels" and not fitted:
-        has = "a depth map, but it" if found.depth is not None else "no depth map that"
         raise PictureError(
-            f"geometry = labels: there is {has} was fitted to the labels; run python -m synthetic fit first, "
-            "or take geometry=auto"
+            "geometry = labels: the sample has a depth map of its own, and none that was fitted to the labels; take "
+            "geometry=auto or depth"
+            if found.depth is not None
+            else "geometry = labels: no depth map was fitted to the labels; run python -m synthetic fit first, or take "
+            "geometry=auto"
         )
     if geometry == "depth" and (fitted or found.depth is None):
         has = "only one that was fitted to the labels" if fitted else "none"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import Field
 
+from acusim import settings_file
 from acusim.errors import ConfigError
 from acusim.settings import (
     Settings,
@@ -174,6 +175,11 @@ def test_a_file_that_is_wrong_is_named_with_the_key(tmp_path: Path):
         assert f"demo setting {str(path)!r}" in str(error.value) and message in str(error.value)
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         Demo.from_toml(tmp_path / "missing.toml")
+    with pytest.raises(ConfigError, match="cannot be read: not a regular file"):
+        Demo.from_toml(Path("/dev/zero"))
+    path.write_bytes(bytes(settings_file.MAX_BYTES + 1))
+    with pytest.raises(ConfigError, match="bytes, at most 16777216 are read"):
+        Demo.from_toml(path)
 
 
 @pytest.mark.parametrize(

@@ -33,13 +33,16 @@ def test_figures_are_those_of_numpy():
     assert got.max.value == values.max()
 
 
-def test_intervals_are_over_persons_of_one_person_over_values():
+def test_intervals_are_over_persons_and_a_single_one_gives_none():
     random = np.random.default_rng(2)
     offsets = np.repeat(random.normal(0, 3, 8), 50)
     values = 10 + offsets + random.normal(0, 0.1, 400)
     persons = summarise(values, [f"p{k // 50}" for k in range(400)])
-    pictures = summarise(values, ["same"] * 400)
+    pictures = summarise(values, [f"p{k}" for k in range(400)])
     assert persons.mean.high - persons.mean.low > 4 * (pictures.mean.high - pictures.mean.low)
+    single = summarise(values, ["same"] * 400)
+    assert single.mean.value == pytest.approx(persons.mean.value) and single.groups == 1
+    assert np.isnan([single.mean.low, single.mean.high, single.median.low, single.p95.high]).all()
 
 
 def test_interval_of_a_mean_is_students():
@@ -53,8 +56,8 @@ def test_interval_of_a_median_is_that_of_its_rank():
     # Each person's share of values below the median is that of all: the median of other persons is the same.
     values = np.arange(40.0)
     assert summarise(values, [str(k % 2) for k in range(40)]).median.low == pytest.approx(19.5)
-    # Of one person with values 0..400 the share below the median is 1/2 with a standard error of 1/40.
-    single = summarise(np.arange(401.0), ["one"] * 401).median
+    # Of 401 persons with values 0..400 the share below the median is 1/2 with a standard error of 1/40.
+    single = summarise(np.arange(401.0), [str(k) for k in range(401)]).median
     half = 400 / (1 + math.exp(-t_quantile(400) * 0.5 / math.sqrt(401) / 0.25)) - 200
     assert single.low == pytest.approx(200 - half, abs=0.5) and single.high == pytest.approx(200 + half, abs=0.5)
 

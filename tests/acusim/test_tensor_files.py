@@ -111,6 +111,7 @@ def test_a_zip_and_a_missing_file(tmp_path: Path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps({}))
     assert "pickled PyTorch file" in refusal(path, path.read_bytes())
-    for name in ("gone", ".", os.fsdecode(b"b\xff")):
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("gone", ".", "pipe", os.fsdecode(b"b\xff")):
         with pytest.raises(LayoutError, match="cannot be read"):
             read_header(tmp_path / name)

@@ -202,8 +202,14 @@ def test_names_that_are_too_long_are_reported(dataset: Path, node: Callable[...,
     name = f"train/image/img_40/F_{'a' * 300}_N_HA_O_0001.png"
     with pytest.raises(LayoutError, match="is not in dataset 'heads'"):
         node("AcuSimLoadSamples", **{**WHERE, "samples": name})
-    with pytest.raises(PictureError, match="is not in root 'input'"):
+    with pytest.raises(LayoutError, match="is longer than a file system takes"):
         node("AcuSimLoadScene", root="input", file="x" * 300 + ".png")
+
+
+@pytest.mark.parametrize("how", [{"count": 0}, {"count": -1}, {"count": 2.5}, {"index": -1}])
+def test_numbers_that_are_no_batch_are_refused(dataset: Path, node: Callable[..., Any], how: dict[str, Any]):
+    with pytest.raises(ConfigError, match="is not a whole number from"):
+        node("AcuSimLoadSamples", **{**WHERE, **how})
 
 
 def test_a_scene_that_is_missing_names_what_is_there_without_litter(server: Any, node: Callable[..., Any]):

@@ -1,6 +1,8 @@
 """Several OUTs of one data set become one."""
 
+import json
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,3 +98,74 @@ def test_skipped_items_come_along(batch: Callable[..., Path], tmp_path: Path, tr
     manifest = (tmp_path / "out" / "manifest.jsonl").read_text()
     assert manifest.count('"done"') == 7 and manifest.count('"set aside"') == 1
     assert tree(tmp_path / "out") == tree(batch("whole"))
+
+
+def test_a_folder_inside_the_data_set_or_another_out_is_refused(
+    batch: Callable[..., Path], tmp_path: Path, tree: Tree, capsys: pytest.CaptureFixture
+):
+    first = batch("first", "--limit", "1")
+    with Ledger(first / STATE_FOLDER / LEDGER_FILE, read_only=True) as ledger:
+        root = Path(ledger.get_meta("settings")["dataset"])
+    before = tree(first), tree(root)
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "letter.txt").touch()
+    for out, words in (
+        (root / "extra", "are the same or one is in the other"),
+        (first / "sub", "are the same or one is in the other"),
+        (first, "are the same or one is in the other"),
+        (foreign, "holds files but no ledger of this program"),
+    ):
+        assert _merge(out, first) == 1
+        assert words in capsys.readouterr().err
+    assert (tree(first), tree(root)) == before and [path.name for path in foreign.iterdir()] == ["letter.txt"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"label": "IMAGE"}, "is no place for a label"),
+        ({"label": "recipe.toml"}, "is no place for a label"),
+        ({"label": "models.json"}, "is no place for a label"),
+        ({"label": ".acusim/settings.json"}, "is no place for a label"),
+        ({"label": "../label.json"}, "is no place for a label"),
+        ({"label": 5}, "is another's, or not as it was written"),
+        ({"image": "../../evil.png"}, "is another's, or not as it was written"),
+    ],
+)
+def test_a_ledger_that_names_other_places_overwrites_nothing(
+    changes: dict[str, object],
+    words: str,
+    batch: Callable[..., Path],
+    tree: Tree,
+    capsys: pytest.CaptureFixture,
+):
+    first, second = batch("first", "--select", "frame=1"), batch("second", "--select", "frame=8")
+    before = tree(first)
+    with sqlite3.connect(second / STATE_FOLDER / LEDGER_FILE) as database:
+        [(key, text)] = database.execute("SELECT key, record FROM items ORDER BY key LIMIT 1").fetchall()
+        image = next(first.glob("train/image/*/*")).relative_to(first).as_posix()
+        record = json.loads(text) | {name: image if value == "IMAGE" else value for name, value in changes.items()}
+        database.execute("UPDATE items SET record = ? WHERE key = ?", (json.dumps(record), key))
+    assert _merge(first, second) in (1, 2)
+    printed = capsys.readouterr()
+    assert words in printed.out + printed.err
+    after = tree(first)
+    assert {place: after[place] for place in before if place != "manifest.jsonl" and not place.endswith(".jpg")} == {
+        place: digest for place, digest in before.items() if place != "manifest.jsonl" and not place.endswith(".jpg")
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("identity", []), ("bald codes", None), ("bald codes", 5), ("settings", {"variants": "x"}), ("settings", {})],
+)
+def test_a_ledger_whose_settings_are_damaged_is_named(
+    name: str, value: object, batch: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    first = batch("first", "--limit", "1")
+    with sqlite3.connect(first / STATE_FOLDER / LEDGER_FILE) as database:
+        database.execute("UPDATE meta SET value = ? WHERE name = ?", (json.dumps(value), name))
+    assert _merge(tmp_path / "out", first) == 1
+    assert str(first) in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert main(["--status", "--output", str(first)]) == (1 if name == "settings" else 0)

@@ -67,8 +67,7 @@ def _load(
 
 def _log_data(data: HeadData) -> None:
     """What could not be used, and what a reader of the figures should know."""
-    rejected = f"{data.rejected} augmented pictures are not used: their point masks mark labels that may be false"
-    log_notes([*data.notes, *([rejected] if data.rejected else [])], data.problems)
+    log_notes(data.notes, data.problems)
 
 
 def train(config: HeadConfig, options: TrainOptions, hardware: Hardware) -> int:
@@ -192,7 +191,7 @@ def evaluate(
         },
         groups={"root": [options.data[record.root].name for record in records]} if len(options.data) > 1 else None,
         picture=picture,
-        zero_fpr=_threshold(options, part, data, parts.indices["val"], predict),
+        zero_fpr=_thresholds(options, part, data, parts, predict),
         heatmaps=_heatmaps(run, picture, device, options),
     )
     return results, list(data.problems)
@@ -267,13 +266,15 @@ def _weak(
     )
 
 
-def _threshold(
-    options: EvaluateOptions, part: str, data: HeadData, val: NDArray[np.intp], predict: Predict
-) -> float | None:
-    """The threshold without false positives on the validation pictures; None where none is needed or available."""
+def _thresholds(
+    options: EvaluateOptions, part: str, data: HeadData, parts: split.Split, predict: Predict
+) -> dict[str, float] | None:
+    """Those without false positives on the validation pictures; None where none is needed or available."""
+    val = parts.indices["val"]
     if not len(val) or part == "val" or options.results:
         return None
-    return zero_fpr_threshold(predict(val, "validation").probability, data.targets.visible[val])
+    answers = {"model": predict(val, "validation")} | _baselines(data, parts.indices["train"], val)
+    return {name: zero_fpr_threshold(one.probability, data.targets.visible[val]) for name, one in answers.items()}
 
 
 def _predictions(

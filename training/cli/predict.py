@@ -41,15 +41,18 @@ class PredictOptions(CropOptions, DeviceOptions, RunOptions):
 
 RUN_FILE = "config.toml"
 """Of every run, and of nothing else."""
+WEIGHTS = ("epoch_", "model.safetensors")
+"""What the names in folders of checkpoints begin with: these are no runs, which their message says, but no images."""
 
 
 def add_arguments(commands: "argparse._SubParsersAction[Any]") -> None:
     """Adds the command."""
     summary = "find the acupoints in pictures"
     parser = add_command(commands, "predict", PredictOptions, summary, description=DESCRIPTION)
-    parser.add_argument("run", metavar="[RUN]", help=f"{RUN_HELP} (default: {DEFAULT})")
+    model = parser.add_argument("run", metavar="[RUN]", help=f"{RUN_HELP} (default: {DEFAULT})")
     images = parser.add_argument("images", nargs="+", metavar="IMAGE", help="PNG or JPEG, or a folder of them")
     images.required = False  # a single argument is the image; see model_and_images
+    model.required = False  # argparse would ask for it, and not for the image
     parser.set_defaults(func=run)
 
 
@@ -57,11 +60,13 @@ def model_and_images(words: Sequence[str]) -> tuple[str, tuple[Path, ...]]:
     """Divides the arguments into the model, which may be missing, and the images.
 
     The first is a model unless it looks like an image: an image's extension, another file but ONNX, or a folder that is
-    not a run.
+    neither a run nor holds a network's checkpoints.
 
     Raises:
-        ConfigError: a model alone, without images.
+        ConfigError: no argument, or a model alone, without images.
     """
+    if not words:
+        raise ConfigError("no pictures to predict; name files or folders")
     first, *others = words
     if first not in NAMES and _is_image(Path(first)):
         return DEFAULT, tuple(map(Path, words))
@@ -72,7 +77,7 @@ def model_and_images(words: Sequence[str]) -> tuple[str, tuple[Path, ...]]:
 
 def _is_image(path: Path) -> bool:
     if path.is_dir():
-        return all(entry.name != RUN_FILE for entry in list_folder(path))
+        return not any(entry.name == RUN_FILE or entry.name.startswith(WEIGHTS) for entry in list_folder(path))
     return path.suffix.lower() in EXTENSIONS or path.suffix.lower() != ".onnx" and path.is_file()
 
 
@@ -82,7 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
     from training.inference.loading import load_model
     from training.inference.predict import Outcome, predict_files
 
-    arguments.run, arguments.images = model_and_images([arguments.run, *(arguments.images or [])])
+    words = [arguments.run, *(arguments.images or [])] if arguments.run else []
+    arguments.run, arguments.images = model_and_images(words)
     options = PredictOptions.of(arguments)
     device = Hardware(options.device).device
     model = load_model(options.run_path, options.checkpoint, device).with_crop(options.crop)

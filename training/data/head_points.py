@@ -11,12 +11,16 @@ from acusim.errors import AcuSimError
 from acusim.files import sha256
 from acusim.labels import Label, parse_label_file
 from acusim.pictures import decode_depth, read_file
-from acusim.rig import ORBIT_RADIUS_MM, Camera
+from acusim.rig import FOCAL, ORBIT_RADIUS_MM, Camera
 
 TRUE_DEPTH_FRAMES = (1, 19, 55, 91, 127)
 """Frames in which the released labels' h is the depth along the camera's axis."""
 SEARCH_PX = 2
 """Search radius for a point's depth in the map: a point on the outline may fall beside it."""
+MAX_SLOPE = 4.0
+"""Steepest surface, in millimetres of depth for each across: where a map falls off more, another surface is behind."""
+RULE = 2
+"""Raised when a point's depth is found otherwise: depths that are stored are of one rule."""
 PLAUSIBLE_MM = 400.0
 """Largest difference between the depth of a head's point and that of the rig's pivot; other values are ignored."""
 
@@ -59,22 +63,28 @@ def read_depths(tasks: list[DepthTask]) -> list[tuple[str, NDArray[np.float32] |
 
 
 def _depths(values: NDArray[np.float32], task: DepthTask) -> NDArray[np.float32]:
-    return depth_at(values, task.xy, task.visible, float(task.camera.t_mm[2]))
+    return depth_at(values, task.xy, task.visible, float(task.camera.t_mm[2]), task.camera.focal)
 
 
 def depth_at(
-    values: NDArray[np.float32], xy: NDArray[np.float32], visible: NDArray[np.bool_], pivot_mm: float = ORBIT_RADIUS_MM
+    values: NDArray[np.float32],
+    xy: NDArray[np.float32],
+    visible: NDArray[np.bool_],
+    pivot_mm: float = ORBIT_RADIUS_MM,
+    focal: float = FOCAL,
 ) -> NDArray[np.float32]:
-    """Depth of points: of the nearest pixel that has one.
+    """Depth of points: of the nearest pixel that has one, unless one surface ends there before another.
 
     Args:
         values: [H, W] millimetres, 0 where there is nothing.
         xy: [N, 2] 0..1 of the picture.
         visible: [N] points to look up.
         pivot_mm: depth of the rig's pivot, which is inside the head.
+        focal: focal length as a multiple of the picture's width.
 
     Returns:
-        [N] millimetres, NaN where not visible or without a plausible depth within SEARCH_PX.
+        [N] millimetres, NaN where not visible, without a plausible depth within SEARCH_PX, or where the pixels around
+        that one are of surfaces behind one another.
     """
     size = np.array([values.shape[1], values.shape[0]])
     at = xy[visible].astype(np.float64) * size
@@ -87,8 +97,14 @@ def depth_at(
     distance = np.where(plausible, np.linalg.norm(pixels + 0.5 - at[:, None], axis=2), np.inf)
     best = distance.argmin(1)[:, None]
     out = np.full(len(xy), np.nan, np.float32)
-    known = np.take_along_axis(plausible, best, 1)[:, 0]
-    out[visible] = np.where(known, np.take_along_axis(found, best, 1)[:, 0], np.nan)
+    nearest = np.take_along_axis(found, best, 1)[:, 0]
+    chosen = np.take_along_axis(pixels, best[..., None], 1)[:, 0]
+    around = (chosen[:, None] + offsets[np.abs(offsets).max(1) <= 1]).clip(0, size - 1)
+    levels = values[around[..., 1], around[..., 0]]
+    beside = np.abs(levels - pivot_mm) < PLAUSIBLE_MM
+    spread = np.where(beside, levels, -np.inf).max(1) - np.where(beside, levels, np.inf).min(1)
+    one_surface = spread <= 2 * MAX_SLOPE * nearest / (focal * size[0])
+    out[visible] = np.where(np.take_along_axis(plausible, best, 1)[:, 0] & one_surface, nearest, np.nan)
     return out
 
 

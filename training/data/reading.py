@@ -87,7 +87,7 @@ class Reading:
             OutputError: the cache cannot be written.
         """
         found = sources.find(self._roots, self._size, frames, selection, bald_codes)
-        self.problems, self.notes = found.problems, [view_bias(frames), *found.notes]
+        self.problems, self.notes = found.problems, [*view_bias(found.records), *found.notes]
         memory = Memory(self._folder, self._say)
         try:
             rows = self._hashed(list(self._labels(found.records)), memory)
@@ -103,7 +103,7 @@ class Reading:
         finally:
             memory.close()
         if self.rejected:
-            self.notes.append(f"{self.rejected} augmented pictures are left out: their point mask rejects them")
+            self.notes.append(f"{self.rejected} augmented pictures are left out: their point masks reject them")
         if not rows:
             few = "; ".join(f"{problem.path}: {problem.reason}" for problem in self.problems[:_FEW])
             raise LayoutError(
@@ -187,7 +187,7 @@ class Reading:
         path_of: dict[str, Path] = {}
         for row, path, known in zip(mapped, paths, hashes, strict=True):
             if isinstance(known, str):
-                key = f"{known} {row.known_by[:64]}"
+                key = f"{known} {row.known_by[:64]} {points.RULE}"
                 row_of.setdefault(key, []).append(row)
                 path_of[key] = path
             else:
@@ -215,7 +215,7 @@ class Reading:
             for row in row_of[key]:
                 known = np.isfinite(values)
                 off.append(np.abs(values - row.depth_mm)[known & np.isfinite(row.depth_mm)])
-                row.depth_mm = np.where(known, values, row.depth_mm)
+                row.depth_mm = np.where(np.isfinite(row.depth_mm), row.depth_mm, values)
         if relative:
             self.notes.append(f"{relative} depth maps are relative, not in mm: they have no distances")
         both = np.concatenate(off) if off else np.zeros(0, np.float32)
@@ -223,7 +223,7 @@ class Reading:
             self.notes.append(
                 f"depth maps and labels differ by {median:.0f} mm (median) in frames "
                 f"{', '.join(map(str, points.TRUE_DEPTH_FRAMES))} or of labels with a camera, where both should be "
-                "true; the maps are used"
+                "true; the labels are used"
             )
 
 
@@ -231,11 +231,13 @@ def _of(row: Row) -> tuple[str, str, int]:
     return printable(row.record.image), row.image_sha256, row.record.side
 
 
-def view_bias(frames: Sequence[int]) -> str:
-    """How many of the frames are on which side of the subject."""
-    azimuths = [rig.camera(frame).azimuth_deg for frame in frames]
+def view_bias(records: Sequence[Record]) -> list[str]:
+    """How many of the records' frames are on which side of the subject, in a sentence; none without records."""
+    azimuths = [rig.camera(frame).azimuth_deg for frame in sorted({record.id.frame for record in records})]
+    if not azimuths:
+        return []
     left, right = sum(0 < azimuth < 180 for azimuth in azimuths), sum(azimuth > 180 for azimuth in azimuths)
-    return (
+    return [
         f"{len(azimuths)} frames: {left} from the subject's left, {right} from the right, "
         f"{len(azimuths) - left - right} from the middle{'' if left == right else '; they are not balanced'}"
-    )
+    ]

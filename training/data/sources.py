@@ -6,7 +6,6 @@ A root is a plain AcuSim root, an augmented output of the controller, or a folde
 import json
 import os
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -59,11 +58,6 @@ class Found:
     records: list[Record] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-
-
-def person_of(name: str) -> str:
-    """The key of a person: the name without regard to case and Unicode form."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def head_key(person: str, sample: SampleId) -> str:
@@ -139,7 +133,7 @@ def find(
                     label=sample.label,
                     depth=sample.depth,
                     split_folder=sample.split,
-                    person=person_of(sample.id.name),
+                    person=sample.id.person,
                     variant=f"{name}/{folder}".rstrip("/") if augmented else "",
                     bald=sample.id.hair in bald_hair,
                     side=sample.size,

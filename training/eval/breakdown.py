@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from acusim import acupoints, rig
 from acusim.sample_id import SampleId
 from acusim.statistics import cluster_sums, figures_of_sums
-from training.eval.metrics import RATES, TERMS, bounds_of, by_meridian, measure, rates
+from training.eval.metrics import RATES, TERMS, bounds_of, by_meridian, measure, rates, trials
 from training.eval.predictions import Predictions, Targets
 from training.eval.summary import figures_of
 
@@ -143,7 +143,12 @@ def _rows(
     names: Sequence[str], pictures: Sequence[int], model: Floats, baselines: Mapping[str, Floats]
 ) -> list[dict[str, Any]]:
     """Rows from sums [P, G, T] of each person."""
-    figures = figures_of_sums(model, lambda sums: rates(sums)[..., _CHOSEN], bounds_of(ROW_FIGURES))
+    figures = figures_of_sums(
+        model,
+        lambda sums: rates(sums)[..., _CHOSEN],
+        bounds_of(ROW_FIGURES),
+        lambda sums: trials(sums)[..., _CHOSEN],
+    )
     of_baselines = {name: rates(sums.sum(0))[:, _CHOSEN] for name, sums in baselines.items()}
     points = model[..., _POINTS].sum(-1)
     total, visible, people = points.sum(0), model[..., _VISIBLE].sum((0, 2)), (points > 0).sum(0)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim.results import csv_line, write_result
-from acusim.statistics import summarise
+from acusim.statistics import cluster_sums, rate_of_sums
 from training.data.hand_dataset import HandData
 from training.data.hand_squares import HandSquares
 from training.eval import hand_plots, hand_report, plots
@@ -29,13 +29,14 @@ MAJORITY = "majority of each point"
 """Visibility's baseline: what most training pictures show."""
 LIMIT = 0.5
 """Probability from which a point counts as visible."""
+_SQUARE = " of the square with sides of {size} px that the network sees"
 MEANINGS = {
-    "mse_px2": "squared error in px², mean over x and y",
+    "mse_px2": "squared error in px², mean over x and y" + _SQUARE,
     "mse": "squared error in units of the square's side",
-    "error_px": "distance in px",
+    "error_px": "distance in px" + _SQUARE,
     "pck": "share of points nearer than {pck:g} of the side",
-    "precision": "share of points nearer than {precision_px:g} px",
-    "iou": "overlap of boxes of {box_px:g} px around the true and the predicted point",
+    "precision": "share of points nearer than {precision_px:g} px" + _SQUARE,
+    "iou": "overlap of boxes of {box_px:g} px" + _SQUARE + " around the true and the predicted point",
     "oks": "exp(-d² / (2 s² k²)), k = {k:g}, s² the area of the box around the true points; mean over pictures",
 }
 _COUNTS = ("pictures", "subjects", "visible_points")
@@ -123,7 +124,8 @@ def _visibility(
     whose = np.broadcast_to(subjects[:, None], true.shape)
 
     def share(right: NDArray[np.bool_], chosen: NDArray[np.bool_]) -> dict[str, float | None]:
-        return summarise(right[chosen], whose[chosen]).mean.as_json()
+        counts = np.stack([right[chosen], np.ones(int(chosen.sum()))], axis=-1)
+        return rate_of_sums(cluster_sums(counts, whose[chosen])).as_json()
 
     everything = np.ones_like(true)
     groups = {"accuracy": everything, "visible": true, "not visible": ~true}

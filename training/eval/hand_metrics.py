@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from acusim.errors import ConfigError
 from acusim.intervals import Bounds
-from acusim.statistics import Figure, cluster_sums, figures_of_sums
+from acusim.statistics import Figure, Figures, cluster_sums, figures_of_sums
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -176,19 +176,24 @@ def report(
     seen = ~np.isnan(values)
     sums = cluster_sums(np.stack([np.nan_to_num(values), seen], -1), subjects)
     bounds = Bounds(0.0, np.where(np.isin(FIGURES, _RATES), 1.0, np.inf))
-    each = figures_of_sums(sums, lambda s: _ratio(s[..., 0], s[..., 1]), bounds)
+    each = _shares(sums, bounds)
     over_points = sums.sum(1)
     # OKS is a figure of an object: first the mean over a picture's points, then over pictures.
     of_pictures = picture_oks(terms)
     counted = np.stack([np.nan_to_num(of_pictures), ~np.isnan(of_pictures)], -1)
     over_points[:, FIGURES.index("oks")] = cluster_sums(counted, subjects)
-    whole = figures_of_sums(over_points, lambda s: _ratio(s[..., 0], s[..., 1]), bounds)
+    whole = _shares(over_points, bounds)
     return HandReport(
         {name: whole[k] for k, name in enumerate(FIGURES)},
         {point: {name: each[row, k] for k, name in enumerate(FIGURES)} for row, point in enumerate(ids)},
         len(values),
         len(sums),
     )
+
+
+def _shares(sums: Floats, bounds: Bounds) -> Figures:
+    """Means of sums and counts [..., 2] of each subject."""
+    return figures_of_sums(sums, lambda s: _ratio(s[..., 0], s[..., 1]), bounds, lambda s: s[..., 1])
 
 
 def mean_pose(xy: ArrayLike, visible: ArrayLike) -> Floats:

@@ -39,7 +39,7 @@ def evaluate(
     groups: Mapping[str, Sequence[str]] | None = None,
     picture: Callable[[int], NDArray[np.uint8]] | None = None,
     threshold: float = THRESHOLD,
-    zero_fpr: float | None = None,
+    zero_fpr: Mapping[str, float] | None = None,
     heatmaps: Callable[[int], NDArray[np.float32]] | None = None,
 ) -> dict[str, Any]:
     """Measures predictions and their baselines and writes the results to ``out``.
@@ -59,7 +59,7 @@ def evaluate(
         groups: further divisions of the pictures, title -> [N] group, such as the light of the data set's root.
         picture: the pixels [S, S, 3] of a picture by its number, for overlays; may raise AcuSimError. None shows none.
         threshold: probability from which a point counts as predicted visible.
-        zero_fpr: the threshold without false positives, chosen on other pictures.
+        zero_fpr: the thresholds without false positives, chosen on other pictures: of "model" and of each baseline.
         heatmaps: those [174, h, w] of a picture by its number; None for networks without.
 
     Returns:
@@ -71,7 +71,10 @@ def evaluate(
     """
     persons = [record.person for record in records]
     divisions = _divisions(records, groups or {}, len(predictions))
-    by_baseline = {name: score(one, targets, persons, size, threshold) for name, one in baselines.items()}
+    chosen = zero_fpr or {}
+    by_baseline = {
+        name: score(one, targets, persons, size, threshold, chosen.get(name)) for name, one in baselines.items()
+    }
     for name, entry in by_baseline.items():
         entry["figures"] = figures_of(name, entry["figures"])
     sums = breakdown.add_up(predictions, targets, persons, size, threshold)
@@ -81,7 +84,7 @@ def evaluate(
         "format": FORMAT,
         "title": title,
         "metadata": {str(name): str(value) for name, value in (metadata or {}).items()},
-        "model": score(predictions, targets, persons, size, threshold, zero_fpr),
+        "model": score(predictions, targets, persons, size, threshold, chosen.get("model")),
         "baselines": by_baseline,
         "occluded": occluded_errors(
             placed,

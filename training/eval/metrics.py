@@ -58,6 +58,8 @@ def bounds_of(figures: Iterable[str]) -> Bounds:
     return Bounds(0.0, np.array([np.inf if figure in _LENGTHS else 1.0 for figure in figures]))
 
 
+_COUNTED = [np.array([[pair[side].count(term) for pair in RATES.values()] for term in TERMS]) for side in (0, 1)]
+"""[T, len(RATES)] how often each term is above and below the line."""
 RATE_BOUNDS = bounds_of(RATES)
 """Of ``rates``."""
 OVERALL_BOUNDS = bounds_of((*RATES, *OVER_MERIDIANS))
@@ -141,11 +143,20 @@ def confusion(probability: NDArray[np.float32], visible: Bools, threshold: float
 
 def rates(sums: Floats) -> Floats:
     """[..., len(RATES)] the ratios, from sums of terms [..., len(TERMS)]; NaN over nothing."""
-    above, below = (
-        np.array([[pair[side].count(term) for pair in RATES.values()] for term in TERMS]) for side in (0, 1)
-    )
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (sums @ above) / (sums @ below)
+        return (sums @ _COUNTED[0]) / trials(sums)
+
+
+def trials(sums: Floats) -> Floats:
+    """[..., len(RATES)] what each ratio is a share of, from sums of terms [..., len(TERMS)]."""
+    return sums @ _COUNTED[1]
+
+
+def overall_trials(sums: Floats) -> Floats:
+    """The same for ``overall``, from sums of terms by meridian [..., 9, len(TERMS)]."""
+    whole = trials(sums.sum(-2))
+    points = whole[..., [list(RATES).index("micro")] * len(OVER_MERIDIANS)]
+    return np.concatenate([whole, points], -1)
 
 
 def overall(sums: Floats) -> Floats:

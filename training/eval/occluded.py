@@ -47,7 +47,7 @@ def occluded_errors(
     for name, one in predictions.items():
         error = np.where(hidden, np.linalg.norm(one.xy - xy, axis=-1) * scale, 0)
         terms = np.stack([error.sum(1), (hidden & (error <= TOLERANCE_MM)).sum(1), hidden.sum(1)], -1)
-        found = figures_of_sums(cluster_sums(terms, persons), _ratios, _BOUNDS)
+        found = figures_of_sums(cluster_sums(terms, persons), _ratios, _BOUNDS, lambda sums: sums[..., [2, 2]])
         out[name] = {figure: found[number].as_json() for number, figure in enumerate(FIGURES)}
     return out
 

@@ -20,8 +20,10 @@ from training.eval.metrics import (
     confusion,
     measure,
     overall,
+    overall_trials,
     rates,
     reliability,
+    trials,
     zero_fpr_threshold,
 )
 from training.eval.predictions import Bools, Predictions, Targets
@@ -100,8 +102,8 @@ def score(
 def _rates(terms: NDArray[np.float32], person: NDArray[np.intp], informative: Bools) -> dict[str, Figure]:
     """RATES and OVER_MERIDIANS, and the accuracy of the informative points [174]."""
     by_person = cluster_sums(terms, person)
-    whole = figures_of_sums(by_meridian(by_person), overall, OVERALL_BOUNDS)
-    kept = figures_of_sums(by_person[:, informative].sum(1), rates, RATE_BOUNDS)
+    whole = figures_of_sums(by_meridian(by_person), overall, OVERALL_BOUNDS, overall_trials)
+    kept = figures_of_sums(by_person[:, informative].sum(1), rates, RATE_BOUNDS, trials)
     figures = {name: whole[k] for k, name in enumerate((*RATES, *OVER_MERIDIANS))}
     return {**figures, "informative": kept[list(RATES).index("micro")]}
 
@@ -127,7 +129,7 @@ def _at_threshold(
     counts = [part.sum(1) for part in confusion(predictions.probability, visible, threshold)]
     terms = np.zeros((len(visible), len(TERMS)))
     terms[:, [TERMS.index(t) for t in VISIBILITY_TERMS]] = np.stack(counts, -1)
-    whole = figures_of_sums(cluster_sums(terms, person), rates, RATE_BOUNDS)
+    whole = figures_of_sums(cluster_sums(terms, person), rates, RATE_BOUNDS, trials)
     return {f"{name}_at_zero_fpr": whole[list(RATES).index(name)] for name in names}
 
 

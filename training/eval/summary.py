@@ -71,7 +71,7 @@ DEFINITIONS: tuple[Definition, ...] = (
     _visibility("recall_at_zero_fpr", "recall at 0 % FPR", "higher", "at the lowest threshold without false positives"),
     _visibility("fnr_at_zero_fpr", "FNR at 0 % FPR", "lower", "at that threshold"),
     _visibility("precision_at_zero_fpr", "precision at 0 % FPR threshold", "higher", "at that threshold"),
-    _visibility("fpr_at_zero_fpr", "FPR at 0 % FPR threshold", "lower", "whether it holds where it was not chosen"),
+    _visibility("fpr_at_zero_fpr", "FPR at 0 % FPR threshold", "lower", "0 where it was chosen on these pictures"),
     _coordinates("mean_px", "error, mean", "px", "lower", _PX),
     _coordinates("median_px", "error, median", "px", "lower", _PX),
     _coordinates("p95_px", "error, 95th percentile", "px", "lower", _PX),

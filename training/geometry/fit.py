@@ -88,7 +88,8 @@ def fit(
     Args:
         template: mean head and shapes.
         xy: [B, 174, 2] points in 0..1 of each picture; NaN has no weight.
-        weight: [B, 174] from 0, no influence, to 1; for example 0.1 + 0.8 * probability that the point is visible.
+        weight: [B, 174] from 0, no influence, to 1; for example 0.1 + 0.8 * probability that the point is visible. NaN
+            counts as 0.
         focal: focal length as a multiple of the picture's width, one or [B].
         shapes: most shapes to fit.
         noise_mm: standard deviation of the points, in mm at the head.
@@ -121,9 +122,9 @@ def _checked(xy: NDArray[np.floating], weight: NDArray[np.floating], focal: Arra
         raise ConfigError(
             "focal must be one positive number, or one for each picture: multiples of the picture's width"
         )
-    if not np.isfinite(weight).all() or (weight < 0).any():
-        raise ConfigError("a weight is negative or not a number")
-    usable = np.isfinite(xy).all(-1)
+    if (weight < 0).any():
+        raise ConfigError("a weight is negative")
+    usable = np.isfinite(xy).all(-1) & np.isfinite(weight)
     places = np.where(usable[..., None], xy, 0.5).astype(np.float64)
     return places, np.where(usable, weight, 0).astype(np.float64), np.broadcast_to(focals, (count,)).copy()
 

@@ -52,6 +52,8 @@ class Template:
                 raise ConfigError(f"template: {name} contains a value that is not finite")
         if np.abs(self.mean_mm).max() > _SPAN_MM:
             raise ConfigError(f"template: a point is more than {_SPAN_MM:g} mm from the rig's pivot; units are mm")
+        if not self.mean_mm.std(0).any():
+            raise ConfigError("template: all points of the mean head are one")
         if kept and not (self.deviations_mm > 0).all():
             raise ConfigError("template: a standard deviation is not positive")
         if kept and np.abs(np.linalg.norm(self.shapes.reshape(kept, -1), axis=1) - 1).max() > 1e-3:

@@ -26,6 +26,9 @@ from training.data.photographs import read_photograph
 from training.inference.model import Model, check_threshold
 from training.inference.result_files import ReadImage, ResultFiles
 
+OTHER_FORMATS = (".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl")
+"""Of photographs that cannot be read, which a folder of images may hold."""
+OTHER_FORMAT = f"only {', '.join(EXTENSIONS)} are read; save it as one of these"
 THREADS = 2
 """That read images ahead of the model, and as many that draw and write results behind it."""
 HELD_BYTES = 256 << 20
@@ -151,7 +154,7 @@ def _chosen(paths: Iterable[Path], outcome: Outcome) -> list[tuple[Path, str]]:
 
 
 def _images_in(folder: Path, outcome: Outcome) -> list[Path]:
-    """The images of a folder; a problem where it has none."""
+    """The images of a folder; a problem for each of another format, and where it has none."""
     reason = f"the folder holds no picture ({', '.join(EXTENSIONS)})"
     try:
         entries = list_folder(folder)
@@ -161,7 +164,9 @@ def _images_in(folder: Path, outcome: Outcome) -> list[Path]:
     inner = [entry.name for entry in entries if entry.kind == "folder"]
     if inner:
         reason += f"; folders in it are not read, give each that is meant, such as {str(folder / inner[0])!r}"
-    if not found:
+    others = [entry.name for entry in entries if os.path.splitext(entry.name)[1].lower() in OTHER_FORMATS]
+    outcome.problems += [Problem(printable(str(folder / name)), OTHER_FORMAT, True) for name in others]
+    if not found and not others:
         outcome.problems.append(Problem(printable(str(folder)), reason, False))
     return found
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from acusim.intervals import RATE
-from acusim.statistics import cluster_sums, figures_of_sums
+from acusim.statistics import cluster_sums, rate_of_sums
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -107,4 +106,4 @@ def report(
 
 def _share(right: NDArray[np.bool_], subjects: NDArray[np.str_]) -> dict[str, float | None]:
     sums = cluster_sums(np.stack([right, np.ones(len(right))], axis=-1), subjects)
-    return figures_of_sums(sums, lambda s: s[..., 0] / s[..., 1], RATE)[()].as_json()
+    return rate_of_sums(sums).as_json()

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import io
 import re
-import struct
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 
@@ -190,12 +189,8 @@ _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 def pixels_of(form: Form) -> int:
     """How many pixels an upload declares; 0 where it declares none and decoding will refuse it."""
-    data = form.picture
-    if data.startswith(_PNG) and len(data) >= 24:
-        width, height = struct.unpack(">II", data[16:24])
-        return width * height
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+        with Image.open(io.BytesIO(form.picture), formats=("PNG", "JPEG")) as image:
             return image.width * image.height
     except Exception:  # Pillow raises many types on damaged headers
         return 0

@@ -421,7 +421,7 @@ def test_the_wanted_geometry_is_taken_or_its_lack_reported():
     wanted: dict[tuple[bytes | None, Geometry], str] = {
         (own, "auto"): "depth-mm16",
         (own, "depth"): "depth-mm16",
-        (own, "labels"): "a depth map, but it was fitted",
+        (own, "labels"): "and none that was fitted to the labels",
         (own, "silhouette"): "silhouette-inflation",
         (fitted, "auto"): "depth-labels",
         (fitted, "depth"): "only one that was fitted",
@@ -429,7 +429,7 @@ def test_the_wanted_geometry_is_taken_or_its_lack_reported():
         (fitted, "silhouette"): "silhouette-inflation",
         (None, "auto"): "silhouette-inflation",
         (None, "depth"): "none",
-        (None, "labels"): "no depth map that was fitted",
+        (None, "labels"): "no depth map was fitted to the labels",
         (None, "silhouette"): "silhouette-inflation",
     }
     for (data, geometry), answer in wanted.items():

@@ -35,6 +35,22 @@ def test_depth_that_is_no_head_before_a_background_is_refused(tmp_path: Path, in
         surface_of(np.full((SIDE, SIDE, 3), 90, np.uint8), path.read_bytes())
 
 
+def test_a_picture_of_a_few_pixels_is_refused():
+    with pytest.raises(PictureError, match="the picture is 4 x 9; to be relit, it needs 8 x 8"):
+        surface_of(np.zeros((9, 4, 3), np.uint8), None)
+
+
+def test_labels_as_the_source_say_which_depth_there_is(tmp_path: Path):
+    pixels = np.full((SIDE, SIDE, 3), 200, np.uint8)
+    pixels[_disc()] = 90
+    with pytest.raises(PictureError, match="geometry = labels: no depth map was fitted to the labels; run"):
+        surface_of(pixels, None, geometry="labels")
+    path = tmp_path / "depth.png"
+    Image.fromarray(np.where(_disc(), 870, 0).astype(np.uint16)).save(path)
+    with pytest.raises(PictureError, match="a depth map of its own, and none that was fitted to the labels; take"):
+        surface_of(pixels, path.read_bytes(), geometry="labels")
+
+
 def test_a_background_that_fades_is_not_taken_for_a_head():
     ramp = np.clip(130 + 15 * (np.mgrid[:SIDE, :SIDE][0] / SIDE - 0.3).clip(0), 0, 255)
     pixels = np.where(_disc()[..., None], 40, ramp[..., None].repeat(3, 2)).astype(np.uint8)

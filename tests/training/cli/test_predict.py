@@ -24,6 +24,8 @@ from training.cli.predict import DEFAULT, model_and_images
         (["model.onnx", "photo.jpg"], "model.onnx", ["photo.jpg"]),
         (["hand", "photo.jpg", "photos"], "hand", ["photo.jpg", "photos"]),
         (["head", "photo.jpg"], "head", ["photo.jpg"]),
+        (["run/checkpoints", "photo.jpg"], "run/checkpoints", ["photo.jpg"]),  # no run, which is then said
+        (["run/checkpoints/epoch_0001", "photo.jpg"], "run/checkpoints/epoch_0001", ["photo.jpg"]),
     ],
 )
 def test_the_first_argument_is_a_model_unless_it_looks_like_an_image(
@@ -33,6 +35,7 @@ def test_the_first_argument_is_a_model_unless_it_looks_like_an_image(
         "photos/a.png",
         "nested/deep/a.png",
         "run/config.toml",
+        "run/checkpoints/epoch_0001/model.safetensors",
         "run_with_pictures/config.toml",
         "run_with_pictures/curves.png",
     ):
@@ -51,3 +54,5 @@ def test_the_first_argument_is_a_model_unless_it_looks_like_an_image(
 def test_a_model_without_images(model: str):
     with pytest.raises(ConfigError, match=f"no pictures to predict after the model '{model}'"):
         model_and_images([model])
+    with pytest.raises(ConfigError, match="no pictures to predict; name files or folders"):
+        model_and_images([])

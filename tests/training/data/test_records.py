@@ -5,6 +5,8 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,14 +19,15 @@ from acusim.files import sha256
 from acusim.labels import dump_label, read_label
 from acusim.pictures import encode, read_rgb
 from acusim.point_mask import PointMask, dump_point_mask
+from acusim.sample_id import SampleId
 from acusim.selection import parse_selection
 from tests.support import add_sample
 from tests.training.data.heads import SIZE, add, head
+from training.data import head_points
 from training.data.head_points import depth_at
 from training.data.point_trust import read_mask
 from training.data.reading import view_bias
 from training.data.records import Targets
-from training.data.sources import person_of
 
 
 def mask_of(image: Path, label: Path, *, accept: bool = True, untrusted: int | None = None) -> PointMask:
@@ -129,7 +132,7 @@ def test_cameras_are_those_of_the_labels_else_of_the_rig(tmp_path, read):
     assert np.allclose(data.targets.depth_mm[1][listed], 1000 * read_label(label).h_m[listed])
 
 
-def test_a_depth_map_is_believed_about_the_distance_of_the_labels_camera(tmp_path, read):
+def test_a_depth_map_is_believed_about_the_distance_of_the_labels_camera(tmp_path, read, monkeypatch):
     root = tmp_path / "data"
     add_sample(root, "F_Ann_N_HA_O_0005")
     path = root / "train/depth/img_64/F_Ann_N_HA_O_0005.png"
@@ -141,10 +144,14 @@ def test_a_depth_map_is_believed_about_the_distance_of_the_labels_camera(tmp_pat
         root / "train/label/label/F_Ann_N_HA_O_0005.json",
         rig.camera_at(nominal.R, nominal.t_mm + [0, 0, 500], rig.FOCAL * (1 + 500 / nominal.t_mm[2])),
     )
-    depth, visible = (values[0] for values in (read(root).targets.depth_mm, read(root).targets.visible))
+    label = read_label(root / "train/label/label/F_Ann_N_HA_O_0005.json")
+    of_label, visible = (values[0] for values in (read(root).targets.depth_mm, read(root).targets.visible))
+    assert np.allclose(of_label[label.listed], 1000 * label.h_m[label.listed]), "a true depth of the label comes first"
+    monkeypatch.setattr(head_points, "depth_of_label", lambda *_: np.full(174, np.nan, np.float32))
+    depth = read(root).targets.depth_mm[0]
     x, y = (read(root).targets.xy[0][visible] * SIZE).astype(int).T
-    hit = drawn[y, x] > 0
-    assert hit.any() and (depth[visible][hit] == drawn[y, x][hit] + 500).all()
+    hit = (drawn[y, x] > 0) & np.isfinite(depth[visible])
+    assert hit.sum() > visible.sum() / 2 and (depth[visible][hit] == drawn[y, x][hit] + 500).all()
 
 
 def test_targets_without_cameras_are_of_the_rig(heads, read):
@@ -171,6 +178,16 @@ def test_depth_of_the_nearest_pixel_that_has_one():
     assert np.array_equal(depth_at(values, xy, visible), np.array(expected, np.float32), equal_nan=True)
 
 
+def test_no_depth_where_one_surface_ends_before_another():
+    values = np.full((8, 128), 900, np.float32)  # a pixel is 2.5 mm wide
+    values[:, 64:] = 960
+    xy = np.array([[63.5, 4.5], [64.5, 4.5], [62.5, 4.5], [66.5, 4.5]], np.float32) / (128, 8)
+    found = depth_at(values, xy.astype(np.float32), np.ones(4, bool))
+    assert np.array_equal(found, np.array([np.nan, np.nan, 900, 960], np.float32), equal_nan=True)
+    values[:, 64:] = 915  # steep, but one surface
+    assert depth_at(values, xy.astype(np.float32), np.ones(4, bool)).tolist() == [900, 915, 900, 915]
+
+
 def test_two_starts_give_the_same_digest_and_a_changed_label_another(heads, read):
     root = heads()
     first = read(root)
@@ -187,13 +204,17 @@ def test_frames_and_selection_choose_and_the_bias_is_reported(heads, read):
     chosen = read(root, selection=parse_selection("gender=F,frame=1"))
     assert {(r.id.gender, r.id.frame) for r in chosen.records} == {("F", 1)}
     # Kept azimuths: ring 0 and 1 0..100 and 290..350 (but 46 is dropped), ring 3 0..100 and 290..350, and frame 108.
-    assert view_bias(rig.KEPT_FRAMES).startswith("45 frames: 27 from the subject's left, 15 from the right, 3 from")
+    records: Any = [SimpleNamespace(id=SimpleNamespace(frame=frame)) for frame in (*rig.KEPT_FRAMES, 1)]
+    [said] = view_bias(records)
+    assert said.startswith("45 frames: 27 from the subject's left, 15 from the right, 3 from")
+    assert read(root).notes[0].startswith("2 frames: ") and view_bias([]) == []
     with pytest.raises(ConfigError, match="145"):
         read(root, frames=(145,))
 
 
 def test_a_person_is_a_name_whatever_its_spelling_on_disk():
-    assert person_of("Zoe\u0301") == person_of("ZOÉ") == "zoé" != person_of("zoe")
+    persons = [SampleId.parse(f"F_{name}_N_HA_O_0001").person for name in ("Zoe\u0301", "ZOÉ", "zoe")]
+    assert persons == ["zoé", "zoé", "zoe"]
 
 
 def test_hair_that_means_bald_is_reported_from_labels_or_given(make_dataset, read):
@@ -244,7 +265,7 @@ def test_masks_reject_pictures_and_mistrust_points(heads, read):
     paths[1][2].write_bytes(dump_point_mask(mask_of(*paths[1][:2], accept=False)))
     data = read(root)
     assert [r.person for r in data.records] == ["persona", "personc"]
-    assert data.rejected == 1 and not data.problems and any("rejects" in note for note in data.notes)
+    assert data.rejected == 1 and not data.problems and any("point masks reject" in note for note in data.notes)
     assert np.flatnonzero(~data.targets.trusted[0]).tolist() == [point]
     assert data.targets.visible[0, point], "visibility is as the label says"
     assert data.targets.trusted[1].all()

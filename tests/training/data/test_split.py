@@ -8,13 +8,13 @@ import pytest
 
 from acusim.errors import ConfigError
 from acusim.sample_id import SampleId
-from training.data.sources import Record, person_of
+from training.data.sources import Record
 from training.data.split import PARTS, SplitSettings, apply, assign, first_of, limited, parse_persons, split
 
 
 def record(stem: str, variant: str = "") -> Record:
     sample_id = SampleId.parse(stem)
-    return Record(sample_id, 0, f"{stem}.png", "", None, "train", person_of(sample_id.name), variant, False, 64)
+    return Record(sample_id, 0, f"{stem}.png", "", None, "train", sample_id.person, variant, False, 64)
 
 
 def people(women: int, men: int, variants: tuple[str, ...] = ("",)) -> list[Record]:

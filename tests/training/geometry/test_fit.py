@@ -188,6 +188,15 @@ def test_a_template_of_one_person_is_fitted_by_its_pose_alone():
     assert result.ok.all()
 
 
+def test_points_whose_weight_is_not_a_number_have_none():
+    case, few = Case(7), Case(7).weight.copy()
+    few[:, ::5] = 0
+    unknown = np.where(few == 0, np.nan, few)
+    one, two = (fit(TEMPLATE, case.xy, weight) for weight in (few, unknown))
+    np.testing.assert_allclose(one.points_mm, two.points_mm, atol=0.01)
+    assert not fit(TEMPLATE, case.xy, np.full_like(few, np.nan)).ok.any()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -64,6 +64,18 @@ def test_points_that_are_no_head_stay_as_they_are():
     np.testing.assert_array_equal(found.xy, random)
 
 
+def test_numbers_that_are_not_finite_stay_so_and_cost_their_picture_alone():
+    def broken(squares: np.ndarray) -> Prediction:
+        found = network(0)(squares)
+        dark = squares.reshape(len(squares), -1).max(1) == 0
+        return Prediction(np.where(dark[:, None], np.nan, found.confidence), found.xy)
+
+    squares = np.stack([marked(64), np.zeros((64, 64, 3), np.uint8)])
+    found = fitted_predictor(broken, TEMPLATE, 32)(squares)
+    assert np.isfinite(found.confidence[0]).all() and np.isnan(found.confidence[1]).all()
+    assert found.fit is not None and found.fit.ok.tolist() == [True, False]
+
+
 @pytest.mark.parametrize("side", [32, 64, 16])
 def test_squares_of_any_size_are_brought_to_the_networks(side: int):
     assert reduced(marked(side), 32).shape == (32, 32, 3)

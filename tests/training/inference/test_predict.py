@@ -117,10 +117,12 @@ def test_bad_pictures_are_skipped(tmp_path: Path):
 
 
 def test_a_folder_means_its_pictures(tmp_path: Path):
-    for name in ("b.png", "a.jpg", "c.txt"):
+    for name in ("b.png", "a.jpg", "c.txt", "d.WebP"):
         _photo(tmp_path / "in" / name, format="PNG")
     outcome = _run([tmp_path / "in"], tmp_path / "out")
     assert [path.name for path in outcome.written] == ["a.points.json", "b.points.json"]
+    [problem] = outcome.problems
+    assert problem.path.endswith("d.WebP") and "save it as one of these" in problem.reason
 
 
 def test_own_results_are_replaced_and_nothing_else(tmp_path: Path):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.training.web.fake_recogniser import Fake, encoded, noise, running
 from training.web.app import create_app
-from training.web.uploads import Limits
+from training.web.uploads import Form, Limits, pixels_of
 
 LIMIT = 1 << 20
 
@@ -58,6 +58,13 @@ BAD = {
     "too large": (b"\xff\xd8\xff" + bytes(LIMIT), 413, "too_large"),
     "far too large": (bytes(3 * LIMIT), 413, "too_large"),
 }
+
+
+def test_a_size_hidden_behind_another_chunk_counts():
+    lie = struct.pack(">II", 1, 1)
+    chunk = struct.pack(">I", 8) + b"abCd" + lie + struct.pack(">I", zlib.crc32(b"abCd" + lie))
+    data = _header(300, 200)
+    assert pixels_of(Form(data[:8] + chunk + data[8:])) in (0, 60_000) and pixels_of(Form(data)) == 60_000
 
 
 @pytest.mark.parametrize("case", BAD)
