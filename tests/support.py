@@ -92,7 +92,7 @@ def add_sample(root: Path, stem: str, size: int = 64, depth: bool = True, extens
 
 
 def add_own_sample(root: Path, stem: str, number: int, size: int = 32) -> None:
-    """As add_sample, at a place and in a colour of the person's own: persons who are alike are refused as one."""
+    """As add_sample, of a place, shape and colour of the person's own: persons who are alike are refused as one."""
     picture = add_sample(root, stem, size=size)
     pixels = np.roll(np.array(Image.open(picture)), number, 1)
     pixels[..., number % 3] //= 2
@@ -100,5 +100,7 @@ def add_own_sample(root: Path, stem: str, number: int, size: int = 32) -> None:
     path = root / "train/label/label" / f"{stem}.json"
     document = json.loads(path.read_text())
     for entry in document["label"]:
-        entry["coordinate"]["x"] = min(entry["coordinate"]["x"] + number / size, 1.0)
+        place = entry["coordinate"]
+        place["y"] = min(max(place["y"] + 0.02 * math.sin(6 * place["x"] + number), 0.0), 1.0)
+        place["x"] = min(place["x"] + number / size, 1.0)
     path.write_text(json.dumps(document))

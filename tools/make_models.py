@@ -142,11 +142,14 @@ def head_table(folder: Path) -> str:
 
 def head_card(folder: Path) -> str:
     """What the head's model was made from, what it reaches, and what it does not."""
+    names = json.loads((folder / "run" / "data.json").read_text(encoding="utf-8"))["persons"]
+    tested = figures_of(folder / "report_studio")["model"]["persons"]
     return f"""## Data
 
 Synthetic persons alone (`python -m synthetic`), {PERSONS} from the rig's cameras and {PERSONS} others from cameras
-around them, under flat light, and the same pictures relit (`controller --engine relight`). It saw no photograph, no
-render of AcuSim, and none of the lights `wild` and `mixed`. Its skin, hair and anatomy are those of a generator.
+around them ({len(names)} by name), under flat light, and the same pictures relit (`controller --engine relight`). It
+saw no photograph, no render of AcuSim, and none of the lights `wild` and `mixed`. Its skin, hair and anatomy are those
+of a generator.
 
 ## Recipe
 
@@ -155,7 +158,7 @@ second pass.
 
 ## Figures
 
-{TEST_PERSONS} persons that it never saw, {len(VIEWS.split(","))} views each; 95 % intervals over persons. Errors are of
+{tested} persons that it never saw, {len(VIEWS.split(","))} views each; 95 % intervals over persons. Errors are of
 truly visible points. The baseline is the mean training head through the true camera.
 
 {head_table(folder)}
@@ -208,7 +211,7 @@ def hand_table(report: Path) -> str:
 
 def hand_card(report: Path) -> str:
     """What the hand's model was made from, what it reaches, and what it does not."""
-    train, test = HANDS["train"], HANDS["test"]
+    train, test, found = HANDS["train"], HANDS["test"], figures_of(report)
     return f"""## Data
 
 Synthetic hands alone (`python -m synthetic hands`): {train["count"]} pictures of {train["subjects"]} persons, left and
@@ -221,7 +224,8 @@ right, back and palm. It saw no photograph. Its skin, anatomy and poses are thos
 
 ## Figures
 
-{test["count"]} pictures of {test["subjects"]} persons that it never saw; 95 % intervals over persons. Points are the
+{found["pictures"]} pictures of {found["subjects"]} persons that it never saw (of {test["count"]} of {test["subjects"]}:
+who shares a picture with a training person counts as that person); 95 % intervals over persons. Points are the
 visible ones; pixels are those of the square of 128; PCK counts points nearer than 3 % of its side.
 
 {hand_table(report)}

@@ -26,10 +26,15 @@ def _write(report: Path, results: dict[str, Any]) -> None:
 def _head_results(mm: float, baseline: str) -> dict[str, Any]:
     figures = {"micro": _figure(0.98), "mean_mm": _figure(mm), "median_mm": _figure(mm), "within_5_mm": _figure(0.9)}
     known = {"micro": _figure(0.94), "mean_mm": _figure(4.0), "median_mm": {"value": None, "low": None, "high": None}}
-    return {"model": {"figures": figures}, "baselines": {"all visible": {"figures": {}}, baseline: {"figures": known}}}
+    return {
+        "model": {"figures": figures, "persons": 39},
+        "baselines": {"all visible": {"figures": {}}, baseline: {"figures": known}},
+    }
 
 
 HAND_RESULTS: dict[str, Any] = {
+    "pictures": 234,
+    "subjects": 38,
     "figures": {"pck": _figure(0.9), "error_px": _figure(2.0), "precision": _figure(0.5)},
     "baselines": {"mean pose": {"pck": _figure(0.03), "error_px": _figure(20.0), "precision": _figure(0.01)}},
     "visibility": {"accuracy": _figure(0.95), "baselines": {"majority of each point": _figure(0.52)}},
@@ -47,6 +52,10 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]
         baseline = THROUGH_CAMERA if name.startswith("around") else PER_POINT_AND_FRAME
         _write(tmp_path / f"head/report_{name}", _head_results(2.0, baseline))
         _write(tmp_path / f"head/report_{name}_network", _head_results(3.0, baseline))
+    (tmp_path / "head/run").mkdir()
+    (tmp_path / "head/run/data.json").write_text(
+        json.dumps({"persons": {"ann": "train", "bob": "val", "cleo": "train"}})
+    )
     _write(tmp_path / "hand/report", HAND_RESULTS)
     given: list[list[str]] = []
     monkeypatch.setattr(make_models, "run", lambda *words: given.append([str(word) for word in words]))
@@ -84,7 +93,12 @@ def test_every_command_is_one_of_the_project(commands: list[list[str]], tmp_path
 def test_one_of_them(commands: list[list[str]], tmp_path: Path, only: str) -> None:
     assert make_models.main(["--out", str(tmp_path), "--only", only]) == 0
     assert [words[words.index("--name") + 1] for words in commands if "ship" in words] == [only]
-    assert (tmp_path / only / "card.md").exists()
+    card = (tmp_path / only / "card.md").read_text()
+    assert (
+        "39 persons that it never saw" in card and "(3 by name)" in card
+        if only == "head"
+        else "234 pictures of 38 " in card
+    )
 
 
 def test_cards_show_figures_beside_trivial_answers(commands: list[list[str]], tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Refuses parts that share persons or pictures.
 
 Detected are: a person in two parts; a picture in one part and a variant of it in another; and two names for one head,
-by its labels, by its pictures, or by its acupoints in space. Comparisons of labels and pictures are within a frame.
+by its labels (also if they were moved, turned or scaled together with the picture), by its pictures, or by its
+acupoints in space. Comparisons of labels and pictures are within a frame.
 Heads are triangulated from a person's labels, so other views, light, or noise in the labels do not hide one; the
 limits, and what was measured, are in training/geometry/comparison.py.
 
@@ -11,11 +12,13 @@ copies all are. Pictures, as the distance of thumbnails without brightness and c
 (JPEG of quality 30), 0.019 (quality 50), 0.013 (resized and back, or brighter by 15 % and 12 levels); two persons by
 0.031 from the back with the same hair, else by 0.06 and more. So nearness in one view is not enough: half of the views
 that two persons share must be near. Below 128 pixels the noise of a JPEG remains in the thumbnail, and only nearly
-exact copies are found by their pictures.
+exact copies are found by their pictures. Labels but for place and scale: of 300 persons in eight views at 512, those of
+two differ by 0.33 px and more in a single view, by 0.74 and more on average over three views of the head's sides and
+front; copies with 0.3 px of noise by 0.6 px at most, and by 0.0 without.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
@@ -28,10 +31,10 @@ from acusim.errors import ConfigError
 from training.data.records import HeadData, Record, Targets
 from training.data.shards import unit_thumbnails
 from training.data.split import Part
-from training.geometry.comparison import same_heads
+from training.geometry.comparison import same_heads, similar_labels
 from training.geometry.triangulation import heads_of
 
-Kind = Literal["person", "sibling", "labels", "pictures", "heads"]
+Kind = Literal["person", "sibling", "labels", "pictures", "moved", "heads"]
 
 TOLERANCE = 1e-4
 """Points this near in both coordinates, in shares of the picture, are the same; 0.05 px at 512."""
@@ -45,6 +48,11 @@ SAME_PICTURE = 0.008
 """Distance of thumbnails under which two pictures are one."""
 LIKE_PICTURE = 0.024
 """Distance under which they may be one, if half of the views of two persons are."""
+SIMILAR, SIMILAR_VIEWS, SIMILAR_POINTS = 1.2e-3, 3, 20
+"""Distance of two persons' labels but for place and scale under which they are one head's, in shares of the picture:
+0.6 px at 512, on average over so many views or more, in each of which both show so many points."""
+SIMILAR_IN_ONE = 4e-4
+"""The same in fewer views."""
 _FEW = 3
 _CHUNK = 1024
 _MOST = 10_000
@@ -59,6 +67,10 @@ _WHAT: dict[Kind, tuple[str, str]] = {
     ),
     "labels": ("pairs of pictures of two names have the same acupoints", "they are one head: give them one name"),
     "pictures": ("pairs of pictures of two names are the same picture", "they are one head: give them one name"),
+    "moved": (
+        "pairs of persons of two names have the same acupoints but for place, turn and scale",
+        "they are one head: give them one name",
+    ),
     "heads": (
         "pairs of persons of two names have the same head, triangulated from their acupoints",
         "they are one head: give them one name",
@@ -143,13 +155,56 @@ def find(
         for kind, a, b in _near(targets, thumbnails, part_of, person_of)
     )
     found = list(islice(near, _MOST))
-    known = {frozenset((int(person_of[leak.first]), int(person_of[leak.second]))) for leak in found}
-    equal = (
-        Leak("heads", a, b, (names[part_of[a]], names[part_of[b]]))
-        for a, b in _same_heads(targets, part_of, person_of)
-        if frozenset((int(person_of[a]), int(person_of[b]))) not in known
+    searches: tuple[tuple[Kind, Callable[..., Iterator[tuple[int, int]]]], ...] = (
+        ("moved", _moved_labels),
+        ("heads", _same_heads),
     )
-    return leaks + found + list(islice(equal, _MOST))
+    for kind, search in searches:
+        known = {frozenset((int(person_of[leak.first]), int(person_of[leak.second]))) for leak in found}
+        new = (
+            Leak(kind, a, b, (names[part_of[a]], names[part_of[b]]))
+            for a, b in search(targets, part_of, person_of)
+            if frozenset((int(person_of[a]), int(person_of[b]))) not in known
+        )
+        found += list(islice(new, _MOST))
+    return leaks + found
+
+
+def _moved_labels(
+    targets: Targets, part_of: NDArray[np.int64], person_of: NDArray[np.int64]
+) -> Iterator[tuple[int, int]]:
+    """Pictures of persons with two names, in two parts, whose labels are the same but for place, turn and scale."""
+    people = int(person_of.max(initial=-1)) + 1
+    total, views = np.zeros((people, people)), np.zeros((people, people), np.int64)
+    shown: dict[tuple[int, int], tuple[int, int]] = {}
+    for frame in np.unique(targets.frame):
+        rows = np.flatnonzero((targets.frame == frame) & (part_of >= 0))
+        usable = targets.visible[rows] & targets.trusted[rows]
+        rows, usable = _without_copies(rows, targets.xy[rows], usable, person_of)
+        distance, common = similar_labels(targets.xy[rows], usable)
+        fewer = np.minimum(usable.sum(1)[:, None], usable.sum(1))
+        apart = (part_of[rows][:, None] != part_of[rows]) & (person_of[rows][:, None] < person_of[rows])
+        apart &= (common >= SIMILAR_POINTS) & (common >= MIN_COMMON * fewer)
+        pairs = np.argwhere(apart)
+        nearest = np.full((people, people), np.inf)
+        places = person_of[rows[pairs[:, 0]]], person_of[rows[pairs[:, 1]]]
+        np.minimum.at(nearest, places, distance[pairs[:, 0], pairs[:, 1]])
+        total, views = total + np.where(np.isfinite(nearest), nearest, 0), views + np.isfinite(nearest)
+        for a, b in rows[pairs[distance[pairs[:, 0], pairs[:, 1]] < SIMILAR]]:
+            shown.setdefault((int(person_of[a]), int(person_of[b])), (int(a), int(b)))
+    limit = np.where(views >= SIMILAR_VIEWS, SIMILAR, SIMILAR_IN_ONE)
+    for pair in np.argwhere((views > 0) & (total <= limit * views)):
+        yield shown[int(pair[0]), int(pair[1])]
+
+
+def _without_copies(
+    rows: NDArray[np.int64], xy: NDArray[np.floating], usable: NDArray[np.bool_], person_of: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The rows without those whose labels are equal to another's of the same person, as those of variants are."""
+    values = np.where(usable[..., None], xy, -1).reshape(len(rows), -1)
+    keys = [(int(person), value.tobytes()) for person, value in zip(person_of[rows], values, strict=True)]
+    first = sorted({key: place for place, key in reversed(list(enumerate(keys)))}.values())
+    return rows[first], usable[first]
 
 
 def _same_heads(

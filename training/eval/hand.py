@@ -37,7 +37,8 @@ MEANINGS = {
     "pck": "share of points nearer than {pck:g} of the side",
     "precision": "share of points nearer than {precision_px:g} px" + _SQUARE,
     "iou": "overlap of boxes of {box_px:g} px" + _SQUARE + " around the true and the predicted point",
-    "oks": "exp(-d² / (2 s² k²)), k = {k:g}, s² the area of the box around the true points; mean over pictures",
+    "oks": "exp(-d² / (2 s² k²)), k = {k:g}, s² the area of the box around the true points, 1 px² "
+    "around a single one, of which hardly any error is small; mean over pictures",
 }
 _COUNTS = ("pictures", "subjects", "visible_points")
 Heatmaps = Callable[[int], tuple[NDArray[np.float32], NDArray[np.float32]]]

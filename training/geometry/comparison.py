@@ -91,6 +91,29 @@ def same_heads(
     return np.array(found, np.int64).reshape(-1, 2)
 
 
+def similar_labels(xy: NDArray[np.floating], visible: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """How alike the labels of pictures are, but for turn, place and scale: those of one view, which need not be known.
+
+    Args:
+        xy: [R, N, 2] positions in 0..1 of each picture.
+        visible: [R, N] which of them are labels.
+
+    Returns:
+        [R, R] root mean square distance of the points that both have, after the similarity that brings those of one
+        nearest to those of the other, in shares of the picture; the smaller of both ways. [R, R] how many there are.
+    """
+    points = np.where(visible, xy[..., 0] + 1j * xy[..., 1] - (0.5 + 0.5j), 0)
+    seen, squares = visible.astype(np.float64), np.abs(points) ** 2
+    count = seen @ seen.T
+    some = np.maximum(count, 1)
+    sums = points @ seen.T  # of the first picture's points that the second has, too
+    spread = squares @ seen.T - np.abs(sums) ** 2 / some
+    product = points.conj() @ points.T - sums.conj() * sums.T / some
+    left = spread.T - np.abs(product) ** 2 / np.maximum(spread, 1e-12)
+    distance = np.sqrt(np.maximum(left, 0) / some)
+    return np.minimum(distance, distance.T), count
+
+
 def _equal(difference: Floats, limit: float | Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """[others] the number of common points, and of those that are equal."""
     with np.errstate(invalid="ignore"):

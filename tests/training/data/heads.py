@@ -22,7 +22,7 @@ def head(seed: int, size: int = SIZE) -> np.ndarray:
 
 
 def add(root: Path, stem: str, seed: int, *, size: int = SIZE, shift: float = 0.0, extension: str = ".png") -> Path:
-    """Adds a picture that depends on seed and frame, with a label moved by shift; returns it."""
+    """Adds a picture that depends on seed and frame, with a label moved by shift, each one to another shape."""
     frame = int(stem[-4:])
     image = root / "train" / "image" / f"img_{size}" / f"{stem}{extension}"
     label = root / "train" / "label" / "label" / f"{stem}.json"
@@ -32,7 +32,8 @@ def add(root: Path, stem: str, seed: int, *, size: int = SIZE, shift: float = 0.
     label.write_bytes(label_json(frame, bald=False))
     if shift:
         moved = read_label(label)
-        moved.xy[moved.listed] = (moved.xy[moved.listed] + shift).clip(0, 1)
+        bent = 0.02 * np.sin(6 * moved.xy[moved.listed][:, ::-1] + 50 * shift)
+        moved.xy[moved.listed] = (moved.xy[moved.listed] + shift + bent).clip(0, 1)
         label.write_bytes(dump_label(moved))
     (root / "map.txt").write_bytes(acupoints.MAP_TXT)
     return image

@@ -204,6 +204,30 @@ def test_a_person_under_two_names_in_disjoint_views_is_reported(heads, read):
     assert kinds(data, by_person(data, "personb")) == set()
 
 
+def transformed(root: Path, stems: list[Path], scale: float, shift: tuple[float, float], noise: float = 0.0) -> None:
+    """Moves and scales labels, as if the picture had been cropped anew."""
+    random = np.random.default_rng(5)
+    for picture in stems:
+        path = root / f"train/label/label/{picture.stem}.json"
+        label = read_label(path)
+        xy = 0.5 + scale * (label.xy - 0.5) + np.array(shift) + random.normal(0, noise, label.xy.shape)
+        path.write_bytes(dump_label(replace(label, xy=np.where(label.listed[:, None], xy, label.xy))))
+
+
+@pytest.mark.parametrize(
+    ("scale", "shift", "noise"),
+    [(1.0, (1 / 512, 0.0), 0.0), (0.97, (0.01, -0.004), 0.0), (1.03, (0.0, 0.02), 0.0005)],
+)
+def test_a_renamed_person_whose_pictures_were_cropped_anew_is_reported(heads, read, scale, shift, noise):
+    root = heads(persons=4, frames=(1, 4, 34))
+    stems = rename(root, "PersonA", "PersonC", pictures=False)
+    transformed(root, stems, scale, shift, noise)
+    data = read(root)
+    found = kinds(data, by_person(data, "personc"))
+    assert "moved" in found and found <= {"moved", "heads"}
+    assert kinds(data, by_person(data, "personb")) == set()
+
+
 def test_untrusted_labels_prove_no_head(heads, read):
     root = heads(persons=2)
     for name in ("PersonA", "PersonB"):
