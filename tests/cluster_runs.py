@@ -1,4 +1,4 @@
-"""Runs on a cluster: ``python -m tests.acusim.cluster_runs ADDRESS FOLDER`` writes what came of each to found.json."""
+"""Runs on a cluster: ``python -m tests.cluster_runs ADDRESS FOLDER`` writes what came of each to found.json."""
 
 import json
 import os
@@ -99,6 +99,6 @@ def main(address: str, folder: Path) -> None:
 
 if __name__ == "__main__":
     # Workers import functions by their module, which __main__ is not.
-    from tests.acusim import cluster_runs
+    from tests import cluster_runs
 
     cluster_runs.main(sys.argv[1], Path(sys.argv[2]))
