@@ -123,4 +123,12 @@ def _kind_of(field: FieldInfo) -> dict[str, Any]:
     if choices := choices_of(field):
         return {"choices": choices, "type": type(choices[0]), **several, **required}
     entry = element_type(kind)
-    return {"type": entry if entry in (int, float, Path) else str, "metavar": metavar, **several, **required}
+    given = _path if entry is Path else entry if entry in (int, float) else str
+    return {"type": given, "metavar": metavar, **several, **required}
+
+
+def _path(text: str) -> Path:
+    """A path as it is typed; an empty one, as of a shell's variable that is not set, would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty path; write . for the current folder")
+    return Path(text)

@@ -84,6 +84,7 @@ def test_options_of_tuples_may_be_given_several_times():
         (["--size", "x"], "argument --size: invalid int value: 'x'"),
         (["--engine", "other"], "argument --engine: invalid choice: 'other' (choose from 'relight', 'embedded')"),
         (["--side", "65"], "argument --side: invalid choice: 65 (choose from 64, 128)"),
+        (["--model-folder", ""], "argument --model-folder: an empty path; write . for the current folder"),
         (["--kinds", "foot"], "argument --kinds: invalid choice: 'foot' (choose from 'head', 'hand')"),
         (["--secret", "1"], "unrecognized arguments: --secret 1"),
     ],
