@@ -168,16 +168,16 @@ def _places(entry: Done, keys: set[str]) -> list[tuple[str, str, str]]:
     Raises:
         ConfigError: one would lie where something else belongs.
     """
-    out: list[tuple[str, str, str]] = []
-    folder = entry.key.removesuffix(entry.record["source"])
-    for name, suffix in _COMPANIONS.items():
-        if f"{name}_sha256" in entry.record:
-            place = entry.record[name]
-            hidden = any(part.startswith(".") for part in PurePosixPath(place).parts)
-            if hidden or place in keys or place.removeprefix(folder) in _BESIDE or not place.endswith(suffix):
-                raise ConfigError(f"{place!r} is no place for a {name}")
-            out.append((name, place, entry.record[f"{name}_sha256"]))
-    return [*out, ("image", entry.key, entry.sha256)]
+    folder, record = entry.key.removesuffix(entry.record["source"]), entry.record
+    out = [(name, record[name], record[f"{name}_sha256"]) for name in _COMPANIONS if f"{name}_sha256" in record]
+    for name, place, _ in out:
+        if place in keys or place.removeprefix(folder) in _BESIDE or not place.endswith(_COMPANIONS[name]):
+            raise ConfigError(f"{place!r} is no place for a {name}")
+    out.append(("image", entry.key, entry.sha256))
+    for name, place, _ in out:
+        if any(part.startswith(".") for part in PurePosixPath(place).parts):
+            raise ConfigError(f"{place!r} is no place for a {name}: its name is hidden")
+    return out
 
 
 def _read(other: Path, name: str, place: str, expected: str) -> bytes:
