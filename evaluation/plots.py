@@ -42,15 +42,10 @@ def drift_plot(results: dict[str, Any]) -> bytes | None:
                 continue
             at, median, p95 = place + side, row["median"], row["p95"]
             axes.plot([at, at], [median["value"], p95["value"]], color=colour, linewidth=1)
-            axes.errorbar(
-                at,
-                median["value"],
-                yerr=[[median["value"] - median["low"]], [median["high"] - median["value"]]],
-                fmt="o",
-                color=colour,
-                capsize=3,
-                markersize=5,
-            )
+            ends = None
+            if median["low"] is not None:  # of a single person, there is no interval
+                ends = [[median["value"] - median["low"]], [median["high"] - median["value"]]]
+            axes.errorbar(at, median["value"], yerr=ends, fmt="o", color=colour, capsize=3, markersize=5)
             axes.plot(at, p95["value"], "_", color=colour, markersize=10)
     axes.set_xticks(range(len(KEYPOINTS)), KEYPOINTS, rotation=30, ha="right")
     axes.set_ylabel("displacement, px")

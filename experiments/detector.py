@@ -2,7 +2,7 @@
 
     python -m experiments.detector [section …] --data DIR --out DIR [--seeds 5] [--steps 2000] [--jobs N] [--set S.N=V]
 
-networks          heatmaps, acuSimNet tuned, acuSimNet as in the paper, on the same encoder
+networks          heatmaps, acuSimNet tuned (each with its own augmentation and the other's), and as in the paper
 ablation          the recommended recipe, less one part at a time
 learning_curve    10, 22, 100 and 500 persons
 augmentation      originals, + colour, + cheap light, + relit pictures, + all, with heatmaps

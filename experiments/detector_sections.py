@@ -81,7 +81,13 @@ SECTIONS: dict[str, Section] = {
         "Ways to find points, on the same encoder and pictures",
         (
             Row("heatmaps"),
+            Row("heatmaps, augmented as acusimnet_tuned", (*NO_COLOUR, *NO_CHEAP_LIGHT)),
             Row("acusimnet_tuned", SMALL_ACUSIMNET, config="acusimnet_tuned"),
+            Row(
+                "acusimnet_tuned, augmented as heatmaps",
+                (*SMALL_ACUSIMNET, *COLOUR, *CHEAP_LIGHT),
+                config="acusimnet_tuned",
+            ),
             Row("acusimnet", SMALL_ACUSIMNET, config="acusimnet"),
         ),
     ),

@@ -8,6 +8,7 @@ import pytest
 from acusim.pictures import read_rgb
 from evaluation.drift import KEYPOINTS, NO_FACE, Face, azimuth_deg, is_trusted_view, pair_drift
 from evaluation.landmarks import FACE_OVAL, Detector, face_of
+from evaluation.plots import drift_plot
 from evaluation.reference import mm_per_px
 from evaluation.warps import shifted
 
@@ -95,3 +96,11 @@ def test_the_detector_sees_a_shift_of_four_pixels(heads: Path):
     assert np.median(drift.shift_px[:, 0]) == pytest.approx(4, abs=1.0)
     assert np.median(drift.distance_px) == pytest.approx(4, abs=1.0)
     assert pair_drift(still, nothing).discard == "no face in the augmented picture"
+
+
+def test_the_plot_of_a_single_person_has_no_intervals():
+    alone = {"value": 1.0, "low": None, "high": None}
+    row = {"count": 1, "median": alone, "p95": alone}
+    names = (*KEYPOINTS, "all keypoints")
+    drawn = drift_plot({"px_trusted_views": dict.fromkeys(names, row), "null": {}, "verdicts": []})
+    assert drawn is not None and drawn.startswith(b"\x89PNG")
