@@ -285,7 +285,7 @@ def _unseen(trials: NDArray[np.float64], persons: NDArray[np.intp]) -> NDArray[n
     Nothing found has no spread. The interval ends where that of a single find would, whose relative error is 1: odds of
     1 / N, times exp(t) with Student's t of the persons. So what few persons do not show may still be likely.
     """
-    one = np.where(trials > 1, -np.log(np.maximum(trials, 2) - 1), 0.0)
+    one = unbounded(1 / np.maximum(trials, 2), RATE)
     freedom = np.where(persons > 1, persons - 1.0, np.nan)
     return bounded(one + t_quantile(freedom), RATE)
 
@@ -300,6 +300,12 @@ def rate_of_sums(sums: ArrayLike) -> Figure:
         NaN if there is nothing to count; no interval of fewer than two persons who have any.
     """
     return figures_of_sums(sums, _ratio, RATE, lambda total: total[..., 1])[()]
+
+
+def share_of(right: ArrayLike, groups: Sequence[str] | NDArray[Any]) -> Figure:
+    """The share of values [N] that are true, with its interval over groups [N], as ``rate_of_sums``."""
+    values = np.asarray(right, np.float64)
+    return rate_of_sums(cluster_sums(np.stack([values, np.ones(len(values))], axis=-1), groups))
 
 
 def difference_of_sums(first: ArrayLike, second: ArrayLike, function: Function) -> Figures:

@@ -12,7 +12,7 @@ from acusim.lock import LOCK_FILE, Lock, lock_owner
 from acusim.pictures import read_file
 from controller.ledger import DONE, LEDGER_FILE, STATE_FOLDER, Done, Ledger
 from controller.output_files import write_file
-from controller.places import check_places, state_folder
+from controller.places import check_places, overlap, state_folder
 from controller.plan import shared_files, variant_folders
 from controller.results import write_contact_sheet, write_manifest
 from controller.settings import FOCUS_FILE, BatchSettings
@@ -82,8 +82,7 @@ def merge(output: Path, others: Sequence[Path], note: Callable[[str], None]) -> 
 
 
 def _ensure_apart(output: Path, other: Path) -> None:
-    one, two = output.resolve(), other.resolve()
-    if one == two or one in two.parents or two in one.parents:
+    if overlap(output.resolve(), other.resolve()):
         raise ConfigError(
             f"--output {str(output)!r} and --merge {str(other)!r} are the same or one is in the other; name two "
             "separate folders"

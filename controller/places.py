@@ -7,6 +7,11 @@ from controller.ledger import LEDGER_FILE, STATE_FOLDER
 from controller.traces import created_here, holds_more, lost_ledger
 
 
+def overlap(one: Path, two: Path) -> bool:
+    """Whether two resolved folders are the same, or one is in the other."""
+    return one == two or one in two.parents or two in one.parents
+
+
 def check_places(dataset: Path, output: Path, repair: bool = False) -> None:
     """Refuses an output folder that would mix with the dataset, or with files of somebody else.
 
@@ -27,7 +32,7 @@ def check_places(dataset: Path, output: Path, repair: bool = False) -> None:
         raise ConfigError(f"--output: {error}") from None
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
         raise ConfigError(f"--dataset or --output is not a usable path: {error}") from None
-    if source == target or source in target.parents or target in source.parents:
+    if overlap(source, target):
         raise ConfigError(
             f"--output {str(output)!r} and --dataset {str(dataset)!r} are the same or one is in the other; "
             "name two separate folders"

@@ -1,6 +1,7 @@
 """``train`` and ``evaluate`` for models of the head."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ from training.tasks.head import predict as predict_data
 from training.tasks.head_config import HeadConfig
 
 Predict = Callable[[NDArray[np.intp], str], Predictions]
+Baselines = Callable[[NDArray[np.intp]], dict[str, Predictions]]
 
 
 def _load(
@@ -175,11 +177,12 @@ def evaluate(
     if options.weak:
         spots = _weak(run, options, data, index, predictions)
         write_result(options.weak, spots.to_toml().encode())
+    baselines = _baselines(data, parts.indices["train"])
     results = evaluation.evaluate(
         predictions,
         targets,
         records,
-        _baselines(data, parts.indices["train"], index),
+        baselines(index),
         options.out,
         size=size,
         title=f"{title}: {part}",
@@ -191,7 +194,7 @@ def evaluate(
         },
         groups={"root": [options.data[record.root].name for record in records]} if len(options.data) > 1 else None,
         picture=picture,
-        zero_fpr=_thresholds(options, part, data, parts, predict),
+        zero_fpr=_thresholds(options, part, data, parts.indices["val"], predict, baselines),
         heatmaps=_heatmaps(run, picture, device, options),
     )
     return results, list(data.problems)
@@ -227,20 +230,25 @@ def _predictor(
         return predictor, _load(run.config, options, bars, options.frames)
 
 
-def _baselines(data: HeadData, train: NDArray[np.intp], index: NDArray[np.intp]) -> dict[str, Predictions]:
-    """Predictions of the baselines for the pictures ``index``; none where no training picture is available."""
+def _baselines(data: HeadData, train: NDArray[np.intp]) -> Baselines:
+    """What gives the baselines' predictions for some pictures; none where no training picture is available."""
     if not len(train):
         text = "no picture of a training person is in --data, so no baseline is known; name the training roots, too"
         log_notes([text], [])
-        return {}
-    known, tested = data.targets.take(train), data.targets.take(index)
+        return lambda _: {}
+    known = data.targets.take(train)
     fitted = fit_baselines(known)
-    out = fitted.predict(tested.frame)
-    if not on_the_rig(tested):
-        template = template_of(data, train)
-        cameras = tested.rotation, tested.translation_mm, tested.focal
-        out[THROUGH_CAMERA] = through_camera(fitted, template.mean_mm, *cameras, known.frame)
-    return out
+    mean_mm = cache(lambda: template_of(data, train).mean_mm)
+
+    def answers(index: NDArray[np.intp]) -> dict[str, Predictions]:
+        tested = data.targets.take(index)
+        out = fitted.predict(tested.frame)
+        if not on_the_rig(tested):
+            cameras = tested.rotation, tested.translation_mm, tested.focal
+            out[THROUGH_CAMERA] = through_camera(fitted, mean_mm(), *cameras, known.frame)
+        return out
+
+    return answers
 
 
 def _title(run: HeadRun, options: EvaluateOptions) -> str:
@@ -267,13 +275,17 @@ def _weak(
 
 
 def _thresholds(
-    options: EvaluateOptions, part: str, data: HeadData, parts: split.Split, predict: Predict
+    options: EvaluateOptions,
+    part: str,
+    data: HeadData,
+    val: NDArray[np.intp],
+    predict: Predict,
+    baselines: Baselines,
 ) -> dict[str, float] | None:
     """Those without false positives on the validation pictures; None where none is needed or available."""
-    val = parts.indices["val"]
     if not len(val) or part == "val" or options.results:
         return None
-    answers = {"model": predict(val, "validation")} | _baselines(data, parts.indices["train"], val)
+    answers = {"model": predict(val, "validation")} | baselines(val)
     return {name: zero_fpr_threshold(one.probability, data.targets.visible[val]) for name, one in answers.items()}
 
 

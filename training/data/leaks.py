@@ -186,11 +186,12 @@ def _moved_labels(
         apart = (part_of[rows][:, None] != part_of[rows]) & (person_of[rows][:, None] < person_of[rows])
         apart &= (common >= SIMILAR_POINTS) & (common >= MIN_COMMON * fewer)
         pairs = np.argwhere(apart)
+        distances = distance[pairs[:, 0], pairs[:, 1]]
         nearest = np.full((people, people), np.inf)
         places = person_of[rows[pairs[:, 0]]], person_of[rows[pairs[:, 1]]]
-        np.minimum.at(nearest, places, distance[pairs[:, 0], pairs[:, 1]])
+        np.minimum.at(nearest, places, distances)
         total, views = total + np.where(np.isfinite(nearest), nearest, 0), views + np.isfinite(nearest)
-        for a, b in rows[pairs[distance[pairs[:, 0], pairs[:, 1]] < SIMILAR]]:
+        for a, b in rows[pairs[distances <= SIMILAR]]:
             shown.setdefault((int(person_of[a]), int(person_of[b])), (int(a), int(b)))
     limit = np.where(views >= SIMILAR_VIEWS, SIMILAR, SIMILAR_IN_ONE)
     for pair in np.argwhere((views > 0) & (total <= limit * views)):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim.results import csv_line, write_result
-from acusim.statistics import cluster_sums, rate_of_sums
+from acusim.statistics import share_of
 from training.data.hand_dataset import HandData
 from training.data.hand_squares import HandSquares
 from training.eval import hand_plots, hand_report, plots
@@ -125,8 +125,7 @@ def _visibility(
     whose = np.broadcast_to(subjects[:, None], true.shape)
 
     def share(right: NDArray[np.bool_], chosen: NDArray[np.bool_]) -> dict[str, float | None]:
-        counts = np.stack([right[chosen], np.ones(int(chosen.sum()))], axis=-1)
-        return rate_of_sums(cluster_sums(counts, whose[chosen])).as_json()
+        return share_of(right[chosen], whose[chosen]).as_json()
 
     everything = np.ones_like(true)
     groups = {"accuracy": everything, "visible": true, "not visible": ~true}

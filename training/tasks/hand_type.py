@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from acusim.statistics import cluster_sums, rate_of_sums
+from acusim.statistics import share_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,5 +105,4 @@ def report(
 
 
 def _share(right: NDArray[np.bool_], subjects: NDArray[np.str_]) -> dict[str, float | None]:
-    sums = cluster_sums(np.stack([right, np.ones(len(right))], axis=-1), subjects)
-    return rate_of_sums(sums).as_json()
+    return share_of(right, subjects).as_json()
