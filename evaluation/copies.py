@@ -86,7 +86,7 @@ class Witnessed:
     band: Floats
     """[H/2, W/2] squeezed."""
     shown: Floats
-    """[H/2, W/2] the band as it is, inside the head."""
+    """[H/4, W/4] the band as it is, inside the head."""
 
     @classmethod
     def of(cls, maps: Maps, inside: Inside) -> Self:
@@ -94,7 +94,7 @@ class Witnessed:
         blurred = np.asarray(cv2.GaussianBlur(maps.medium, (0, 0), BLUR / 2), np.float32)
         medium = maps.medium * inside.core_half, blurred * inside.core_half
         squeezed = squeeze(medium[0], 3 * MEDIUM_KNEE), squeeze(maps.band, BAND_KNEE)
-        return cls(medium, *squeezed, maps.band * inside.core_half)
+        return cls(medium, *squeezed, _shown(maps, inside))
 
 
 def second_witness(
@@ -115,7 +115,7 @@ def second_witness(
     band = _agreement(one.band, squeeze(other.band, BAND_KNEE), points, BAND_RADIUS)
     near = np.linalg.norm(points[:, None] - points[None], axis=2) <= AROUND
     against = np.where(near, -band, -np.inf).max(1)
-    kept, alike = _likeness(one.shown, other.band * inside.core_half, points)
+    kept, alike = _likeness(one.shown, _shown(other, inside), points)
     doubt = _doubt(one, other.medium * inside.core_half, inside, points)
     rests = _agreement(*medium, points, MEDIUM_RADIUS)
     return Second(rests, band, against, kept, alike, doubt, float(doubt.mean()))
@@ -126,13 +126,17 @@ def _cells(points: NDArray[np.floating], shape: tuple[int, ...], step: int) -> N
     return np.clip(np.floor(points / step).astype(np.intp), 0, np.array(shape[::-1]) - 1)
 
 
+def _shown(maps: Maps, inside: Inside) -> Floats:
+    """[H/4, W/4] every other value of the band, inside the head."""
+    return np.ascontiguousarray(maps.band[::2, ::2] * inside.core_half[::2, ::2])
+
+
 def _likeness(one: Floats, other: Floats, points: NDArray[np.floating]) -> tuple[Floats, Floats]:
     """[P] the share of one map that is in the other, and [P] their correlation, around each point."""
-    first, second = (np.ascontiguousarray(values[::2, ::2]) for values in (one, other))
-    columns, rows = _cells(points, first.shape, 4).T
+    columns, rows = _cells(points, one.shape, 4).T
     own, both, others = (
         np.asarray(cv2.GaussianBlur(product, (0, 0), LIKENESS / 4), np.float32)[rows, columns]
-        for product in (first * first, first * second, second * second)
+        for product in (one * one, one * other, other * other)
     )
     own, others = own + np.float32(_LEAST_SHOWN), others + np.float32(_LEAST_SHOWN)
     return both / own, both / np.sqrt(own * others)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from acusim.errors import ConfigError
-from acusim.files import sha256
+from acusim.files import read_regular, sha256
 from acusim.text_files import json_of
 from engines.comfyui.bypass import is_link, unused_titles, without
 from engines.recipe import Recipe, Wiring
@@ -163,7 +163,7 @@ def load_workflow(path: Path | None, wiring: Wiring) -> Workflow:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"workflow {str(path)!r} has more than {MAX_BYTES >> 20} MB")
-        data = path.read_bytes()
+        data = read_regular(path, MAX_BYTES)
     except OSError as error:
         raise ConfigError(f"workflow {str(path)!r} cannot be read: {error.strerror}") from None
     return Workflow(data, path.name)
