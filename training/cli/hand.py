@@ -128,7 +128,7 @@ def evaluate(
     config = run.config
     hands = _load(config, options, run)
     asked = chosen_part(options.part, {name: len(rows) for name, rows in hands.rows.items()})
-    part = _chosen(hands, asked)
+    part = _chosen(hands, asked, options.part)
     squares = _squares(hands, part, bars)
     problems = [*hands.data.problems, *squares.problems]
     log_notes(_notes(hands, config), problems)
@@ -183,14 +183,17 @@ def _predictions(
         bars.close()
 
 
-def _chosen(hands: HandSet, part: Side | str) -> Side:
-    """The part whose pictures are measured; "all" joins test and new in test."""
+def _chosen(hands: HandSet, part: Side | str, given: str) -> Side:
+    """The part whose pictures are measured; "all" joins test and new in test. ``given`` is what --part says."""
     if part == "all":
         hands.rows["test"] = np.sort(np.concatenate([hands.rows["test"], hands.rows["new"]]))
     chosen: Any = "test" if part == "all" else part
     if not len(hands.rows[chosen]):
         available = ", ".join(f"{name} {len(rows)}" for name, rows in hands.rows.items() if len(rows)) or "none"
-        raise ConfigError(f"--part {part}: no such picture in --data; pictures by part: {available}")
+        raise ConfigError(
+            f"--part {given}: no such picture in --data; pictures by part: {available}; subjects that the model does "
+            "not know are measured as new (synthetic hands --first-subject N makes some)"
+        )
     return chosen
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from acusim.errors import ConfigError, LabelError, LayoutError, few
+from acusim.errors import ConfigError, LabelError, few
 from acusim.files import safe_join
 from acusim.layout import Problem
 from acusim.results import write_result
@@ -18,11 +18,10 @@ from acusim.weak_spots import LIGHT, WeakSpots, values_of
 from training.cli.console import Bars, as_json, exit_code, log_notes, message
 from training.cli.options import DataOptions, EvaluateOptions, TrainOptions, chosen_part
 from training.cli.training_run import baseline_of, save_predictions, train_task
-from training.data import leaks, split
+from training.data import leaks, sources, split
 from training.data.lights import light_of
 from training.data.positions import template_of
 from training.data.records import HeadData, load, on_the_rig
-from training.data.sources import root_names
 from training.distillation import TEACHER, Teacher, open_teacher
 from training.eval import head as evaluation
 from training.eval.baselines import THROUGH_CAMERA, fit_baselines, through_camera
@@ -152,6 +151,9 @@ def evaluate(
     settings = run.config.data.split().changed(train_pictures="all", val_pictures="all", test_pictures="all")
     parts = split.apply(data.records, run.persons, settings)
     part, index = _chosen(parts, data, options)
+    if part != "train" and (shared := leaks.described(data, {"train": parts.indices["train"], part: index})):
+        text = "pictures that are measured are not independent of the training's, so figures may be too good:"
+        log_notes(["\n".join([text, *shared])], [])
 
     def predict(numbers: NDArray[np.intp], what: str) -> Predictions:
         progress = bars.counter(what, len(numbers))
@@ -223,11 +225,10 @@ def _predictor(
         return None, _load(run.config, options, bars, options.frames)
     size = run.config.data.size
     predictor = fitted_predictor(head_predictor(run.network, device), run.template, size)
-    try:
+    if sources.all_have(options.data, ENLARGED * size, size):
         return predictor, _load(run.config, options, bars, options.frames, ENLARGED * size)
-    except LayoutError:
-        log_notes([f"not all of --data is of size {ENLARGED * size}; the second pass magnifies size {size}"], [])
-        return predictor, _load(run.config, options, bars, options.frames)
+    log_notes([f"not all of --data is of size {ENLARGED * size}; the second pass magnifies size {size}"], [])
+    return predictor, _load(run.config, options, bars, options.frames)
 
 
 def _baselines(data: HeadData, train: NDArray[np.intp]) -> Baselines:
@@ -269,7 +270,7 @@ def _weak(
         [values_of(one.id, one.bald) | {LIGHT: light} for one, (light, _) in zip(records, lights, strict=True)],
         size=run.config.data.size,
         model=f"{_title(run, options)}, {run.path.name}",
-        data=", ".join(root_names(options.data)),
+        data=", ".join(sources.root_names(options.data)),
         light_names=dict(lights),
     )
 

@@ -41,14 +41,18 @@ class HandSet:
     workers: int = 1
 
     def limit(self, persons: float, seed: int) -> None:
-        """Leaves the training pictures of some of the training subjects, as split.first_of takes them by rank.
+        """Keeps some of the training subjects, as split.first_of takes them by rank; the others are new to the model.
 
         Raises:
             ConfigError: as split.first_of.
         """
-        subjects = [self.data.records[row].subject for row in self.rows["train"]]
+        own = self.rows["train"]
+        subjects = [self.data.records[row].subject for row in own]
         chosen = set(first_of(ranked(set(subjects), seed), persons))
-        self.rows["train"] = self.rows["train"][[subject in chosen for subject in subjects]]
+        kept = np.array([subject in chosen for subject in subjects], bool)
+        self.rows["train"], self.rows["new"] = own[kept], np.sort(np.concatenate([self.rows["new"], own[~kept]]))
+        for name in {name for subject in subjects if subject not in chosen for name in self.data.aliases[subject]}:
+            del self.persons[name]
 
     def squares(
         self,

@@ -99,10 +99,14 @@ def check(data: HeadData, parts: Mapping[Part, NDArray[np.int64]]) -> None:
     Raises:
         ConfigError: they do; counts each kind of leak, names the first few, and what to do.
     """
-    leaks = find(data.records, data.targets, data.cache.thumbnails(), {str(part): rows for part, rows in parts.items()})
-    if not leaks:
-        return
-    lines = ["the parts are not independent, so test figures would be too good:"]
+    if lines := described(data, {str(part): rows for part, rows in parts.items()}):
+        raise ConfigError("\n".join(["the parts are not independent, so test figures would be too good:", *lines]))
+
+
+def described(data: HeadData, parts: Mapping[str, NDArray[np.int64]]) -> list[str]:
+    """What some parts share, for people: a line for each kind of leak, which names the first few and what to do."""
+    leaks = find(data.records, data.targets, data.cache.thumbnails(), parts)
+    lines: list[str] = []
     for kind, (what, remedy) in _WHAT.items():
         found = [leak for leak in leaks if leak.kind == kind]
         if found:
@@ -110,7 +114,7 @@ def check(data: HeadData, parts: Mapping[Part, NDArray[np.int64]]) -> None:
             more = "; …" if len(found) > _FEW else ""
             count = f"{len(found)}{' or more' if len(leaks) >= _MOST else ''}"
             lines.append(f"  {count} {what}: {shown}{more}. To do: {remedy}")
-    raise ConfigError("\n".join(lines))
+    return lines
 
 
 def _described(records: Sequence[Record], leak: Leak) -> str:

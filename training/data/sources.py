@@ -144,6 +144,20 @@ def find(
     return found
 
 
+def all_have(roots: Sequence[Path], larger: int, size: int) -> bool:
+    """Whether all pictures of some roots that are used at a size are there at a larger one, too.
+
+    Raises:
+        LayoutError: a root is not a dataset root.
+    """
+    for root in roots:
+        for folder in _variants(root, "", Found()):
+            offered = layout.scan(root / folder if folder else root).sizes.values()
+            if any(size <= max(sides) < larger for sides in offered):
+                return False
+    return True
+
+
 def _variants(root: Path, name: str, found: Found) -> list[str]:
     """Folders of variants with their slash, or one empty text."""
     check_root(root)

@@ -196,10 +196,9 @@ def split(records: Sequence[Record], settings: SplitSettings) -> Split:
 
 
 def limited(found: Split, records: Sequence[Record], persons: float, settings: SplitSettings) -> Split:
-    """A split whose training pictures are those of some training persons; the assignment stays.
+    """A split whose training persons are some of those that were assigned; the others are new to the model.
 
-    The persons are the first in the order of assign, women and men in about the same shares, so that fewer are among
-    more.
+    They are the first in the order of assign, women and men in about the same shares, so that fewer are among more.
 
     Args:
         found: the split.
@@ -210,10 +209,12 @@ def limited(found: Split, records: Sequence[Record], persons: float, settings: S
     Raises:
         ConfigError: the number is not whole, or larger than that of the training persons.
     """
-    own = [records[number] for number in found.indices["train"].tolist()]
-    chosen = set(first_of(_order(own, settings.seed), persons))
-    used = [row for row, record in zip(found.indices["train"].tolist(), own, strict=True) if record.person in chosen]
-    return replace(found, indices={**found.indices, "train": np.array(used, np.int64)})
+    own = found.indices["train"].tolist()
+    chosen = set(first_of(_order([records[row] for row in own], settings.seed), persons))
+    kept = {person: part for person, part in found.persons.items() if part != "train" or person in chosen}
+    used = np.array([row for row in own if records[row].person in chosen], np.int64)
+    new = [row for row, record in enumerate(records) if record.person not in kept]
+    return replace(found, persons=kept, indices={**found.indices, "train": used}, new=np.array(new, np.int64))
 
 
 def first_of(order: Sequence[str], persons: float) -> Sequence[str]:

@@ -1,5 +1,6 @@
 """The commands, from a data set to a report, as a user types them."""
 
+import csv
 import json
 import shutil
 import subprocess
@@ -117,6 +118,36 @@ def test_new_persons_are_measured_without_baselines_and_that_is_reported(run, tm
     assert "no baseline is known" in capsys.readouterr().err
 
 
+def test_persons_that_training_left_out_are_new(root, tmp_path, capsys):
+    out, where = tmp_path / "run", ["--quiet", *_where(tmp_path)]
+    command = ["train", "--config", "acusim", "--data", str(root), "--out", str(out), *where]
+    assert cli.main([*command, *_sets("data.test=0", "data.persons=0.5")]) == cli.OK
+    assert "train 6 of 2 persons" in capsys.readouterr().err, "two of four, three pictures each"
+    [row] = csv.DictReader((out / "metrics.csv").read_text().splitlines())
+    command = ["evaluate", str(out), "--data", str(root), "--out", str(tmp_path / "report"), *where, "--json"]
+    for part, pictures in (("train", 6), ("new", 6), ("val", 3)):
+        assert cli.main([*command, "--part", part]) == cli.OK
+        results = json.loads(capsys.readouterr().out)
+        assert results["model"]["pictures"] == pictures
+    # Baselines are those of the persons that the network was trained on, in training and here.
+    known = results["baselines"]["per point"]["figures"]["micro"]["value"]
+    assert known == pytest.approx(float(row["floor_majority"]), abs=1e-6)
+
+
+def test_a_training_person_under_another_name_is_reported(run, root, tmp_path, capsys):
+    persons = json.loads((run / "data.json").read_text())["persons"]
+    twin = next(person for person, part in persons.items() if part == "train").title()
+    renamed = tmp_path / "renamed"
+    for path in sorted(root.rglob(f"*_{twin}_*")):
+        place = renamed / path.relative_to(root).parent / path.name.replace(twin, "Zora")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(path.read_bytes())
+    command = ["evaluate", str(run), "--data", str(root), "--data", str(renamed), "--out", str(tmp_path / "report")]
+    assert cli.main([*command, "--part", "new", "--quiet", *_where(run)]) == cli.OK
+    text = capsys.readouterr().err
+    assert "not independent of the training's" in text and "Zora" in text and "one head" in text
+
+
 def _relit(root: Path, folder: Path) -> Path:
     """The output of a controller: darker pictures with the same labels."""
     shutil.copytree(root, folder)
@@ -129,10 +160,10 @@ def _relit(root: Path, folder: Path) -> Path:
 def test_augmented_pictures_alone_are_enough_to_train_and_to_measure(root, tmp_path, capsys):
     relit, out, where = _relit(root, tmp_path / "relit"), tmp_path / "run", ["--quiet", *_where(tmp_path)]
     command = ["train", "--config", "acusim", "--data", str(relit), "--out", str(out), *where]
-    assert cli.main([*command, *_sets("data.test=0", "data.persons=0.5")]) == cli.OK
+    assert cli.main([*command, *_sets("data.test=0")]) == cli.OK
     text = capsys.readouterr().err
     assert "val uses originals, but there are augmented pictures alone: it uses these" in text
-    assert "train 6 of" in text, "two of four training persons, three pictures each"
+    assert "train 12 of 4 persons" in text
     # No test part, and the run knows all persons: what chose the best epoch is all there is to measure.
     command = ["evaluate", str(out), "--data", str(relit), "--out", str(tmp_path / "report"), *where, "--json"]
     assert cli.main(command) == cli.OK

@@ -28,6 +28,7 @@ from training.data.head_points import depth_at
 from training.data.point_trust import read_mask
 from training.data.reading import view_bias
 from training.data.records import Targets
+from training.data.sources import all_have
 
 
 def mask_of(image: Path, label: Path, *, accept: bool = True, untrusted: int | None = None) -> PointMask:
@@ -355,6 +356,9 @@ def test_splits_of_several_sizes_are_all_read(heads, read, tmp_path):
     (other / "train").rename(root / "test")
     data = read(root)
     assert [(r.split_folder, r.side) for r in data.records] == [("test", 128), ("test", 128), ("train", 64)]
+    # Read larger, the smaller split would be left out: whoever wants all of it must ask.
+    assert all_have([root], 64, 64) and not all_have([root], 128, 64)
+    assert all_have([root], 128, 128) and not all_have([root], 256, 128), "the other is too small for either"
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,12 @@ def test_some_of_the_training_persons(persons: float, count: int):
     chosen = {records[i].person for i in some.indices["train"]}
     assert len(chosen) == count and chosen <= {records[i].person for i in whole.indices["train"]}
     assert len(some.indices["train"]) == 4 * count, "all pictures of each"
-    assert some.persons == whole.persons and (some.indices["val"] == whole.indices["val"]).all()
+    assert {person for person, part in some.persons.items() if part == "train"} == chosen
+    assert (some.indices["val"] == whole.indices["val"]).all()
+    dropped = {person for person, part in whole.persons.items() if part == "train"} - chosen
+    assert {records[i].person for i in some.new} == dropped and len(some.new) == 4 * len(dropped)
+    again = apply(records, some.persons, settings)
+    assert all((again.indices[part] == some.indices[part]).all() for part in PARTS), "an evaluation has the same"
     fewer = {records[i].person for i in limited(whole, records, 0.01, settings).indices["train"]}
     assert fewer <= chosen, "fewer are among more"
     if count == 5:

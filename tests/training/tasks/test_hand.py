@@ -166,7 +166,10 @@ def test_some_of_the_training_subjects(hands: HandSet) -> None:
     hands.limit(0.34, 0)
     chosen = {hands.data.records[row].subject for row in hands.rows["train"]}
     assert len(chosen) == 1 and len(hands.rows["train"]) == subjects.count(*chosen)
-    assert all(hands.rows[part].tolist() == before[part] for part in before if part != "train")
+    assert all(hands.rows[part].tolist() == before[part] for part in ("val", "test"))
+    dropped = [row for row in before["train"] if row not in hands.rows["train"]]
+    assert hands.rows["new"].tolist() == dropped
+    assert {name for name, part in hands.persons.items() if part == "train"} == chosen
     with pytest.raises(ConfigError, match="data.persons = 4 is neither"):
         hands.limit(4, 0)
 
