@@ -60,7 +60,7 @@ def parse_bald_codes(text: str) -> frozenset[str] | None:
     """Reads ``--bald-codes``: None for ``auto``, else the codes of a list such as ``HB,HF`` (``none`` for none).
 
     Raises:
-        ConfigError: a code is empty or not made of letters and digits.
+        ConfigError: a code is empty or not made of letters and digits, or auto or none stands among codes.
     """
     if text == "auto":
         return None
@@ -68,7 +68,7 @@ def parse_bald_codes(text: str) -> frozenset[str] | None:
         return frozenset()
     codes = frozenset(part.strip() for part in text.split(","))
     for code in codes:
-        if not code.isalnum() or not code.isascii():
+        if not code.isalnum() or not code.isascii() or code.lower() in ("auto", "none"):
             raise ConfigError(f"--bald-codes {text!r}: {code!r} is not a hair code; write auto, none, or codes: HB,HF")
     return codes
 

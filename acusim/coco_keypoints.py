@@ -10,7 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from acusim.coco_parts import Entry, Id, file_name, images_by_id, name_of, numbers_of, objects, side, without_image
+from acusim.coco_parts import (
+    Entry,
+    Id,
+    file_name,
+    images_by_id,
+    is_crowd,
+    name_of,
+    numbers_of,
+    objects,
+    side,
+    without_image,
+)
 from acusim.dataset import Problem
 from acusim.errors import AcuSimError, LabelError, shown
 from acusim.files import printable
@@ -61,7 +72,7 @@ def coco_pictures(document: Any, problems: list[Problem], record: Recorder) -> l
     found: dict[Id, list[Entry]] = defaultdict(list)
     for entry in objects(document, "annotations", problems):
         key, category = comparable_id(entry.get("image_id")), comparable_id(entry.get("category_id"))
-        if category not in names or entry.get("iscrowd") or _empty(entry.get("keypoints")):
+        if category not in names or entry.get("iscrowd") == 1 or _empty(entry.get("keypoints")):
             continue
         if key in images:
             found[key].append(entry)
@@ -113,6 +124,7 @@ def _empty(keypoints: Any) -> bool:
 def _add(picture: CocoPicture, entry: Entry, names: list[str], number: int) -> None:
     """Adds the points and the outline of an object; with a number its points are named by it, too."""
     what = f"annotation {shown(entry.get('id'))}"
+    is_crowd(entry)  # others are left out; a strange value is an error
     given = entry.get("keypoints")
     if not isinstance(given, list) or len(given) != 3 * len(names):
         count = f"{len(given)} numbers" if isinstance(given, list) else shown(given)
@@ -128,19 +140,25 @@ def _add(picture: CocoPicture, entry: Entry, names: list[str], number: int) -> N
             picture.xy.append((float(x), float(y)))
             picture.visible.append(v == 2)
     if len(picture.names) > count:
-        picture.outlines += _outlines(entry.get("segmentation"), f"{what}, segmentation")
+        picture.outlines += _outlines(entry.get("segmentation"), f"{what}, segmentation", picture.size)
 
 
-def _outlines(segmentation: Any, what: str) -> list[Outline]:
+def _outlines(segmentation: Any, what: str, size: tuple[int, int]) -> list[Outline]:
     """The outline of an object: polygons of three corners or more, or the runs of a mask; none where there is none."""
     if isinstance(segmentation, list):
         parts = [part for part in segmentation if isinstance(part, list) and len(part) >= 6]
         if odd := [part for part in parts if len(part) % 2]:
             raise LabelError(f"{what}: {len(odd[0])} numbers are not pairs of x and y")
         return [Polygon(numbers_of(part, len(part), what).reshape(-1, 2)) for part in parts]
-    counts = segmentation.get("counts") if isinstance(segmentation, dict) else None
+    if not isinstance(segmentation, dict):
+        return []
+    counts, stated = segmentation.get("counts"), segmentation.get("size")
+    if not isinstance(counts, str | list):
+        return []
+    if stated is not None and stated != [size[1], size[0]]:
+        raise LabelError(f"{what}: its size is {shown(stated)}; its picture's [height, width] is {[size[1], size[0]]}")
     if isinstance(counts, str):
         return [Runs(run_lengths(counts, what))]
-    if not isinstance(counts, list):
-        return []
+    if odd := next((count for count in counts if whole_number(count) is None), None):
+        raise LabelError(f"{what}: a run of {shown(odd)} pixels; expected whole numbers")
     return [Runs(numbers_of(counts, len(counts), what).astype(np.int64))]

@@ -250,11 +250,20 @@ def the_annotation(entries: Sequence[Entry], category: str, path: str, record: R
     raise LabelError(f"0 annotations of {category!r}; expected one")
 
 
-def _kind(entry: Entry) -> Kind:
+def is_crowd(entry: Entry) -> bool:
+    """Whether an annotation is of a crowd.
+
+    Raises:
+        LabelError: it says neither.
+    """
     crowd = entry.get("iscrowd", 0)
     if crowd not in (0, 1, None):
         raise LabelError(f"iscrowd is {shown(crowd)}; allowed are 0 and 1")
-    if crowd:
+    return bool(crowd)
+
+
+def _kind(entry: Entry) -> Kind:
+    if is_crowd(entry):
         return "crowd"
     keypoints, box = entry.get("keypoints"), entry.get("bbox")
     if keypoints is None or (isinstance(keypoints, list) and not any(keypoints[2::3])):

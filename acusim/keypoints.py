@@ -22,7 +22,7 @@ from acusim.dataset import Dataset, Problem, Sample
 from acusim.errors import AcuSimError, LabelError, LayoutError
 from acusim.files import printable, safe_join, sha256
 from acusim.labelled_files import FOREGROUND_FOLDER, Pictures, files_below
-from acusim.labelme import LabelmeDocument, labelme_of, read_label_file
+from acusim.labelme import LabelmeDocument, check_size, labelme_of, read_label_file
 from acusim.layout import scan
 from acusim.outlines import Outline
 from acusim.photo_decoding import upright_size
@@ -225,9 +225,13 @@ def _read_labelme(
         try:
             if len(labels) > 1:
                 raise LabelError(f"several label files name this picture: {', '.join(map(printable, labels))}")
-            file = found[labels[0]]
-            size = file.size or upright_size(safe_join(out.root, image))
-            points = _labelme_points(file, size, printable(image), changes.append)
+            file, path = found[labels[0]], safe_join(out.root, image)
+            size = file.size or upright_size(path)
+            try:
+                points = _labelme_points(file, size, printable(image), changes.append)
+            except LabelError:
+                check_size(file.size, upright_size(path))  # of another picture: its points are not at fault
+                raise
             picture = KeypointPicture(PictureId(image), size, image, labels[0], True, points, masks.of(image))
         except AcuSimError as error:
             out.problems.append(Problem(printable(image), str(error), True))
@@ -327,5 +331,5 @@ class _CocoPlace:
                 return place
         image = self._pictures.of_item(path, ignore_change)  # most name files without their folder
         if image not in self._inside:
-            raise LabelError(f"there is no such picture in {self._base or 'the data set'!r}")
+            raise LabelError(f"there is no such picture in {repr(self._base) if self._base else 'the data set'}")
         return image

@@ -5,6 +5,7 @@ Paths in label files may be of other places and systems; they are matched with t
 
 import os
 import posixpath
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,8 @@ NOT_DATA = ("synthetic.json", "workflow.json", "contact_sheet.jpg")
 """Files that are neither labels nor pictures of a data set: what this project writes beside them."""
 FOREGROUND_FOLDER, POINT_MASK_FOLDER = "masks", "point_masks"
 """Folders beside the data: masks of what the pictures show, and point masks."""
+_POINT_MASKS = re.compile(rf"(v[0-9]{{2,3}}/)?{POINT_MASK_FOLDER}")
+"""Where point masks are, of a root and of its variants."""
 _FEW = 3
 
 
@@ -174,7 +177,7 @@ def _entries(root: Path, problems: list[Problem]) -> Iterator[tuple[str, Entry]]
             relative = below + entry.name
             if entry.kind != "folder":
                 yield relative, entry
-            elif entry.name in (FOREGROUND_FOLDER, POINT_MASK_FOLDER):
+            elif relative == FOREGROUND_FOLDER or _POINT_MASKS.fullmatch(relative):
                 continue
             elif not entry.is_link:
                 waiting.append(f"{relative}/")

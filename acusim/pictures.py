@@ -323,8 +323,17 @@ def check_whole(data: bytes, name: str) -> None:
     Raises:
         PictureError: it is damaged.
     """
-    try:
-        open_image(data, name).verify()
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for wrong checksums
-        raise PictureError(f"picture {name!r}: damaged ({error or type(error).__name__})") from None
+    check_sums(data, name)
     decode_rgb(data, name)
+
+
+def check_sums(data: bytes, name: str, what: str = "picture") -> None:
+    """Checks an image's own checksums, without decoding its pixels; JPEG has none.
+
+    Raises:
+        PictureError: it is no image, or damaged.
+    """
+    try:
+        open_image(data, name, what).verify()
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for wrong checksums
+        raise PictureError(f"{what} {name!r}: damaged ({error or type(error).__name__})") from None

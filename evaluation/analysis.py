@@ -137,7 +137,7 @@ def discards_by_view(drifts: Drifts) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Certified:
-    """The certificate of one pair, packed to save memory. No point of a rejected image is trusted."""
+    """The certificate of one pair, packed to save memory."""
 
     pair: Pair
     summary: dict[str, Any]
@@ -153,8 +153,8 @@ class Certified:
         visible, trusted = np.zeros(acupoints.COUNT, bool), np.zeros(acupoints.COUNT, bool)
         summary = {name: value for name, value in record.items() if name not in ("points", "notes")}
         for row, *_, ok in record["points"]:
-            visible[row], trusted[row] = True, bool(ok and summary["accept"])
-        bound = summary["excluded_mm"] if summary["accept"] else None
+            visible[row], trusted[row] = True, bool(ok)
+        bound = summary["excluded_mm"]
         return cls(
             pair, summary, np.packbits(visible), np.packbits(trusted), float("nan") if bound is None else float(bound)
         )

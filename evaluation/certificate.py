@@ -70,7 +70,8 @@ class Certificate:
     excluded_mm: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     """[N] the same in millimetres on the head."""
     trusted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
-    """[N] the label is still true: excluded_mm is within the tolerance, and the second witness agrees."""
+    """[N] the label is still true: the image is accepted, excluded_mm is within the tolerance, and the second witness
+    agrees."""
     copy: float = _NAN
     """Evidence that a second, displaced copy of the head shows through; near 0 without one."""
 
@@ -184,9 +185,9 @@ class Judge:
         seen, scale = len(reference.rows), np.float32(reference.scale)
         by_texture = bounds(found.local[:seen], limits.excluded)
         chosen, excluded = trusted(limits, figures, by_texture, reference.mm_per_px / scale)
-        every = np.zeros(reference.count, bool)
-        every[reference.rows] = chosen
         reason = _reason(limits, evidence, reference, lengths, chosen)
+        every = np.zeros(reference.count, bool)
+        every[reference.rows] = chosen & (not reason)
         return Certificate(
             valid=not reason,
             reason=reason,

@@ -25,7 +25,7 @@ from evaluation.masks import mask_bytes, record_of
 from evaluation.measuring import CERTIFICATE, Measured, Worker, measured, prepare, write_mask
 from evaluation.output import FORMAT, PROBLEMS_LISTED, SUMMARY, kind_of
 from evaluation.pairs import VARIANT, Problem
-from evaluation.reference import keypoint_reference
+from evaluation.reference import keypoint_reference, size_note
 from evaluation.settings import PairSettings, ReportSettings
 from evaluation.store import Store
 
@@ -68,6 +68,7 @@ def check_settings(settings: PairSettings, found: KeypointSet) -> None:
         ConfigError: names the option.
     """
     given = [f"--{name}" for name in ("size", "select", "cluster") if getattr(settings, name, None) is not None]
+    given += ["--bald-codes"] if settings.bald_codes != "auto" else []
     if given:
         raise ConfigError(f"{', '.join(given)}: not for {found.format} data sets, such as {str(settings.original)!r}")
 
@@ -129,7 +130,8 @@ def certify(
             advance(done, len(pairs))
     problems += [Problem(pair.augmented, text) for pair in pairs for text in results[pair.augmented].problems]
     judged = [Judged(pair, known) for pair in pairs if (known := results[pair.augmented].certificates.get("augmented"))]
-    content = _content(settings, judged, problems, found.notes)
+    notes = [*found.notes, *filter(None, [size_note(min(max(pair.picture.size) for pair in pairs))])]
+    content = _content(settings, judged, problems, notes)
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
     write_result(settings.out / "certificates.json", text.encode())
     write_result(settings.out / "certificates.csv", _lines(judged))

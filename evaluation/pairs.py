@@ -150,10 +150,15 @@ def _pair(original: _Found, augmented: _Found, variant: str, is_bald: bool, prom
 
 
 def _roots(augmented: Path, out: Pairs) -> list[tuple[str, Path]]:
-    """(folder with its slash, dataset root) of each variant."""
+    """(folder with its slash, dataset root) of each variant.
+
+    Raises:
+        LayoutError: the root has variants and pictures of its own.
+    """
     check_root(augmented)
     variants: list[tuple[str, Path]] = []
-    for entry in list_folder(augmented):
+    entries = list_folder(augmented)
+    for entry in entries:
         if not VARIANT.fullmatch(entry.name):
             continue
         if entry.kind == "folder" and not entry.is_link:
@@ -161,6 +166,12 @@ def _roots(augmented: Path, out: Pairs) -> list[tuple[str, Path]]:
         else:
             what = entry.fault or ("a link" if entry.is_link else "a file")
             out.problems.append(Problem(entry.name, f"{what}; it is not read as a variant"))
+    own = [entry.name for entry in entries if entry.kind == "folder" and (augmented / entry.name / "image").is_dir()]
+    if variants and own:
+        raise LayoutError(
+            f"{str(augmented)!r} has pictures of its own ({own[0]}/image) and variants ({variants[0][0]}): move one of "
+            "them to another folder"
+        )
     return variants or [("", augmented)]
 
 

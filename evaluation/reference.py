@@ -30,6 +30,16 @@ NOSE_DEPTH_MM = 768.7
 """Distance of the nose tip from camera 1: 0.5405 mm a pixel at 512; used where no depth is known."""
 
 
+def size_note(side_px: int) -> str | None:
+    """What a user should know of images whose smallest has this longer side; None where there is nothing."""
+    if side_px >= LEAST_SIDE:
+        return None
+    return (
+        f"the images are {side_px} px wide: the certificate was calibrated at {WORK_SIDE}, of which one pixel spans "
+        f"{WORK_SIDE / side_px:.1f}; do not rely on its rates"
+    )
+
+
 def mm_per_px(width_px: float) -> float:
     """Millimetres that a pixel spans at the nose tip: 0.5405 at a width of 512."""
     return float(rig.mm_per_px(NOSE_DEPTH_MM, width_px))

@@ -15,7 +15,7 @@ from evaluation.drift import is_trusted_view
 from evaluation.far import far_measure, far_prepare, far_tasks, write_masks
 from evaluation.measuring import BASELINES, Measured, Task, measure, prepare
 from evaluation.pairs import Pair, Pairs, Problem, ensure_pairs, pair_up
-from evaluation.reference import LEAST_SIDE, WORK_SIDE
+from evaluation.reference import size_note
 from evaluation.settings import PairSettings, ReportSettings
 from evaluation.store import Store
 
@@ -62,11 +62,8 @@ def plan(settings: PairSettings) -> Pairs:
     if settings.limit is not None:
         pairs.pairs = pairs.pairs[: settings.limit]
     side = min(int(PurePosixPath(pair.original).parent.name.removeprefix("img_")) for pair in pairs.pairs)
-    if side < LEAST_SIDE:
-        pairs.notes.append(
-            f"the images are {side} px wide: the certificate was calibrated at {WORK_SIDE}, of which one pixel spans "
-            f"{WORK_SIDE / side:.1f}; do not rely on its rates"
-        )
+    if note := size_note(side):
+        pairs.notes.append(note)
     return pairs
 
 

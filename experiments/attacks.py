@@ -94,7 +94,7 @@ def _judged(subject: Subject, attack: Attack, judge: Judge) -> Row:
     def counted(limits: Thresholds) -> tuple[bool, int, int]:
         """Whether the image is accepted, and its acupoints that are trusted then, and wrongly so."""
         certificate = Judge(limits).decide(reference, evidence)
-        trusted = certificate.trusted[reference.rows] & certificate.valid
+        trusted = certificate.trusted[reference.rows]
         return certificate.valid, int(trusted.sum()), int((far & trusted).sum())
 
     accepted, trusted, wrong = counted(judge.thresholds)

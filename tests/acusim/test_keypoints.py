@@ -78,6 +78,7 @@ def test_a_mask_of_labelme(tmp_path: Path):
         ({"shapes": [{"label": "tip", "points": [[500, 3]], "shape_type": "point"}]}, "is outside the picture"),
         ({"shapes": [{"label": "tip", "points": [[float("nan"), 3]], "shape_type": "point"}]}, "not a coordinate"),
         ({"shapes": [{"points": [[1, 3]]}]}, "shape 0 has no label"),
+        ({"imageWidth": 48, "imageHeight": 40}, "is for a picture of 48 x 40, this one is 96 x 80"),
     ],
 )
 def test_a_bad_label_costs_its_picture_alone(tmp_path: Path, changes: dict[str, object], reason: str):
@@ -87,6 +88,13 @@ def test_a_bad_label_costs_its_picture_alone(tmp_path: Path, changes: dict[str, 
     assert [picture.image for picture in found.pictures] == ["good.png"]
     [problem] = found.problems
     assert reason in problem.reason and problem.is_image and problem.path.startswith("bad.")
+
+
+def test_folders_of_masks_are_those_at_the_top_and_of_variants(tmp_path: Path):
+    read = ["a.png", "ward/masks/b.png", "ward/point_masks/c.png", "words/v01/point_masks/d.png"]
+    for seed, name in enumerate([*read, "masks/e.png", "point_masks/f.png", "v01/point_masks/g.png"]):
+        add_labelme(tmp_path, name, seed)
+    assert [picture.image for picture in opened(tmp_path).pictures] == read
 
 
 def test_pictures_without_a_label_and_with_two(tmp_path: Path):
@@ -147,6 +155,9 @@ def test_objects_without_a_labelled_point_do_not_number_the_others(tmp_path: Pat
         ({"keypoints": [1, 2, 2, 4, 5, 6]}, "v = 6; allowed are 0, 1, 2"),
         ({"keypoints": [1, "x", 2, 4, 5, 2]}, "'x' is not a number"),
         ({"keypoints": [900, 2, 2, 4, 5, 2]}, "outside the picture"),
+        ({"iscrowd": "0"}, "iscrowd is '0'; allowed are 0 and 1"),
+        ({"segmentation": {"size": [96, 80], "counts": [7000, 680]}}, "its picture's [height, width] is [80, 96]"),
+        ({"segmentation": {"size": [80, 96], "counts": [7000.5, 679.5]}}, "a run of 7000.5 pixels"),
     ],
 )
 def test_a_bad_annotation_costs_its_picture_alone(tmp_path: Path, change: dict[str, object], reason: str):

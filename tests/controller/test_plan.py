@@ -163,8 +163,9 @@ def test_bald_codes_list():
     assert bald.parse_bald_codes("auto") is None
     assert bald.parse_bald_codes("none") == frozenset()
     assert bald.parse_bald_codes("HB, HF") == {"HB", "HF"}
-    with pytest.raises(ConfigError, match="H-B"):
-        bald.parse_bald_codes("H-B")
+    for wrong in ("H-B", "none,HA", "HB, Auto", "HB,,HF"):
+        with pytest.raises(ConfigError, match="write auto, none, or codes"):
+            bald.parse_bald_codes(wrong)
 
 
 def test_scan_pairs_by_stem_and_lists_the_rest(make_dataset: Callable[..., Path], tmp_path: Path):

@@ -59,6 +59,7 @@ def test_a_local_warp_is_found_where_it_is(skin: Skin):
     warp = Warp((128, 128), 45, 4, 3)
     certificate = _judge(skin, warp.apply(relit(skin[0])))
     assert not certificate.valid and "point 4 moved by" in certificate.reason
+    assert not certificate.trusted.any() and certificate.summary()["excluded_px"] is None
     assert certificate.displacement_px[4] == pytest.approx((4, 3), abs=1.0)
     others = np.delete(certificate.displacement_px, 4, axis=0)
     assert np.abs(others).max() < 1

@@ -55,14 +55,20 @@ def test_moved_points_are_found(roots: tuple[Path, Path], certify: Certify, tmp_
     results = certify(original, augmented, "--masks", augmented)
     assert results["pairs"] == 2 and results["certificate"]["accepted"] == 0.5  # type: ignore[index]
     with (tmp_path / "report" / "certificates.csv").open() as file:
-        accepted = {row["augmented"]: row["accept"] for row in csv.DictReader(file)}
-    assert accepted == {"good.png": "1", "moved.png": "0"}
+        rows = {row["augmented"]: row for row in csv.DictReader(file)}
+    assert {name: row["accept"] for name, row in rows.items()} == {"good.png": "1", "moved.png": "0"}
+    # No point of a rejected picture is trusted, wherever it is counted.
+    sure = int(rows["good.png"]["trusted"])
+    assert (rows["moved.png"]["trusted"], rows["moved.png"]["excluded_px"]) == ("0", "")
+    assert results["certificate"]["trusted"] == sure / (2 * len(POINTS))  # type: ignore[index]
+    assert "the images are 96 px wide" in results["notes"][-1]  # type: ignore[index]
     drop = (tmp_path / "report" / "drop.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in drop[1:] if line.split(",")[1] == ""] == ["moved.png"]
     for name in NAMES:
         mask = read_point_mask(augmented / "point_masks" / f"{name}.json", tuple(POINTS))
         assert mask.image == name and mask.image_sha256 == sha256((augmented / name).read_bytes())
         assert mask.accept == (name == "good.png") and mask.listed.all()
+        assert mask.trusted.sum() == (sure if mask.accept else 0)
 
 
 def test_nothing_is_measured_twice(
@@ -123,5 +129,6 @@ def test_conditions_on_sample_ids_are_refused(
     roots: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     line = ["certify", "--original", str(roots[0]), "--augmented", str(roots[1]), "--out", str(tmp_path / "r")]
-    assert main([*line, "--select", "gender=F"]) == 1
-    assert "--select" in capsys.readouterr().err
+    for option, value in (("--select", "gender=F"), ("--bald-codes", "HB")):
+        assert main([*line, option, value]) == 1
+        assert option in capsys.readouterr().err

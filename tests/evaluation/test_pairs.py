@@ -58,6 +58,9 @@ def test_variants_are_pairs_of_their_own(roots: tuple[Path, Path], tmp_path: Pat
     got = pair_up(original, tmp_path / "variants")
     assert len(got.pairs) == 16 and {pair.variant for pair in got.pairs} == {"v01/", "v02/"}
     assert got.pairs[0].augmented.startswith(f"v01/{SHAPE}/")
+    shutil.copytree(augmented / "train", tmp_path / "variants" / "train")
+    with pytest.raises(LayoutError, match=r"pictures of its own \(train/image\) and variants \(v01/\)"):
+        pair_up(original, tmp_path / "variants")
 
 
 @pytest.mark.parametrize("status", ["skipped", "set aside"])
