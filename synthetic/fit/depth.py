@@ -74,11 +74,15 @@ def _prepare_output(output: Path, dataset: Dataset, settings: FitSettings) -> No
         option="--output",
     )
     if (dataset.root / layout.MAP_FILE).is_file():
-        _copy(dataset.root, output, [layout.MAP_FILE])
+        _copy(dataset.root, output, layout.MAP_FILE)
 
 
 def _state(sample: Sample, root: Path, settings: FitSettings, digest: str) -> str:
-    """As state_of; a depth map of ROOT's own counts in a copy, too."""
+    """As state_of; a depth map of ROOT's own counts in a copy, too.
+
+    Raises:
+        PictureError: as state_of.
+    """
     here = state_of(sample, root, digest)
     return here if settings.output is None or here == "own" else state_of(sample, settings.output, digest)
 
@@ -96,10 +100,19 @@ def fit_person(settings: FitSettings, person: Person, work: Work) -> TaskResult:
     problems = list(labels.problems)
     uncopied = _copy_samples(person.samples, root, settings.output) if settings.output is not None else {}
     problems += [problem for problem in uncopied.items() if problem[0] in labels.views]
-    readable = [sample for sample in person.samples if sample.image in labels.views.keys() - uncopied.keys()]
-    states = {sample: _state(sample, root, settings, labels.sha256) for sample in readable}
-    wanted = [sample for sample, state in states.items() if state in ("missing", "outdated")]
-    skipped = len(readable) - len(wanted)
+    wanted, skipped = list[Sample](), 0
+    for sample in person.samples:
+        if sample.image not in labels.views.keys() - uncopied.keys():
+            continue
+        try:
+            state = _state(sample, root, settings, labels.sha256)
+        except PictureError as error:
+            problems.append((sample.image, str(error)))
+            continue
+        if state in ("missing", "outdated"):
+            wanted.append(sample)
+        else:
+            skipped += 1
     work.report(len(person.samples) - len(wanted))
     if not wanted:
         return TaskResult(0, peak_rss_mb(), skipped, tuple(problems))
@@ -196,21 +209,27 @@ def _depth_of(sample: Sample, fit: PersonFit, labels: Labels) -> NDArray[np.uint
 
 
 def _copy_samples(samples: Sequence[Sample], root: Path, output: Path) -> dict[str, str]:
-    """Copies samples; returns images and why they could not be copied."""
+    """Copies samples that are missing or differ; returns images and why they could not be copied."""
     problems: dict[str, str] = {}
     for sample in samples:
         try:
-            _copy(root, output, [path for path in (sample.label, sample.depth, sample.image) if path])
+            for path in filter(None, (sample.label, sample.depth)):
+                _copy(root, output, path)
+            _copy(root, output, sample.image, depth_path(sample) if sample.depth is None else None)
         except (PictureError, LayoutError) as error:
             problems[sample.image] = str(error)
     return problems
 
 
-def _copy(root: Path, output: Path, paths: Sequence[str]) -> None:
-    """Copies what is missing."""
-    for path in paths:
-        if not safe_join(output, path).is_file():
-            _put(output, path, read_file(safe_join(root, path), "file"))
+def _copy(root: Path, output: Path, path: str, made_of_it: str | None = None) -> None:
+    """Copies a file that is missing or differs; what was made of the other one goes first."""
+    data, target = read_file(safe_join(root, path), "file"), safe_join(output, path)
+    if target.is_file():
+        if read_file(target, "file") == data:
+            return
+        if made_of_it is not None:
+            safe_join(output, made_of_it).unlink(missing_ok=True)
+    _put(output, path, data)
 
 
 def _put(root: Path, path: str, data: bytes) -> None:

@@ -6,13 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from acusim import layout, rig
 from acusim.dataset import Dataset, Sample
 from acusim.errors import AcuSimError, PictureError, ProvenanceError
 from acusim.files import safe_join
 from acusim.labels import parse_label_file
-from acusim.pictures import FITTED, decode_provenance, read_file
+from acusim.pictures import FITTED, check_sums, decode_depth, decode_provenance, read_file
 from synthetic.fit import __version__
 from synthetic.fit.shape import LabelledView
 
@@ -68,16 +69,40 @@ def depth_path(sample: Sample) -> str:
 
 
 def state_of(sample: Sample, root: Path, labels_sha256: str) -> str:
-    """Whether a sample's depth map is "missing", "fitted" to these labels, "outdated", or the data set's "own"."""
+    """Whether a sample's depth map is "missing", "fitted" to these labels, "outdated", or the data set's "own".
+
+    One that was fitted and is damaged is outdated, and so is an empty file: nothing is lost with it.
+
+    Raises:
+        PictureError: it was not fitted, and cannot be used.
+    """
+    remedy = "remove it to have one fitted to the labels"
     if sample.unused_depth is not None:
-        return "own"
+        raise PictureError(f"{sample.unused_depth}; {remedy}")
     path = safe_join(root, depth_path(sample))
     if not os.path.lexists(path):
         return "missing"
+    if path.is_file() and not path.stat().st_size:
+        return "outdated"
     try:
-        record = decode_provenance(read_file(path, "depth"), path.name)
-    except (ProvenanceError, PictureError):
-        return "own"
-    if record.get("geometry") != FITTED["geometry"]:
-        return "own"
+        data = read_file(path, "depth")
+        record = _record_in(data, path.name)
+        if record.get("geometry") != FITTED["geometry"]:
+            height, width = decode_depth(data, path.name)[0].shape
+            if (width, height) != (sample.size, sample.size):
+                raise PictureError(f"depth map is {width} x {height}, its picture {sample.size} x {sample.size}")
+            return "own"
+    except PictureError as error:
+        raise PictureError(f"{error}; {remedy}") from None
+    try:
+        check_sums(data, path.name, "depth")
+    except PictureError:
+        return "outdated"
     return "fitted" if record.get("labels_sha256") == labels_sha256 else "outdated"
+
+
+def _record_in(data: bytes, name: str) -> dict[str, Any]:
+    try:
+        return decode_provenance(data, name)
+    except ProvenanceError:
+        return {}

@@ -91,12 +91,26 @@ def test_other_labels_make_other_maps(copy: Path) -> None:
     assert all(path.read_bytes() != before[str(path.relative_to(copy))] for path in maps(copy).values())
 
 
-def test_the_data_sets_own_maps_are_never_written_over(copy: Path) -> None:
+def test_the_data_sets_own_maps_are_never_written_over(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = pictures.encode_depth(np.where(np.eye(128) > 0, 800, 0).astype(np.uint16))
-    maps(copy)["0001"].write_bytes(own)
-    maps(copy)["0004"].write_bytes(b"no picture")
+    small = pictures.encode_depth(np.where(np.eye(64) > 0, 800, 0).astype(np.uint16))
+    files = {"0001": own, "0004": b"no picture", "0010": small}
+    for name, data in files.items():
+        maps(copy)[name].write_bytes(data)
+    assert run(copy) == 2
+    assert {name: path.read_bytes() for name, path in maps(copy).items()} == files
+    reported = capsys.readouterr()
+    assert "1 existed already" in reported.out and "2 images were set aside" in reported.out
+    assert "64 x 64, its picture 128 x 128" in reported.err and "remove it to have one fitted" in reported.err
+
+
+def test_damaged_maps_that_were_fitted_are_made_again(copy: Path) -> None:
+    before = contents(copy)
+    maps(copy)["0001"].write_bytes(b"")
+    whole = maps(copy)["0004"].read_bytes()
+    maps(copy)["0004"].write_bytes(whole[: len(whole) // 2])
     assert run(copy) == 0
-    assert maps(copy)["0001"].read_bytes() == own and maps(copy)["0004"].read_bytes() == b"no picture"
+    assert contents(copy) == before
 
 
 def test_a_copy_has_all_and_leaves_the_data_set_alone(data: Path, fitted: Path, tmp_path: Path) -> None:
@@ -109,6 +123,24 @@ def test_a_copy_has_all_and_leaves_the_data_set_alone(data: Path, fitted: Path, 
     del wanted["synthetic.json"]
     assert made == wanted
     assert run(data, "--output", str(tmp_path / "new")) == 0
+
+
+def test_a_copy_follows_the_data_set(data: Path, tmp_path: Path) -> None:
+    root, new = Path(shutil.copytree(data, tmp_path / "root")), tmp_path / "new"
+    assert run(root, "--output", str(new)) == 0
+    before = contents(new)
+    path = labels(root)["0001"]
+    document = json.loads(path.read_text())
+    del document["label"][0]
+    path.write_text(json.dumps(document))
+    image = next(root.glob("train/image/img_128/*0010.jpg"))
+    Image.open(image).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(image)
+    assert run(root, "--output", str(new)) == 0
+    made = contents(new)
+    changed = {name for name in made if made[name] != before[name]} - {"depth_from_labels.png"}
+    wanted = (labels(new)["0001"], *new.glob("train/image/*/*0010.jpg"), *maps(new).values())
+    assert changed == {str(path.relative_to(new)) for path in wanted}
+    assert labels(new)["0001"].read_bytes() == path.read_bytes()
 
 
 def test_places_that_are_no_copy_are_refused(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
