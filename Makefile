@@ -48,6 +48,9 @@ models: install
 # tests/conftest.py sets how many processes. Whole files, because the tests of a file share what is slow to create.
 WORKERS ?= -n auto --dist loadfile --no-loadscope-reorder
 
+# Tests start hundreds of commands; without compiled files each would compile the program again.
+unexport PYTHONDONTWRITEBYTECODE
+
 test: dev
 	$(PY) -m pytest -q $(WORKERS)
 

@@ -44,7 +44,7 @@ from engines.relight.geometry import Surface, normals_from_depth, surface_of
 from engines.scenes import load_scenes, pick_scene
 from synthetic.fit.person_fit import PersonFit
 from synthetic.fit.shape import LabelledView, fit_head
-from synthetic.head import HAIR, SHIRT, Head, build_head
+from synthetic.head import HAIR, PLAIN_SKIN, SHIRT, SKIN, Head, build_head
 from synthetic.identity import identity
 from synthetic.labelling import make_label
 from synthetic.lights import studio_light
@@ -58,7 +58,14 @@ FRAMES = (1, 4, 7, 34, 31, 42, 109)
 SIZE = 512
 WAYS = ("labels of 45 views", "labels of 7 views", "labels of 1 view", "other gender's head, 45 views")
 SILHOUETTE = "inflated silhouette"
-PARTS = ("skin", "hair", "clothes")
+PARTS: dict[str, tuple[int, ...]] = {
+    "skin": (SKIN, PLAIN_SKIN),
+    "the head's": (SKIN,),
+    "ears, neck, shoulders": (PLAIN_SKIN,),
+    "hair": (HAIR,),
+    "clothes": (SHIRT,),
+}
+"""Materials of what figures are about. Most acupoints are on the head itself; few hold ears, neck and shoulders."""
 _FOLDS = 5
 
 
@@ -108,9 +115,8 @@ def picture_of(head: Head, seed: int, frame: int) -> Picture:
     material = np.where(hit >= 0, head.material[hit], 255)
     mask = find_foreground(pixels, None).mask
     inside = mask & (hit >= 0)
-    parts = (material < SHIRT, material == HAIR, material == SHIRT)
-    true = view.depth_mm.astype(np.float32)
-    return Picture(frame, pixels, mask, true, dict(zip(PARTS, (part & inside for part in parts), strict=True)))
+    parts = {name: np.isin(material, kinds) & inside for name, kinds in PARTS.items()}
+    return Picture(frame, pixels, mask, view.depth_mm.astype(np.float32), parts)
 
 
 def fitted(head: Head, frames: Sequence[int], gender: str, pictures: Sequence[Picture]) -> PersonFit:
