@@ -143,15 +143,6 @@ def test_a_cluster_of_two_nodes_creates_the_files_of_one_process(
         assert again.returncode == 0 and f"({IMAGES} from before)" in again.stdout
 
 
-def test_what_a_killed_worker_had_is_created_by_another(
-    cluster: Cluster, data: Path, tmp_path: Path, reference: dict[str, str], tree: Callable[..., object]
-):
-    done = _disturbed(cluster, data, tmp_path / "out", lambda _: os.kill(cluster.actors()[0], signal.SIGKILL))
-    assert done.returncode == 0, done.stdout
-    assert tree(tmp_path / "out") == reference
-    assert "a worker process died (" in done.stdout and "another takes its place" in done.stdout
-
-
 def test_a_controller_that_was_killed_is_run_again(
     cluster: Cluster, data: Path, tmp_path: Path, reference: dict[str, str], tree: Callable[..., object]
 ):
@@ -166,32 +157,28 @@ def test_a_controller_that_was_killed_is_run_again(
     assert tree(tmp_path / "out") == reference
 
 
-def test_nodes_may_come_and_go(
+def test_workers_and_nodes_are_lost_and_one_has_another_program(
     cluster: Cluster, data: Path, tmp_path: Path, reference: dict[str, str], tree: Callable[..., object]
 ):
-    def change(_: object) -> None:
-        cluster.kill("green")
-        cluster.add("blue")
-
-    done = _disturbed(cluster, data, tmp_path / "out", change)
-    assert done.returncode == 0, done.stdout
-    assert tree(tmp_path / "out") == reference and "node green" in done.stdout
-
-
-def test_a_node_with_another_program_is_left_out(
-    cluster: Cluster, data: Path, tmp_path: Path, reference: dict[str, str], tree: Callable[..., object]
-):
+    """All in one batch, because each takes a while to start."""
     for package in ("acusim", "controller", "engines", "evaluation", "synthetic", "training"):
         shutil.copytree(ROOT / package, tmp_path / "other" / package, ignore=shutil.ignore_patterns("__pycache__"))
     with (tmp_path / "other/engines/relight/light.py").open("a") as file:
         file.write("# changed\n")
+    out = tmp_path / "out"
+
+    def disturb(process: "subprocess.Popen[str]") -> None:
+        os.kill(cluster.actors()[0], signal.SIGKILL)
+        seen = _images(out)
+        until(lambda: _images(out) >= seen + 12 or process.poll() is not None)
+        cluster.kill("green")
+
     cluster.add("old", PYTHONPATH=str(tmp_path / "other"))
-    try:
-        done = cluster.run(*_line(cluster, data, tmp_path / "out"))
-    finally:
-        cluster.kill("old")
+    done = _disturbed(cluster, data, out, disturb)
     assert done.returncode == 0, done.stdout
-    assert tree(tmp_path / "out") == reference
+    assert tree(out) == reference
+    assert "a worker process died (" in done.stdout and "another takes its place" in done.stdout
+    assert "node green" in done.stdout
     assert "node old" in done.stdout and "of this program, not version" in done.stdout
 
 
