@@ -3,17 +3,19 @@
 import os
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from acusim.errors import LayoutError, SampleIdError
 from acusim.files import printable
-from acusim.folders import folder_error, list_folder
+from acusim.folders import Entry, folder_error, list_folder
 from acusim.pictures import EXTENSIONS
 from acusim.sample_id import SampleId
 
 _IMAGE, _LABEL, _DEPTH = "image", "label", "depth"
 SIZE_FOLDER = re.compile(r"img_([1-9][0-9]{0,4})")
+VARIANT = re.compile(r"v[0-9]{2,3}")
+"""Folder of one variant, in an output of several."""
 _EXPECTED = "train/image/img_512/<sample ID>.png (or .jpg, and test/ or temp/ beside train/)"
 _SPLIT_NAMES = ("train", "test", "temp", "val", "valid", "validation", "dev", "eval", "all")
 """Names of splits; a folder of another name that holds image/ is taken for a root without its split."""
@@ -34,6 +36,26 @@ def check_root(root: str | Path) -> str:
         reason = f": {error}" if error else "; there is nothing of this name"
         raise LayoutError(f"dataset root {printable(str(root))!r} is not a folder that can be read{reason}")
     return os.path.realpath(root)
+
+
+def check_variants(root: Path, variants: Sequence[str], entries: Sequence[Entry]) -> None:
+    """Makes sure that a folder of variants is nothing else.
+
+    Args:
+        root: the folder.
+        variants: those that are read, each with its slash.
+        entries: of the folder.
+
+    Raises:
+        LayoutError: it has pictures of its own, too.
+    """
+    folders = (entry for entry in entries if entry.kind == "folder")
+    own = [entry.name for entry in folders if os.path.isdir(os.path.join(entry.path, _IMAGE))]
+    if variants and own:
+        raise LayoutError(
+            f"{str(root)!r} has pictures of its own ({own[0]}/image) and variants ({variants[0]}): move one of them to "
+            "another folder"
+        )
 
 
 def explain(root: str | Path) -> str:

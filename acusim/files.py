@@ -53,6 +53,11 @@ def is_inside(real_root: str, path: str | Path) -> bool:
     return real == real_root or real.startswith(real_root.rstrip(os.sep) + os.sep)
 
 
+def overlap(one: Path, two: Path) -> bool:
+    """Whether two resolved folders are the same, or one is in the other."""
+    return one == two or one in two.parents or two in one.parents
+
+
 def read_regular(path: Path, most: int) -> bytes:
     """The bytes of a file; a pipe or a device would wait, or never end.
 

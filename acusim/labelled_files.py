@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from acusim.dataset import Problem
+from acusim.dataset_root import VARIANT
 from acusim.errors import LayoutError, few, shown
 from acusim.files import is_inside, portable_name, printable
 from acusim.folders import Entry, folder_error, list_folder
@@ -23,7 +24,7 @@ NOT_DATA = ("synthetic.json", "workflow.json", "contact_sheet.jpg")
 """Files that are neither labels nor pictures of a data set: what this project writes beside them."""
 FOREGROUND_FOLDER, POINT_MASK_FOLDER = "masks", "point_masks"
 """Folders beside the data: masks of what the pictures show, and point masks."""
-_POINT_MASKS = re.compile(rf"(v[0-9]{{2,3}}/)?{POINT_MASK_FOLDER}")
+_POINT_MASKS = re.compile(rf"({VARIANT.pattern}/)?{POINT_MASK_FOLDER}")
 """Where point masks are, of a root and of its variants."""
 _FEW = 3
 

@@ -7,12 +7,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from acusim.errors import AcuSimError, ConfigError
-from acusim.files import safe_join, sha256
+from acusim.files import overlap, safe_join, sha256
 from acusim.lock import LOCK_FILE, Lock, lock_owner
 from acusim.pictures import read_file
 from controller.ledger import DONE, LEDGER_FILE, STATE_FOLDER, Done, Ledger
 from controller.output_files import write_file
-from controller.places import check_places, overlap, state_folder
+from controller.places import check_places, state_folder
 from controller.plan import shared_files, variant_folders
 from controller.results import write_contact_sheet, write_manifest
 from controller.settings import FOCUS_FILE, BatchSettings

@@ -3,13 +3,9 @@
 from pathlib import Path
 
 from acusim.errors import ConfigError, LayoutError, OutputError
+from acusim.files import overlap
 from controller.ledger import LEDGER_FILE, STATE_FOLDER
 from controller.traces import created_here, holds_more, lost_ledger
-
-
-def overlap(one: Path, two: Path) -> bool:
-    """Whether two resolved folders are the same, or one is in the other."""
-    return one == two or one in two.parents or two in one.parents
 
 
 def check_places(dataset: Path, output: Path, repair: bool = False) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from acusim import parallel
+from acusim.dataset_root import VARIANT
 from acusim.errors import ConfigError, LayoutError
 from acusim.files import safe_join, sha256
 from acusim.folders import list_folder
@@ -24,7 +25,7 @@ from evaluation.cutouts import cut_out_subject
 from evaluation.masks import mask_bytes, record_of
 from evaluation.measuring import CERTIFICATE, Measured, Worker, measured, prepare, write_mask
 from evaluation.output import FORMAT, PROBLEMS_LISTED, SUMMARY, kind_of
-from evaluation.pairs import VARIANT, Problem
+from evaluation.pairs import Problem
 from evaluation.reference import keypoint_reference, size_note
 from evaluation.settings import PairSettings, ReportSettings
 from evaluation.store import Store

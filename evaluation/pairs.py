@@ -6,7 +6,6 @@ lists the prompt sets; a root that another program created has none.
 
 import json
 import os
-import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from acusim import bald, layout
-from acusim.dataset_root import check_root
+from acusim.dataset_root import VARIANT, check_root, check_variants
 from acusim.errors import ConfigError, LayoutError
 from acusim.folders import list_folder
 from acusim.prompt_sets import load_prompt_sets
@@ -25,7 +24,6 @@ MAX_LINE = 1 << 20
 """Bytes of a manifest's line; longer ones are not read."""
 SKIPPED = ("skipped", "set aside")
 """Status of a skipped image in a manifest; the controller stores "set aside"."""
-VARIANT = re.compile(r"v[0-9]{2,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +164,7 @@ def _roots(augmented: Path, out: Pairs) -> list[tuple[str, Path]]:
         else:
             what = entry.fault or ("a link" if entry.is_link else "a file")
             out.problems.append(Problem(entry.name, f"{what}; it is not read as a variant"))
-    own = [entry.name for entry in entries if entry.kind == "folder" and (augmented / entry.name / "image").is_dir()]
-    if variants and own:
-        raise LayoutError(
-            f"{str(augmented)!r} has pictures of its own ({own[0]}/image) and variants ({variants[0][0]}): move one of "
-            "them to another folder"
-        )
+    check_variants(augmented, [folder for folder, _ in variants], entries)
     return variants or [("", augmented)]
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from acusim import layout, rig
 from acusim.dataset import Dataset, Sample
 from acusim.errors import AcuSimError, ConfigError, LabelError, LayoutError, OutputError, PictureError
-from acusim.files import safe_join
+from acusim.files import overlap, safe_join
 from acusim.foreground import find_foreground
 from acusim.parallel import Work
 from acusim.pictures import FITTED, encode_depth, read_file, read_rgb
@@ -61,8 +61,7 @@ def fit_dataset(settings: FitSettings, on_progress: Callable[[int, int], None] |
 
 def _prepare_output(output: Path, dataset: Dataset, settings: FitSettings) -> None:
     """Creates ROOT2, or raises ConfigError where it is not a place for a copy of ROOT."""
-    there = output.resolve()
-    if there == dataset.root or dataset.root in there.parents or there in dataset.root.parents:
+    if overlap(output.resolve(), dataset.root):
         raise ConfigError(f"--output {str(output)!r} is ROOT, in it, or around it; leave it out to write into ROOT")
     prepare_root(
         output,

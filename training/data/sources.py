@@ -5,14 +5,13 @@ A root is a plain AcuSim root, an augmented output of the controller, or a folde
 
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from acusim import acupoints, bald, layout
-from acusim.dataset_root import check_root
+from acusim.dataset_root import VARIANT, check_root, check_variants
 from acusim.errors import AcuSimError, ConfigError, LayoutError, shown
 from acusim.files import is_inside, printable, safe_join
 from acusim.folders import list_folder, os_error_reason
@@ -25,7 +24,6 @@ from acusim.text_files import text_of
 MANIFEST = "manifest.jsonl"
 MAX_LINE = 1 << 20
 MAX_MAP_BYTES = 1 << 20
-_VARIANT = re.compile(r"v[0-9]{2,3}")
 _FEW = 3
 
 
@@ -162,17 +160,11 @@ def _variants(root: Path, name: str, found: Found) -> list[str]:
     """Folders of variants with their slash, or one empty text."""
     check_root(root)
     entries = list_folder(root)
-    folders = [entry for entry in entries if entry.kind == "folder"]
-    variants = [entry for entry in entries if _VARIANT.fullmatch(entry.name) and entry.kind != "file"]
+    variants = [entry for entry in entries if VARIANT.fullmatch(entry.name) and entry.kind != "file"]
     unread = [entry for entry in variants if entry.is_link or entry.kind != "folder"]
     found.notes += [f"{name}: {entry.name} is a link and is not read" for entry in unread]
     names = [f"{entry.name}/" for entry in variants if entry not in unread]
-    own = [entry.name for entry in folders if os.path.isdir(os.path.join(entry.path, "image"))]
-    if names and own:
-        raise LayoutError(
-            f"{str(root)!r} has pictures of its own ({own[0]}/image) and variants ({names[0]}): move one of them to "
-            "another folder"
-        )
+    check_variants(root, names, entries)
     return names or [""]
 
 
