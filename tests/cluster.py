@@ -45,7 +45,13 @@ class Cluster:
         self._holder.stdout.readline()
 
     def __enter__(self) -> "Cluster":
-        where = [f"--port={PORT}", "--include-dashboard=false", f"--temp-dir={self.folder}", "--num-cpus=0"]
+        where = [
+            f"--port={PORT}",
+            "--include-dashboard=false",
+            f"--temp-dir={self.folder}",
+            "--num-cpus=0",
+            "--no-monitor",
+        ]
         self._start("head", "--head", *where)
         return self
 
@@ -62,6 +68,7 @@ class Cluster:
 
     def _start(self, name: str, *options: str, **environment: str) -> None:
         common = ["--node-ip-address=127.0.0.1", f"--node-name={name}", "--object-store-memory=100000000"]
+        common += ["--include-log-monitor=false"]
         line = [*self.inside, *RAY, "start", *options, *common, "--disable-usage-stats"]
         done = subprocess.run(
             line, env={**self.environment, **environment}, capture_output=True, text=True, timeout=120

@@ -53,6 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One more than cores, because much time is spent waiting; four at most, because one may need 4 GB."""
     return min(4, 1 + len(os.sched_getaffinity(0)))

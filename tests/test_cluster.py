@@ -24,14 +24,14 @@ pytestmark = pytest.mark.slow
 NOT_HERE = possible()
 CONTROLLER = ROOT / "controller" / "controller.py"
 VARIANTS = 3
-IMAGES = 48 * VARIANTS
+IMAGES = 24 * VARIANTS
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set; with its variants, a batch is long enough that something may happen meanwhile."""
     root = tmp_path_factory.mktemp("cluster") / "data"
-    line = ["-m", "synthetic", "--out", str(root), "--identities", "2", "--size", "128", "--quality", "draft"]
+    line = ["-m", "synthetic", "--out", str(root), "--identities", "1", "--size", "128", "--quality", "draft"]
     views = ",".join(map(str, range(1, 25)))
     subprocess.run([sys.executable, *line, "--views", views], cwd=ROOT, check=True, timeout=300, capture_output=True)
     return root
@@ -170,7 +170,7 @@ def test_workers_and_nodes_are_lost_and_one_has_another_program(
     def disturb(process: "subprocess.Popen[str]") -> None:
         os.kill(cluster.actors()[0], signal.SIGKILL)
         seen = _images(out)
-        until(lambda: _images(out) >= seen + 12 or process.poll() is not None)
+        until(lambda: _images(out) >= seen + 6 or process.poll() is not None)
         cluster.kill("green")
 
     cluster.add("old", PYTHONPATH=str(tmp_path / "other"))

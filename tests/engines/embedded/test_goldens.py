@@ -29,8 +29,18 @@ RECORDED = json.loads((DATA / "goldens.json").read_text())
 ARRAYS = np.load(DATA / "goldens.npz")
 WHOLE_TEXTS = ("text_weights", "text_long_both", "text_six_chunks", "text_no_embedding")
 """Cases about text that run the whole network. It sees of a text its encoding alone, and each of these is compared."""
+SIGMAS_ALONE = (
+    *(f"fc_denoise_{denoise}" for denoise in ("06", "05", "099", "003")),
+    *("fc_euler_normal", "fc_euler_karras", "fc_karras_full", "fc_normal_full"),
+    *("fc_one_step_euler_normal", "fc_one_step_karras", "fbc_karras"),
+)
+"""Cases that differ from others in their sigmas alone: test_sampling compares those of every schedule."""
 CASES = sorted(
-    (case for case in RECORDED["cases"] if not case["name"].startswith("text_") or case["name"] in WHOLE_TEXTS),
+    (
+        case
+        for case in RECORDED["cases"]
+        if case["name"] in WHOLE_TEXTS or not case["name"].startswith("text_") and case["name"] not in SIGMAS_ALONE
+    ),
     key=lambda case: ("fbc", "fc", "plain", "vae").index(case["wiring"]),
 )
 DECODED = {(case["wiring"], ARRAYS[f"{case['name']}.latents"].shape): case["name"] for case in reversed(CASES)}
