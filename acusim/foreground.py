@@ -5,6 +5,7 @@ is guessed: without any of them the image is refused, and a doubtful result carr
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +80,7 @@ def find_foreground(
     # An alpha channel that is opaque everywhere contains no information.
     opaque = alpha is None or (alpha >= 128).mean() > MAX_SHARE
     matte = None if alpha is None or opaque else alpha.astype(np.float32) / 255
-    values, kind = (None, None) if depth is None else decode_depth(depth, "map")
+    values, kind = (None, None) if depth is None else _decoded(depth)
     if values is not None and values.shape != pixels.shape[:2]:
         size = f"{values.shape[1]} x {values.shape[0]}"
         raise PictureError(
@@ -99,6 +100,14 @@ def find_foreground(
     mask = _of_depth(values, kind)
     check_share(mask, "depth map")
     return Foreground(mask, f"depth-{kind}", values, matte, doubts, kind)
+
+
+@lru_cache(1)
+def _decoded(depth: bytes) -> tuple[Floats, DepthKind]:
+    """A depth map, decoded once for the engine and for the gate behind it; not to be written to."""
+    values, kind = decode_depth(depth, "map")
+    values.setflags(write=False)
+    return values, kind
 
 
 def silhouette(pixels: NDArray[np.uint8]) -> Mask:

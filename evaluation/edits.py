@@ -17,29 +17,31 @@ Edit = Callable[[Pixels, Random], Pixels]
 
 def levels(values: NDArray[np.floating]) -> Pixels:
     """Values rounded and cut off to 0..255."""
-    return np.clip(values + 0.5, 0, 255).astype(np.uint8)
+    rounded = values + 0.5
+    return np.clip(rounded, 0, 255, out=rounded).astype(np.uint8)
 
 
 def jpeg(pixels: Pixels, quality: int) -> Pixels:
     """The image after JPEG compression (4:2:0) at a quality of 1..100."""
-    _, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def noise(pixels: Pixels, random: Random, sigma: float) -> Pixels:
     """Gaussian noise of ``sigma`` levels on each channel."""
-    return levels(pixels + random.normal(0, sigma, pixels.shape))
+    values = random.normal(0, sigma, pixels.shape)
+    values += pixels
+    return levels(values)
 
 
 def gamma(pixels: Pixels, exponent: float) -> Pixels:
     """A tone curve: above 1 darker, below 1 brighter."""
-    table = levels(255 * (np.arange(256) / 255) ** exponent)
-    return np.asarray(table[pixels], np.uint8)
+    return np.asarray(cv2.LUT(pixels, levels(255 * (np.arange(256) / 255) ** exponent)), np.uint8)
 
 
 def tinted(pixels: Pixels, factors: tuple[float, ...]) -> Pixels:
     """Each channel multiplied."""
-    return levels(pixels * np.array(factors, np.float64))
+    return np.asarray(cv2.LUT(pixels, levels(np.arange(256)[None, :, None] * np.array(factors))), np.uint8)
 
 
 def grey(pixels: Pixels) -> Pixels:
@@ -51,9 +53,9 @@ def _side_light(pixels: Pixels, random: Random, depth: float) -> Pixels:
     """A smooth gain across the image in a random direction, from 1 - depth to 1 + depth."""
     height, width = pixels.shape[:2]
     angle = random.uniform(0, 2 * np.pi)
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    gain = 1 + depth * np.clip(x * np.cos(angle) + y * np.sin(angle), -1, 1)
-    return levels(pixels * gain[..., None])
+    x, y = np.linspace(-1, 1, width), np.linspace(-1, 1, height)
+    gain = 1 + depth * np.clip(x * np.cos(angle) + (y * np.sin(angle))[:, None], -1, 1)
+    return levels(pixels * cv2.merge((gain, gain, gain)))
 
 
 NULL_EDITS: Mapping[str, Edit] = {

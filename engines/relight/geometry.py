@@ -5,7 +5,7 @@ in millimetres. The perspective is that of AcuSim's rig.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -16,7 +16,6 @@ from acusim.errors import PictureError
 from acusim.foreground import Foreground, find_foreground
 from acusim.relative_depth import HEAD_DEPTH_MM, in_millimetres
 from engines.recipe import Geometry
-from engines.relight.grids import three
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -31,7 +30,9 @@ DEPTH_TOLERANCE_MM = 6.0
 FAR_OFF_MM = -1e4
 """Depth of the background in a guide: no smoothing crosses such a step."""
 GUIDE_MM = 6.0
-"""Depth steps of about this much stop the smoothing of normals (Gastal & Oliveira, SIGGRAPH 2011)."""
+"""Depth steps of about this much stop the smoothing of slopes (Gastal & Oliveira, SIGGRAPH 2011)."""
+SLOPES_PX = 5.0
+"""Standard deviation of that smoothing, pixels of an image 512 wide."""
 LEAST_SIDE = 8
 """A smaller picture has nothing to be relit."""
 INFLATION_SIDE = 96
@@ -82,7 +83,9 @@ def surface_of(
     mask = found.mask
     if found.depth is None or geometry == "silhouette":
         z = _inflate(mask)
-        return Surface(z, _normals(z, mask, blur=pixels.shape[1] / 100), mask, "silhouette-inflation", found)
+        even = cv2.GaussianBlur(_normals(z, *_slopes(z), mask), (0, 0), max(0.3, pixels.shape[1] / 100))
+        x, y, towards = _planes(even)
+        return Surface(z, _unit(x, y, towards, mask), mask, "silhouette-inflation", found)
     z, source = _from_relative(found.depth, mask) if found.depth_kind == "rel8" else _in_millimetres(found)
     return Surface(z, normals_from_depth(z, mask), mask, source, found)
 
@@ -141,12 +144,16 @@ def _poisson(inside: Mask) -> NDArray[np.float64]:
     Conjugate gradients with sums that do not depend on the number of threads, unlike a library's solver.
     """
     weight = inside.astype(np.float64)
+    padded = np.pad(weight, 1)
 
     def operator(u: NDArray[np.float64]) -> NDArray[np.float64]:
-        padded = np.pad(u, 1)
+        padded[1:-1, 1:-1] = u
         padded[-1] = padded[-2]
-        around = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
-        return (4 * u - around) * weight
+        out = 4 * u
+        for neighbour in (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]):
+            out -= neighbour
+        out *= weight
+        return out
 
     u, residual = np.zeros(inside.shape), weight.copy()
     direction, norm = residual.copy(), float((residual**2).sum())
@@ -166,50 +173,68 @@ def _poisson(inside: Mask) -> NDArray[np.float64]:
 def normals_from_depth(depth_mm: Floats, mask: Mask) -> Floats:
     """[H, W, 3] normals of a depth map stored in whole millimetres, whose steps have to be smoothed first.
 
-    Bilateral, so that a surface does not affect another in front of it.
+    Slopes are smoothed along the surface, and not across its edges: the mean of many rounded slopes is the true one.
     """
     scale = depth_mm.shape[1] / 512
-    reach = max(3, 2 * round(4.5 * scale) + 1)
-    z = np.where(mask, cv2.bilateralFilter(depth_mm, reach, DEPTH_TOLERANCE_MM, 3.0 * scale), 0).astype(np.float32)
-    rough = _normals(z, mask, blur=1.5 * scale)
-    # Whole millimetres leave rings like the grain of wood: smooth along the surface, but not across its edges.
-    weight, sigma = mask.astype(np.float32), max(0.6, 3.0 * scale)
-    even = cv2.GaussianBlur(z, (0, 0), sigma) / np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma), 1e-4)
-    guide = np.where(mask, np.where(np.abs(even - z) < DEPTH_TOLERANCE_MM, even, z), FAR_OFF_MM).astype(np.float32)
-    smooth = cv2.ximgproc.dtFilter(guide, rough, max(0.6, 5.0 * scale), GUIDE_MM, mode=cv2.ximgproc.DTF_NC, numIters=2)
-    return _unit(np.asarray(smooth, np.float32), mask)
+    z = np.where(mask, depth_mm, 0).astype(np.float32, copy=False)
+    # Whole millimetres leave rings like the grain of wood in the guide, too.
+    window = (2 * round(4.5 * scale) + 1,) * 2
+    even = cv2.blur(z, window)
+    even /= np.maximum(cv2.blur(mask.astype(np.float32), window), 1e-4)
+    guide = np.where(mask, np.where(np.abs(even - z) < DEPTH_TOLERANCE_MM, even, z), FAR_OFF_MM)
+    near = (2 * round(3 * scale) + 1,) * 2
+    slopes = cv2.GaussianBlur(cv2.merge(_slopes(z)), near, max(0.3, 1.5 * scale))
+    smooth = cv2.ximgproc.dtFilter(
+        guide, slopes, max(0.6, SLOPES_PX * scale), GUIDE_MM, mode=cv2.ximgproc.DTF_NC, numIters=1
+    )
+    across, down = _planes(smooth)
+    return _normals(z, across, down, mask)
 
 
-def _normals(depth_mm: Floats, mask: Mask, blur: float) -> Floats:
-    """Normals by back-projection; of the two neighbours on an axis, those on the same surface are used."""
+def _planes(image: NDArray[Any]) -> list[Floats]:
+    """The channels of an image, [H, W] each."""
+    return [np.asarray(plane, np.float32) for plane in cv2.split(image)]
+
+
+def _normals(depth_mm: Floats, across: Floats, down: Floats, mask: Mask) -> Floats:
+    """[H, W, 3] unit normals by back-projection, 0 outside the mask, from the slopes of the depth in mm a pixel."""
     height, width = depth_mm.shape
     focal = rig.FOCAL * width
     u = (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / focal
     v = (np.arange(height, dtype=np.float32) + 0.5 - height / 2) / focal
-    jump = JUMP_MM * max(1.0, 512 / width)
-    across, down = (_slope(depth_mm, mask, axis, jump) for axis in (1, 0))
     # P = z (u, v, 1), so dP/dcolumn = z' (u, v, 1) + z (1/f, 0, 0), and so for rows; their cross product up to scale:
-    z = depth_mm / focal
-    towards = -(z + across * u[None] + down * v[:, None])
-    normals = _unit(np.asarray(cv2.merge([across, down, towards]), np.float32), mask)
-    return _unit(np.asarray(cv2.GaussianBlur(normals, (0, 0), blur), np.float32), mask) if blur >= 0.3 else normals
+    towards = depth_mm / -focal - across * u[None] - down * v[:, None]
+    return _unit(across, down, towards, mask)
 
 
-def _unit(vectors: Floats, mask: Mask) -> Floats:
-    """Vectors of length 1 inside the mask, of length 0 outside."""
-    x, y, z = cv2.split(vectors)
-    scale = np.where(mask, 1 / np.maximum(np.sqrt(x * x + y * y + z * z), 1e-9), 0)
-    return vectors * three(scale.astype(np.float32))
+def _unit(x: Floats, y: Floats, z: Floats, mask: Mask) -> Floats:
+    """[H, W, 3] vectors of length 1 inside the mask, of length 0 outside."""
+    square = x * x
+    square += y * y
+    square += z * z
+    scale = mask / np.maximum(np.sqrt(square, out=square), np.float32(1e-9))
+    out = np.empty((*mask.shape, 3), np.float32)
+    for axis, values in enumerate((x, y, z)):
+        np.multiply(values, scale, out=out[..., axis])
+    return out
 
 
-def _slope(z: Floats, mask: Mask, axis: int, jump: float) -> Floats:
-    """Derivative of depth along one axis, in mm a pixel; one-sided at edges, 0 for an isolated pixel."""
-    step = np.diff(z, axis=axis)
-    both = mask[1:] & mask[:-1] if axis == 0 else mask[:, 1:] & mask[:, :-1]
-    usable = both & (np.abs(step) < jump)
-    step = np.where(usable, step, 0)
-    pad_after, pad_before = ((0, 1), (1, 0))
-    spread = ((pad_after, (0, 0)), (pad_before, (0, 0))) if axis == 0 else (((0, 0), pad_after), ((0, 0), pad_before))
-    ahead, behind = np.pad(step, spread[0]), np.pad(step, spread[1])
-    count = np.pad(usable, spread[0]).astype(np.float32) + np.pad(usable, spread[1])
-    return ((ahead + behind) / np.maximum(count, 1)).astype(np.float32)
+def _slopes(z: Floats) -> tuple[Floats, Floats]:
+    """Derivatives of depth along columns and rows, in mm a pixel; one-sided at edges, 0 for an isolated pixel.
+
+    A step to the background, whose depth is 0, is an edge like any other.
+    """
+    jump = JUMP_MM * max(1.0, 512 / z.shape[1])
+
+    def along_rows(z: Floats, total: Floats) -> None:
+        step = z[1:] - z[:-1]
+        usable = np.abs(step) < jump
+        step *= usable
+        total[1:] = step
+        total[:-1] += step
+        total[1:-1] *= np.where(usable[1:] & usable[:-1], np.float32(0.5), np.float32(1))
+
+    across, down = np.zeros_like(z), np.zeros_like(z)
+    along_rows(z.T, across.T)
+    along_rows(z, down)
+    return across, down

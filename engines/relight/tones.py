@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acusim import rig
-from engines.relight.grids import pick
+from engines.relight.grids import put
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -37,6 +37,15 @@ HAIR_COLOURS = np.array(
 HAIR_CHROMA = 0.25
 """Log chroma by which hanging hair may differ from the hair on the scalp."""
 HEAD_CENTRE_MM = np.array([0.0, 5.0, 10.0])
+HAIRLINE_STEPS = 10
+"""A degree."""
+HAIRLINE = np.interp(
+    np.arange(180 * HAIRLINE_STEPS + 1) / HAIRLINE_STEPS,
+    (0, 30, 55, 68, 80, 95, 180),
+    (26, 24, 14, -6, -18, -16, -38),
+).astype(np.float32)
+"""The lowest elevation at which hair may start, by azimuth: forehead, temple, ear, nape; long hair hangs lower."""
+MEDIAN_OF = 4_000
 
 
 def to_linear(pixels: NDArray[np.uint8]) -> Floats:
@@ -46,7 +55,7 @@ def to_linear(pixels: NDArray[np.uint8]) -> Floats:
 
 def to_srgb(linear: Floats) -> NDArray[np.uint8]:
     """Linear to sRGB levels, rounded and clipped to 0..1. Inverse of to_linear for all 256 levels."""
-    return _TO_SRGB[(np.clip(linear, 0, 1) * (_STEPS - 1)).astype(np.int32)]
+    return _TO_SRGB.take((linear * np.float32(_STEPS - 1)).astype(np.int32), mode="clip")
 
 
 def luminance(linear: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
@@ -57,9 +66,9 @@ def luminance(linear: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
 def shoulder(linear: Floats) -> Floats:
     """Compresses highlights smoothly: identity up to SHOULDER, then towards 1."""
     out = linear.copy()
-    bright = linear > SHOULDER
+    bright = np.flatnonzero(linear > SHOULDER)
     room = np.float32(1 - SHOULDER)
-    out[bright] = SHOULDER + room * np.tanh((linear[bright] - SHOULDER) / room)
+    out.reshape(-1)[bright] = SHOULDER + room * np.tanh((linear.take(bright) - SHOULDER) / room)
     return out
 
 
@@ -84,28 +93,44 @@ def head_directions(depth_mm: Floats, mask: Mask, frame: int) -> tuple[Floats, F
     """
     height, width = depth_mm.shape
     camera = rig.camera(frame)
-    rows, columns = np.nonzero(mask)
-    z = depth_mm[rows, columns].astype(np.float32)
+    inside = np.flatnonzero(mask)
+    rows, columns = np.divmod(inside.astype(np.int32), np.int32(width))
+    z = depth_mm.take(inside).astype(np.float32)
     focal = rig.FOCAL * width
-    local = (
-        ((columns + 0.5 - width / 2) / focal * z).astype(np.float32) - np.float32(camera.t_mm[0]),
-        ((rows + 0.5 - height / 2) / focal * z).astype(np.float32) - np.float32(camera.t_mm[1]),
-        z - np.float32(camera.t_mm[2]),
+    across, down = (((np.arange(n) + 0.5 - n / 2) / focal).astype(np.float32) for n in (width, height))
+    x, y, away = camera.t_mm.astype(np.float32)
+    local = across.take(columns) * z - x, down.take(rows) * z - y, z - away
+    x, y, up = (
+        row[0] * local[0] + row[1] * local[1] + (row[2] * local[2] - centre)
+        for row, centre in zip(camera.R.T.astype(np.float32), HEAD_CENTRE_MM.astype(np.float32), strict=True)
     )
-    turned = camera.R.T.astype(np.float32)
-    world: list[Any] = [
-        sum(turned[i, k] * local[k] for k in range(3)) - np.float32(HEAD_CENTRE_MM[i]) for i in range(3)
-    ]
-    x, y, up = world
-    flat = np.hypot(x, y)
-    return np.degrees(np.arctan2(x, -y)), np.degrees(np.arctan2(up, flat)), up + np.float32(HEAD_CENTRE_MM[2])
+    # OpenCV's angles are within 0.3° of NumPy's, and ten times as fast.
+    return _angle(-y, x), _angle(np.sqrt(x * x + y * y), up), up + np.float32(HEAD_CENTRE_MM[2])
 
 
-def hair_mask(linear: Floats, depth_mm: Floats, mask: Mask, frame: int) -> Floats:
+def _angle(x: Floats, y: Floats) -> Floats:
+    """[N] degrees from -180 to 180."""
+    degrees = np.asarray(cv2.phase(x, y, angleInDegrees=True), np.float32).reshape(-1)
+    return degrees - 360 * (degrees > 180)
+
+
+def _median(colours: Floats, which: Mask | None = None) -> Floats:
+    """[C] of colours [N, C], or of some of them; of more than MEDIAN_OF, of so many, evenly."""
+    places = np.arange(len(colours)) if which is None else np.flatnonzero(which)
+    return np.median(colours.take(places[:: max(1, len(places) // MEDIAN_OF)], 0), axis=0)
+
+
+def hair_mask(colours: Floats, depth_mm: Floats, mask: Mask, frame: int) -> Floats:
     """[H, W] 0..1 how surely a pixel is hair: it is where hair grows and differs from the skin's colour.
 
     The skin's colour is the median of the face and of the nape, whichever is visible; if neither is, or the head is
     bald, the mask is empty.
+
+    Args:
+        colours: [N, 3] linear RGB of the masked pixels.
+        depth_mm: [H, W] z in the camera frame.
+        mask: [H, W] where there is a surface.
+        frame: camera 1..144.
     """
     out = np.zeros(mask.shape, np.float32)
     azimuth, elevation, up = head_directions(depth_mm, mask, frame)
@@ -113,19 +138,17 @@ def hair_mask(linear: Floats, depth_mm: Floats, mask: Mask, frame: int) -> Float
     face = (away < 50) & (elevation > -35) & (elevation < 8)
     nape = (away > 120) & (up < -75) & (up > -105)
     inside = np.flatnonzero(mask)
-    colours = pick(linear, inside)
-    reference = colours[face] if face.sum() > 200 else colours[nape]
-    if len(reference) < 50:
+    reference = face if np.count_nonzero(face) > 200 else nape
+    if np.count_nonzero(reference) < 50:
         return out
-    skin = np.median(reference, axis=0)
-    # The lowest elevation at which hair may start, by azimuth: forehead, temple, ear, nape; long hair hangs lower.
-    hairline = np.interp(away, (0, 30, 55, 68, 80, 95, 180), (26, 24, 14, -6, -18, -16, -38)).astype(np.float32)
+    skin = _median(colours, reference)
+    hairline = HAIRLINE.take((away * HAIRLINE_STEPS + 0.5).astype(np.int32))
     zone = np.clip((elevation - hairline) / 8 + 0.5, 0, 1)
     hanging = np.clip((away - 60) / 15, 0, 1) * np.clip((up + 150) / 20, 0, 1) * 0.9
     roots, zone = zone > 0.9, np.maximum(zone, hanging)
     possible = np.flatnonzero(zone > 0)
     zone, scalp = zone.take(possible), roots.take(possible)
-    logs = np.log((colours.take(possible, 0) + 0.004) / (skin + 0.004))
+    logs = np.log(colours.take(possible, 0) + np.float32(0.004)) - np.log(skin + np.float32(0.004))
     brighter = luminance(logs)
     chroma = logs - brighter[:, None]
     distance = np.sqrt(np.maximum(np.abs(brighter) - 0.35, 0) ** 2 + 12 * luminance(chroma**2))
@@ -135,7 +158,7 @@ def hair_mask(linear: Floats, depth_mm: Floats, mask: Mask, frame: int) -> Float
     sure = scalp & (values > 0.7)
     if sure.any():
         # Clothes are in the zone, too: hair hanging there has the chroma of the hair above.
-        strange = luminance((chroma - np.median(chroma[sure], axis=0)) ** 2)
+        strange = luminance((chroma - _median(chroma, sure)) ** 2)
         values *= np.maximum(np.exp(-strange / HAIR_CHROMA**2), scalp)
     out.reshape(-1)[inside.take(possible)] = values
     out *= _connected_to_scalp(out, inside, roots)
@@ -159,27 +182,27 @@ def _connected_to_scalp(hair: Floats, inside: NDArray[np.intp], scalp: Mask) -> 
     return grown[components]
 
 
-def recolour_hair(linear: Floats, hair: Floats, random: np.random.Generator, amount: float) -> Floats:
+def recoloured(colours: Floats, hair: Floats, random: np.random.Generator, amount: float) -> Floats:
     """Shifts the hair's colour towards a random one; its strands keep their contrast.
 
     Args:
-        linear: [H, W, 3] linear RGB.
-        hair: [H, W] from hair_mask.
+        colours: [N, 3] linear RGB.
+        hair: [N] from hair_mask.
         random: draws the colour and the share.
         amount: the largest share.
     """
     share = amount * random.uniform(0.2, 1.0)
     mixed = random.dirichlet(np.full(len(HAIR_COLOURS), 0.35))
     target = (mixed[:, None] * HAIR_COLOURS).sum(0).astype(np.float32)
-    sure = hair > 0.7
-    if sure.sum() < 50 or amount == 0:
-        return linear
-    some = np.flatnonzero(hair > 0)
-    colours = pick(linear, some)
-    brightness = luminance(colours)
-    middle = max(float(np.median(luminance(linear[sure]))), 2e-3)
-    strands = np.power(np.clip(brightness / middle, 0.05, 8), np.float32(0.75))[:, None]
+    sure = np.flatnonzero(hair > 0.7)
+    if len(sure) < 50 or amount == 0:
+        return colours
+    some = np.flatnonzero(hair)
+    old = colours.take(some, 0)
+    some_sure = sure[:: max(1, len(sure) // MEDIAN_OF)]
+    middle = max(float(np.median(luminance(colours.take(some_sure, 0)))), 2e-3)
+    strands = np.power(np.clip(luminance(old) / np.float32(middle), 0.05, 8), np.float32(0.75))[:, None]
     weight = (hair.take(some) * np.float32(share))[:, None]
-    out = linear.copy()
-    out.reshape(-1, 3)[some] = colours * (1 - weight) + weight * strands * target
+    out = colours.copy()
+    put(out[:, None], some, old * (1 - weight) + weight * strands * target)
     return out

@@ -12,6 +12,7 @@ from PIL import Image
 from acusim.labels import read_label
 from acusim.layout import scan
 from acusim.pictures import read_provenance, read_rgb
+from engines.relight import engine
 from synthetic.generate import generate
 from synthetic.settings import HeadSettings
 from tests.support import FOUR_SETS, add_sample
@@ -292,6 +293,16 @@ def test_settings_can_be_corrected_as_long_as_nothing_was_made(make_dataset: Run
     command(*corrected, check=0)
     assert json.loads(command("--status", "--output", out, "--json", check=0).stdout)["counts"]["done"] == 8
     assert "created with other settings" in command(*corrected, "--seed", 1, check=1).stderr
+
+
+def test_no_out_is_finished_by_an_engine_that_creates_other_pixels(
+    done: tuple[Path, Path], command: Run, monkeypatch: pytest.MonkeyPatch
+):
+    root, out = done
+    before = engine.ALGORITHM
+    monkeypatch.setattr(engine, "ALGORITHM", "other")
+    refused = command("--batch", "--engine", "relight", "--dataset", root, "--output", out, "--variants", 2, check=1)
+    assert f"relight: {before} -> other" in refused.stderr
 
 
 def test_options_that_the_engine_does_not_use_are_reported(make_dataset: Run, command: Run, tmp_path: Path):

@@ -12,37 +12,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from acusim import rig
 from acusim.errors import PictureError
 from acusim.foreground import silhouette
 from acusim.pictures import FITTED, encode_depth
 from acusim.sample_id import SampleId
 from engines.base import Request, Result
 from engines.recipe import Geometry, Recipe
-from engines.relight import light, tones
+from engines.relight import tones
 from engines.relight.engine import RelightEngine
 from engines.relight.geometry import normals_from_depth, surface_of
+from engines.relight.grids import pick, put
 from engines.scenes import Scene
+from tests.engines.relight.ball import sphere
 from tests.support import ROOT
 
 pytestmark = pytest.mark.numeric
-
-CENTRE_MM, RADIUS_MM = 870.0, 100.0
-
-
-def sphere(size: int = 256, height: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """A ball before the rig's camera, by ray casting: depth [H, W] in mm (0 beside it), true normals [H, W, 3]."""
-    height = height or size
-    focal = rig.FOCAL * size
-    x = (np.arange(size) + 0.5 - size / 2) / focal
-    y = (np.arange(height) + 0.5 - height / 2) / focal
-    ray = np.dstack([*np.meshgrid(x, y), np.ones((height, size))])
-    a, b, c = (ray**2).sum(2), CENTRE_MM * ray[..., 2], CENTRE_MM**2 - RADIUS_MM**2
-    under = b**2 - a * c
-    hit = under > 0
-    t = (b - np.sqrt(np.maximum(under, 0))) / a
-    normals = (ray * t[..., None] - [0, 0, CENTRE_MM]) / RADIUS_MM
-    return np.where(hit, t, 0), np.where(hit[..., None], normals, 0)
 
 
 def _save_depth(path: Path, depth: np.ndarray) -> Path:
@@ -108,65 +92,6 @@ def test_normals_do_not_bleed_over_a_depth_edge():
     depth[:, 64:] = 840
     found = normals_from_depth(depth, np.ones((128, 128), bool))
     assert (found[..., 2] < -0.99).all()
-
-
-def test_harmonics_are_orthonormal():
-    random = np.random.default_rng(1)
-    directions = random.standard_normal((400_000, 3))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    rows = np.stack(light.basis(directions))
-    assert np.abs(rows @ rows.T * 4 * np.pi / rows.shape[1] - np.eye(9)).max() < 0.03
-
-
-def test_irradiance_of_even_light_is_pi_and_of_a_beam_is_its_cosine():
-    directions = np.random.default_rng(2).standard_normal((200_000, 3))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    angle = np.full(len(directions), 4 * np.pi / len(directions))
-    even = light.project(directions, np.ones((len(directions), 1)), angle)
-    normals = np.array([[0, 0, -1], [0.6, 0, -0.8], [-1, 0, 0]], np.float32)
-    assert np.allclose(light.irradiance(even, normals), np.pi, rtol=0.02)
-    # A beam of unit irradiance from the camera; order 2 keeps 1/4 + t/2 + 5/64 (3t² - 1) * 2 of max(0, t).
-    beam = light.project(np.array([[0, 0, -1.0]]), np.ones((1, 1)), np.ones(1))
-    t = -normals[:, 2]
-    assert np.allclose(light.irradiance(beam, normals)[:, 0], 1 / 4 + t / 2 + 5 / 32 * (3 * t**2 - 1), atol=1e-5)
-
-
-def test_a_ball_lit_from_one_side_is_relit_from_the_other():
-    """Own shading divided out, new light laid on, against a render under the new light itself."""
-    depth, normals = sphere(128)
-    seen = normals[depth > 0].astype(np.float32)
-    beam = np.array([[0.6, 0, -0.8]]), np.array([[-0.5, -0.5, -0.7071]])
-    old, new = (light.project(d, np.full((1, 3), 2.0), np.ones(1)) + np.eye(9)[:, :1] * 0.8 for d in beam)
-    shaded = (0.3 * light.irradiance(old, seen)).astype(np.float32)
-    estimate = light.own_shading(shaded, seen)
-    true = shaded[:, 0] / np.median(shaded[:, 0])
-    before = np.abs(true - 1).mean()
-    assert np.abs(estimate - true).mean() < 0.25 * before
-    relit = shaded / estimate[:, None] * light.irradiance(new, seen)
-    wanted = light.irradiance(new, seen)
-    error = np.abs(relit / relit.mean() - wanted / wanted.mean()).mean()
-    untouched = np.abs(shaded / shaded.mean() - wanted / wanted.mean()).mean()
-    assert error < 0.3 * untouched
-
-
-def test_normal_equations_are_solved_without_lapack():
-    assert np.allclose(light._solved(np.array([[4.0, 2], [2, 3]]), np.array([10.0, 8])), [1.75, 1.5], rtol=1e-14)
-    rows = np.random.default_rng(0).normal(size=(40, 9))
-    matrix, right = (rows[:, :, None] * rows[:, None, :]).sum(0), rows.sum(0)
-    assert np.allclose(light._solved(matrix, right), np.linalg.solve(matrix, right), rtol=1e-9)
-
-
-def test_light_comes_from_where_the_scene_is_bright(tmp_path: Path, scene: Path):
-    ramp = tones.to_linear(np.asarray(Image.open(scene)))
-    left, right = np.array([[-0.8, 0, -0.6], [0.8, 0, -0.6]], np.float32)[:, None]
-    lit = light.light_of_scene(ramp, 0, False)
-    assert light.irradiance(lit, left).mean() > 1.5 * light.irradiance(lit, right).mean()
-    mirrored = light.light_of_scene(ramp, 0, True)
-    assert np.allclose(light.irradiance(mirrored, right), light.irradiance(lit, left), rtol=1e-4)
-    assert light.irradiance(lit, np.array([[0, 0, -1]], np.float32)).mean() == pytest.approx(1)
-    top = light.light_of_scene(np.transpose(ramp, (1, 0, 2)), 0, False)  # bright above: -y in the camera's frame
-    up, down = np.array([[0, -0.8, -0.6], [0, 0.8, -0.6]], np.float32)[:, None]
-    assert light.irradiance(top, up).mean() > 1.5 * light.irradiance(top, down).mean()
 
 
 def test_the_picture_gets_brighter_on_the_scenes_bright_side(tmp_path: Path, scene: Path):
@@ -448,3 +373,12 @@ def test_the_mask_of_a_fitted_map_is_the_pictures_own():
     head = silhouette(pixels)
     surface = surface_of(pixels, encode_depth(np.where(head, 800, 0).astype(np.uint16), FITTED))
     assert (surface.mask == head).all() and surface.found.matte is not None and surface.found.source == "silhouette"
+
+
+def test_pixels_are_put_where_they_were_picked():
+    image = np.arange(4 * 5 * 3, dtype=np.float32).reshape(4, 5, 3)
+    places = np.array([0, 7, 19])
+    assert pick(image, places)[:, 0].tolist() == [0, 21, 57]
+    changed = image.copy()
+    put(changed, places, -pick(image, places)[:, ::-1])
+    assert changed[1, 2].tolist() == [-23, -22, -21] and (changed != image).any(2).sum() == 3
