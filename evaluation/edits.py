@@ -41,7 +41,7 @@ def gamma(pixels: Pixels, exponent: float) -> Pixels:
 
 def tinted(pixels: Pixels, factors: tuple[float, ...]) -> Pixels:
     """Each channel multiplied."""
-    return np.asarray(cv2.LUT(pixels, levels(np.arange(256)[None, :, None] * np.array(factors))), np.uint8)
+    return np.asarray(cv2.LUT(pixels, levels(np.arange(256.0)[None, :, None] * np.array(factors))), np.uint8)
 
 
 def grey(pixels: Pixels) -> Pixels:
