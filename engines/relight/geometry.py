@@ -30,8 +30,8 @@ DEPTH_TOLERANCE_MM = 6.0
 FAR_OFF_MM = -1e4
 """Depth of the background in a guide: no smoothing crosses such a step."""
 GUIDE_MM = 6.0
-"""Depth steps of about this much stop the smoothing of slopes (Gastal & Oliveira, SIGGRAPH 2011)."""
-SLOPES_PX = 5.0
+"""Depth steps of about this much stop the smoothing of normals (Gastal & Oliveira, SIGGRAPH 2011)."""
+SMOOTHING_PX = 5.0
 """Standard deviation of that smoothing, pixels of an image 512 wide."""
 LEAST_SIDE = 8
 """A smaller picture has nothing to be relit."""
@@ -173,22 +173,21 @@ def _poisson(inside: Mask) -> NDArray[np.float64]:
 def normals_from_depth(depth_mm: Floats, mask: Mask) -> Floats:
     """[H, W, 3] normals of a depth map stored in whole millimetres, whose steps have to be smoothed first.
 
-    Slopes are smoothed along the surface, and not across its edges: the mean of many rounded slopes is the true one.
+    First the slopes, as the mean of many rounded ones is the true one; then the normals, along the surface and not
+    across its edges.
     """
     scale = depth_mm.shape[1] / 512
     z = np.where(mask, depth_mm, 0).astype(np.float32, copy=False)
-    # Whole millimetres leave rings like the grain of wood in the guide, too.
     window = (2 * round(4.5 * scale) + 1,) * 2
-    even = cv2.blur(z, window)
-    even /= np.maximum(cv2.blur(mask.astype(np.float32), window), 1e-4)
+    share = 1 / np.maximum(cv2.blur(mask.astype(np.float32), window), np.float32(1e-4))
+    across, down, even = (plane * share for plane in _planes(cv2.blur(cv2.merge((*_slopes(z), z)), window)))
+    rough = _normals(z, across, down, mask)
     guide = np.where(mask, np.where(np.abs(even - z) < DEPTH_TOLERANCE_MM, even, z), FAR_OFF_MM)
-    near = (2 * round(3 * scale) + 1,) * 2
-    slopes = cv2.GaussianBlur(cv2.merge(_slopes(z)), near, max(0.3, 1.5 * scale))
     smooth = cv2.ximgproc.dtFilter(
-        guide, slopes, max(0.6, SLOPES_PX * scale), GUIDE_MM, mode=cv2.ximgproc.DTF_NC, numIters=1
+        guide, rough, max(0.6, SMOOTHING_PX * scale), GUIDE_MM, mode=cv2.ximgproc.DTF_NC, numIters=1
     )
-    across, down = _planes(smooth)
-    return _normals(z, across, down, mask)
+    x, y, towards = _planes(smooth)
+    return _unit(x, y, towards, mask)
 
 
 def _planes(image: NDArray[Any]) -> list[Floats]:
