@@ -115,7 +115,8 @@ def test_two_interrupts_stop_now(long_batch: tuple[Path, Path, dict[str, str]], 
     time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
-    assert process.returncode == 130
+    # The third may meet a Python that has given its handler back: a shell reports that as 130, too.
+    assert process.returncode in (130, -signal.SIGINT)
     command("--batch", "--engine", "relight", "--dataset", root, "--output", out, check=0)
     assert tree(out) == expected
 
