@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -46,20 +46,11 @@ def waits(number: int, work: Work) -> str:
     return ray.get_runtime_context().get_node_id()
 
 
-def until_nodes(count: int, seen: set[str]) -> Iterator[int]:
-    """Tasks until so many nodes have been seen, for two minutes at most."""
+def tasks_until(done: Callable[[], bool]) -> Iterator[int]:
+    """Tasks from 0 until something is the case, for two minutes at most."""
     deadline = time.monotonic() + 120
     number = 0
-    while len(seen) < count and time.monotonic() < deadline:
-        yield number
-        number += 1
-
-
-def until(said: list[str]) -> Iterator[int]:
-    """Tasks until something was said, for two minutes at most: a healthy node is not done before the other fails."""
-    deadline = time.monotonic() + 120
-    number = 0
-    while not (said and number) and time.monotonic() < deadline:
+    while not done() and time.monotonic() < deadline:
         yield number
         number += 1
 
@@ -97,12 +88,16 @@ def main(address: str, folder: Path) -> None:
         "GPU if any": outcome(cluster(Share(gpu=None, per_node=1)), square, [6]),
     }
     said: list[str] = []
-    results = run(where, until(said), cluster(), prepare=only_on_one_node, arguments=(folder, True), said=said.append)
-    found["one bad node"] = {"nodes": sorted({str(node) for _, node in results}), "said": said}
+    results: list[Any] = []
+    # A healthy node is not done before the other fails.
+    tasks = tasks_until(lambda: bool(said and results))
+    for result in run(where, tasks, cluster(), prepare=only_on_one_node, arguments=(folder, True), said=said.append):
+        results.append(result)
+    found["one bad node"] = {"results": results, "said": said}
     (folder / "joining").touch()
     seen: set[str] = set()
     said = []
-    for _, node in run(waits, until_nodes(3, seen), cluster(), said=said.append):
+    for _, node in run(waits, tasks_until(lambda: len(seen) == 3), cluster(), said=said.append):
         seen.add(str(node))
     found["joined"] = {"nodes": len(seen), "said": said}
     (folder / "found.json").write_text(json.dumps(found))

@@ -39,6 +39,7 @@ RIDGE = np.diag([0.0, *[0.01] * 3, *[0.03] * 5])
 TABLE_SIDE = 128
 """Cells of a table of directions along each axis."""
 _TABLE_ROW = 1024
+"""Pixels of a row when a table is read."""
 CHROMA_WIDTH = 0.35
 """Pixels whose log chroma is farther from the head's median (clothes, lips) have little weight in the fit."""
 

@@ -46,6 +46,7 @@ HAIRLINE = np.interp(
 ).astype(np.float32)
 """The lowest elevation at which hair may start, by azimuth: forehead, temple, ear, nape; long hair hangs lower."""
 MEDIAN_OF = 4_000
+"""Pixels of which a median is found."""
 
 
 def to_linear(pixels: NDArray[np.uint8]) -> Floats:
