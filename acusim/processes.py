@@ -1,5 +1,6 @@
-"""Threads and signals of processes that share the cores."""
+"""Threads, memory and signals of processes that share the cores."""
 
+import ctypes
 import os
 import signal
 import threading
@@ -11,6 +12,22 @@ from typing import Any
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """Signals that end a program from outside."""
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+"""Names of glibc's malloc.h."""
+
+
+def keep_memory() -> None:
+    """Lets this process keep the memory that arrays and tensors free, where its C library is glibc.
+
+    By default glibc hands large blocks back, and the system then clears the pages of the next ones anew: up to a third
+    of the time of work on one image after another, or of a small network's step on a CPU.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, TypeError, AttributeError):  # not glibc
+        return
+    mallopt(_M_MMAP_MAX, 0)
+    mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 @contextmanager

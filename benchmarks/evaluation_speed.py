@@ -28,7 +28,7 @@ from acusim.layout import scan
 from acusim.parallel import Work
 from acusim.pictures import encode, read_depth, read_rgb
 from acusim.sample_id import SampleId
-from benchmarks.relight_speed import best_ms, requests
+from benchmarks.relight_speed import best_seconds, requests
 from engines.recipe import Recipe
 from engines.relight.engine import RelightEngine
 from evaluation.certificate import Judge
@@ -173,13 +173,16 @@ def certificate_speed(task: tuple[tuple[Path, Path], int, int], work: Work) -> s
             )
         )
     references = [make_reference(o, d, xy, seen) for o, _, d, xy, seen in known]
-    whole = best_ms(lambda: [judge.judge(o, a, d, xy, seen) for o, a, d, xy, seen in known], len(known), rounds)
-    compare = best_ms(
-        lambda: [judge.compare(r, k[1]) for r, k in zip(references, known, strict=True)], len(known), rounds
-    )
+    asked = requests(original, min(12, len(samples)))
     with RelightEngine(Recipe(engine="relight")) as engine:
-        asked = requests(original, min(12, len(samples)))
-        relight = best_ms(lambda: engine.augment(asked), len(asked), max(1, rounds // 2))
+        works = (
+            lambda: [judge.judge(o, a, d, xy, seen) for o, a, d, xy, seen in known],
+            lambda: [judge.compare(r, k[1]) for r, k in zip(references, known, strict=True)],
+            lambda: engine.augment(asked),
+        )
+        seconds = best_seconds(works, rounds)
+    counts = len(known), len(known), len(asked)
+    whole, compare, relight = (1000 * taken / count for taken, count in zip(seconds, counts, strict=True))
     points = np.mean([seen.sum() for *_, seen in known])
     return (
         f"certificate at 512², one core, {len(known)} pictures with {points:.0f} visible acupoints in the mean\n"

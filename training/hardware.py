@@ -1,7 +1,6 @@
 """Devices and processes: one process, or several that ``accelerate launch`` or torchrun started, one for each GPU."""
 
 import contextlib
-import ctypes
 import os
 from collections.abc import Iterable
 from functools import cached_property
@@ -11,12 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from acusim.errors import ConfigError
+from acusim.processes import keep_memory
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-"""Names of glibc's malloc.h."""
 
 
 class Hardware:
@@ -107,20 +104,6 @@ class Hardware:
         """Leaves the other processes."""
         if self.world > 1:
             self.accelerator.end_training()
-
-
-def keep_memory() -> None:
-    """Lets this process keep the memory that tensors free, where its C library is glibc.
-
-    By default glibc hands large blocks back, and the system then clears the pages of the next ones anew: a third of the
-    time of a small network's step on a CPU.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(_M_MMAP_MAX, 0)
-    mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 def _device(text: str) -> torch.device:

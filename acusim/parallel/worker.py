@@ -10,6 +10,7 @@ from typing import Any
 
 from acusim import errors
 from acusim.parallel.messages import CLOSE, STOP, Dropped, Given, Job, Raised, Ready, Reported, Returned, Watched, Work
+from acusim.processes import keep_memory
 
 WATCH_SECONDS = 0.2
 
@@ -41,8 +42,9 @@ class Worker:
     def run(self, job: Job, place: str) -> None:
         """Prepares, and works until it is closed; in this thread, which what is prepared may belong to.
 
-        A state with the attribute ``concurrency`` is worked with by so many threads.
+        A state with the attribute ``concurrency`` is worked with by so many threads. The process keeps its memory.
         """
+        keep_memory()
         try:
             with job.prepare(*job.arguments) if job.prepare else nullcontext() as state:
                 count = int(getattr(state, "concurrency", 1))

@@ -26,6 +26,8 @@ class Head:
 
     pixels: NDArray[np.uint8]
     """[H, W, 3] the sample."""
+    linear: Floats
+    """[H, W, 3] the same."""
     mask: Mask
     """[H, W] True on the head."""
     matte: Floats | None
@@ -69,10 +71,9 @@ def over(head: Head, backdrop: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
         head: the head.
         backdrop: [H, W, 3] what is behind it; None: what was there before.
     """
-    original = tones.to_linear(head.pixels)
     lit = tones.shoulder(head.colours * head.gain)
     keep = backdrop is None
-    edge = _unmixed(head, original, keep) if head.matte is None else _matted(head, head.matte, original, lit, keep)
+    edge = _unmixed(head, keep) if head.matte is None else _matted(head, head.matte, lit, keep)
     out = (head.pixels if backdrop is None else backdrop).copy()
     rest = (1 - edge.share) * tones.to_linear(pick(out, edge.places)) if edge.rest is None else edge.rest
     put(out, head.inside, tones.to_srgb(lit))
@@ -85,8 +86,9 @@ def over(head: Head, backdrop: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
     return out
 
 
-def _matted(head: Head, matte: Floats, original: Floats, lit: Floats, keep: bool) -> _Edge:
+def _matted(head: Head, matte: Floats, lit: Floats, keep: bool) -> _Edge:
     """The edge by its matte."""
+    original = head.linear
     places = np.flatnonzero(np.where(head.mask, matte < 1, matte > 0))
     image = head.on_grid(lit, original)
     beside = places[~head.mask.take(places)]
@@ -96,7 +98,7 @@ def _matted(head: Head, matte: Floats, original: Floats, lit: Floats, keep: bool
     return _Edge(places, share, pick(rim_from_inside(image, matte), places), rest)
 
 
-def _unmixed(head: Head, original: Floats, keep: bool) -> _Edge:
+def _unmixed(head: Head, keep: bool) -> _Edge:
     """The edge separated from the old background.
 
     ``share * colour + (1 - share) * behind`` is the original.
@@ -106,6 +108,7 @@ def _unmixed(head: Head, original: Floats, keep: bool) -> _Edge:
     inner = np.asarray(cv2.erode(solid, kernel, borderType=cv2.BORDER_REPLICATE), np.uint8)
     outer = np.asarray(cv2.dilate(solid, kernel), np.uint8)
     places = np.flatnonzero(outer != inner)
+    original = head.linear
     image = original if head.colours is head.own else head.on_grid(head.colours, original)
     colour, near = _mean_nearby(image, inner, places)
     old, beyond = _mean_nearby(original, np.uint8(1) - outer, places)

@@ -13,7 +13,7 @@ from acusim.foreground import fitted
 from acusim.sample_id import SampleId
 from acusim.seeds import generator_of
 from engines.base import Engine, Request, Result
-from engines.relight import light, tones
+from engines.relight import hair, light, tones
 from engines.relight.composition import Head, over
 from engines.relight.geometry import surface_of
 from engines.relight.grids import pick
@@ -21,7 +21,7 @@ from engines.scenes import Scene, scene_pixels
 
 Floats = NDArray[np.float32]
 
-ALGORITHM = "2"
+ALGORITHM = "3"
 """Another one for each change of this engine that changes pixels: no OUT is finished by two."""
 SCENES_KEPT = 32
 """Decoded scenes in memory, each at most SCENE_SIDE wide and high: 3 MB each."""
@@ -74,22 +74,22 @@ class RelightEngine(Engine):
         random = generator_of(f"relight\n{request.seed}")  # independent of what the plan draws from the seed
         turn, mirrored = random.uniform(-0.4, 0.4), bool(random.integers(2))
         mask, inside = surface.mask, np.flatnonzero(surface.mask)
-        levels = pick(pixels, inside)
-        if levels.max() < DARKEST_LEVEL:
+        original = tones.to_linear(pixels)
+        own = pick(original, inside)
+        if own.max() < tones.TO_LINEAR[DARKEST_LEVEL]:
             raise PictureError(f"the head is black: no level above {DARKEST_LEVEL}, too dark to be relit")
 
-        own = tones.to_linear(levels)
-        gain = np.ones((1, 3), np.float32)
+        gain = tone = tones.tone_gain(random, recipe.tone_shift)
         if recipe.light_strength > 0:
             new = light.light_of_scene(self._radiance(request.scene), turn, mirrored)
             new = light.adjusted(new, recipe.light_contrast, recipe.light_colour)
-            gain = _light_gain(own, pick(surface.normals, inside), new, recipe.light_strength)
-        gain = gain * tones.tone_gain(random, recipe.tone_shift)
+            gain = _gain(own, pick(surface.normals, inside), new, recipe.light_strength, tone)
         coloured = own
         if recipe.hair_shift > 0 and isinstance(request.sample, SampleId) and not request.bald:
-            hair = tones.hair_mask(own, surface.depth_mm, mask, request.sample.frame)
-            coloured = tones.recoloured(own, hair.take(inside), random, recipe.hair_shift)
-        head = Head(pixels, mask, surface.found.matte, inside, own, coloured, np.broadcast_to(gain, own.shape))
+            sure = hair.hair_mask(original, surface.depth_mm, mask, request.sample.frame)
+            coloured = hair.recoloured(own, sure.take(inside), random, recipe.hair_shift)
+        gain = np.broadcast_to(gain, own.shape)
+        head = Head(pixels, original, mask, surface.found.matte, inside, own, coloured, gain)
         out = over(head, self._behind(request.scene, mask.shape, mirrored))
         facts: dict[str, Any] = {"geometry": surface.source}
         if surface.found.source == "alpha":
@@ -121,8 +121,11 @@ def _reduced_scene(scene: Scene) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _light_gain(linear: Floats, normals: Floats, new_light: NDArray[np.float64], strength: float) -> Floats:
-    """[N, 3] new over old light on the head's N pixels; its median luminance is 1, so that exposure stays."""
+def _gain(linear: Floats, normals: Floats, new_light: NDArray[np.float64], strength: float, tone: Floats) -> Floats:
+    """[N, 3] new over old light on the head's N pixels, times a tone.
+
+    The light's median luminance is 1, so that exposure stays.
+    """
     some = light.chosen(len(linear))
     at = normals.take(some, 0)
     own = light.own_light(linear.take(some, 0), at)
@@ -133,6 +136,6 @@ def _light_gain(linear: Floats, normals: Floats, new_light: NDArray[np.float64],
     level = max(float(np.median(tones.luminance(ratio(at)))), 1e-4)
 
     def gain(directions: Floats) -> Floats:
-        return np.clip(np.power(ratio(directions) / level, np.float32(strength)), *GAIN_LIMITS)
+        return tone * np.clip(np.power(ratio(directions) / level, np.float32(strength)), *GAIN_LIMITS)
 
     return light.tabulated(gain, normals)

@@ -1,0 +1,31 @@
+"""Memory of processes."""
+
+import subprocess
+import sys
+
+import pytest
+
+HELD = """
+import os
+import sys
+import numpy as np
+from acusim.processes import keep_memory
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1])
+
+if "keep" in sys.argv:
+    keep_memory()
+array = np.ones(1 << 23)
+full = resident()
+del array
+print((full - resident()) * os.sysconf("SC_PAGE_SIZE") >> 20)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize(("how", "returned"), [("return", True), ("keep", False)])
+def test_a_process_keeps_what_64_mib_of_an_array_were_in(how: str, returned: bool) -> None:
+    done = subprocess.run([sys.executable, "-c", HELD, how], capture_output=True, text=True, check=True, timeout=60)
+    assert (int(done.stdout) > 48) == returned
