@@ -6,6 +6,8 @@ trusted by two witnesses only. The second one:
 - *agreement*: structure of 5 to 40 pixels around the point is where it was, and not farther away;
 - *likeness*: the same structure is there with its strength, and little else. Agreement alone is had by what remains of
   it under a cover, or in a blend;
+- *contrast*: so is that of lids and creases, whatever their sharpness. In a blend with 20 % of another image 80 % of it
+  is left, while what the other shows may be too faint to be seen;
 - *doubt*: what the original does not explain at a place resembles the original elsewhere. At corners of the augmented
   image a patch is fitted by the original's at the same place, as it is and blurred; the rest is compared with the
   original at every shift. In an image in which nothing moved the rest is light and noise, which resemble nothing.
@@ -24,6 +26,8 @@ from scipy.ndimage import maximum_filter
 
 from evaluation.patches import Padded, correlated, evidence
 from evaluation.structure import Floats, Inside, Maps, squeeze
+
+Doubles = NDArray[np.float64]
 
 REACH = 12
 """Largest shift examined along each axis, in steps of two pixels of an image 512 wide."""
@@ -51,6 +55,8 @@ _LEAST, _LEAST_BAND = 1e-3, 1e-2
 """Mean square of a squeezed map's noise, at least."""
 _LEAST_SHOWN = 1e-6
 """The same of the band as it is."""
+_LEAST_MEDIUM = 1e-7
+"""The same of the medium map as it is."""
 _AXIS = 2 * np.arange(-REACH, REACH + 1)
 _LENGTHS = np.hypot(*np.meshgrid(_AXIS, _AXIS)).ravel()
 
@@ -69,6 +75,9 @@ class Second:
     """[P] share of the original's structure of 5 to 40 pixels that is there, by least squares: 1 for an equal image."""
     alike: Floats
     """[P] correlation of both images' structure of 5 to 40 pixels."""
+    contrast: Floats
+    """[P] what is left of the contrast of lids and creases: 1 for an equal image, and for one that is less sharp. Of
+    levels or of their logarithms, whichever is more."""
     doubt: Floats
     """[P] evidence for a displaced second copy around each point."""
     copy: float
@@ -87,6 +96,8 @@ class Witnessed:
     """[H/2, W/2] squeezed."""
     shown: Floats
     """[H/4, W/4] the band as it is, inside the head."""
+    light: Floats
+    """[H/8, W/8]"""
 
     @classmethod
     def of(cls, maps: Maps, inside: Inside) -> Self:
@@ -94,7 +105,7 @@ class Witnessed:
         blurred = np.asarray(cv2.GaussianBlur(maps.medium, (0, 0), BLUR / 2), np.float32)
         medium = maps.medium * inside.core_half, blurred * inside.core_half
         squeezed = squeeze(medium[0], 3 * MEDIUM_KNEE), squeeze(maps.band, BAND_KNEE)
-        return cls(medium, *squeezed, _shown(maps, inside))
+        return cls(medium, *squeezed, _shown(maps, inside), maps.light)
 
 
 def second_witness(
@@ -111,14 +122,16 @@ def second_witness(
     """
     if not len(points):
         nothing = np.zeros(0, np.float32)
-        return Second(nothing, nothing, nothing, nothing, nothing, nothing, 0.0)
+        return Second(nothing, nothing, nothing, nothing, nothing, nothing, nothing, 0.0)
     band = _agreement(one.band, squeeze(other.band, BAND_KNEE), points, BAND_RADIUS)
     near = np.linalg.norm(points[:, None] - points[None], axis=2) <= AROUND
     against = np.where(near, -band, -np.inf).max(1)
     kept, alike = _likeness(one.shown, _shown(other, inside), points)
-    doubt = _doubt(one, other.medium * inside.core_half, inside, points)
+    shown = other.medium * inside.core_half
+    contrast = _contrast(one.medium, shown, points) * _brighter(one.light, other.light, points)
+    doubt = _doubt(one, shown, inside, points)
     rests = _agreement(*medium, points, MEDIUM_RADIUS)
-    return Second(rests, band, against, kept, alike, doubt, float(doubt.mean()))
+    return Second(rests, band, against, kept, alike, contrast, doubt, float(doubt.mean()))
 
 
 def _cells(points: NDArray[np.floating], shape: tuple[int, ...], step: int) -> NDArray[np.intp]:
@@ -133,13 +146,43 @@ def _shown(maps: Maps, inside: Inside) -> Floats:
 
 def _likeness(one: Floats, other: Floats, points: NDArray[np.floating]) -> tuple[Floats, Floats]:
     """[P] the share of one map that is in the other, and [P] their correlation, around each point."""
-    columns, rows = _cells(points, one.shape, 4).T
-    own, both, others = (
-        np.asarray(cv2.GaussianBlur(product, (0, 0), LIKENESS / 4), np.float32)[rows, columns]
-        for product in (one * one, one * other, other * other)
-    )
+    own, both, others = (_around(product, points) for product in (one * one, one * other, other * other))
     own, others = own + np.float32(_LEAST_SHOWN), others + np.float32(_LEAST_SHOWN)
     return both / own, both / np.sqrt(own * others)
+
+
+def _around(map4: Floats, points: NDArray[np.floating]) -> Floats:
+    """[P] means of a map [H/4, W/4] around points, by the weights of LIKENESS."""
+    columns, rows = _cells(points, map4.shape, 4).T
+    return np.asarray(cv2.GaussianBlur(map4, (0, 0), LIKENESS / 4), np.float32)[rows, columns]
+
+
+def _contrast(one: tuple[Floats, Floats], other: Floats, points: NDArray[np.floating]) -> Floats:
+    """[P] how much of a map, as it is and blurred, makes up another around each point: the sum of both shares.
+
+    1 and the shares in what differs, so that where there is no structure nothing is missing.
+
+    Args:
+        one: the original's medium map [H/2, W/2], as it is and blurred.
+        other: the augmented image's.
+        points: [P, 2] in pixels.
+    """
+    more = other - one[0]
+    products = (one[0] * one[0], one[1] * one[1], one[0] * one[1], more * one[0], more * one[1])
+    size = max(1, other.shape[1] // 2), max(1, other.shape[0] // 2)
+    means = (_around(cv2.resize(each, size, interpolation=cv2.INTER_AREA), points) for each in products)
+    sharp, blurred, both, by_sharp, by_blurred = (mean.astype(np.float64) for mean in means)
+    first, second = _shares(sharp + _LEAST_MEDIUM, blurred + _LEAST_MEDIUM, both, by_sharp, by_blurred)
+    return (1 + first + second).astype(np.float32)
+
+
+def _brighter(one: Floats, other: Floats, points: NDArray[np.floating]) -> Floats:
+    """[P] how many times brighter it became around each point, at least 1.
+
+    Light that multiplies keeps the contrast of logarithms, light that is added that of levels.
+    """
+    columns, rows = _cells(points, one.shape, 8).T
+    return np.exp(np.maximum(other[rows, columns] - one[rows, columns], 0))
 
 
 def _agreement(one: Floats, other: Floats, points: NDArray[np.floating], radius: int) -> Floats:
@@ -196,10 +239,14 @@ def _fitted(seen: Floats, first: Floats, second: Floats) -> Floats:
 
     here, there, both = dot(first, first) + 1e-6, dot(second, second) + 1e-6, dot(first, second)
     by_first, by_second = dot(seen, first), dot(seen, second)
-    determinant = here * there * (1 + 1e-3) - both**2
-    one = (by_first * there - by_second * both) / determinant
-    other = (by_second * here - by_first * both) / determinant
+    one, other = _shares(here, there, both, by_first, by_second)
     return np.asarray(one[:, None, None] * first + other[:, None, None] * second, np.float32)
+
+
+def _shares(here: Doubles, there: Doubles, both: Doubles, by_first: Doubles, by_second: Doubles) -> list[Doubles]:
+    """The shares of two things in a third, by least squares, from their products: [K] each."""
+    determinant = here * there * (1 + 1e-3) - both**2
+    return [(by_first * there - by_second * both) / determinant, (by_second * here - by_first * both) / determinant]
 
 
 def _spread(surfaces: Floats) -> Floats:

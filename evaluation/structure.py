@@ -49,6 +49,8 @@ class Maps:
     """[H/4, W/4]"""
     band: Floats
     """[H/2, W/2] structure of 5 to 40 pixels."""
+    light: Floats
+    """[H/8, W/8] logarithm of brightness, blurred."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +94,7 @@ def maps_of(pixels: Bytes, inside: Inside) -> Maps:
     coarse = cv2.subtract(quarter, cv2.GaussianBlur(quarter, (0, 0), COARSE_SIGMA / 4))
     narrow, broad = (cv2.GaussianBlur(half, (0, 0), sigma / 2) for sigma in BAND_SIGMAS)
     band = cv2.subtract(narrow, broad)
-    return Maps(*(np.asarray(values, np.float32) for values in (fine, medium, coarse, band)))
+    return Maps(*(np.asarray(values, np.float32) for values in (fine, medium, coarse, band, beyond)))
 
 
 def squeezed(one: Maps, other: Maps, inside: Inside) -> tuple[Maps, Maps]:
@@ -105,6 +107,7 @@ def squeezed(one: Maps, other: Maps, inside: Inside) -> tuple[Maps, Maps]:
             np.asarray(cv2.multiply(squeeze(maps.medium, medium), inside.core_half), np.float32),
             squeeze(maps.coarse, COARSE_KNEE),
             maps.band,
+            maps.light,
         )
         for maps in (one, other)
     )

@@ -40,8 +40,8 @@ from evaluation.subjects import Subject, Task, load
 from evaluation.thresholds import Thresholds
 from experiments.pairs import measured, run_on_pairs
 
-RESTS = (-0.05, 0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
-"""What is tried as ``rests_band``: trust and safety are one scale."""
+CONTRASTS = (0.0, 0.7, 0.8, 0.85, 0.9, 0.95)
+"""What is tried as ``least_contrast``: trust and safety are one scale."""
 CURVE = {
     "detail": ("detail 1", "detail 1.5", "detail 2"),
     "grain": ("grain 3", "grain 5"),
@@ -66,7 +66,7 @@ class Row:
     wrong: int
     """Of these, trusted in an accepted image."""
     curve: tuple[tuple[int, int], ...]
-    """Trusted and wrong by each of RESTS as ``rests_band``."""
+    """Trusted and wrong by each of CONTRASTS as ``least_contrast``."""
 
 
 def attacked(task: Task, work: Work) -> list[Row] | str:
@@ -107,7 +107,7 @@ def _judged(subject: Subject, attack: Attack, judge: Judge) -> Row:
         trusted=trusted,
         far=int(far.sum()),
         wrong=wrong,
-        curve=tuple(counted(judge.thresholds.changed(rests_band=value))[1:] for value in RESTS),
+        curve=tuple(counted(judge.thresholds.changed(least_contrast=value))[1:] for value in CONTRASTS),
     )
 
 
@@ -149,12 +149,12 @@ def markdown(rows: Sequence[Row], tolerance_mm: float) -> str:
         ),
     ]
     return "\n".join(
-        [*lines, "### By `rests_band`: acupoints trusted, and wrong of those moved\n", _curve(still, moved)]
+        [*lines, "### By `least_contrast`: acupoints trusted, and wrong of those moved\n", _curve(still, moved)]
     )
 
 
 def _curve(still: Sequence[Row], moved: Sequence[Row]) -> str:
-    """What each value of ``rests_band`` would give."""
+    """What each value of ``least_contrast`` would give."""
     edits = [name for name in HARMLESS if any(row.carrier == name for row in still)]
 
     def cells(index: int) -> Iterator[str]:
@@ -165,8 +165,8 @@ def _curve(still: Sequence[Row], moved: Sequence[Row]) -> str:
             chosen = [row for row in moved if row.carrier in carriers]
             yield f"{sum(row.curve[index][1] for row in chosen)} / {sum(row.far for row in chosen)}"
 
-    head = ("`rests_band`", *(f"{name}, %" for name in edits), *CURVE)
-    return table(head, ((f"{value:g}", *cells(index)) for index, value in enumerate(RESTS)))
+    head = ("`least_contrast`", *(f"{name}, %" for name in edits), *CURVE)
+    return table(head, ((f"{value:g}", *cells(index)) for index, value in enumerate(CONTRASTS)))
 
 
 def _cells(rows: Sequence[Row]) -> list[str]:

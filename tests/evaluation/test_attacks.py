@@ -23,7 +23,7 @@ from evaluation.attacks import (
     transferred,
 )
 from evaluation.certificate import Judge
-from evaluation.copies import Witnessed, second_witness
+from evaluation.copies import BLUR, Witnessed, second_witness
 from evaluation.run import plan
 from evaluation.settings import PairSettings
 from evaluation.structure import Inside, Maps
@@ -129,7 +129,7 @@ def test_how_much_of_the_structure_is_there_by_hand():
     points = np.array([(128.0, 128.0), (90.0, 170.0)])
 
     def witness(shown: NDArray[np.float32]) -> tuple[list[float], list[float]]:
-        one, two = (Maps(np.zeros((256, 256), np.float32), empty, empty, each) for each in (band, shown))
+        one, two = (Maps(empty, empty, empty, each, np.zeros((32, 32), np.float32)) for each in (band, shown))
         second = second_witness(Witnessed.of(one, inside), two, (empty, empty), inside, points)
         return second.kept.tolist(), second.alike.tolist()
 
@@ -138,6 +138,36 @@ def test_how_much_of_the_structure_is_there_by_hand():
     assert witness(empty) == ([0, 0], [0, 0])
     kept, alike = witness(0.6 * band + 0.8 * other)  # of two that are orthogonal
     assert kept == pytest.approx([0.6, 0.6], abs=0.02) and alike == pytest.approx([0.6, 0.6], abs=0.02)
+
+
+def test_what_is_left_of_the_contrast_by_hand():
+    random = np.random.default_rng(0)
+    creases, others = (cv2.GaussianBlur(random.normal(size=(128, 128)).astype(np.float32), (0, 0), 1) for _ in range(2))
+    inside, empty = Inside.of(np.ones((256, 256), bool)), np.zeros((128, 128), np.float32)
+    points = np.array([(128.0, 128.0), (90.0, 170.0)])
+
+    def left(shown: NDArray[np.float32], brighter: float = 1.0) -> list[float]:
+        lights = (np.full((32, 32), np.log(times), np.float32) for times in (1, brighter))
+        one, two = (
+            Maps(empty, each, empty, empty, light) for each, light in zip((creases, shown), lights, strict=True)
+        )
+        return second_witness(Witnessed.of(one, inside), two, (empty, empty), inside, points).contrast.tolist()
+
+    assert left(creases) == pytest.approx([1, 1], abs=1e-3)
+    assert left(0.8 * creases) == pytest.approx([0.8, 0.8], abs=0.01)
+    assert left(0.8 * creases + 0.2 * others) == pytest.approx([0.8, 0.8], abs=0.05)
+    assert left(cv2.GaussianBlur(creases, (0, 0), BLUR / 2)) == pytest.approx([1, 1], abs=0.01), "less sharp"
+    assert left(0.8 * creases, 1.25) == pytest.approx([1, 1], abs=0.01), "the same levels above more light"
+    assert left(0.8 * creases, 0.5) == pytest.approx([0.8, 0.8], abs=0.01)
+    assert left(empty) == pytest.approx([0, 0], abs=0.05)
+
+
+def test_a_blend_of_any_part_has_no_trusted_point_that_shows_both(subject: Subject):
+    judge, reference = Judge(), subject.reference()
+    moved = displaced(subject.original, module._affine(np.eye(2), (0, 0), (12, 5)))
+    for share in (0.85, 0.8, 0.7):
+        evidence = judge.measure(reference, cross_faded(subject.original, moved, share))
+        assert np.median(evidence.figures.second.contrast) < judge.thresholds.least_contrast, share
 
 
 def test_no_structure_is_no_second_copy():

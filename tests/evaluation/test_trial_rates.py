@@ -49,6 +49,7 @@ def test_one_witness_alone_is_not_enough():
     assert not trusted(make_trial(band=limits.rests_band - 0.01), limits)[0].any(), "fine texture alone"
     assert not trusted(make_trial(kept=limits.least_kept - 0.01), limits)[0].any(), "little of it is left"
     assert not trusted(make_trial(alike=limits.least_alike - 0.01), limits)[0].any(), "beside much else"
+    assert not trusted(make_trial(contrast=limits.least_contrast - 0.01), limits)[0].any(), "faded"
     assert trusted(make_trial(bound=20.0), limits)[0].tolist() == [True, False]
     firm = make_trial(bound=20.0, band=limits.firm_band)
     assert trusted(firm, limits)[0].all() and limits.tolerance_mm >= FAR * 0.5, "without texture"
