@@ -96,6 +96,8 @@ class Witnessed:
     """[H/2, W/2] squeezed."""
     shown: Floats
     """[H/4, W/4] the band as it is, inside the head."""
+    products: tuple[Floats, Floats, Floats]
+    """[H/4, W/4] means of the medium map's square, of its blurred copy's, and of both's product."""
     light: Floats
     """[H/8, W/8]"""
 
@@ -105,7 +107,8 @@ class Witnessed:
         blurred = np.asarray(cv2.GaussianBlur(maps.medium, (0, 0), BLUR / 2), np.float32)
         medium = maps.medium * inside.core_half, blurred * inside.core_half
         squeezed = squeeze(medium[0], 3 * MEDIUM_KNEE), squeeze(maps.band, BAND_KNEE)
-        return cls(medium, *squeezed, _shown(maps, inside), maps.light)
+        products = _mean(medium[0] ** 2), _mean(medium[1] ** 2), _mean(medium[0] * medium[1])
+        return cls(medium, *squeezed, _shown(maps, inside), products, maps.light)
 
 
 def second_witness(
@@ -128,7 +131,7 @@ def second_witness(
     against = np.where(near, -band, -np.inf).max(1)
     kept, alike = _likeness(one.shown, _shown(other, inside), points)
     shown = other.medium * inside.core_half
-    contrast = _contrast(one.medium, shown, points) * _brighter(one.light, other.light, points)
+    contrast = _contrast(one, shown, points) * _brighter(one.light, other.light, points)
     doubt = _doubt(one, shown, inside, points)
     rests = _agreement(*medium, points, MEDIUM_RADIUS)
     return Second(rests, band, against, kept, alike, contrast, doubt, float(doubt.mean()))
@@ -146,32 +149,31 @@ def _shown(maps: Maps, inside: Inside) -> Floats:
 
 def _likeness(one: Floats, other: Floats, points: NDArray[np.floating]) -> tuple[Floats, Floats]:
     """[P] the share of one map that is in the other, and [P] their correlation, around each point."""
-    own, both, others = (_around(product, points) for product in (one * one, one * other, other * other))
+    columns, rows = _cells(points, one.shape, 4).T
+    own, both, others = (
+        np.asarray(cv2.GaussianBlur(product, (0, 0), LIKENESS / 4), np.float32)[rows, columns]
+        for product in (one * one, one * other, other * other)
+    )
     own, others = own + np.float32(_LEAST_SHOWN), others + np.float32(_LEAST_SHOWN)
     return both / own, both / np.sqrt(own * others)
 
 
-def _around(map4: Floats, points: NDArray[np.floating]) -> Floats:
-    """[P] means of a map [H/4, W/4] around points, by the weights of LIKENESS."""
-    columns, rows = _cells(points, map4.shape, 4).T
-    return np.asarray(cv2.GaussianBlur(map4, (0, 0), LIKENESS / 4), np.float32)[rows, columns]
+def _mean(half: Floats) -> Floats:
+    """[H/4, W/4] a map [H/2, W/2] averaged by the weights of LIKENESS."""
+    size = max(1, half.shape[1] // 2), max(1, half.shape[0] // 2)
+    quarter = cv2.resize(half, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.GaussianBlur(quarter, (0, 0), LIKENESS / 4), np.float32)
 
 
-def _contrast(one: tuple[Floats, Floats], other: Floats, points: NDArray[np.floating]) -> Floats:
-    """[P] how much of a map, as it is and blurred, makes up another around each point: the sum of both shares.
+def _contrast(one: Witnessed, other: Floats, points: NDArray[np.floating]) -> Floats:
+    """[P] how much of the original's medium map, as it is and blurred, makes up another [H/2, W/2] around each point.
 
-    1 and the shares in what differs, so that where there is no structure nothing is missing.
-
-    Args:
-        one: the original's medium map [H/2, W/2], as it is and blurred.
-        other: the augmented image's.
-        points: [P, 2] in pixels.
+    The sum of both shares: 1 and those in what differs, so that where there is no structure nothing is missing.
     """
-    more = other - one[0]
-    products = (one[0] * one[0], one[1] * one[1], one[0] * one[1], more * one[0], more * one[1])
-    size = max(1, other.shape[1] // 2), max(1, other.shape[0] // 2)
-    means = (_around(cv2.resize(each, size, interpolation=cv2.INTER_AREA), points) for each in products)
-    sharp, blurred, both, by_sharp, by_blurred = (mean.astype(np.float64) for mean in means)
+    more = other - one.medium[0]
+    means = *one.products, _mean(more * one.medium[0]), _mean(more * one.medium[1])
+    columns, rows = _cells(points, means[0].shape, 4).T
+    sharp, blurred, both, by_sharp, by_blurred = (mean[rows, columns].astype(np.float64) for mean in means)
     first, second = _shares(sharp + _LEAST_MEDIUM, blurred + _LEAST_MEDIUM, both, by_sharp, by_blurred)
     return (1 + first + second).astype(np.float32)
 
