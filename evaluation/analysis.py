@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,6 +133,20 @@ def discards_by_view(drifts: Drifts) -> dict[str, Any]:
         views.setdefault(pair.id.frame, Counter())[discard or "kept"] += 1
     total: Counter[str] = sum(views.values(), Counter())
     return {"total": dict(total), "by_frame": {str(frame): dict(views[frame]) for frame in sorted(views)}}
+
+
+def faded_note(summaries: Iterable[Mapping[str, Any]], least_contrast: float) -> str:
+    """A note on accepted images without any trusted point as they lost contrast; empty where there are none."""
+    accepted = [summary["contrast"] for summary in summaries if summary["accept"]]
+    faded = [contrast for contrast in accepted if contrast is not None and contrast < least_contrast]
+    if not faded:
+        return ""
+    middle = float(np.median(faded))
+    return (
+        f"{len(faded)} of {len(accepted)} accepted images keep less than {least_contrast:g} of the contrast of lids "
+        f"and creases ({middle:.2f} in the median), as a blend of two would: no acupoint is trusted there; if the "
+        "engine is known to soften contrast, lower least_contrast"
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

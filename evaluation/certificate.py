@@ -74,6 +74,8 @@ class Certificate:
     agrees."""
     copy: float = _NAN
     """Evidence that a second, displaced copy of the head shows through; near 0 without one."""
+    contrast: float = _NAN
+    """What is left of the contrast of lids and creases, in the median of the visible points: 1 for the same image."""
 
     @property
     def visible(self) -> NDArray[np.bool_]:
@@ -97,6 +99,7 @@ class Certificate:
             "outline_seen": _json(self.outline.seen),
             "depth_agreement": _json(self.depth_agreement),
             "copy": _json(self.copy),
+            "contrast": _json(self.contrast),
             "found_px": _json(self.found_px),
             "found_strength": _json(self.found_strength),
             "visible": int(self.visible.sum()),
@@ -203,6 +206,7 @@ class Judge:
             excluded_mm=_spread(excluded / scale * reference.mm_per_px, reference),
             trusted=every,
             copy=figures.second.copy,
+            contrast=float(np.median(figures.second.contrast[:seen])) if seen else _NAN,
         )
 
 

@@ -21,6 +21,7 @@ from acusim.photo_decoding import decode_photograph
 from acusim.pictures import MAX_PIXELS, read_file
 from acusim.point_mask import mask_path
 from acusim.results import csv_line, json_values, write_result
+from evaluation.analysis import faded_note
 from evaluation.cutouts import cut_out_subject
 from evaluation.masks import mask_bytes, record_of
 from evaluation.measuring import CERTIFICATE, Measured, Worker, measured, prepare, write_mask
@@ -131,7 +132,8 @@ def certify(
             advance(done, len(pairs))
     problems += [Problem(pair.augmented, text) for pair in pairs for text in results[pair.augmented].problems]
     judged = [Judged(pair, known) for pair in pairs if (known := results[pair.augmented].certificates.get("augmented"))]
-    notes = [*found.notes, *filter(None, [size_note(min(max(pair.picture.size) for pair in pairs))])]
+    faded = faded_note((entry.record for entry in judged), settings.thresholds.least_contrast)
+    notes = [*found.notes, *filter(None, [size_note(min(max(pair.picture.size) for pair in pairs)), faded])]
     content = _content(settings, judged, problems, notes)
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
     write_result(settings.out / "certificates.json", text.encode())

@@ -22,7 +22,7 @@ FORMAT = 1
 PROBLEMS_LISTED = 10_000
 SUMMARY = (
     ("accept", "reason", "structure", "texture", "outline_iou", "outline_px", "outline_seen", "depth_agreement")
-    + ("copy", "found_px", "found_strength", "visible", "trusted", "excluded_px", "excluded_mm")
+    + ("copy", "contrast", "found_px", "found_strength", "visible", "trusted", "excluded_px", "excluded_mm")
 )  # fmt: skip
 
 _KINDS = {

@@ -10,7 +10,7 @@ from typing import Any
 
 from acusim import parallel
 from acusim.selection import parse_selection
-from evaluation.analysis import Certified, Drifts
+from evaluation.analysis import Certified, Drifts, faded_note
 from evaluation.drift import is_trusted_view
 from evaluation.far import far_measure, far_prepare, far_tasks, write_masks
 from evaluation.measuring import BASELINES, Measured, Task, measure, prepare
@@ -119,6 +119,8 @@ def run(settings: ReportSettings, pairs: Pairs, advance: Callable[[int, int], No
             advance(done, len(tasks))
     for number in sorted(kept):
         _add_result(outcome, *kept[number])
+    if note := faded_note((entry.summary for entry in outcome.certified), settings.thresholds.least_contrast):
+        outcome.notes.append(note)
     outcome.worst.sort(reverse=True)
     outcome.seconds = time.monotonic() - started
     return outcome

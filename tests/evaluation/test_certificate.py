@@ -11,6 +11,7 @@ from acusim import rig
 from acusim.keypoint_metrics import mask_iou
 from acusim.labels import parse_label
 from acusim.pictures import FITTED, encode_depth
+from evaluation.analysis import faded_note
 from evaluation.certificate import Certificate, Judge
 from evaluation.matching import bounds, match
 from evaluation.outline import compare, offsets, silhouette_of
@@ -238,3 +239,15 @@ def test_millimetres_are_those_of_the_labels_camera():
     depth = np.full((side, side), 900.0)
     reference = make_reference(pixels, depth, POINTS, frame=longer)
     assert np.allclose(reference.mm_per_px, 900 / (2 * rig.FOCAL * side))
+
+
+def test_an_image_that_lost_contrast_is_accepted_without_trusted_points(skin: Skin):
+    pixels = skin[0].astype(float)
+    faded = np.rint(0.8 * pixels + 0.2 * pixels[skin[1]].mean(0)).astype(np.uint8)
+    certificate = _judge(skin, faded)
+    assert certificate.valid and not certificate.trusted.any()
+    assert certificate.contrast == pytest.approx(0.8, abs=0.05)
+    summaries = [certificate.summary(), *({"accept": accept, "contrast": 1.0} for accept in (True, False))]
+    note = faded_note([*summaries, {"accept": True, "contrast": None}], 0.9)
+    assert note.startswith("1 of 3 accepted images keep less than 0.9 of the contrast")
+    assert faded_note(summaries[1:], 0.9) == ""
