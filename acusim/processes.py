@@ -19,8 +19,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 def keep_memory() -> None:
     """Lets this process keep the memory that arrays and tensors free, where its C library is glibc.
 
-    By default glibc hands large blocks back, and the system then clears the pages of the next ones anew: up to a third
-    of the time of work on one image after another, or of a small network's step on a CPU.
+    By default glibc hands large blocks back, and the system then clears the pages of the next ones anew: up to a
+    quarter of the time of work on one image after another, a third of a small network's step on a CPU.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from acusim import acupoints
 from evaluation.copies import second_witness
-from evaluation.deciding import Figures, faults, share_moved, strengths, trusted
+from evaluation.deciding import Figures, faults, median_contrast, share_moved, strengths, trusted
 from evaluation.matching import Match, bounds, global_shift, match
 from evaluation.outline import NEAR_PX, OutlineScore, compare, moved_beside, offsets
 from evaluation.reference import Reference, make_reference, nearest, scaled
@@ -206,7 +206,7 @@ class Judge:
             excluded_mm=_spread(excluded / scale * reference.mm_per_px, reference),
             trusted=every,
             copy=figures.second.copy,
-            contrast=float(np.median(figures.second.contrast[:seen])) if seen else _NAN,
+            contrast=float(median_contrast(figures)),
         )
 
 

@@ -99,7 +99,7 @@ class Witnessed:
     products: tuple[Floats, Floats, Floats]
     """[H/4, W/4] means of the medium map's square, of its blurred copy's, and of both's product."""
     light: Floats
-    """[H/8, W/8]"""
+    """[H/8, W/8] logarithm of brightness, blurred."""
 
     @classmethod
     def of(cls, maps: Maps, inside: Inside) -> Self:
@@ -236,7 +236,7 @@ def _copies(one: Witnessed, other: Floats, centres: NDArray[np.intp]) -> Floats:
 def _fitted(seen: Floats, first: Floats, second: Floats) -> Floats:
     """[K, S, S] patches as the best sums of two others, by least squares."""
 
-    def dot(one: Floats, other: Floats) -> NDArray[np.float64]:
+    def dot(one: Floats, other: Floats) -> Doubles:
         return np.einsum("nij,nij->n", one, other).astype(np.float64)
 
     here, there, both = dot(first, first) + 1e-6, dot(second, second) + 1e-6, dot(first, second)

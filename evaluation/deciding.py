@@ -58,6 +58,15 @@ def faults(limits: Thresholds, figures: Figures) -> dict[str, bool]:
     }
 
 
+def median_contrast(figures: Figures) -> np.float32:
+    """What is left of the contrast, in the median of the visible acupoints; NaN without any.
+
+    All of a blend of two images has less, but for what both have in common.
+    """
+    each = figures.second.contrast[: figures.visible]
+    return np.median(each) if len(each) else np.float32(np.nan)
+
+
 def trusted(
     limits: Thresholds, figures: Figures, bounds_px: Floats, mm_per_px: Floats
 ) -> tuple[NDArray[np.bool_], Floats]:
@@ -74,16 +83,8 @@ def trusted(
     agreed = (medium >= limits.rests_medium) & (band >= limits.rests_band) & (doubt <= limits.most_doubt)
     agreed &= second.against[:seen] <= limits.most_against
     agreed &= (second.kept[:seen] >= limits.least_kept) & (second.alike[:seen] >= limits.least_alike)
-    agreed &= _contrast(second.contrast[:seen]) >= limits.least_contrast
+    agreed &= np.minimum(second.contrast[:seen], median_contrast(figures)) >= limits.least_contrast
     agreed &= figures.outline_moved_px[:seen] <= limits.most_outline_px
     firm = (band >= limits.firm_band) & (strengths(limits, figures)[:seen] <= limits.firm_strength)
     bound = np.where(firm, np.minimum(bounds_px, FAR), bounds_px).astype(np.float32)
     return agreed & (bound * mm_per_px <= limits.tolerance_mm), bound
-
-
-def _contrast(each: Floats) -> Floats:
-    """[V] the contrast that is left around each point, and no more than in the median of all.
-
-    All of a blend of two images has less, but for what both have in common.
-    """
-    return np.minimum(each, np.median(each)) if len(each) else each

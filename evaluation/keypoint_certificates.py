@@ -133,7 +133,7 @@ def certify(
     problems += [Problem(pair.augmented, text) for pair in pairs for text in results[pair.augmented].problems]
     judged = [Judged(pair, known) for pair in pairs if (known := results[pair.augmented].certificates.get("augmented"))]
     faded = faded_note((entry.record for entry in judged), settings.thresholds.least_contrast)
-    notes = [*found.notes, *filter(None, [size_note(min(max(pair.picture.size) for pair in pairs)), faded])]
+    notes = [*found.notes, *filter(None, [faded, size_note(min(max(pair.picture.size) for pair in pairs))])]
     content = _content(settings, judged, problems, notes)
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
     write_result(settings.out / "certificates.json", text.encode())

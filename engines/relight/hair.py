@@ -98,9 +98,10 @@ def hair_mask(image: Floats, depth_mm: Floats, mask: Mask, frame: int) -> Floats
         for size, places in ((width, columns), (height, rows))
     )
     where = head_directions(depth_mm[::step, ::step].take(inside), across, down, frame)
+    growing = _growing(*where[:2])
     hair = np.zeros(within.shape, np.float32)
-    hair.reshape(-1)[inside] = _hair(pick(np.ascontiguousarray(image[::step, ::step]), inside), *where)
-    hair *= _connected_to_scalp(hair, inside, _growing(*where[:2]) > ROOTS)
+    hair.reshape(-1)[inside] = _hair(pick(np.ascontiguousarray(image[::step, ::step]), inside), growing, *where)
+    hair *= _connected_to_scalp(hair, inside, growing > ROOTS)
     hair = cv2.GaussianBlur(hair, (0, 0), max(0.6, within.shape[1] / 400))
     if step > 1:
         # Not a resize: every step-th pixel was kept, and keeps its place.
@@ -116,7 +117,7 @@ def _growing(azimuth: Floats, elevation: Floats) -> Floats:
     return np.clip((elevation - hairline) / 8 + 0.5, 0, 1)
 
 
-def _hair(colours: Floats, azimuth: Floats, elevation: Floats, up: Floats) -> Floats:
+def _hair(colours: Floats, growing: Floats, azimuth: Floats, elevation: Floats, up: Floats) -> Floats:
     """[N] 0..1 how surely each point is hair: it is where hair grows or hangs, and differs from the skin's colour.
 
     The skin's colour is the median of the face and of the nape, whichever is visible; if neither is, or the head is
@@ -124,6 +125,7 @@ def _hair(colours: Floats, azimuth: Floats, elevation: Floats, up: Floats) -> Fl
 
     Args:
         colours: [N, 3] linear RGB.
+        growing: [N] how surely hair grows there.
         azimuth: [N] degrees.
         elevation: [N] degrees.
         up: [N] mm.
@@ -136,9 +138,8 @@ def _hair(colours: Floats, azimuth: Floats, elevation: Floats, up: Floats) -> Fl
     if np.count_nonzero(reference) < 50:
         return out
     skin = _median(colours, reference)
-    zone = _growing(azimuth, elevation)
     hanging = np.clip((away - 60) / 15, 0, 1) * np.clip((up + 150) / 20, 0, 1) * 0.9
-    scalp, zone = zone > ROOTS, np.maximum(zone, hanging)
+    scalp, zone = growing > ROOTS, np.maximum(growing, hanging)
     possible = np.flatnonzero(zone > 0)
     zone, scalp = zone.take(possible), scalp.take(possible)
     logs = np.log(colours.take(possible, 0) + np.float32(0.004)) - np.log(skin + np.float32(0.004))
