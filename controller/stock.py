@@ -9,8 +9,10 @@ from pathlib import Path
 from acusim.errors import AcuSimError, ConfigError, OutputError
 from acusim.files import ignores_case, is_part, safe_join, sha256
 from acusim.folders import os_error_reason
-from controller.ledger import DONE, RUNNING, Ledger
+from acusim.point_mask import mask_path
+from controller.ledger import DONE, LEDGER_FILE, RUNNING, STATE_FOLDER, Ledger
 from controller.plan import Item, Plan, split_colliding
+from controller.results import MANIFEST
 
 SOURCES = ("source", "label", "depth", "foreground", "annotation")
 """Whatever a sample may consist of, as records name their hashes."""
@@ -83,6 +85,16 @@ def _stamp(item: Item, dataset: Listing) -> str:
     return ";".join([*stamps, *filter(None, [item.sample.annotation_sha256])])
 
 
+def _remove_parts(plan: Plan, items: Iterable[Item], on_disk: Listing) -> None:
+    """Lists every folder of OUT that a batch writes to, which removes what a crash left there."""
+    for path in (MANIFEST, f"{STATE_FOLDER}/{LEDGER_FILE}"):
+        on_disk.entry(path)
+    for item in items:
+        image = item.sample.image
+        for path in (image, mask_path(image), *item.sample.copied.values(), *plan.shared):
+            on_disk.entry(item.folder + path)
+
+
 def _companions_intact(item: Item, dataset: Listing, on_disk: Listing) -> bool:
     """Whether label and depth are in OUT and have the sizes of their sources."""
     return all(on_disk.size(item.folder + path) == dataset.size(path) for path in item.sample.copied.values())
@@ -103,10 +115,10 @@ def _sources_unchanged(item: Item, ledger: Ledger, root: Path) -> bool:
 class _Inspection:
     """Decides of each item whether it is done, and counts why one is not any more."""
 
-    def __init__(self, ledger: Ledger, root: Path, output: Path, damaged: Iterable[str]):
+    def __init__(self, ledger: Ledger, root: Path, on_disk: Listing, damaged: Iterable[str]):
         self._ledger, self._root, self._damaged = ledger, root, set(damaged)
         self._states = ledger.states()
-        self._on_disk, self._dataset = Listing(output, ours=True), Listing(root, ours=False)
+        self._on_disk, self._dataset = on_disk, Listing(root, ours=False)
         self.lost = self.changed = 0
         self.restamped: list[tuple[str, str]] = []
         """(key, stamp) of items whose sources were touched, but not changed."""
@@ -118,10 +130,10 @@ class _Inspection:
     def is_done(self, item: Item, stamp: str) -> bool:
         """Whether an item is done, intact, and of the sources that are there now."""
         state, size, old_stamp = self._states.get(item.key, ("", None, None))
-        size_now = self._on_disk.size(item.key)  # lists the folder in any case, which removes what a crash left
         if state != DONE:
             return False
-        intact, fresh = item.key not in self._damaged and size_now == size, old_stamp == stamp
+        intact = item.key not in self._damaged and self._on_disk.size(item.key) == size
+        fresh = old_stamp == stamp
         if intact and not fresh and _sources_unchanged(item, self._ledger, self._root):
             self.restamped.append((item.key, stamp))
             fresh = True
@@ -170,7 +182,9 @@ def take_stock(
         checked = list(split_colliding(items))
         skipped += [(item.key, reason) for item, reason in checked if reason]
         items = [item for item, reason in checked if not reason]
-    inspection = _Inspection(ledger, plan.root, output, damaged)
+    on_disk = Listing(output, ours=True)
+    _remove_parts(plan, items, on_disk)
+    inspection = _Inspection(ledger, plan.root, on_disk, damaged)
     stock = Stock([], {}, 0, skipped, [])
     for item in items:
         stamp = inspection.stamp(item)

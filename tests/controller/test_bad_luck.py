@@ -78,6 +78,21 @@ def test_kill_9_loses_nothing(long_batch: tuple[Path, Path, dict[str, str]], com
     assert tree(out) == expected
 
 
+def test_what_a_crash_left_is_removed_from_every_folder(make_dataset: Run, command: Run, tmp_path: Path):
+    root, out = make_dataset(frames=(1,)), tmp_path / "out"
+    line = ["--batch", "--engine", "relight", "--variants", 2, "--dataset", root, "--output", out]
+    command(*line, check=0)
+    folders = {path.parent for path in out.rglob("*") if path.is_file()} | {out / "v02/train/label/mask"}
+    assert {out, out / ".acusim", out / "v01", out / "v02/train/depth/img_64", out / "v02/train/label/label"} <= folders
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+        (folder / ".acusim-0123456789ab.part").touch()
+    for image in out.glob("v*/train/image/*/*.png"):  # so that none is done
+        image.unlink()
+    command(*line, check=0)
+    assert not list(out.rglob("*.part")) and list(out.glob("v*/train/image/*/*.png"))
+
+
 def test_killed_workers_are_replaced(long_batch: tuple[Path, Path, dict[str, str]], tree: Run):
     root, out, expected = long_batch
     process = _start(root, out, "--workers", "2")
