@@ -91,6 +91,8 @@ def hair_mask(image: Floats, depth_mm: Floats, mask: Mask, frame: int) -> Floats
     step = max(1, round(width / HAIR_SIDE))
     within = mask[::step, ::step]
     inside = np.flatnonzero(within)
+    if not len(inside):
+        return np.zeros(mask.shape, np.float32)
     rows, columns = np.divmod(inside.astype(np.int32), np.int32(within.shape[1]))
     focal = rig.FOCAL * width
     across, down = (

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -84,6 +85,18 @@ def a_thread(*_: object) -> Iterator[int]:
 def same_thread(number: int, work: Work) -> bool:
     """Whether a task is done where it was prepared."""
     return work.state == threading.get_ident()
+
+
+def returned(mib: int, work: Work) -> int:
+    """How much of so much freed memory, in MiB, went back to the system."""
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    block = bytearray(b"1") * (mib << 20)
+    full = resident()
+    del block
+    return (full - resident()) * os.sysconf("SC_PAGE_SIZE") >> 20
 
 
 def parts(count: int, work: Work) -> int:
@@ -240,6 +253,11 @@ def test_what_is_handed_out_is_said(processes: int):
     started: list[int] = []
     results = [task for task, _ in run(square, range(5), processes, started=started.append)]
     assert sorted(results) == sorted(started) == list(range(5))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others decide themselves")
+def test_processes_keep_what_they_free():
+    assert [result for _, result in run(returned, [64], 1)][0] < 16
 
 
 def test_processes_have_one_thread_each():

@@ -19,7 +19,7 @@ from acusim.sample_id import SampleId
 from engines.base import Request, Result
 from engines.recipe import Geometry, Recipe
 from engines.relight import tones
-from engines.relight.engine import RelightEngine
+from engines.relight.engine import RelightEngine, _gain
 from engines.relight.geometry import normals_from_depth, surface_of
 from engines.relight.grids import pick, put
 from engines.scenes import Scene
@@ -108,6 +108,16 @@ def test_the_picture_gets_brighter_on_the_scenes_bright_side(tmp_path: Path, sce
         assert brighter_left == background_left
         sides.append(brighter_left)
     assert len(set(sides)) == 2
+
+
+def test_the_tone_counts_beside_the_light():
+    random = np.random.default_rng(0)
+    normals = random.normal(size=(400, 3))
+    normals = (normals / np.linalg.norm(normals, axis=1, keepdims=True)).astype(np.float32)
+    colours, new = random.uniform(0.1, 0.5, (400, 3)).astype(np.float32), random.uniform(0.5, 1, (9, 3))
+    tone = np.array([1.2, 1.0, 0.7], np.float32)
+    plain = _gain(colours, normals, new, 1.0, np.ones(3, np.float32))
+    assert np.allclose(_gain(colours, normals, new, 1.0, tone), plain * tone, rtol=1e-5) and plain.std() > 0
 
 
 def test_nothing_to_do_returns_the_input_bit_for_bit(tmp_path: Path, scene: Path):
