@@ -144,8 +144,8 @@ def faded_note(summaries: Iterable[Mapping[str, Any]], least_contrast: float) ->
     middle = float(np.median(faded))
     return (
         f"{len(faded)} of {len(accepted)} accepted images keep less than {least_contrast:g} of the contrast of lids "
-        f"and creases ({middle:.2f} in the median), as a blend of two would: no acupoint is trusted there; if the "
-        "engine is known to soften contrast, lower least_contrast"
+        f"and creases ({middle:.2f} in the median), as a blend of two would, or an image that became brighter, far "
+        "darker or blurred: no acupoint is trusted there; if the engine is known to do so, lower least_contrast"
     )
 
 

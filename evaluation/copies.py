@@ -6,8 +6,8 @@ trusted by two witnesses only. The second one:
 - *agreement*: structure of 5 to 40 pixels around the point is where it was, and not farther away;
 - *likeness*: the same structure is there with its strength, and little else. Agreement alone is had by what remains of
   it under a cover, or in a blend;
-- *contrast*: so is that of lids and creases, whatever their sharpness. In a blend with 20 % of another image 80 % of it
-  is left, while what the other shows may be too faint to be seen;
+- *contrast*: so is that of lids and creases, blurred by up to BLUR. In a blend with 20 % of another image 80 % of it is
+  left, while what the other shows may be too faint to be seen;
 - *doubt*: what the original does not explain at a place resembles the original elsewhere. At corners of the augmented
   image a patch is fitted by the original's at the same place, as it is and blurred; the rest is compared with the
   original at every shift. In an image in which nothing moved the rest is light and noise, which resemble nothing.
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
 from evaluation.patches import Padded, correlated, evidence
-from evaluation.structure import Floats, Inside, Maps, squeeze
+from evaluation.structure import DARK, Floats, Inside, Maps, squeeze
 
 Doubles = NDArray[np.float64]
 
@@ -57,6 +57,8 @@ _LEAST_SHOWN = 1e-6
 """The same of the band as it is."""
 _LEAST_MEDIUM = 1e-7
 """The same of the medium map as it is."""
+_LEAST_LEVEL = 8
+"""Where the light is of fewer levels, their contrast is that of rounding."""
 _AXIS = 2 * np.arange(-REACH, REACH + 1)
 _LENGTHS = np.hypot(*np.meshgrid(_AXIS, _AXIS)).ravel()
 
@@ -76,8 +78,8 @@ class Second:
     alike: Floats
     """[P] correlation of both images' structure of 5 to 40 pixels."""
     contrast: Floats
-    """[P] what is left of the contrast of lids and creases: 1 for an equal image, and for one that is less sharp. Of
-    levels or of their logarithms, whichever is more."""
+    """[P] what is left of the contrast of lids and creases: 1 for an equal image, and for one blurred by up to BLUR.
+    In levels or relative to them, whichever is more."""
     doubt: Floats
     """[P] evidence for a displaced second copy around each point."""
     copy: float
@@ -131,7 +133,7 @@ def second_witness(
     against = np.where(near, -band, -np.inf).max(1)
     kept, alike = _likeness(one.shown, _shown(other, inside), points)
     shown = other.medium * inside.core_half
-    contrast = _contrast(one, shown, points) * _brighter(one.light, other.light, points)
+    contrast = _contrast(one, shown, points) * _by_light(one.light, other.light, points)
     doubt = _doubt(one, shown, inside, points)
     rests = _agreement(*medium, points, MEDIUM_RADIUS)
     return Second(rests, band, against, kept, alike, contrast, doubt, float(doubt.mean()))
@@ -178,13 +180,18 @@ def _contrast(one: Witnessed, other: Floats, points: NDArray[np.floating]) -> Fl
     return (1 + first + second).astype(np.float32)
 
 
-def _brighter(one: Floats, other: Floats, points: NDArray[np.floating]) -> Floats:
-    """[P] how many times brighter it became around each point, at least 1.
+def _by_light(one: Floats, other: Floats, points: NDArray[np.floating]) -> Floats:
+    """[P] by how much another light may have lowered the contrast that the medium map shows; at least 1.
 
-    Light that multiplies keeps the contrast of logarithms, light that is added that of levels.
+    The map is of the logarithm of level + DARK. Light that is added keeps the contrast of levels, light that multiplies
+    that of their logarithms, without DARK: larger where it became brighter, and where it became darker. Only the mean
+    level around a point is known: with less than two fifths of its light, dark details still lose some.
     """
     columns, rows = _cells(points, one.shape, 8).T
-    return np.exp(np.maximum(other[rows, columns] - one[rows, columns], 0))
+    before, after = np.exp(one[rows, columns]), np.exp(other[rows, columns])
+    levels = [np.maximum(values - np.float32(DARK), np.float32(_LEAST_LEVEL)) for values in (before, after)]
+    added = after / before
+    return np.maximum(np.float32(1), np.maximum(added, added * levels[0] / levels[1]))
 
 
 def _agreement(one: Floats, other: Floats, points: NDArray[np.floating], radius: int) -> Floats:

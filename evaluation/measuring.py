@@ -30,7 +30,7 @@ from evaluation.settings import ReportSettings
 from evaluation.store import Reader
 from evaluation.warps import Warp, random_warp, shifted
 
-CERTIFICATE = "certificate 7"
+CERTIFICATE = "certificate 8"
 """In the key of stored certificates; raised when their meaning changes."""
 STILL = "another light"
 """Name of the images below --still among the edits of the null."""

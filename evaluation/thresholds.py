@@ -33,23 +33,23 @@ class Thresholds(Settings):
     """A point is trusted only if lids and creases around it agree by this much that it rests."""
     rests_band: float = Field(default=0.03, ge=-10.0, le=10.0)
     """The same for structure of 5 to 40 pixels."""
-    firm_band: float = Field(default=0.1, ge=-10.0, le=10.0)
+    firm_band: float = Field(default=0.07, ge=-10.0, le=10.0)
     """Where it agrees by this much, it bounds the displacement without fine texture …"""
     firm_strength: float = Field(default=0.1, ge=0.0, le=1.0)
     """… unless that shows evidence of a displacement: of what rejects an image, more than this share."""
     most_against: float = Field(default=0.1, ge=-10.0, le=10.0)
     """A point is not trusted if structure of 5 to 40 pixels moved near it: evidence over that for rest."""
-    least_kept: float = Field(default=0.6, ge=-10.0, le=10.0)
+    least_kept: float = Field(default=0.4, ge=-10.0, le=10.0)
     """A point is trusted only if this share of the original's structure of 5 to 40 pixels is there around it …"""
-    least_alike: float = Field(default=0.65, ge=-1.0, le=1.0)
+    least_alike: float = Field(default=0.5, ge=-1.0, le=1.0)
     """… and correlates by this much with all that is there."""
-    least_contrast: float = Field(default=0.9, ge=-10.0, le=10.0)
+    least_contrast: float = Field(default=0.92, ge=-10.0, le=10.0)
     """A point is trusted only if this share of the contrast of lids and creases is left around it and in the median."""
-    most_moved: float = Field(default=0.15, ge=0.0, le=1.0)
+    most_moved: float = Field(default=0.2, ge=0.0, le=1.0)
     """An image is rejected if that is so at a larger share of its acupoints themselves."""
     most_doubt: float = Field(default=0.2, ge=0.0, le=100.0)
     """A point around which there is more evidence of a second copy is not trusted."""
-    most_copy: float = Field(default=0.1, ge=0.0, le=100.0)
+    most_copy: float = Field(default=0.09, ge=0.0, le=100.0)
     """An image with more evidence of a second copy of the head is a blend of two."""
     least_structure: float = Field(default=0.095, ge=-1.0, le=1.0)
     """An image whose medium structure agrees less does not show the same head."""

@@ -4,10 +4,11 @@
 
 A is a data set, B its augmented images in which nothing moved (engine relight). Each move of evaluation/attacks.py
 (eyes, mouth, ears, hairline, the head shifted, tilted, scaled, turned, covered, another person) is finished by every
-carrier (alone, with the original's finest detail, cross-faded with the original, with one grain in both), and harmless
-edits stand beside them. For each cell: images accepted, and the acupoints moved by more than the tolerance that are
-trusted in them; last, what a stricter or a looser trust would give. Persons are what the intervals are over; none of
-those given should have set a threshold.
+carrier (alone, with the original's finest detail, cross-faded with the original, with one grain in both, cross-faded
+and its contrast restored), and harmless edits stand beside them. For each cell: images accepted, and the acupoints
+moved by more than the tolerance that are trusted in them; then, what single changes of the originals cost; last, what a
+stricter or a looser trust would give. Persons are what the intervals are over; none of those given should have set a
+threshold.
 
     DIR/attacks.md      the tables
     DIR/attacks.json    their figures
@@ -18,10 +19,12 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,22 +36,40 @@ from acusim.pictures import encode
 from acusim.results import write_result
 from acusim.seeds import generator_of
 from acusim.statistics import cluster_sums, rate_of_sums
-from evaluation.attacks import CARRIERS, HARMLESS, MOVES, Attack, attacks, harmless
+from evaluation.attacks import CARRIERS, HARMLESS, MOVES, RESTORED, Attack, attacks, harmless
 from evaluation.certificate import Judge
+from evaluation.edits import Pixels, gamma, tinted
 from evaluation.settings import PairSettings
 from evaluation.subjects import Subject, Task, load
 from evaluation.thresholds import Thresholds
 from experiments.pairs import measured, run_on_pairs
 
-CONTRASTS = (0.0, 0.7, 0.8, 0.85, 0.9, 0.95)
+CONTRASTS = (0.0, 0.7, 0.8, 0.85, 0.9, 0.92, 0.95)
 """What is tried as ``least_contrast``: trust and safety are one scale."""
+EVERY = (*CARRIERS, *RESTORED)
 CURVE = {
     "detail": ("detail 1", "detail 1.5", "detail 2"),
     "grain": ("grain 3", "grain 5"),
     "20-50 % original": ("20 % original", "30 % original", "50 % original"),
     "70-80 % original": ("70 % original", "80 % original"),
+    "50 % restored": ("50 % restored",),
+    "70-80 % restored": ("70 % restored", "80 % restored"),
 }
 """Columns of the curve: how the images were finished."""
+
+
+def _blurred(pixels: Pixels, sigma: float) -> Pixels:
+    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma), np.uint8)
+
+
+CHANGES: Mapping[str, Callable[[Pixels], Pixels]] = {
+    "nothing": lambda pixels: pixels.copy(),
+    **{f"light × {factor:g}": partial(tinted, factors=(factor,) * 3) for factor in (0.7, 0.5, 0.4, 0.3, 0.2)},
+    **{f"gamma {exponent:g}": partial(gamma, exponent=exponent) for exponent in (1.6, 1.25, 0.8, 0.7, 0.6)},
+    **{f"blur {sigma:g} px": partial(_blurred, sigma=sigma) for sigma in (1.5, 1.75, 2, 2.5)},
+}
+"""Single changes of the original that move nothing; what may take contrast away."""
+_CHANGED = "one change"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +103,10 @@ def attacked(task: Task, work: Work) -> list[Row] | str:
 def _all(subject: Subject) -> Iterator[Attack]:
     random = generator_of(f"attacks\n{subject.pair.id}")
     yield from harmless(subject, random)
-    yield from attacks(subject, random)
+    yield from attacks(subject, random, EVERY)
+    still = np.zeros(len(subject.points))
+    for name, change in CHANGES.items():
+        yield Attack(_CHANGED, name, subject.original, change(subject.original), still)
 
 
 def _judged(subject: Subject, attack: Attack, judge: Judge) -> Row:
@@ -122,7 +146,8 @@ def _share(rows: Sequence[Row], of: str, among: str | None = None) -> str:
 def markdown(rows: Sequence[Row], tolerance_mm: float) -> str:
     """The tables."""
     still = [row for row in rows if row.move == "nothing"]
-    moved = [row for row in rows if row.move != "nothing"]
+    changed = [row for row in rows if row.move == _CHANGED]
+    moved = [row for row in rows if row.move not in ("nothing", _CHANGED)]
     wrong, far = sum(row.wrong for row in moved), sum(row.far for row in moved)
     persons = len({row.person for row in rows})
     lines = [
@@ -130,26 +155,32 @@ def markdown(rows: Sequence[Row], tolerance_mm: float) -> str:
         f"that moved by more than {tolerance_mm:g} mm, {wrong} are trusted in an accepted image. Brackets hold 95 % "
         "intervals over persons.\n",
         "### Nothing moved\n",
-        table(
-            ("edit", "images", "accepted, %", "acupoints trusted, %"),
-            (
-                (name, len(chosen), _share(chosen, "accepted"), _share(chosen, "trusted", "visible"))
-                for name in HARMLESS
-                if (chosen := [row for row in still if row.carrier == name])
-            ),
-        ),
+        _unmoved("edit", still, HARMLESS),
         f"### Moved by more than {tolerance_mm:g} mm and trusted, of all that moved so far\n",
         table(
             ("finished", "images", "accepted, %", "wrong, %", *MOVES),
             (
                 (carrier, len(chosen), _share(chosen, "accepted"), _share(chosen, "wrong", "far"), *_cells(chosen))
-                for carrier in CARRIERS
+                for carrier in EVERY
                 if (chosen := [row for row in moved if row.carrier == carrier])
             ),
         ),
     ]
+    lines += ["### One change of the original\n", _unmoved("change", changed, CHANGES)]
     return "\n".join(
         [*lines, "### By `least_contrast`: acupoints trusted, and wrong of those moved\n", _curve(still, moved)]
+    )
+
+
+def _unmoved(head: str, rows: Sequence[Row], names: Iterable[str]) -> str:
+    """Images in which nothing moved, by what was done to them."""
+    return table(
+        (head, "images", "accepted, %", "acupoints trusted, %"),
+        (
+            (name, len(chosen), _share(chosen, "accepted"), _share(chosen, "trusted", "visible"))
+            for name in names
+            if (chosen := [row for row in rows if row.carrier == name])
+        ),
     )
 
 
@@ -180,8 +211,6 @@ def _cells(rows: Sequence[Row]) -> list[str]:
 
 def sheet(subject: Subject, tile: int = 160) -> NDArray[np.uint8]:
     """One image under every attack and harmless edit, [H, W, 3]: harmless ones first, then a row for each move."""
-    import cv2
-
     every = list(_all(subject))
     edits = [attack for attack in every if attack.move == "nothing"]
     lines = [edits, *([a for a in every if a.move == move] for move in MOVES)]

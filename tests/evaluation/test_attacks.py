@@ -20,13 +20,15 @@ from evaluation.attacks import (
     cross_faded,
     displaced,
     harmless,
+    restored,
     transferred,
 )
 from evaluation.certificate import Judge
 from evaluation.copies import BLUR, Witnessed, second_witness
+from evaluation.deciding import median_contrast
 from evaluation.run import plan
 from evaluation.settings import PairSettings
-from evaluation.structure import Inside, Maps
+from evaluation.structure import DARK, Inside, Maps
 from evaluation.subjects import Subject, load, tasks_of
 from experiments import attacks as command
 from synthetic.generate import generate
@@ -71,6 +73,10 @@ def test_what_is_moved_is_where_it_is_said_to_be():
 def test_detail_and_shares_by_hand():
     light, dark = np.full((32, 32, 3), 200, np.uint8), np.full((32, 32, 3), 100, np.uint8)
     assert (cross_faded(light, dark, 0.2) == 120).all()
+    assert (restored(light, dark, 0.2) == 120).all(), "light stays"
+    ramp = (np.arange(64, dtype=np.uint8) % 4)[None, :, None].repeat(64, 0).repeat(3, 2) * 20 + 90
+    again = restored(ramp, np.full_like(ramp, 120), 0.5).astype(int)
+    assert np.abs(np.diff(again[32, 24:40, 0]) - np.diff(ramp[32, 24:40, 0].astype(int))).max() <= 2, "detail is back"
     lined = light.copy()
     lined[:, 16] = 220
     taken = transferred(lined, dark, 1.5).astype(int) - transferred(light, dark, 1.5)
@@ -84,7 +90,7 @@ def test_every_move_and_carrier_is_there(subject: Subject):
     moves = {attack.move for attack in made}
     assert set(MOVES) - moves <= {"ears", "hairline"}, "hair may hide these"
     covers = {attack.carrier for attack in made if attack.move == "cover"}
-    assert covers == {name for name in CARRIERS if not name.endswith("% original")}
+    assert covers == {name for name in CARRIERS if "%" not in name}
     assert {attack.carrier for attack in made if attack.move == "eyes"} == set(CARRIERS)
     for attack in made:
         assert attack.pixels.shape == subject.original.shape and attack.moved_px.shape == (len(subject.points),)
@@ -146,8 +152,9 @@ def test_what_is_left_of_the_contrast_by_hand():
     inside, empty = Inside.of(np.ones((256, 256), bool)), np.zeros((128, 128), np.float32)
     points = np.array([(128.0, 128.0), (90.0, 170.0)])
 
-    def left(shown: NDArray[np.float32], brighter: float = 1.0) -> list[float]:
-        lights = (np.full((32, 32), np.log(times), np.float32) for times in (1, brighter))
+    def left(shown: NDArray[np.float32], level: float = 100) -> list[float]:
+        """Of creases on a level of 100."""
+        lights = (np.full((32, 32), np.log(DARK + each), np.float32) for each in (100, level))
         one, two = (
             Maps(empty, each, empty, empty, light) for each, light in zip((creases, shown), lights, strict=True)
         )
@@ -157,17 +164,24 @@ def test_what_is_left_of_the_contrast_by_hand():
     assert left(0.8 * creases) == pytest.approx([0.8, 0.8], abs=0.01)
     assert left(0.8 * creases + 0.2 * others) == pytest.approx([0.8, 0.8], abs=0.05)
     assert left(cv2.GaussianBlur(creases, (0, 0), BLUR / 2)) == pytest.approx([1, 1], abs=0.01), "less sharp"
-    assert left(0.8 * creases, 1.25) == pytest.approx([1, 1], abs=0.01), "the same levels above more light"
-    assert left(0.8 * creases, 0.5) == pytest.approx([0.8, 0.8], abs=0.01)
+    assert left((100 + DARK) / (131 + DARK) * creases, 131) == pytest.approx([1, 1], abs=0.01), "31 levels are added"
+    for factor in (0.2, 0.5, 0.8):
+        shown = factor * (100 + DARK) / (100 * factor + DARK) * creases
+        assert left(shown, 100 * factor) == pytest.approx([1, 1], abs=0.03), "all levels are so many times as high"
+    assert left(0.8 * creases, 50) == pytest.approx([0.8 * 74 / 62] * 2, abs=0.01)
+    assert left(creases, 20) == pytest.approx([44 / 124 * 100 / 20] * 2, abs=0.02), "five times darker, DARK deducted"
+    assert left(creases, 2) == pytest.approx([26 / 124 * 100 / 8] * 2, abs=0.02), "black has no levels to divide by"
+    assert left(creases, 95) == pytest.approx([119 / 124 * 100 / 95] * 2, abs=0.01)
     assert left(empty) == pytest.approx([0, 0], abs=0.05)
 
 
-def test_a_blend_of_any_part_has_no_trusted_point_that_shows_both(subject: Subject):
+def test_a_blend_loses_contrast_in_the_median_and_all_trust(subject: Subject):
     judge, reference = Judge(), subject.reference()
     moved = displaced(subject.original, module._affine(np.eye(2), (0, 0), (12, 5)))
     for share in (0.85, 0.8, 0.7):
         evidence = judge.measure(reference, cross_faded(subject.original, moved, share))
-        assert np.median(evidence.figures.second.contrast) < judge.thresholds.least_contrast, share
+        assert median_contrast(evidence.figures) < judge.thresholds.least_contrast, share
+        assert not judge.decide(reference, evidence).trusted.any(), share
 
 
 def test_no_structure_is_no_second_copy():
@@ -189,6 +203,6 @@ def test_the_command_writes_tables_and_a_picture(
     assert "2 persons. Of " in text and "| as it is | 2 | 100.0 [" in text and "| detail 1.5 |" in text
     rows = json.loads((tmp_path / "attacks.json").read_text())
     assert all(row["wrong"] <= row["far"] <= row["visible"] and row["trusted"] <= row["visible"] for row in rows)
-    assert read_rgb(tmp_path / "attacks.jpg").pixels.shape[1] == 160 * len(CARRIERS)
+    assert read_rgb(tmp_path / "attacks.jpg").pixels.shape[1] == 160 * len(command.EVERY)
     assert command.main([*line, "--out", str(roots[0])]) == 1
     assert "name another folder" in capsys.readouterr().err

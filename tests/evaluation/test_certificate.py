@@ -241,6 +241,13 @@ def test_millimetres_are_those_of_the_labels_camera():
     assert np.allclose(reference.mm_per_px, 900 / (2 * rig.FOCAL * side))
 
 
+@pytest.mark.parametrize("factor", [0.4, 0.7])
+def test_less_light_takes_no_contrast(skin: Skin, factor: float):
+    certificate = _judge(skin, np.rint(factor * skin[0].astype(float)).clip(0, 255).astype(np.uint8))
+    assert certificate.valid and certificate.trusted.all()
+    assert certificate.contrast == pytest.approx(1, abs=0.05)
+
+
 def test_an_image_that_lost_contrast_is_accepted_without_trusted_points(skin: Skin):
     pixels = skin[0].astype(float)
     faded = np.rint(0.8 * pixels + 0.2 * pixels[skin[1]].mean(0)).astype(np.uint8)

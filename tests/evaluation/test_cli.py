@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from acusim.point_mask import read_point_mask
@@ -99,6 +100,20 @@ def test_drift_and_certify_write_their_own_files(run: Run, heads: Path, augment:
     }  # fmt: skip
     assert not (augmented / "train/label/mask").exists(), "the data set is written to only if asked"
     assert "certificate" not in json.loads((out / "drift.json").read_text())
+
+
+def test_images_that_lost_contrast_are_named(run: Run, heads: Path, augment: Augment, tmp_path: Path):
+    def faded(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        head = pixels.max(2) > 0
+        return np.where(head[..., None], np.rint(0.7 * pixels + 0.3 * pixels[head].mean(0)), 0).astype(np.uint8)
+
+    out = tmp_path / "out"
+    line = ["certify", *_roots(heads, augment(heads, faded), out), "--limit", 2, "--json", "--quiet"]
+    results = json.loads(run(*line, check=0).stdout)
+    assert results["certificate"]["trusted"] == 0
+    assert any("accepted images keep less than" in note for note in results["notes"])
+    with open(out / "certificates.csv", newline="") as stream:
+        assert all(0.6 < float(row["contrast"]) < 0.85 for row in csv.DictReader(stream))
 
 
 def test_no_face_anywhere_is_a_result(run: Run, make_dataset: MakeDataset, tmp_path: Path):

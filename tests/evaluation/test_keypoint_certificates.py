@@ -20,9 +20,9 @@ Certify = Callable[..., dict[str, object]]
 NAMES = ("good.png", "moved.png")
 
 
-def toned(pixels: np.ndarray) -> np.ndarray:
+def toned(pixels: np.ndarray, exponent: float = 1.2) -> np.ndarray:
     """The same picture in another tone."""
-    return (255 * (pixels / 255) ** 0.8).astype(np.uint8)
+    return (255 * (pixels / 255) ** exponent).astype(np.uint8)
 
 
 @pytest.fixture
@@ -59,6 +59,7 @@ def test_moved_points_are_found(roots: tuple[Path, Path], certify: Certify, tmp_
     assert {name: row["accept"] for name, row in rows.items()} == {"good.png": "1", "moved.png": "0"}
     # No point of a rejected picture is trusted, wherever it is counted.
     sure = int(rows["good.png"]["trusted"])
+    assert sure > 0
     assert (rows["moved.png"]["trusted"], rows["moved.png"]["excluded_px"]) == ("0", "")
     assert results["certificate"]["trusted"] == sure / (2 * len(POINTS))  # type: ignore[index]
     assert "the images are 96 px wide" in results["notes"][-1]  # type: ignore[index]
@@ -69,6 +70,15 @@ def test_moved_points_are_found(roots: tuple[Path, Path], certify: Certify, tmp_
         assert mask.image == name and mask.image_sha256 == sha256((augmented / name).read_bytes())
         assert mask.accept == (name == "good.png") and mask.listed.all()
         assert mask.trusted.sum() == (sure if mask.accept else 0)
+
+
+def test_pictures_that_lost_contrast_are_named(roots: tuple[Path, Path], certify: Certify):
+    original, augmented = roots
+    for name in NAMES:  # so bright that little contrast is left
+        Image.fromarray(toned(np.asarray(Image.open(original / name)), 0.5)).save(augmented / name)
+    results = certify(original, augmented)
+    assert results["certificate"]["trusted"] == 0  # type: ignore[index]
+    assert "2 of 2 accepted images keep less than" in results["notes"][-2]  # type: ignore[index]
 
 
 def test_nothing_is_measured_twice(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evaluation.copies import FAR
-from evaluation.deciding import share_moved
+from evaluation.deciding import median_contrast, share_moved
 from evaluation.thresholds import Thresholds
 from evaluation.trial_rates import beyond_bounds, falsely_trusted, rate, rejected, table, trusted
 from tests.evaluation.conftest import make_trial
@@ -50,6 +50,11 @@ def test_one_witness_alone_is_not_enough():
     assert not trusted(make_trial(kept=limits.least_kept - 0.01), limits)[0].any(), "little of it is left"
     assert not trusted(make_trial(alike=limits.least_alike - 0.01), limits)[0].any(), "beside much else"
     assert not trusted(make_trial(contrast=limits.least_contrast - 0.01), limits)[0].any(), "faded"
+    for contrast, expected in (([1, 0.85], [True, False]), ([0.85, 1], [False, True]), ([1, 0.7], [False, False])):
+        one = make_trial(contrast=np.array(contrast, np.float32))
+        assert trusted(one, limits.changed(least_contrast=0.9))[0].tolist() == expected, "or the median is 0.85"
+    faded = make_trial(contrast=np.array([1, 0.5], np.float32), visible=1).figures
+    assert median_contrast(faded) == 1, "of the visible acupoints"
     assert trusted(make_trial(bound=20.0), limits)[0].tolist() == [True, False]
     firm = make_trial(bound=20.0, band=limits.firm_band)
     assert trusted(firm, limits)[0].all() and limits.tolerance_mm >= FAR * 0.5, "without texture"
