@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from acusim import acupoints, rig
-from evaluation.edits import gamma, jpeg, levels, noise
+from evaluation.edits import blurred, gamma, jpeg, levels, noise
 from evaluation.subjects import Subject
 from evaluation.warps import Warp
 
@@ -259,7 +259,7 @@ HARMLESS: Mapping[str, Callable[[Subject, Random], Pixels]] = {
     "noise 10": lambda subject, random: noise(subject.augmented, random, 10),
     "speckle": lambda subject, random: _speckled(subject.augmented, random),
     "JPEG 30": lambda subject, random: jpeg(subject.augmented, 30),
-    "blur 1.5": lambda subject, random: np.asarray(cv2.GaussianBlur(subject.augmented, (0, 0), 1.5), np.uint8),
+    "blur 1.5": lambda subject, random: blurred(subject.augmented, 1.5),
     "local contrast": lambda subject, random: _clahe(subject.augmented),
     "tone": lambda subject, random: gamma(subject.augmented, float(np.exp(random.choice([-0.5, 0.5])))),
     "cartoon": lambda subject, random: _cartoon(subject.augmented),

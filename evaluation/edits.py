@@ -34,6 +34,11 @@ def noise(pixels: Pixels, random: Random, sigma: float) -> Pixels:
     return levels(values)
 
 
+def blurred(pixels: Pixels, sigma: float) -> Pixels:
+    """A Gaussian blur of ``sigma`` pixels."""
+    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma), np.uint8)
+
+
 def gamma(pixels: Pixels, exponent: float) -> Pixels:
     """A tone curve: above 1 darker, below 1 brighter."""
     return np.asarray(cv2.LUT(pixels, levels(255 * (np.arange(256) / 255) ** exponent)), np.uint8)
@@ -106,7 +111,7 @@ def _shadow(pixels: Pixels, random: Random) -> Pixels:
 
 STRONG_EDITS: Mapping[str, Edit] = {
     "tone": lambda pixels, random: gamma(pixels, float(np.exp(random.uniform(-0.6, 0.6)))),
-    "blur": lambda pixels, random: np.asarray(cv2.GaussianBlur(pixels, (0, 0), random.uniform(0.8, 2)), np.uint8),
+    "blur": lambda pixels, random: blurred(pixels, random.uniform(0.8, 2)),
     "noise": lambda pixels, random: noise(pixels, random, random.uniform(4, 12)),
     "JPEG": lambda pixels, random: jpeg(pixels, int(random.integers(30, 80))),
     "colour": lambda pixels, random: tinted(pixels, tuple(random.uniform(0.7, 1.3, 3))),

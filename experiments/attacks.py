@@ -38,7 +38,7 @@ from acusim.seeds import generator_of
 from acusim.statistics import cluster_sums, rate_of_sums
 from evaluation.attacks import CARRIERS, HARMLESS, MOVES, RESTORED, Attack, attacks, harmless
 from evaluation.certificate import Judge
-from evaluation.edits import Pixels, gamma, tinted
+from evaluation.edits import Pixels, blurred, gamma, tinted
 from evaluation.settings import PairSettings
 from evaluation.subjects import Subject, Task, load
 from evaluation.thresholds import Thresholds
@@ -58,15 +58,11 @@ CURVE = {
 """Columns of the curve: how the images were finished."""
 
 
-def _blurred(pixels: Pixels, sigma: float) -> Pixels:
-    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma), np.uint8)
-
-
 CHANGES: Mapping[str, Callable[[Pixels], Pixels]] = {
     "nothing": lambda pixels: pixels.copy(),
     **{f"light × {factor:g}": partial(tinted, factors=(factor,) * 3) for factor in (0.7, 0.5, 0.4, 0.3, 0.2)},
     **{f"gamma {exponent:g}": partial(gamma, exponent=exponent) for exponent in (1.6, 1.25, 0.8, 0.7, 0.6)},
-    **{f"blur {sigma:g} px": partial(_blurred, sigma=sigma) for sigma in (1.5, 1.75, 2, 2.5)},
+    **{f"blur {sigma:g} px": partial(blurred, sigma=sigma) for sigma in (1.5, 1.75, 2, 2.5)},
 }
 """Single changes of the original that move nothing; what may take contrast away."""
 _CHANGED = "one change"
